@@ -1,0 +1,1 @@
+"""The healing proxy: peek, retry, account rotation and model mapping for LLM API streams."""

@@ -1,0 +1,1 @@
+"""What happened, for people. Reads the journal; nothing else imports it."""

@@ -1,0 +1,1 @@
+"""What the protocols say: pure functions and push objects over bytes. No policy, no mitmproxy, no clock."""

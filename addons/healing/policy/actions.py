@@ -1,0 +1,95 @@
+"""What an exchange is given, and what it asks to be done."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from healing.policy.attempt import Attempt
+from healing.policy.config import Peek, Retry
+from healing.policy.models import Route
+from healing.wire.dialect import Dialect, Operation
+from healing.wire.headers import Headers
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """What the client asked, understood.
+
+    id: the exchange's short id. path: without an upstream's prefix. query: as it came, without credentials.
+    model: the name that the client used. streams: whether it wants a stream.
+    """
+
+    id: str
+    dialect: Dialect
+    operation: Operation
+    method: str
+    path: str
+    query: str
+    body: bytes
+    model: str
+    streams: bool
+    route: Route
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that hold for an exchange from its start to its end.
+
+    account_header: whether the client is told the account. listed_models: names to add to a model list.
+    """
+
+    retry: Retry = field(default_factory=Retry)
+    peek: Peek = field(default_factory=Peek)
+    account_header: bool = True
+    listed_models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Send this attempt upstream."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """End this attempt's upstream call at once."""
+
+    attempt: Attempt
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Begin the answer to the client."""
+
+    status: int
+    headers: Headers
+    streams: bool
+
+
+@dataclass(slots=True)
+class Send:
+    """More of the answer's body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is complete; `broken` says why its connection has to be broken instead."""
+
+    broken: str = ""
+
+
+Action = Start | Abort | Respond | Send | Finish

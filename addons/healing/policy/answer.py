@@ -1,0 +1,130 @@
+"""The answer to the client: its headers, its body, and the forms that a failure takes in it."""
+
+from collections import deque
+
+import orjson
+
+from healing.policy.actions import Action, ClientRequest, Finish, Respond, Rules, Send
+from healing.policy.attempt import Attempt
+from healing.policy.failures import Failure
+from healing.wire import headers as http
+from healing.wire.headers import Headers
+
+_NOT_FORWARDED = http.HOP_BY_HOP | {
+    b"content-length",
+    b"content-encoding",
+    b"x-account-email",
+    b"x-mapped-model",
+    b"x-healing-attempts",
+    b"x-healing-outcome",
+}
+_JSON: Headers = ((b"content-type", b"application/json"),)
+
+
+class Answer:
+    """Writes one exchange's answer as actions.
+
+    begun: whether the client has been sent a status; after that failures are told in the body.
+    last_sent_at: monotonic seconds of the last bytes sent.
+    """
+
+    def __init__(self, request: ClientRequest, rules: Rules, actions: deque[Action]) -> None:
+        self.begun = False
+        self.last_sent_at = 0.0
+        self._request = request
+        self._rules = rules
+        self._actions = actions
+
+    def begin_stream(self, attempt: Attempt) -> None:
+        """Begin to stream an attempt's answer, unless that has been begun."""
+        if not self.begun:
+            self._begin(attempt.status or 200, self._upstream_headers(attempt), attempt, streams=True)
+
+    def send(self, data: bytes, now: float) -> None:
+        """Send more of the body; pieces that wait to be sent are joined."""
+        if not data:
+            return
+        self.last_sent_at = now
+        if self._actions and isinstance(last := self._actions[-1], Send):
+            last.data += data
+        else:
+            self._actions.append(Send(data))
+
+    def finish(self, broken: str = "") -> None:
+        """End the answer; with `broken`, by breaking the connection."""
+        self._actions.append(Finish(broken))
+
+    def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
+        """Send an attempt's whole answer, as it is or with another status."""
+        self._begin(status or attempt.status or 502, self._upstream_headers(attempt), attempt, outcome)
+        self.send(self._whole_body(attempt), now)
+
+    def fail(self, attempt: Attempt, failure: Failure, tried: str, now: float) -> None:
+        """Tell a failure for which there is no upstream's answer to deliver, or no place for it any more.
+
+        tried: what was tried, for the end of the message.
+        """
+        dialect, upstream_error = self._request.dialect, _error_object(attempt)
+        if self.begun:
+            if upstream_error is not None:
+                self.send(attempt.redact(dialect.relayed_error(upstream_error)), now)
+            else:
+                self.send(dialect.late_error(failure.status, f"{failure.detail}. {tried}"), now)
+            return
+        self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
+        if upstream_error is not None:
+            self.send(attempt.redact(orjson.dumps(upstream_error)), now)
+        else:
+            self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
+
+    def refuse(self, message: str, retry_after_s: int, attempt: Attempt | None, now: float) -> None:
+        """A 429 of our own: no account is free."""
+        dialect = self._request.dialect
+        if self.begun:
+            self.send(dialect.late_error(429, message), now)
+            return
+        retry_after = (b"retry-after", str(retry_after_s).encode())
+        self._begin(429, (*_JSON, retry_after), attempt, "failed")
+        self.send(dialect.error_body(429, message, retry_after_s), now)
+
+    def _begin(
+        self, status: int, headers: Headers, attempt: Attempt | None, outcome: str = "", *, streams: bool = False
+    ) -> None:
+        self.begun = True
+        count = attempt.number if attempt else 0
+        told = {
+            "X-Account-Email": attempt.account.label if attempt and self._rules.account_header else "",
+            "X-Mapped-Model": attempt.model if attempt else self._request.route.model,
+            "X-Healing-Attempts": str(count),
+            "X-Healing-Outcome": outcome or ("clean" if count == 1 else "healed"),
+        }
+        own = tuple((name.encode(), value.encode("ascii", "replace")) for name, value in told.items() if value)
+        self._actions.append(Respond(status, headers + own, streams))
+
+    @staticmethod
+    def _upstream_headers(attempt: Attempt) -> Headers:
+        return http.without(attempt.headers, _NOT_FORWARDED)
+
+    def _whole_body(self, attempt: Attempt) -> bytes:
+        body = bytes(attempt.whole)
+        names = list(self._rules.listed_models)
+        if self._request.operation.kind != "list_models" or not names or attempt.status != 200:
+            return body
+        try:
+            return orjson.dumps(self._request.dialect.with_models(orjson.loads(body), names))
+        except orjson.JSONDecodeError:
+            return body
+
+
+def _error_object(attempt: Attempt) -> dict[str, object] | None:
+    """The error that upstream itself sent, in a stream or as a body."""
+    if attempt.gate is not None:
+        error = attempt.gate.relayed_error
+    elif attempt.whole_complete and (attempt.status or 0) >= 400:
+        try:
+            error = orjson.loads(bytes(attempt.whole))
+        except orjson.JSONDecodeError:
+            return None
+    else:
+        return None
+    return error if isinstance(error, dict) else None

@@ -1,0 +1,84 @@
+"""One request sent upstream for an exchange: what it asks, and what came of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from healing.policy.accounts import Account
+from healing.policy.failures import Failure
+from healing.policy.peek import Gate
+from healing.wire.encoding import Decompressor
+from healing.wire.headers import Headers
+
+
+def _unchanged(data: bytes) -> bytes:
+    return data
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
+
+    path: with the upstream's prefix and the query, without credentials.
+    renew: whether the account's credential is to be asked for anew.
+    redact: takes the secrets that this attempt carries out of what upstream says.
+    whole: the body, decoded, where it is not a stream of events; whole_complete: all of it is there.
+    delivering: whether the client gets this attempt's answer.
+    ended: whether upstream's side is over or has been aborted; settled: whether its account has been told.
+    meta: what is kept of it in its flow: JSON-serialisable, without secrets.
+    """
+
+    number: int
+    account: Account
+    model: str
+    path: str
+    body: bytes
+    started_at: float
+    renew: bool = False
+    redact: Callable[[bytes], bytes] = _unchanged
+    status: int | None = None
+    headers: Headers = ()
+    head_at: float | None = None
+    first_content_at: float | None = None
+    last_byte_at: float = 0.0
+    received: int = 0
+    gate: Gate | None = None
+    raw: bool = False
+    decompressor: Decompressor | None = None
+    whole: bytearray = field(default_factory=bytearray)
+    whole_complete: bool = False
+    pending: list[bytes] = field(default_factory=list)
+    delivering: bool = False
+    ended: bool = False
+    settled: bool = False
+    failure: Failure | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def committed(self) -> bool:
+        """Whether bytes of this attempt have been let through to the client."""
+        return self.raw or (self.gate is not None and self.gate.committed)
+
+    def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
+        """Bring `meta` up to date; with `now` where the attempt is over."""
+
+        def since_start(at: float | None) -> float | None:
+            return None if at is None else round(at - self.started_at, 4)
+
+        self.meta.update(
+            role="attempt",
+            exchange=exchange_id,
+            attempt=self.number,
+            account=self.account.name,
+            mapped_model=self.model,
+            status=self.status,
+            failure=str(self.failure.kind) if self.failure else None,
+            detail=self.failure.detail if self.failure else None,
+            time_to_first_byte_s=since_start(self.head_at),
+            time_to_first_content_s=since_start(self.first_content_at),
+            bytes=self.received,
+        )
+        if verdict:
+            self.meta["verdict"] = verdict
+        if now is not None:
+            self.meta["duration_s"] = since_start(now)

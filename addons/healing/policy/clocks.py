@@ -1,0 +1,25 @@
+"""How long an attempt may keep silent."""
+
+from healing.policy.attempt import Attempt
+from healing.policy.config import Peek
+
+_FIRST = "Timeout waiting for first data"
+
+
+def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool) -> tuple[float, str] | None:
+    """When (monotonic seconds) this attempt counts as stalled, and what to say then; None where no clock runs.
+
+    streams: whether the client asked for a stream. pings: whether a healthy stream says something now and then.
+    """
+    clocks: list[tuple[float, float | None, str]] = []
+    if attempt.head_at is None:
+        limit_s = peek.first_byte if streams else peek.first_byte_json
+        clocks.append((attempt.started_at, limit_s, f"{_FIRST}: no response headers"))
+    elif attempt.gate is None or attempt.committed:
+        clocks.append((attempt.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
+    else:
+        if pings:
+            clocks.append((attempt.last_byte_at, peek.silence, f"{_FIRST}: nothing came"))
+        clocks.append((attempt.started_at, peek.first_content, f"{_FIRST}: no content came"))
+    due = [(start + limit_s, f"{what} for {limit_s:g} s") for start, limit_s, what in clocks if limit_s is not None]
+    return min(due, default=None)

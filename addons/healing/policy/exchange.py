@@ -1,0 +1,538 @@
+"""One client request and everything done to answer it.
+
+Sans-io: what happens is told by method calls, what is to be done is left in `actions`. Whoever carries the actions out
+(`healing.proxy.layer`) holds no policy of its own.
+"""
+
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+import orjson
+
+from healing.policy import retry
+from healing.policy.accounts import Account, Accounts
+from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules, Start
+from healing.policy.answer import Answer
+from healing.policy.attempt import Attempt
+from healing.policy.clocks import attempt_deadline
+from healing.policy.failures import Failure, FailureClass, classify
+from healing.policy.journal import Journal, Record, Step
+from healing.policy.peek import EMPTY_CLASS, Gate
+from healing.wire import headers as http
+from healing.wire.dialect import Kind
+from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.errors import UpstreamError, parse_error, read_error
+from healing.wire.headers import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """The attempt that is to follow: on which account (None: on whichever is free then), after how many seconds."""
+
+    account: Account | None
+    wait_s: float
+    renew: bool = False
+
+
+class Exchange:
+    """Decides what becomes of one client request.
+
+    actions: what is to be done, in order; whoever does it takes it from the left.
+    outcome: "" while it runs, then `clean`, `healed` or `failed`.
+    meta: what is kept of it in the client's flow: JSON-serialisable, without secrets.
+    """
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        eligible: Sequence[Account],
+        accounts: Accounts,
+        budget: retry.RetryBudget,
+        rules: Rules,
+        journal: Journal,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self.request = request
+        self.actions: deque[Action] = deque()
+        self.outcome = ""
+        self.attempts: list[Attempt] = []
+        self.meta: dict[str, Any] = {}
+        self._eligible = tuple(eligible)
+        self._accounts = accounts
+        self._budget = budget
+        self._rules = rules
+        self._journal = journal
+        self._clock = clock
+        self._random = random
+        self._answer = Answer(request, rules, self.actions)
+        self._current: Attempt | None = None
+        self._resume_at: float | None = None
+        self._next = _Next(None, 0.0)
+        self._waited_s = 0.0
+        self._failures: Counter[FailureClass] = Counter()
+        self._avoid: set[str] = set()
+        self._left: set[str] = set()
+        self._renewed: set[str] = set()
+        self._held_since: float | None = None
+        self._last_stream: Attempt | None = None
+        self._started_at = clock.now()
+
+    # What happens.
+
+    def start(self) -> None:
+        """The client's request is complete."""
+        now, request = self._clock.now(), self.request
+        self._budget.request(now)
+        self._tell("received", f"{request.method} {request.path} {request.model}".strip())
+        self._choose_and_begin(now)
+
+    def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
+        """The response headers of an attempt have come."""
+        if attempt is not self._current:
+            return
+        now, request = self._clock.now(), self.request
+        attempt.status, attempt.headers, attempt.head_at, attempt.last_byte_at = status, headers, now, now
+        attempt.note(request.id)
+        try:
+            attempt.decompressor = Decompressor(http.get(headers, "content-encoding") or "")
+        except ValueError as error:
+            self._fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
+            return
+        if not (200 <= status < 300 and request.operation.kind == "generate" and request.streams):
+            return
+        if not request.operation.sse:
+            attempt.raw = True
+            self._deliver_stream(attempt)
+        elif not (http.get(headers, "content-type") or "").lower().startswith("application/json"):
+            self._open_gate(attempt, now)
+
+    def _open_gate(self, attempt: Attempt, now: float) -> None:
+        rules = self._rules
+        attempt.gate = Gate(
+            self.request.dialect,
+            rules.peek.commit,
+            hold=self._may_retry(now),
+            grace_s=rules.retry.grace,
+            wall_s=self._clock.wall(),
+        )
+        self._last_stream = attempt
+        if self._held_since is None:
+            self._held_since = now
+        if attempt.gate.committed:
+            self._deliver_stream(attempt)
+
+    def data(self, attempt: Attempt, data: bytes) -> None:
+        """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
+        attempt.pending.append(data)
+        attempt.received += len(data)
+
+    def settle(self) -> None:
+        """Look at the data that has come."""
+        attempt = self._current
+        if attempt is None or not attempt.pending:
+            return
+        data = b"".join(attempt.pending)
+        attempt.pending.clear()
+        attempt.last_byte_at = self._clock.now()
+        try:
+            data = attempt.decompressor.decode(data) if attempt.decompressor else data
+        except DecodingError as error:
+            broken = Failure(FailureClass.MALFORMED, f"the body is not what its content-encoding says: {error}")
+            self._break_off(attempt, broken) if attempt.delivering else self._fail(attempt, broken)
+            return
+        if attempt.gate is not None:
+            self._through_gate(attempt, attempt.gate.feed(attempt.redact(data)))
+        elif attempt.raw:
+            self._answer.send(attempt.redact(data), attempt.last_byte_at)
+        else:
+            attempt.whole += data
+
+    def end(self, attempt: Attempt, broken: str = "") -> None:
+        """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
+        self.settle()
+        attempt.ended = True
+        if attempt is not self._current:
+            return
+        if attempt.gate is not None:
+            self._through_gate(attempt, attempt.gate.end(broken))
+            self._succeed_if_current(attempt)
+        elif attempt.raw:
+            if broken:
+                cut = f"Stream ended in the middle of the answer: {broken}"
+                self._break_off(attempt, Failure(FailureClass.CUT, cut))
+            self._succeed_if_current(attempt)
+        elif not broken:
+            self._judge_whole(attempt)
+        elif attempt.status is not None:
+            self._fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
+        else:
+            self._fail(attempt, Failure(FailureClass.TRANSPORT, broken))
+
+    def killed(self, attempt: Attempt) -> None:
+        """A person, or another addon, ended this attempt: that is no failure to heal."""
+        attempt.ended = True
+        if attempt is self._current:
+            self._give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
+
+    def no_credential(self, attempt: Attempt, why: str) -> None:
+        """The credential of an attempt's account could not be had; nothing was sent."""
+        attempt.ended = True
+        self._fail(attempt, Failure(FailureClass.AUTH, f"no credential for account {attempt.account.name}: {why}", 401))
+
+    def client_left(self) -> None:
+        """The client is gone: whatever runs for it is ended."""
+        if self.outcome:
+            return
+        attempt = self._current
+        if attempt is not None:
+            self._settle_account(attempt, None, judged=False)
+            attempt.note(self.request.id, "the client left", self._clock.now())
+            self._abort(attempt, "the client left")
+        self._resume_at = None
+        self._tell("client_left", "", attempt=attempt)
+        self._close("failed")
+
+    # Time.
+
+    @property
+    def deadline(self) -> float | None:
+        """When `wakeup` is due, None if nothing waits for time."""
+        stall = self._stall_deadline()
+        times = (self._resume_at, stall[0] if stall else None, self._hold_deadline())
+        return min((at for at in times if at is not None), default=None)
+
+    def wakeup(self) -> None:
+        """Time has passed: do what is due by now."""
+        now = self._clock.now()
+        if self._resume_at is not None and now >= self._resume_at:
+            self._resume_at = None
+            self._go_on(now)
+        stall = self._stall_deadline()
+        if stall and now >= stall[0]:
+            assert self._current is not None
+            self._stall(self._current, stall[1])
+        hold_until = self._hold_deadline()
+        if hold_until is not None and now >= hold_until:
+            self._keep_waiting(now)
+
+    def _stall_deadline(self) -> tuple[float, str] | None:
+        attempt = self._current
+        if attempt is None or attempt.ended:
+            return None
+        pings = self.request.dialect.pings
+        return attempt_deadline(attempt, self._rules.peek, streams=self.request.streams, pings=pings)
+
+    def _hold_deadline(self) -> float | None:
+        """When the waiting client is to get a sign of life."""
+        if self._held_since is None or self.outcome or (self._current and self._current.delivering):
+            return None
+        peek = self._rules.peek
+        if self._answer.begun:
+            return self._answer.last_sent_at + peek.keep_alive
+        return None if peek.soft_commit is None else self._held_since + peek.soft_commit
+
+    def _keep_waiting(self, now: float) -> None:
+        assert self._last_stream is not None
+        assert self._held_since is not None
+        if not self._answer.begun:
+            self._tell("hold", f"{now - self._held_since:.0f} s without content", attempt=self._last_stream)
+            self._answer.begin_stream(self._last_stream)
+        self._answer.send(self.request.dialect.keep_alive, now)
+
+    def _stall(self, attempt: Attempt, why: str) -> None:
+        stalled = Failure(FailureClass.STALLED, why, 504)
+        if attempt.gate is not None:
+            self._through_gate(attempt, attempt.gate.stall(stalled))
+            self._succeed_if_current(attempt)
+        elif attempt.raw:
+            self._break_off(attempt, stalled)
+        else:
+            self._fail(attempt, stalled)
+
+    # Attempts.
+
+    def _choose(self, at: float) -> Account | float | None:
+        model, session = self.request.route.model, self.request.session
+        return self._accounts.choose(self._eligible, model, session, at, avoid=self._avoid, exclude=self._left)
+
+    def _choose_and_begin(self, now: float) -> None:
+        chosen = self._choose(now)
+        if isinstance(chosen, Account):
+            self._begin(chosen, now)
+            return
+        wait_s = retry.at_least(chosen or 0.0, self._random)
+        if chosen is not None and self._affordable(wait_s):
+            self._tell("wait", "every account is cooling", wait_s=wait_s)
+            self._follow(_Next(None, wait_s), now)
+        else:
+            self._refuse(chosen or 0.0, now)
+
+    def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
+        request, model = self.request, self.request.route.model
+        path, body = request.path, request.body
+        if model != request.model:
+            path, body = request.dialect.with_model(path, body, request.operation, model)
+        target = account.upstream.path + path + (f"?{request.query}" if request.query else "")
+        attempt = Attempt(len(self.attempts) + 1, account, model, target, body, now, renew)
+        attempt.note(request.id)
+        self.attempts.append(attempt)
+        self._current = attempt
+        self._accounts.take(account, now)
+        self._tell("attempt", account.upstream_name, attempt=attempt)
+        self.actions.append(Start(attempt))
+
+    def _follow(self, plan: _Next, now: float) -> None:
+        """Make the planned attempt, now or when its wait is over."""
+        self._next = plan
+        self._waited_s += plan.wait_s
+        if plan.wait_s:
+            self._resume_at = now + plan.wait_s
+        else:
+            self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        if self._next.account is not None:
+            self._begin(self._next.account, now, renew=self._next.renew)
+        else:
+            self._choose_and_begin(now)
+
+    def _may_retry(self, now: float) -> bool:
+        return len(self.attempts) < self._rules.retry.max_attempts and self._budget.left(now) > 0
+
+    def _affordable(self, wait_s: float) -> bool:
+        return self._waited_s + wait_s <= self._rules.retry.max_wait
+
+    # Judging.
+
+    def _through_gate(self, attempt: Attempt, out: bytes) -> None:
+        gate, now = attempt.gate, self._clock.now()
+        assert gate is not None
+        if gate.content and attempt.first_content_at is None:
+            attempt.first_content_at = now
+        if gate.committed:
+            self._deliver_stream(attempt)
+            self._answer.send(out, now)
+        if gate.failure is not None:
+            self._break_off(attempt, gate.failure) if gate.committed else self._fail(attempt, gate.failure)
+
+    def _deliver_stream(self, attempt: Attempt) -> None:
+        """From now on the client gets this attempt's answer, and no other."""
+        if not attempt.delivering:
+            attempt.delivering = True
+            self._answer.begin_stream(attempt)
+            self._tell("commit", "", attempt=attempt)
+
+    def _judge_whole(self, attempt: Attempt) -> None:
+        """A response that is not a stream of events is complete."""
+        status = attempt.status or 502
+        attempt.whole_complete = True
+        if status >= 400:
+            attempt.whole = bytearray(attempt.redact(bytes(attempt.whole)))
+            self._fail(attempt, self._classify(status, attempt.headers, parse_error(bytes(attempt.whole))))
+        elif status < 300 and (failure := self._judge_answer(bytes(attempt.whole))):
+            self._fail(attempt, failure)
+        elif self._answer.begun:
+            self._fail(attempt, Failure(FailureClass.MALFORMED, "the answer is not an event stream"))
+        else:
+            self._succeed_if_current(attempt)
+
+    def _judge_answer(self, body: bytes) -> Failure | None:
+        """What is wrong with a JSON answer that came with status 200, None if nothing is."""
+        if not body:
+            return Failure(FailureClass.EMPTY, "200 OK with an empty body")
+        try:
+            value = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return Failure(FailureClass.MALFORMED, "the answer is not JSON")
+        reading = self.request.dialect.read_answer(value)
+        if reading.kind is Kind.ERROR:
+            return self._classify(None, (), read_error(reading.error))
+        if self.request.operation.kind != "generate" or reading.kind is Kind.CONTENT:
+            return None
+        kind = EMPTY_CLASS.get(self.request.dialect.empty_stop(reading.stop))
+        return Failure(kind, f"200 OK but 0 tokens (stop reason {reading.stop or 'none'})") if kind else None
+
+    def _classify(self, status: int | None, headers: Headers, error: UpstreamError) -> Failure:
+        return classify(status, headers, error, grace_s=self._rules.retry.grace, wall_s=self._clock.wall())
+
+    # Verdicts.
+
+    def _fail(self, attempt: Attempt, failure: Failure) -> None:
+        """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
+        now = self._clock.now()
+        failure = replace(failure, detail=attempt.redact(failure.detail.encode()).decode("utf-8", "replace"))
+        attempt.failure = failure
+        self._failures[failure.kind] += 1
+        self._settle_account(attempt, failure)
+        plan = self._plan(attempt, failure, now)
+        if plan is None:
+            self._give_up(attempt, failure)
+            return
+        account = plan.account
+        if account is None:
+            where = "when an account is free"
+        else:
+            where = "on the same account" if account is attempt.account else f"on {account.name}"
+        self._budget.retry(now)
+        attempt.note(self.request.id, f"retry {where} after {plan.wait_s:.2f} s", now)
+        self._tell("retry", where, attempt=attempt, failure=failure, wait_s=plan.wait_s)
+        self._abort(attempt, failure.detail)
+        self._current = None
+        self._follow(plan, now)
+
+    def _plan(self, attempt: Attempt, failure: Failure, now: float) -> _Next | None:
+        """The next attempt, if the failure, the budgets and the accounts allow one."""
+        rule = retry.RULES.get(failure.kind)
+        if rule is None or not self._may_retry(now):
+            return None
+        nth, account = self._failures[failure.kind], attempt.account
+        wait_s = retry.wait_before_retry_s(failure, nth, self._random)
+        if failure.kind is FailureClass.AUTH and account.renewable and account.name not in self._renewed:
+            self._renewed.add(account.name)
+            return _Next(account, wait_s, renew=True)
+        if retry.stays(failure, nth):
+            return _Next(account, wait_s) if self._affordable(wait_s) else None
+        # A quota without an end in sight is as final for this exchange as a refused key.
+        endless = failure.kind is FailureClass.QUOTA and failure.wait_s is None
+        (self._left if rule.leave or endless else self._avoid).add(account.name)
+        chosen = self._choose(now + wait_s)
+        if chosen is None:
+            return None
+        if isinstance(chosen, Account):
+            plan = _Next(chosen, wait_s)
+        else:
+            plan = _Next(None, max(wait_s, retry.at_least(chosen, self._random)))
+        return plan if self._affordable(plan.wait_s) else None
+
+    def _give_up(self, attempt: Attempt, failure: Failure) -> None:
+        """No other try: the client gets the real cause."""
+        now, gate = self._clock.now(), attempt.gate
+        attempt.failure = failure
+        self._settle_account(attempt, failure)
+        attempt.note(self.request.id, "deliver", now if attempt.ended else None)
+        self._tell("gave_up", "", attempt=attempt, failure=failure)
+        if gate is not None and gate.relayed_error is None and gate.empty:
+            out = gate.deliver_empty()
+            self._deliver_stream(attempt)
+            self._answer.send(out, now)
+            self._succeed_if_current(attempt, only_if=attempt.ended)
+            return
+        self._abort(attempt, failure.detail)
+        attempt.note(self.request.id, "deliver", now)
+        if attempt.whole_complete and not self._answer.begun:
+            # An error that came with status 200 is told with the status that it means.
+            answered = (attempt.status or 0) >= 300 or failure.kind in EMPTY_CLASS.values()
+            self._answer.deliver(attempt, "failed", now, None if answered else failure.status)
+        else:
+            self._answer.fail(attempt, failure, self._tried(), now)
+        self._finish(attempt, "failed")
+
+    def _tried(self) -> str:
+        names = ", ".join(dict.fromkeys(attempt.account.name for attempt in self.attempts))
+        count = len(self.attempts)
+        return f"Tried {count} time{'' if count == 1 else 's'}, on {names}."
+
+    def _refuse(self, cooling_s: float, now: float) -> None:
+        """No attempt can be made: every account is cooling for longer than may be waited."""
+        wait_s = max(1, math.ceil(cooling_s))
+        message = f"Every account that may serve {self.request.model} is cooling down; the first is free in {wait_s} s."
+        self._tell("gave_up", message)
+        self._answer.refuse(message, wait_s, self.attempts[-1] if self.attempts else None, now)
+        self._finish(None, "failed")
+
+    def _break_off(self, attempt: Attempt, failure: Failure) -> None:
+        """The answer failed after commit; the gate has told the client so in its dialect already."""
+        attempt.failure = failure
+        self._settle_account(attempt, failure)
+        attempt.note(self.request.id, "told the client", self._clock.now())
+        self._abort(attempt, failure.detail)
+        self._tell("broke", "", attempt=attempt, failure=failure)
+        # A JSON array has no place for an error: a broken connection is the only truth left.
+        self._finish(attempt, "failed", broken=failure.detail if attempt.raw else "")
+
+    def _succeed_if_current(self, attempt: Attempt, *, only_if: bool = True) -> None:
+        """The attempt has served, unless what came last was a failure and has been dealt with."""
+        if attempt is not self._current or not only_if:
+            return
+        now = self._clock.now()
+        attempt.failure = attempt.failure or (attempt.gate.empty if attempt.gate else None)
+        self._settle_account(attempt, attempt.failure)
+        outcome = "failed" if attempt.failure else "clean" if len(self.attempts) == 1 else "healed"
+        attempt.note(self.request.id, "deliver", now)
+        self._abort(attempt, "upstream has said all and does not close")
+        if not attempt.delivering:
+            self._answer.deliver(attempt, outcome, now)
+        self._finish(attempt, outcome)
+
+    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "") -> None:
+        self._answer.finish(broken)
+        if outcome != "failed":
+            self._tell("delivered", outcome, attempt=attempt)
+        self._close(outcome)
+
+    def _close(self, outcome: str) -> None:
+        self._current = None
+        self.outcome = outcome
+        request = self.request
+        self.meta.update(
+            role="exchange",
+            exchange=request.id,
+            dialect=request.dialect.name,
+            model=request.model,
+            mapped_model=request.route.model,
+            outcome=outcome,
+            attempts=[dict(attempt.meta) for attempt in self.attempts],
+            waited_s=round(self._waited_s, 3),
+            duration_s=round(self._clock.now() - self._started_at, 4),
+        )
+
+    def _abort(self, attempt: Attempt, why: str) -> None:
+        if not attempt.ended:
+            attempt.ended = True
+            self.actions.append(Abort(attempt, why))
+
+    def _settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
+        if not attempt.settled:
+            attempt.settled = True
+            now = self._clock.now()
+            self._accounts.settle(attempt.account, attempt.model, failure, now, judged=judged)
+
+    # Telling.
+
+    def _tell(
+        self,
+        step: Step,
+        text: str,
+        *,
+        attempt: Attempt | None = None,
+        failure: Failure | None = None,
+        wait_s: float = 0.0,
+    ) -> None:
+        request = self.request
+        record = Record(
+            request.id,
+            step,
+            request.dialect.label,
+            text,
+            attempt.number if attempt else 0,
+            attempt.account.name if attempt else "",
+            attempt.model if attempt else request.route.model,
+            failure,
+            wait_s,
+        )
+        self._journal.tell(record)
+
+    @property
+    def comment(self) -> str:
+        """One line for the flow list; "" for an exchange that went as any other."""
+        failures = [
+            f"attempt {attempt.number} on {attempt.account.name}: {attempt.failure.detail}"
+            for attempt in self.attempts
+            if attempt.failure
+        ]
+        return f"{self.outcome} ({'; '.join(failures)})" if failures else ""

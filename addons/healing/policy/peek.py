@@ -1,0 +1,181 @@
+"""The gate between an upstream's stream and the client: hold, commit, or fail.
+
+Everything is held until the first content. After that each event is still read, since errors and cuts come late too.
+"""
+
+from dataclasses import replace
+
+from healing.policy.config import Commit
+from healing.policy.failures import Failure, FailureClass, classify
+from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
+from healing.wire.errors import read_error
+from healing.wire.sse import SSEDecoder, SSEEvent
+
+HELD_EVENTS = 256
+HELD_BYTES = 1024 * 1024
+LONGEST_EVENT_BYTES = 64 * 1024 * 1024
+_BAD_GATEWAY = 502
+EMPTY_CLASS = {
+    EmptyStop.PLAIN: FailureClass.EMPTY,
+    EmptyStop.MALFORMED: FailureClass.MALFORMED,
+    EmptyStop.SIGNATURE: FailureClass.SIGNATURE,
+}
+
+
+class Gate:
+    """Decides for one stream. `feed` and `end` give the bytes that may go to the client now.
+
+    committed: whether bytes have been let through; from then on `failure` can no longer be retried.
+    failure: why the stream does not serve, None while it does.
+    content: whether content has been seen.
+    relayed_error: upstream's own error object, if that is the failure.
+    """
+
+    def __init__(self, dialect: Dialect, commit: Commit, *, hold: bool, grace_s: float, wall_s: float) -> None:
+        """commit: what to wait for. hold: False lets everything through at once, as nothing could be retried."""
+        self.committed = not hold
+        self.failure: Failure | None = None
+        self.content = False
+        self.stop = ""
+        self.relayed_error: object = None
+        self._visible = False
+        self._dialect = dialect
+        self._reader = dialect.reader()
+        self._decoder = SSEDecoder()
+        self._commit_at = commit
+        self._grace_s = grace_s
+        self._wall_s = wall_s
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._said = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether upstream has said all there is to say, so that nothing is lost if it goes silent now."""
+        return self._reader.stopped and self.failure is None
+
+    @property
+    def empty(self) -> Failure | None:
+        """The failure that an answer without content is, None if there is content or a reason for there being none."""
+        if self.content or not self._reader.stopped:
+            return None
+        kind = EMPTY_CLASS.get(self._dialect.empty_stop(self.stop))
+        detail = f"200 OK but 0 tokens (stop reason {self.stop or 'none'})"
+        return Failure(kind, detail, _BAD_GATEWAY) if kind else None
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the stream."""
+        out = []
+        for event in self._decoder.decode(data):
+            if self._reader.closed:
+                break
+            out.append(self._take(event, self._reader.read(event)))
+            if self.failure is not None:
+                break
+        if self._decoder.pending > LONGEST_EVENT_BYTES and self.failure is None:
+            out.append(self._fail(Failure(FailureClass.MALFORMED, "an event without an end", _BAD_GATEWAY)))
+        out.append(self._judge_empty())
+        return b"".join(out)
+
+    def end(self, broken: str = "") -> bytes:
+        """The body has ended: in the regular way, or `broken` says how the connection broke."""
+        if self.failure is not None:
+            return b""
+        out = b"".join(self._take_last(event) for event in self._decoder.flush() if not self._reader.closed)
+        out += self._judge_empty()
+        if self.failure is not None or self._reader.ended:
+            return out
+        if self._reader.stopped:
+            return out + self._let_through(self._dialect.end_marker)
+        return out + self._fail(self._end_failure(broken))
+
+    def stall(self, failure: Failure) -> bytes:
+        """Nothing came for too long: a failure, unless upstream had said all there is to say."""
+        return self.end() if self.complete else self._fail(failure)
+
+    def commit(self) -> bytes:
+        """Let through all that is held."""
+        self.committed = True
+        held, self._held = b"".join(self._held), []
+        return held
+
+    def deliver_empty(self) -> bytes:
+        """Let an answer without content through after all, since no try is left."""
+        self.failure = None
+        return self.commit()
+
+    def _take(self, event: SSEEvent, reading: Reading) -> bytes:
+        match reading.kind:
+            case Kind.HEARTBEAT:
+                return self._let_through(self._dialect.clean(event, reading))
+            case Kind.ERROR:
+                return self._fail_with_error(event, reading)
+            case Kind.MALFORMED:
+                detail = f"Stream error {self._where}: data that is not JSON"
+                return self._fail(Failure(FailureClass.MALFORMED, detail, _BAD_GATEWAY))
+            case Kind.CONTENT:
+                self.content = True
+                self._visible = self._visible or reading.visible
+        self._said = True
+        self.stop = reading.stop or self.stop
+        out = self._let_through(self._dialect.clean(event, reading))
+        if not self.committed and self._may_commit():
+            return out + self.commit()
+        return out
+
+    def _take_last(self, event: SSEEvent) -> bytes:
+        """A last event that lacks its blank line: whole all the same, or only a piece of one."""
+        if event.data is None and not event.stray:
+            return b""
+        reading = self._reader.read(event)
+        if reading.kind is not Kind.MALFORMED:
+            return self._take(event, reading)
+        if event.stray and not self._said:
+            return self._fail(Failure(FailureClass.MALFORMED, "the answer is not an event stream", _BAD_GATEWAY))
+        self._said = True
+        return b""
+
+    def _let_through(self, data: bytes) -> bytes:
+        if self.committed:
+            return data
+        self._held.append(data)
+        self._held_bytes += len(data)
+        return self.commit() if len(self._held) >= HELD_EVENTS or self._held_bytes >= HELD_BYTES else b""
+
+    def _may_commit(self) -> bool:
+        match self._commit_at:
+            case "first_content":
+                return self.content
+            case "first_visible":
+                return self._visible or (self.content and self._reader.stopped)
+            case "first_event":
+                return True
+
+    def _judge_empty(self) -> bytes:
+        """Upstream has said its stop reason and held no content before: a failure, or an answer as it is."""
+        if self.committed or self.failure is not None or not self._reader.stopped:
+            return b""
+        self.failure = self.empty
+        return b"" if self.failure else self.commit()
+
+    @property
+    def _where(self) -> str:
+        return "in the middle of the answer" if self.committed else "during peek"
+
+    def _end_failure(self, broken: str) -> Failure:
+        why = f": {broken}" if broken else ""
+        if not self._said:
+            return Failure(FailureClass.EMPTY, f"Stream ended immediately{why}", _BAD_GATEWAY)
+        return Failure(FailureClass.CUT, f"Stream ended {self._where}{why or ', no stop reason came'}", _BAD_GATEWAY)
+
+    def _fail_with_error(self, event: SSEEvent, reading: Reading) -> bytes:
+        self.relayed_error = reading.error
+        error = read_error(reading.error)
+        failure = classify(None, (), error, grace_s=self._grace_s, wall_s=self._wall_s)
+        self.failure = replace(failure, detail=f"Stream error {self._where}: {failure.detail}")
+        return self._dialect.relayed_error(reading.error, event) if self.committed else b""
+
+    def _fail(self, failure: Failure) -> bytes:
+        """Remember the failure; once committed, tell it in the form that the dialect's SDKs raise."""
+        self.failure = failure
+        return self._dialect.late_error(failure.status, f"{failure.detail}.") if self.committed else b""

@@ -1,0 +1,229 @@
+"""The Anthropic Messages API (https://docs.anthropic.com/en/api/messages-streaming)."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+import orjson
+
+from healing.wire.dialect import EmptyStop, Kind, Operation, Reading
+from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error
+from healing.wire.jsonspan import replace_member
+from healing.wire.sse import SSEEvent, encode
+
+_MODEL_PATH = re.compile(r"/v1/models/([^/]+)")
+_TYPE_OF_STATUS = {status: kind for kind, status in STATUS_OF_ANTHROPIC_TYPE.items()}
+# What a block or delta of a known type says by itself; a type that is not here is passed on and counts as content.
+_BLOCK_TEXT = {"text": "text", "thinking": "thinking", "tool_use": "input", "server_tool_use": "input",
+               "mcp_tool_use": "input", "compaction": "content", "fallback": ""}  # fmt: skip
+_DELTA_TEXT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json",
+               "citations_delta": "citation", "compaction_delta": "content", "signature_delta": ""}  # fmt: skip
+_CALL_BLOCKS = ("tool_use", "server_tool_use", "mcp_tool_use")
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
+
+_HEARTBEAT = Reading(Kind.HEARTBEAT)
+_META = Reading(Kind.META)
+_MALFORMED = Reading(Kind.MALFORMED)
+_VISIBLE = Reading(Kind.CONTENT, visible=True)
+_HIDDEN = Reading(Kind.CONTENT)
+
+
+class AnthropicReader:
+    """Understands the events of one Messages stream."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self.ended = False
+        self._blocks: dict[Any, str] = {}
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing may follow any more: `message_stop` is the last event."""
+        return self.ended
+
+    def read(self, event: SSEEvent) -> Reading:
+        """Understand the next event."""
+        if event.data is None:
+            return self._read_stray(event.stray) if event.stray else _HEARTBEAT
+        if event.data.strip() in (b"", b"[DONE]"):
+            return _HEARTBEAT
+        try:
+            body = orjson.loads(event.data)
+        except orjson.JSONDecodeError:
+            return _MALFORMED
+        if not isinstance(body, dict):
+            return _MALFORMED
+        match body.get("type", event.name):
+            case "content_block_delta":
+                return _read_delta(body.get("delta"))
+            case "content_block_start":
+                return self._read_start(body.get("index"), body.get("content_block"))
+            case "content_block_stop":
+                return _VISIBLE if self._blocks.get(body.get("index")) in _CALL_BLOCKS else _META
+            case "message_delta":
+                return self._read_stop(body.get("delta"))
+            case "message_stop":
+                self.stopped = self.ended = True
+                return Reading(Kind.TERMINAL)
+            case "ping":
+                return _HEARTBEAT
+            case "error":
+                return Reading(Kind.ERROR, error=body)
+            case _:
+                return Reading(Kind.ERROR, error=body) if find_error(body) else _META
+
+    def _read_start(self, index: Any, block: Any) -> Reading:
+        if not isinstance(block, dict):
+            return _MALFORMED
+        kind = str(block.get("type"))
+        self._blocks[index] = kind
+        if kind not in _BLOCK_TEXT:
+            return _VISIBLE if kind != "redacted_thinking" else _HIDDEN
+        if block.get(_BLOCK_TEXT[kind]) in _NOTHING:
+            return _META
+        return _HIDDEN if kind == "thinking" else _VISIBLE
+
+    def _read_stop(self, delta: Any) -> Reading:
+        stop = delta.get("stop_reason") if isinstance(delta, dict) else None
+        if not stop:
+            return _META
+        self.stopped = True
+        return Reading(Kind.TERMINAL, stop=str(stop))
+
+    @staticmethod
+    def _read_stray(stray: bytes) -> Reading:
+        try:
+            error = find_error(orjson.loads(stray))
+        except orjson.JSONDecodeError:
+            return _MALFORMED
+        return Reading(Kind.ERROR, error=error) if error else _MALFORMED
+
+
+def _read_delta(delta: Any) -> Reading:
+    if not isinstance(delta, dict):
+        return _MALFORMED
+    kind = delta.get("type")
+    if kind not in _DELTA_TEXT:
+        return _VISIBLE
+    if delta.get(_DELTA_TEXT[kind]) in _NOTHING:
+        return _META
+    return _HIDDEN if kind == "thinking_delta" else _VISIBLE
+
+
+class Anthropic:
+    """The dialect of the Messages API."""
+
+    name: Literal["anthropic"] = "anthropic"
+    label = "Anthropic"
+    pings = True
+    keep_alive = encode(b'{"type": "ping"}', "ping")
+    end_marker = encode(b'{"type":"message_stop"}', "message_stop")
+
+    def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
+        """What a request asks for; None if it is no endpoint."""
+        match method, path:
+            case "POST", "/v1/messages":
+                return Operation("generate", streams=None)
+            case "POST", "/v1/messages/count_tokens":
+                return Operation("count_tokens")
+            case "GET", "/v1/models":
+                return Operation("list_models")
+            case "GET", _ if match := _MODEL_PATH.fullmatch(path):
+                return Operation("get_model", model=unquote(match.group(1)))
+        return None
+
+    def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+        """Whether another request belongs to this API: the SDKs name its version in each."""
+        return path.startswith("/v1/") and ("anthropic-version" in headers or path.startswith("/v1/messages/"))
+
+    def model_of(self, operation: Operation, body: Any) -> str:
+        """The model that is asked for, "" if none."""
+        model = body.get("model") if isinstance(body, dict) else None
+        return operation.model or (model if isinstance(model, str) else "")
+
+    def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
+        """The same request for another model. Raises ValueError where the body names none."""
+        if operation.kind == "get_model":
+            return "/v1/models/" + quote(model, safe=""), body
+        return path, replace_member(body, "model", model)
+
+    def session_of(self, body: Any) -> str | None:
+        """`metadata.user_id`, else a hash of the system prompt and the first user message."""
+        if not isinstance(body, dict):
+            return None
+        metadata = body.get("metadata")
+        if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str) and metadata["user_id"]:
+            return str(metadata["user_id"])
+        messages = body.get("messages")
+        first = messages[0] if isinstance(messages, list) and messages else None
+        if first is None:
+            return None
+        start = orjson.dumps([body.get("system"), first])
+        return hashlib.sha256(start).hexdigest()
+
+    def reader(self) -> AnthropicReader:
+        """A reader for a new stream."""
+        return AnthropicReader()
+
+    def read_answer(self, body: Any) -> Reading:
+        """Understand a whole message."""
+        if error := find_error(body):
+            return Reading(Kind.ERROR, error=error)
+        if not isinstance(body, dict):
+            return _MALFORMED
+        blocks = body.get("content")
+        stop = str(body.get("stop_reason") or "")
+        for block in blocks if isinstance(blocks, list) else ():
+            kind = block.get("type") if isinstance(block, dict) else None
+            if kind not in _BLOCK_TEXT or kind in _CALL_BLOCKS or block.get(_BLOCK_TEXT[kind]) not in _NOTHING:
+                return Reading(Kind.CONTENT, visible=kind != "thinking", stop=stop)
+        return Reading(Kind.TERMINAL if blocks is not None else Kind.META, stop=stop)
+
+    def empty_stop(self, stop: str) -> EmptyStop:
+        """`end_turn` without content is the 0-token answer; a tool call without a call is broken."""
+        match stop:
+            case "" | "end_turn":
+                return EmptyStop.PLAIN
+            case "tool_use":
+                return EmptyStop.MALFORMED
+        return EmptyStop.ANSWER
+
+    def clean(self, event: SSEEvent, reading: Reading) -> bytes:
+        """The event as it came, with its blank line: the SDKs bear whatever the standard allows."""
+        return event.raw if event.complete else event.raw.rstrip(b"\r\n") + b"\n\n"
+
+    def fitting_status(self, status: int) -> int:
+        """The status itself if an error type has it, else 529 for 503, 400 or 500 for the others of their hundred."""
+        if status in _TYPE_OF_STATUS:
+            return status
+        return 529 if status == 503 else 500 if status >= 500 or status in (408, 499) else 400
+
+    def error_body(self, status: int, message: str, retry_after_s: float | None = None) -> bytes:
+        """`{"type":"error","error":{"type":…,"message":…}}` with the type that fits the status."""
+        kind = _TYPE_OF_STATUS[self.fitting_status(status)]
+        return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+
+    def late_error(self, status: int, message: str) -> bytes:
+        """An `event: error`."""
+        return encode(self.error_body(status, message), "error")
+
+    def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
+        """Upstream's error as `event: error`, unchanged if it came so."""
+        if event is not None and event.name == "error" and not event.stray:
+            return self.clean(event, Reading(Kind.ERROR))
+        return encode(orjson.dumps(error), "error")
+
+    def with_models(self, body: Any, names: list[str]) -> Any:
+        """The list with the names put in front, as models of the same shape."""
+        if not isinstance(body, dict) or not isinstance(body.get("data"), list):
+            return body
+        known = {model.get("id") for model in body["data"] if isinstance(model, dict)}
+        added = [
+            {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+            for name in names
+            if name not in known
+        ]
+        data = added + body["data"]
+        return {**body, "data": data, **({"first_id": data[0].get("id")} if added else {})}

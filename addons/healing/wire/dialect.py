@@ -1,0 +1,136 @@
+"""What a dialect is: the questions that policy asks of a wire protocol, and the shapes of the answers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple, Protocol
+
+from healing.wire.sse import SSEEvent
+
+OperationKind = Literal["generate", "count_tokens", "list_models", "get_model", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a request asks for, as far as its method and path tell.
+
+    model: the model in the path, "" where the path has none.
+    streams: whether the path asks for a stream; None where the body decides.
+    sse: whether a stream is sent as server-sent events (Gemini sends one JSON array without `alt=sse`).
+    """
+
+    kind: OperationKind
+    model: str = ""
+    streams: bool | None = False
+    sse: bool = True
+
+
+class Kind(StrEnum):
+    """What an event of a stream is worth."""
+
+    HEARTBEAT = "heartbeat"
+    META = "meta"
+    CONTENT = "content"
+    TERMINAL = "terminal"
+    ERROR = "error"
+    MALFORMED = "malformed"
+
+
+class Reading(NamedTuple):
+    """An event, understood.
+
+    visible: it has something that a person sees: text or a tool call, not thinking.
+    stop: the stop or finish reason that this event brings, also beside content; "" where it brings none.
+    error: the error object, for Kind.ERROR.
+    """
+
+    kind: Kind
+    visible: bool = False
+    stop: str = ""
+    error: Any = None
+
+
+class EmptyStop(StrEnum):
+    """What a stop reason means when nothing came before it."""
+
+    ANSWER = "answer"
+    PLAIN = "plain"
+    MALFORMED = "malformed"
+    SIGNATURE = "signature"
+
+
+class EventReader(Protocol):
+    """Understands the events of one stream, in their order."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether upstream has said why it stopped, so that a close is an end and not a cut."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the protocol's own end has come."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing may follow any more."""
+
+    def read(self, event: SSEEvent) -> Reading:
+        """Understand the next event."""
+
+
+class Dialect(Protocol):
+    """A wire protocol. Stateless; a stream's state is in its EventReader."""
+
+    name: Literal["anthropic", "gemini"]
+    label: str
+    pings: bool
+    """Whether a healthy stream of this dialect says something now and then."""
+    keep_alive: bytes
+    """What keeps a waiting client from giving up, without saying anything."""
+    end_marker: bytes
+    """The bare end that may be added when upstream sent its stop reason and then closed."""
+
+    def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
+        """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""
+
+    def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+        """Whether a request that is no known endpoint belongs to this dialect's API all the same."""
+
+    def model_of(self, operation: Operation, body: Any) -> str:
+        """The model that is asked for, "" if none."""
+
+    def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
+        """Path and body of the same request for another model. Raises ValueError where it can't be said."""
+
+    def session_of(self, body: Any) -> str | None:
+        """A key that stays the same through a conversation; None where the body gives none."""
+
+    def reader(self) -> EventReader:
+        """A reader for a new stream."""
+
+    def read_answer(self, body: Any) -> Reading:
+        """Understand a whole answer that came as JSON."""
+
+    def empty_stop(self, stop: str) -> EmptyStop:
+        """What this stop reason means on an answer without content."""
+
+    def clean(self, event: SSEEvent, reading: Reading) -> bytes:
+        """The event as this dialect's clients bear it: as it came, unless it came oddly; b"" to leave it out."""
+
+    def fitting_status(self, status: int) -> int:
+        """The status of this dialect's error types that is nearest to this one: 502 is nobody's."""
+
+    def error_body(self, status: int, message: str, retry_after_s: float | None = None) -> bytes:
+        """An error of our own in this dialect's shape, as JSON; with seconds to wait where the shape has a place."""
+
+    def late_error(self, status: int, message: str) -> bytes:
+        """An error of our own after the start of a stream, in the form that this dialect's SDKs raise."""
+
+    def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
+        """An upstream's error, in the form that this dialect's SDKs raise after a stream's start.
+
+        event: the event that it came in, if any: what came in the right form stays as it is.
+        """
+
+    def with_models(self, body: Any, names: list[str]) -> Any:
+        """An upstream's model list with these names added."""

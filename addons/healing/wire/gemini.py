@@ -1,0 +1,265 @@
+"""The Gemini API and its Vertex form (https://ai.google.dev/api/generate-content)."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+import orjson
+
+from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading
+from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error
+from healing.wire.sse import SSEEvent
+
+_METHOD_PATH = re.compile(
+    r"(/(?:v1|v1beta|v1alpha)/models/|/(?:v1|v1beta1)/(?:projects/[^/]+/locations/[^/]+/)?publishers/google/models/)"
+    r"([^/:]+)(?::(\w+))?"
+)
+_LIST_PATH = re.compile(r"/(?:v1|v1beta|v1alpha)/models|/(?:v1|v1beta1)/.*publishers/google/models")
+_OTHER_PATH = re.compile(r"/(?:upload/|download/)?(?:v1beta|v1alpha|v1beta1)/.+|/(?:upload|download)/v1/.+|/v1/.+")
+_METHODS: dict[str, OperationKind] = {
+    "streamGenerateContent": "generate",
+    "generateContent": "generate",
+    "countTokens": "count_tokens",
+}
+_STATUS_OF_CODE = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+# A part with nothing but these is empty when its text is: a signature does not make content.
+_PART_FRAME = {"text", "thought", "thoughtSignature", "thought_signature", "partMetadata"}
+
+_HEARTBEAT = Reading(Kind.HEARTBEAT)
+_META = Reading(Kind.META)
+_MALFORMED = Reading(Kind.MALFORMED)
+
+
+class GeminiReader:
+    """Understands the events of one streamGenerateContent stream."""
+
+    def __init__(self) -> None:
+        self._open: set[Any] = set()
+        self._finished: set[Any] = set()
+        self._blocked = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether each candidate that began has its finishReason, or the prompt was blocked."""
+        return self._blocked or (bool(self._finished) and not self._open)
+
+    @property
+    def ended(self) -> bool:
+        """The same: this protocol has no end marker."""
+        return self.stopped
+
+    @property
+    def closed(self) -> bool:
+        """Never: usage may come after the last finishReason."""
+        return False
+
+    def read(self, event: SSEEvent) -> Reading:
+        """Understand the next event."""
+        if event.stray:
+            return self._read_json(event.stray, tail=True)
+        if event.data is None or event.data.strip() in (b"", b"[DONE]"):
+            return _HEARTBEAT
+        return self._read_json(event.data)
+
+    def _read_json(self, data: bytes, *, tail: bool = False) -> Reading:
+        try:
+            body = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return _MALFORMED
+        reading = self.read_chunk(body)
+        return _MALFORMED if tail and reading.kind is not Kind.ERROR else reading
+
+    def read_chunk(self, body: Any) -> Reading:
+        """Understand one GenerateContentResponse."""
+        if isinstance(body, list) and len(body) == 1:
+            body = body[0]
+        if error := find_error(body):
+            return Reading(Kind.ERROR, error=error)
+        if not isinstance(body, dict):
+            return _MALFORMED
+        feedback = body.get("promptFeedback")
+        if isinstance(feedback, dict) and feedback.get("blockReason"):
+            self._blocked = True
+            return Reading(Kind.TERMINAL, stop=str(feedback["blockReason"]))
+        content = visible = False
+        stop = ""
+        candidates = body.get("candidates")
+        for candidate in candidates if isinstance(candidates, list) else ():
+            if not isinstance(candidate, dict):
+                return _MALFORMED
+            index = candidate.get("index", 0)
+            self._open.add(index)
+            for part in _parts(candidate):
+                if not _is_empty(part):
+                    content = True
+                    visible = visible or not part.get("thought")
+            if reason := candidate.get("finishReason"):
+                stop = str(reason)
+                self._finished.add(index)
+            self._open -= self._finished
+        if content:
+            return Reading(Kind.CONTENT, visible, stop)
+        return Reading(Kind.TERMINAL, stop=stop) if stop else _META
+
+
+def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+def _is_empty(part: dict[str, Any]) -> bool:
+    return not part.get("text") and part.keys() <= _PART_FRAME
+
+
+class Gemini:
+    """The dialect of the Gemini API."""
+
+    name: Literal["gemini"] = "gemini"
+    label = "Gemini"
+    pings = False
+    # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
+    keep_alive = b"\r\n\r\n"
+    end_marker = b""
+
+    def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
+        """What a request asks for; None if it is no endpoint."""
+        if method == "GET" and _LIST_PATH.fullmatch(path):
+            return Operation("list_models")
+        match = _METHOD_PATH.fullmatch(path)
+        if not match:
+            return None
+        model, verb = unquote(match.group(2)), match.group(3)
+        if method == "GET" and verb is None:
+            return Operation("get_model", model)
+        if method != "POST" or verb not in _METHODS:
+            return None
+        streams = verb == "streamGenerateContent"
+        return Operation(_METHODS[verb], model, streams, sse=query.get("alt") == "sse")
+
+    def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+        """Whether another request belongs to this API, by its version path or a Google header."""
+        if not _OTHER_PATH.fullmatch(path):
+            return False
+        return (
+            not path.startswith("/v1/")
+            or "x-goog-api-key" in headers
+            or "x-goog-api-client" in headers
+            or "key" in query
+        )
+
+    def model_of(self, operation: Operation, body: Any) -> str:
+        """The model that is asked for, "" if none."""
+        return operation.model
+
+    def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
+        """The same request for another model: only the path changes."""
+        match = _METHOD_PATH.fullmatch(path)
+        if not match:
+            raise ValueError("this path names no model")
+        verb = f":{match.group(3)}" if match.group(3) else ""
+        return match.group(1) + quote(model, safe="") + verb, body
+
+    def session_of(self, body: Any) -> str | None:
+        """A hash of the system instruction and the first content."""
+        contents = body.get("contents") if isinstance(body, dict) else None
+        if not contents:
+            return None
+        first = contents[0] if isinstance(contents, list) else contents
+        system = body.get("systemInstruction", body.get("system_instruction"))
+        return hashlib.sha256(orjson.dumps([system, first])).hexdigest()
+
+    def reader(self) -> GeminiReader:
+        """A reader for a new stream."""
+        return GeminiReader()
+
+    def read_answer(self, body: Any) -> Reading:
+        """Understand a whole GenerateContentResponse."""
+        return GeminiReader().read_chunk(body)
+
+    def empty_stop(self, stop: str) -> EmptyStop:
+        """What a finish reason means without content."""
+        match stop:
+            case "" | "STOP" | "FINISH_REASON_UNSPECIFIED":
+                return EmptyStop.PLAIN
+            case "MALFORMED_FUNCTION_CALL" | "MALFORMED_RESPONSE" | "UNEXPECTED_TOOL_CALL":
+                return EmptyStop.MALFORMED
+            case "MISSING_THOUGHT_SIGNATURE":
+                return EmptyStop.SIGNATURE
+        return EmptyStop.ANSWER
+
+    def clean(self, event: SSEEvent, reading: Reading) -> bytes:
+        """The event as it came if it is one plain `data: ` line, else made so: the SDKs bear nothing else."""
+        if reading.kind is Kind.HEARTBEAT:
+            return self.keep_alive
+        if event.data is None:
+            return b""
+        raw = event.raw
+        # One line end inside, the blank line's own: nothing but a data line.
+        plain = raw.startswith(b"data: ") and raw.rstrip(b"\r\n") == raw[: 6 + len(event.data)]
+        if plain and event.complete and raw.endswith((b"\r\n\r\n", b"\n\n")):
+            return raw
+        return b"data: " + b" ".join(event.data.splitlines()) + b"\r\n\r\n"
+
+    def fitting_status(self, status: int) -> int:
+        """The status itself if a Google status has it, else 503 for what a gateway says, 500 or 400 for the others."""
+        if status in _STATUS_OF_CODE:
+            return status
+        return 503 if status in (502, 529) else 500 if status >= 500 or status == 408 else 400
+
+    def error_body(self, status: int, message: str, retry_after_s: float | None = None) -> bytes:
+        """`{"error":{"code":…,"message":…,"status":…}}`."""
+        status = self.fitting_status(status)
+        error: dict[str, Any] = {"code": status, "message": message, "status": _STATUS_OF_CODE[status]}
+        if retry_after_s is not None:
+            info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{retry_after_s:g}s"}
+            error["details"] = [info]
+        return orjson.dumps({"error": error})
+
+    def late_error(self, status: int, message: str) -> bytes:
+        """The raw error object: the only form that every Google SDK raises on in the middle of a stream."""
+        return self.error_body(status, message) + b"\r\n\r\n"
+
+    def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
+        """Upstream's error as a raw object."""
+        return orjson.dumps({"error": _google_error(error)}) + b"\r\n\r\n"
+
+    def with_models(self, body: Any, names: list[str]) -> Any:
+        """The list with the names put in front, as models of the same shape."""
+        if not isinstance(body, dict) or not isinstance(body.get("models"), list):
+            return body
+        known = {model.get("name") for model in body["models"] if isinstance(model, dict)}
+        methods = ["generateContent", "countTokens"]
+        added = [
+            {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
+            for name in names
+            if f"models/{name}" not in known
+        ]
+        return {**body, "models": added + body["models"]}
+
+
+def _google_error(error: Any) -> dict[str, Any]:
+    """The error object with the fields that the SDKs read, whatever of them upstream left out."""
+    inner = error.get("error") if isinstance(error, dict) else None
+    fields = dict(inner) if isinstance(inner, dict) else {}
+    code = fields.get("code")
+    if not isinstance(code, int):
+        code = STATUS_OF_GOOGLE_STATUS.get(str(fields.get("status")), 500)
+    return {
+        "code": code,
+        "message": str(fields.pop("message", "") or "upstream reported an error without a message"),
+        "status": str(fields.pop("status", "") or _STATUS_OF_CODE.get(code, "UNKNOWN")),
+        **{name: value for name, value in fields.items() if name != "code"},
+    }
