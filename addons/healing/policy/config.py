@@ -337,6 +337,14 @@ class Clients(_Table):
     account_header: bool = True
     """Whether responses carry `X-Account-Email`."""
 
+    @field_validator("keys")
+    @classmethod
+    def _no_commands(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        # A key is compared while a client waits, with every request: no time to run anything.
+        if any(parse_source(key.get_secret_value()).kind == "cmd" for key in keys):
+            raise ValueError("a client key can't come from cmd:; use env:NAME, file:PATH or the value itself")
+        return keys
+
 
 class Flows(_Table):
     """What is kept of an exchange for mitmproxy's flow list."""

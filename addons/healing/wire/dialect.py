@@ -81,14 +81,25 @@ class EventReader(Protocol):
 class Dialect(Protocol):
     """A wire protocol. Stateless; a stream's state is in its EventReader."""
 
-    name: Literal["anthropic", "gemini"]
-    label: str
-    pings: bool
-    """Whether a healthy stream of this dialect says something now and then."""
-    keep_alive: bytes
-    """What keeps a waiting client from giving up, without saying anything."""
-    end_marker: bytes
-    """The bare end that may be added when upstream sent its stop reason and then closed."""
+    @property
+    def name(self) -> Literal["anthropic", "gemini"]:
+        """As the configuration calls it."""
+
+    @property
+    def label(self) -> str:
+        """As people call it."""
+
+    @property
+    def pings(self) -> bool:
+        """Whether a healthy stream says something now and then."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What keeps a waiting client from giving up, without saying anything."""
+
+    @property
+    def end_marker(self) -> bytes:
+        """The bare end that may be added when upstream sent its stop reason and then closed."""
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""

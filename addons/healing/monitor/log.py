@@ -1,0 +1,101 @@
+"""The log: each step of an exchange as one line, in mitmproxy's log and in `logs/app.log` of the data folder."""
+
+import logging
+from logging.handlers import TimedRotatingFileHandler
+from pathlib import Path
+
+import platformdirs
+from mitmproxy import ctx
+
+from healing.policy.failures import FailureClass
+from healing.policy.journal import Journal, Record
+from healing.proxy.addon import APP_NAME
+
+logger = logging.getLogger("healing.exchange")
+
+DAYS_KEPT = 7
+_WARN = ("retry", "gave_up", "broke")
+
+
+def line_of(record: Record) -> str:
+    """One line for a record. It has the words that users of older proxies search for, where the thing happened."""
+    head = f"[{record.exchange}]"
+    on = f"attempt {record.attempt} on {record.account}" if record.attempt else ""
+    detail = record.failure.detail if record.failure else record.text
+    match record.step:
+        case "received":
+            return f"{head} {record.dialect}: {record.text}"
+        case "attempt":
+            return f"{head} {on}: {record.model or 'no model'} at {record.text}"
+        case "retry":
+            after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
+            return f"{head} {on}: {_words(record)} {record.text}{after}"
+        case "wait":
+            return f"{head} {record.text}; waiting {record.wait_s:.1f} s"
+        case "hold":
+            return f"{head} {on}: {record.text}; keeping the client waiting with keep-alives"
+        case "commit":
+            return f"{head} {on}: the answer begins"
+        case "delivered":
+            return f"{head} {on}: delivered, {record.text}"
+        case "gave_up":
+            kind = f" ({record.failure.kind})" if record.failure else ""
+            return f"{head} {on + ': ' if on else ''}{detail}{kind}; no other try, the client gets this"
+        case "broke":
+            return f"{head} {on}: {detail}; the client has been told"
+        case _:
+            return f"{head} {on + ': ' if on else ''}the client left"
+
+
+def _words(record: Record) -> str:
+    failure = record.failure
+    assert failure is not None
+    if failure.kind is FailureClass.EMPTY and record.dialect == "Gemini" and not failure.detail.startswith("Stream"):
+        return f"[Gemini] Empty first chunk received, retrying... {failure.detail};"
+    return f"{failure.detail} ({failure.kind}), retrying..."
+
+
+class Log:
+    """Writes the journal's records, and keeps the log file."""
+
+    def __init__(self, journal: Journal) -> None:
+        journal.listen(self.write)
+        self._handler: logging.Handler | None = None
+        self._folder: Path | None = None
+
+    def configure(self, updated: set[str]) -> None:
+        """Open the log file in the data folder."""
+        home = ctx.options.antigravity_home
+        folder = (Path(home).expanduser() if home else platformdirs.user_data_path(APP_NAME)) / "logs"
+        if folder != self._folder:
+            self._close()
+            self._open(folder)
+
+    def done(self) -> None:
+        """Close the log file."""
+        self._close()
+
+    def write(self, record: Record) -> None:
+        """Log a record."""
+        logger.log(logging.WARNING if record.step in _WARN else logging.INFO, "%s", line_of(record))
+
+    def _open(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handler = TimedRotatingFileHandler(
+                folder / "app.log", when="midnight", backupCount=DAYS_KEPT, encoding="utf-8"
+            )
+        except OSError as error:
+            logger.warning("no log file: %s can't be written: %s", folder / "app.log", error.strerror)
+            return
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setLevel(logging.INFO)
+        self._handler = handler
+        logging.getLogger("healing").addHandler(handler)
+
+    def _close(self) -> None:
+        if self._handler is not None:
+            logging.getLogger("healing").removeHandler(self._handler)
+            self._handler.close()
+        self._handler = self._folder = None

@@ -1,0 +1,150 @@
+"""The addon: options, hooks, and the configuration's life."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import platformdirs
+from mitmproxy import ctx, exceptions, http
+from mitmproxy.addonmanager import Loader
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.utils import asyncio_utils
+
+from healing.policy import config
+from healing.policy.journal import Journal
+from healing.proxy.credentials import CredentialError
+from healing.proxy.governor import Governor
+from healing.proxy.layer import CredentialRequest, HealingLayer
+from healing.proxy.replay import keep_as_recorded, replay, role_of
+
+logger = logging.getLogger(__name__)
+
+APP_NAME = "antigravity"
+WATCH_EVERY_S = 1.0
+
+
+class Healing:
+    """Puts the healing layer into each connection, and replays through it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.governor: Governor | None = None
+        self._file: Path | None = None
+        self._seen: tuple[int, int] | None = None
+        self._running = False
+        self._watch: asyncio.Task[None] | None = None
+
+    def load(self, loader: Loader) -> None:
+        """Declare the options. A dead upstream has to be met by an attempt, not before it: connect lazily."""
+        loader.add_option(
+            "antigravity_config",
+            str,
+            "",
+            "The healing proxy's configuration file. Without it ./antigravity.toml is used, or the one in the user's "
+            "configuration folder, if there is one.",
+        )
+        loader.add_option(
+            "antigravity_home",
+            str,
+            "",
+            "The healing proxy's data folder, for its logs. Default: the platform's folder for user data.",
+        )
+        if not ctx.options.has_changed("connection_strategy"):
+            ctx.options.update(connection_strategy="lazy")
+
+    def configure(self, updated: set[str]) -> None:
+        """Read the configuration. At the start a broken one ends the process; later the old one stays."""
+        if "antigravity_config" not in updated and self.governor is not None:
+            return
+        try:
+            self._file = config.find(
+                ctx.options.antigravity_config, Path.cwd(), platformdirs.user_config_path(APP_NAME)
+            )
+            self._seen = _stamp(self._file)
+            settings = config.load(self._file) if self._file else config.Config()
+        except config.ConfigError as error:
+            if self._running:
+                raise exceptions.OptionsError(str(error)) from None
+            # An error in the log during startup makes mitmproxy end with status 1, without a traceback.
+            logger.error("The configuration can't be used.\n%s", error)
+            return
+        self._use(settings)
+
+    def running(self) -> None:
+        """Everything is up: watch the configuration file."""
+        self._running = True
+        if self._watch is None:
+            self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
+
+    def done(self) -> None:
+        """mitmproxy ends, or the addon is unloaded."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    def next_layer(self, data: layer.NextLayer) -> None:
+        """Take mitmproxy's own decision, and make its HTTP layers healing ones."""
+        if self.governor is None:
+            return
+        if data.layer is None:
+            ctx.master.addons.get("nextlayer").next_layer(data)
+        for inner in data.context.layers:
+            if type(inner) is HttpLayer:
+                HealingLayer.adopt(inner, self.governor)
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """A request that is replayed is healed like one that a client sends."""
+        if flow.is_replay != "request" or self.governor is None or flow.response is not None:
+            return
+        if role_of(flow) == "attempt":
+            logger.info("%s %s is an attempt: not replayed by itself", flow.request.method, flow.request.path)
+            keep_as_recorded(flow)
+        elif role_of(flow) == "exchange" or self._is_endpoint(flow):
+            await replay(flow, self.governor)
+
+    def _is_endpoint(self, flow: http.HTTPFlow) -> bool:
+        assert self.governor is not None
+        return self.governor.serves(flow.request)
+
+    async def antigravity_credential(self, request: CredentialRequest) -> None:
+        """Fetch a credential that takes time."""
+        assert self.governor is not None
+        try:
+            credentials = self.governor.credentials
+            request.seal = await credentials.fetch(request.account, request.dialect, renew=request.renew)
+        except CredentialError as error:
+            request.error = str(error)
+
+    def _use(self, settings: config.Config) -> None:
+        if self.governor is None:
+            self.governor = Governor(settings, self.journal)
+        else:
+            self.governor.use(settings)
+        origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
+        logger.info("Configuration: %s; %d accounts", origin, len(settings.accounts))
+        for warning in self.governor.warnings():
+            logger.warning("%s", warning)
+
+    async def _watch_file(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_EVERY_S)
+            if self._file is None or (stamp := _stamp(self._file)) == self._seen:
+                continue
+            self._seen = stamp
+            try:
+                self._use(config.load(self._file))
+            except config.ConfigError as error:
+                logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
+
+
+def _stamp(file: Path | None) -> tuple[int, int] | None:
+    """What changes when the file does; None where there is no file."""
+    if file is None:
+        return None
+    try:
+        stat = os.stat(file)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size

@@ -1,0 +1,183 @@
+"""An attempt inside mitmproxy: a stock `HttpStream` whose client is the exchange.
+
+So each attempt runs through all of mitmproxy (hooks, TLS, HTTP/2, upstream proxies, `map_remote`, `-S`, saving) and is
+a flow of its own, while what comes back is judged before anyone else gets it.
+"""
+
+from dataclasses import dataclass
+
+from mitmproxy import http
+from mitmproxy.connection import Client, ConnectionState, Server
+from mitmproxy.proxy import events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import HttpStream
+from mitmproxy.proxy.layers.http._base import HttpCommand, HttpConnection
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+
+from healing.policy.attempt import Attempt
+from healing.policy.exchange import Exchange
+from healing.proxy.recorder import Recorder
+from healing.proxy.seal import Seal
+from healing.wire import headers as pairs
+
+METADATA = "antigravity"
+"""The key under which both an exchange's and an attempt's flow carry what was done."""
+
+_NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"accept-encoding", b"expect"}
+
+
+@dataclass
+class LaunchAttempt(HttpCommand):
+    """Ask the layer to send an attempt upstream."""
+
+    stream_id: int
+    attempt: Attempt
+    seal: Seal
+
+
+@dataclass
+class AbortAttempt(HttpCommand):
+    """Ask the layer to end an attempt's upstream call."""
+
+    attempt: Attempt
+    why: str
+
+
+class AttemptStream(HttpStream):
+    """Tells the exchange what comes back. The stock stream does all the rest."""
+
+    def __init__(
+        self, context: Context, stream_id: int, exchange: Exchange, attempt: Attempt, recorder: Recorder
+    ) -> None:
+        super().__init__(context, stream_id)
+        self.exchange = exchange
+        self.attempt = attempt
+        self.recorder = recorder
+
+    @property
+    def paused(self) -> bool:
+        """Whether a hook or a connection is being waited for."""
+        return self._paused is not None
+
+    @property
+    def waits_for(self) -> object:
+        """The command whose completion is being waited for."""
+        return self._paused.command if self._paused else None
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        """Stream every response: the exchange collects what it wants whole."""
+        event.response.stream = True
+        yield from super().state_wait_for_response_headers(event)
+
+    def start_response_stream(self) -> CommandGenerator[None]:
+        """The response's headers have passed all hooks."""
+        assert self.flow.response
+        self.exchange.head(self.attempt, self.flow.response.status_code, self.flow.response.headers.fields)
+        self.server_state = self.state_stream_response_body
+        yield from ()
+
+    def state_stream_response_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Hand the body to the exchange; the recorder keeps it for the flow."""
+        assert self.flow.response
+        if isinstance(event, ResponseData):
+            self.exchange.data(self.attempt, self.recorder(event.data))
+        elif isinstance(event, ResponseTrailers):
+            self.flow.response.trailers = event.trailers
+        elif isinstance(event, ResponseEndOfMessage):
+            self._keep_body()
+            # Before the response hook, so that whoever saves the flow there saves the verdict too.
+            self.exchange.end(self.attempt)
+            yield from self.send_response(already_streamed=True)
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """A response that did not stream (one without a body, or one that `-S` gave) is told as a whole."""
+        if not already_streamed:
+            assert self.flow.response
+            self.exchange.head(self.attempt, self.flow.response.status_code, self.flow.response.headers.fields)
+            self.exchange.data(self.attempt, self.flow.response.raw_content or b"")
+            self.exchange.end(self.attempt)
+        yield from super().send_response(already_streamed=True)
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
+        """The connection failed, or the exchange aborted the attempt."""
+        if isinstance(event, ResponseProtocolError):
+            self.exchange.end(self.attempt, event.message)
+        self._keep_body()
+        yield from super().handle_protocol_error(event)
+
+    def _keep_body(self) -> None:
+        response = self.flow.response
+        if response is not None and response.data.content is None:
+            response.data.content = self.attempt.redact(self.recorder.content)
+            if self.recorder.truncated:
+                self.attempt.meta["body_truncated"] = True
+
+
+class Sink(HttpConnection):
+    """The client that an attempt's stream believes to talk to. It tells the exchange of what no method above sees."""
+
+    def __init__(self, context: Context, client: Client, stream: AttemptStream) -> None:
+        super().__init__(context, client)
+        self.stream = stream
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, ResponseProtocolError):
+            if event.code is ErrorCode.KILL:
+                self.stream.exchange.killed(self.stream.attempt)
+            else:
+                self.stream.exchange.end(self.stream.attempt, event.message)
+        yield from ()
+
+
+def attempt_context(context: Context, attempt: Attempt) -> Context:
+    """A context of the attempt's own: a copy of the client, and the account's upstream as server."""
+    upstream = attempt.account.upstream
+    own = context.fork()
+    own.client = context.client.copy()
+    own.client.state = ConnectionState.OPEN
+    own.server = Server(address=(upstream.host, upstream.port))
+    own.server.tls = upstream.scheme == "https"
+    own.server.via = context.server.via
+    return own
+
+
+def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt) -> http.HTTPFlow:
+    """The attempt's flow: the client's request, as it goes to this upstream, without credentials."""
+    upstream, request = attempt.account.upstream, client_flow.request
+    default_port = 443 if upstream.scheme == "https" else 80
+    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+    authority = host if upstream.port == default_port else f"{host}:{upstream.port}"
+    headers = pairs.without(request.headers.fields, _NOT_SENT)
+    headers += ((b"Accept-Encoding", b"identity"),)
+    if attempt.body or request.method not in ("GET", "HEAD"):
+        headers += ((b"Content-Length", str(len(attempt.body)).encode()),)
+    if request.is_http2 or request.is_http3:
+        headers = tuple((name.lower(), value) for name, value in headers)
+    else:
+        headers = ((b"Host", authority.encode()), *headers)
+    flow = http.HTTPFlow(context.client, context.server)
+    flow.request = http.Request(
+        host=upstream.host,
+        port=upstream.port,
+        method=request.data.method,
+        scheme=upstream.scheme.encode(),
+        authority=authority.encode() if request.is_http2 or request.is_http3 else b"",
+        path=attempt.path.encode("utf-8", "surrogateescape"),
+        http_version=request.data.http_version,
+        headers=http.Headers(headers),
+        content=attempt.body,
+        trailers=None,
+        timestamp_start=client_flow.request.timestamp_start,
+        timestamp_end=client_flow.request.timestamp_end,
+    )
+    flow.metadata[METADATA] = attempt.meta
+    return flow

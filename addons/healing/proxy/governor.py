@@ -1,0 +1,280 @@
+"""The proxy's state between requests, and the making of exchanges from requests."""
+
+import hmac
+import time
+from random import Random, SystemRandom
+
+import orjson
+from mitmproxy import http
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import HTTPMode
+
+from healing.policy.accounts import Account, Accounts, eligible_accounts, runtime_accounts
+from healing.policy.actions import ClientRequest, Rules
+from healing.policy.config import RESERVED_ACCOUNT, Config, Upstream
+from healing.policy.exchange import Exchange
+from healing.policy.journal import Journal
+from healing.policy.models import Route, Routes
+from healing.policy.retry import RetryBudget
+from healing.proxy import local
+from healing.proxy.claims import (
+    DIALECTS,
+    Claim,
+    Target,
+    choose_dialect,
+    find_target,
+    is_loopback,
+    relative_path,
+)
+from healing.proxy.credentials import CredentialError, Credentials
+from healing.proxy.seal import Seal, take_off
+from healing.wire.dialect import Dialect
+from healing.wire.encoding import DecodingError, Decompressor
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
+class RefusedError(Exception):
+    """This request can't become an exchange; `response` says why."""
+
+    def __init__(self, response: http.Response) -> None:
+        super().__init__(f"refused with {response.status_code}")
+        self.response = response
+
+
+class Governor:
+    """Knows the configuration, the accounts and the budget; makes claims and exchanges."""
+
+    def __init__(self, config: Config, journal: Journal) -> None:
+        self.journal = journal
+        self.credentials = Credentials()
+        self.budget = RetryBudget()
+        self.clock = SystemClock()
+        self.random: Random = SystemRandom()
+        self.running = 0
+        """How many exchanges are under way."""
+        self.started_at = self.clock.now()
+        self.exchanges = 0
+        self.accounts = Accounts()
+        self.use(config)
+
+    def use(self, config: Config) -> None:
+        """Take up a configuration; accounts that did not change keep their state."""
+        self.config = config
+        self.routes = Routes(config)
+        self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the credentials as they are now; requests may still find them mended."""
+        problems = []
+        for account in self.config.accounts:
+            try:
+                self.credentials.at_once(account, self.config.upstreams[account.upstream].dialect)
+            except CredentialError as error:
+                problems.append(f"account {account.name}: no credential: {error}")
+        for number, secret in enumerate(self.config.clients.keys):
+            try:
+                self.credentials.resolve(secret)
+            except CredentialError as error:
+                problems.append(f"clients.keys[{number}] lets nobody in: {error}")
+        return problems
+
+    # Claims.
+
+    def serves(self, request: http.Request) -> bool:
+        """Whether a request, by its own words, is for a healed endpoint of a configured upstream."""
+        for name, upstream in self.config.upstreams.items():
+            if (upstream.scheme, upstream.host, upstream.port) == (request.scheme, request.host, request.port):
+                path, _, query = request.path.partition("?")
+                inside = relative_path(Target("upstream", name, upstream), path)
+                chosen = choose_dialect(request, inside, query, [DIALECTS[upstream.dialect]]) if inside else None
+                return chosen is not None and chosen[1].kind != "other"
+        return False
+
+    def claim(self, request: http.Request, context: Context, mode: HTTPMode, recorded: str | None) -> Claim | None:
+        """Claim a request whose headers have come, None if it is not ours. Takes the credentials off it.
+
+        recorded: for a replay, the name of the upstream that the request was recorded for, "" for the proxy itself.
+        """
+        target = self._recorded_target(recorded) or find_target(request, context, mode, self.config.upstreams)
+        if target is None:
+            return None
+        full_path, _, query = request.path.partition("?")
+        path = relative_path(target, full_path)
+        if path is None:
+            return None
+        candidates = list(DIALECTS.values())
+        if target.kind == "upstream" and target.upstream is not None:
+            candidates = [DIALECTS[target.upstream.dialect]]
+        chosen = choose_dialect(request, path, query, candidates)
+        if target.kind == "upstream" and chosen is None and not self._accounts_of(target.upstream_name):
+            return None
+        if target.kind == "reverse" and (chosen is None or chosen[1].kind == "other"):
+            return None
+        seal = take_off(request)
+        full_path, _, query = request.path.partition("?")
+        dialect, operation = chosen or (None, None)
+        if target.kind == "reverse" and dialect is not None and target.upstream is not None:
+            target = Target("reverse", upstream=Upstream(dialect=dialect.name, url=target.upstream.url))
+        refused = self._refusal(context, seal, dialect)
+        answer = refused or (self._local_answer(request.method, path) if target.kind == "proxy" else None)
+        if answer is None and chosen is None and target.kind == "proxy":
+            answer = local.not_found(request.method, path)
+        return Claim(target, path, query, dialect, operation, self._without_gateway_keys(seal), answer)
+
+    def _recorded_target(self, recorded: str | None) -> Target | None:
+        if recorded is None:
+            return None
+        upstream = self.config.upstreams.get(recorded)
+        return Target("upstream", recorded, upstream) if upstream else Target("proxy")
+
+    def _accounts_of(self, upstream_name: str) -> list[Account]:
+        return [account for account in self.accounts.all if account.upstream_name == upstream_name]
+
+    def _refusal(self, context: Context, seal: Seal, dialect: Dialect | None) -> http.Response | None:
+        """Who may use the proxy: those with a key, and this machine's clients unless `loopback_only` is off."""
+        clients = self.config.clients
+        if not clients.keys and not self.config.accounts:
+            return None
+        keys = self._gateway_keys()
+        presented = [secret.encode() for secret in seal.secrets]
+        if any(hmac.compare_digest(key.encode(), secret) for key in keys for secret in presented):
+            return None
+        if clients.loopback_only and is_loopback(context.client.peername[0]):
+            return None
+        if clients.keys:
+            message = "This proxy asks for a client key, as x-api-key, x-goog-api-key, Authorization: Bearer or ?key=."
+            return local.refusal(dialect, 401, message)
+        if not clients.loopback_only:
+            return None
+        message = "This proxy serves only clients on its own machine; its configuration's clients.keys lets others in."
+        return local.refusal(dialect, 403, message)
+
+    def _gateway_keys(self) -> list[str]:
+        keys = []
+        for secret in self.config.clients.keys:
+            try:
+                keys.append(self.credentials.resolve(secret))
+            except CredentialError:
+                continue  # a key that can't be read lets nobody in; the start and each reload warn of it
+        return keys
+
+    def _without_gateway_keys(self, seal: Seal) -> Seal:
+        return seal.without(self._gateway_keys()) if self.config.clients.keys else seal
+
+    def _local_answer(self, method: str, path: str) -> http.Response | None:
+        match method, path:
+            case "GET", "/health":
+                return local.json_response(200, self.health())
+            case "HEAD", "/" | "/api/hello" | "/health":
+                return http.Response.make(200, b"", {"content-type": "application/json"})
+        return None
+
+    def health(self) -> dict[str, object]:
+        """How the proxy is, without secrets."""
+        now = self.clock.now()
+        return {
+            "status": "ok",
+            "uptime_seconds": round(now - self.started_at, 1),
+            "exchanges": self.exchanges,
+            "running": self.running,
+            "retries_left": self.budget.left(now),
+            "accounts": self.accounts.report(now),
+            "upstreams": {name: upstream.url for name, upstream in self.config.upstreams.items()},
+            "routes": {name: target.to or name for name, target in self.config.models.items()},
+        }
+
+    # Exchanges.
+
+    def exchange(self, claim: Claim, request: http.Request) -> Exchange:
+        """The exchange for a claimed request whose body has come. Raises RefusedError."""
+        dialect, operation = claim.dialect, claim.operation
+        assert dialect is not None
+        assert operation is not None
+        body = self._plain_body(request, dialect)
+        try:
+            parsed = orjson.loads(body) if body else None
+        except orjson.JSONDecodeError:
+            parsed = None  # upstream says what is wrong with it, in its own words
+        model = dialect.model_of(operation, parsed)
+        route = self.routes.resolve(model) if model else Route(None, "", None)
+        exchange_id = f"{self.random.getrandbits(32):08x}"
+        streams = operation.streams
+        if streams is None:
+            streams = isinstance(parsed, dict) and parsed.get("stream") is True
+        session = request.headers.get("x-claude-code-session-id") or dialect.session_of(parsed) or exchange_id
+        client_request = ClientRequest(
+            exchange_id, dialect, operation, request.method, claim.path, claim.query, body, model, streams, route,
+            session,
+        )  # fmt: skip
+        rules = Rules(
+            self.config.retry,
+            self.config.peek.merged(route.peek),
+            self.config.clients.account_header,
+            tuple(self.routes.names()),
+        )
+        eligible = self._eligible(claim, dialect, route)
+        self.exchanges += 1
+        exchange = Exchange(
+            client_request, eligible, self.accounts, self.budget, rules, self.journal, self.clock, self.random
+        )
+        exchange.meta.update(role="exchange", exchange=exchange_id, upstream=claim.target.upstream_name)
+        return exchange
+
+    def passing_account(self, claim: Claim) -> Account:
+        """The one account that all requests outside of the healed endpoints use, as files and batches belong to it."""
+        assert claim.dialect is not None
+        return self._eligible(claim, claim.dialect, Route(None, "", None))[0]
+
+    def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
+        """What an attempt on this account carries, None if a command has to be run for it. Raises CredentialError."""
+        if account.source is None:
+            return claim.seal
+        return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
+
+    def _eligible(self, claim: Claim, dialect: Dialect, route: Route) -> tuple[Account, ...]:
+        upstreams = self.config.upstreams
+        if route.upstream and upstreams[route.upstream].dialect != dialect.name:
+            other = upstreams[route.upstream].dialect
+            message = (
+                f"The route {route.pattern!r} leads to {route.upstream}, which speaks {other} and not {dialect.name}: "
+                "this proxy does not translate between them."
+            )
+            raise RefusedError(local.refusal(dialect, 400, message))
+        name = route.upstream or claim.target.upstream_name
+        if claim.target.kind == "reverse" and not route.upstream:
+            assert claim.target.upstream is not None
+            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", claim.target.upstream),)
+        there, eligible = eligible_accounts(self.accounts.all, dialect.name, name or None, route.model)
+        if not there:
+            name = name or dialect.name
+            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstreams[name]),)
+        if not eligible:
+            names = ", ".join(account.name for account in there)
+            message = f"No account may serve model {route.model!r}: see `models` of the accounts {names}."
+            raise RefusedError(local.refusal(dialect, 404, message))
+        return eligible
+
+    def _plain_body(self, request: http.Request, dialect: Dialect) -> bytes:
+        """The body without a content-encoding; the header goes with it. Raises RefusedError."""
+        body = request.raw_content or b""
+        coding = request.headers.get("content-encoding", "")
+        if not coding:
+            return body
+        try:
+            plain = Decompressor(coding).decode(body)
+        except (ValueError, DecodingError) as error:
+            message = f"The request body is not what its content-encoding says: {error}"
+            raise RefusedError(local.refusal(dialect, 400, message)) from None
+        del request.headers["content-encoding"]
+        return plain

@@ -1,0 +1,35 @@
+"""What the proxy answers by itself."""
+
+from typing import Any
+
+import orjson
+from mitmproxy import http
+
+from healing.wire.dialect import Dialect
+
+_HELP = (
+    "This is a healing proxy for LLM APIs. It serves POST /v1/messages, POST /v1/messages/count_tokens and "
+    "GET /v1/models (Anthropic), /v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens "
+    "(Gemini, also under /v1), and GET /health."
+)
+
+
+def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
+    """A response with a JSON body."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    return http.Response.make(status, content, {"content-type": "application/json"})
+
+
+def not_found(method: str, path: str) -> http.Response:
+    """404 for what the proxy does not serve, in a shape that either dialect's clients can read."""
+    message = f"{method} {path} is not served here. {_HELP}"
+    error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
+    return json_response(404, {"type": "error", "error": error})
+
+
+def refusal(dialect: Dialect | None, status: int, message: str) -> http.Response:
+    """An error of our own, in the client's dialect where it is known."""
+    if dialect is not None:
+        return json_response(status, dialect.error_body(status, message))
+    kind = {401: "authentication_error", 403: "permission_error"}.get(status, "invalid_request_error")
+    return json_response(status, {"type": "error", "error": {"type": kind, "code": status, "message": message}})

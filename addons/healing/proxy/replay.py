@@ -1,0 +1,78 @@
+"""mitmproxy's own client replay (`-C`, `replay.client`, the button in mitmweb), healed.
+
+Stock replay builds a plain HTTP layer. So a replayed request of ours is run, as a copy, through a handler with a
+healing layer, and its answer is put on the flow: the stock replay then has nothing left to do.
+"""
+
+import asyncio
+
+from mitmproxy import ctx, http
+from mitmproxy.addons.clientplayback import ReplayHandler
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHook
+
+from healing.proxy.attempts import METADATA
+from healing.proxy.governor import Governor
+from healing.proxy.layer import HealingLayer
+
+
+class HealingReplayHandler(ReplayHandler):
+    """Replays one flow through a healing layer. The flow's own hooks stay silent, those of its attempts do not."""
+
+    def __init__(self, flow: http.HTTPFlow, governor: Governor) -> None:
+        super().__init__(flow, ctx.options)
+        self.layer = HealingLayer.adopt(self.layer, governor)
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Let every hook through but those of the flow itself; its end is the replay's end."""
+        (data,) = hook.args()
+        if data is not self.flow:
+            await ctx.master.addons.handle_lifecycle(hook)
+            if isinstance(data, http.HTTPFlow):
+                await data.wait_for_resume()
+        elif isinstance(hook, HttpResponseHook | HttpErrorHook):
+            self.done.set()
+
+    async def close(self) -> None:
+        """Close the upstream connections that are left, and drop the timers."""
+        for timer in tuple(self.wakeup_timer):
+            timer.cancel()
+        handlers = [transport.handler for transport in self.transports.values() if transport.handler]
+        for handler in handlers:
+            handler.cancel("replay is over")
+        if handlers:
+            await asyncio.wait(handlers)
+
+
+def role_of(flow: http.HTTPFlow) -> str:
+    """`exchange`, `attempt`, or "" for a flow that is none of ours."""
+    story = flow.metadata.get(METADATA)
+    return str(story.get("role", "")) if isinstance(story, dict) else ""
+
+
+async def replay(flow: http.HTTPFlow, governor: Governor) -> None:
+    """Answer a replayed request with what healing makes of it."""
+    copy = flow.copy()
+    copy.is_replay = "request"
+    handler = HealingReplayHandler(copy, governor)
+    try:
+        await handler.replay()
+    finally:
+        await handler.close()
+    flow.metadata[METADATA] = copy.metadata.get(METADATA, {})
+    flow.comment, flow.marked = copy.comment, copy.marked
+    if copy.response is not None:
+        flow.response = copy.response
+    else:
+        reason = copy.error.msg if copy.error else "no answer came"
+        flow.response = http.Response.make(502, f"replay failed: {reason}".encode(), {"content-type": "text/plain"})
+
+
+def keep_as_recorded(flow: http.HTTPFlow) -> None:
+    """Give an attempt's flow, which is no client's request, the response that was recorded for it."""
+    backup = getattr(flow, "_backup", None)
+    recorded = http.HTTPFlow.from_state(backup) if backup else None
+    response = recorded.response if isinstance(recorded, http.HTTPFlow) else None
+    flow.response = response or http.Response.make(
+        409, b"an attempt is not replayed by itself: replay its exchange", {"content-type": "text/plain"}
+    )
