@@ -95,9 +95,10 @@ class Accounts:
         self.all = tuple(accounts)
         self.strategy = strategy
         self._health: dict[str, _Health] = {}
+        known = {account.name: account for account in before.all} if before else {}
         for account in accounts:
-            known = before is not None and account in before.all
-            self._health[account.name] = before._health[account.name] if before and known else _Health()
+            same = before is not None and known.get(account.name) == account
+            self._health[account.name] = before._health[account.name] if before and same else _Health()
 
     def choose(
         self,

@@ -1,0 +1,183 @@
+"""Starting mitmproxy's tools with the addon, and watching what they say."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from tests.support import raw
+
+ROOT = Path(__file__).parents[2]
+ADDON = ROOT / "addons" / "antigravity.py"
+_LISTENING = re.compile(r"listening at \S*?:(\d+)")
+
+
+class Proxy:
+    """A real `mitmdump` (or another of mitmproxy's tools) with the addon, as a context manager.
+
+    config: the text of antigravity.toml; None starts without a file.
+    options: values for `--set`. args: more arguments. addon: False leaves the addon out.
+    folder: where it runs and where its data goes; each proxy needs one of its own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: str | None = "",
+        *,
+        options: Mapping[str, str] | None = None,
+        args: Sequence[str] = (),
+        tool: str = "mitmdump",
+        addon: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config_file = folder / "antigravity.toml"
+        if config is not None:
+            self.config_file.write_text(config)
+        self.confdir = folder / "mitmproxy"
+        settings = {"confdir": str(self.confdir), "antigravity_home": str(folder / "home"), **(options or {})}
+        if not addon:
+            settings.pop("antigravity_home")
+        self.command = [str(Path(sys.executable).parent / tool), *(["-s", str(ADDON)] if addon else []), "-p", "0"]
+        for name, value in settings.items():
+            self.command += ["--set", f"{name}={value}"]
+        self.command += args
+        # Nothing of the person's own set-up may reach the test, and the platform's folders lie in the test's.
+        self.env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg"), **(env or {})}
+        self.lines: list[str] = []
+        self.port = 0
+        self._changed = threading.Condition()
+        self._ended = False
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """The proxy's own address, as a base URL for clients."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """All that it has printed."""
+        return "\n".join(self.lines)
+
+    @property
+    def log_file(self) -> Path:
+        """The addon's own log file."""
+        return self.folder / "home" / "logs" / "app.log"
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Start the process; with `wait`, until it listens."""
+        self._process = subprocess.Popen(
+            self.command,
+            cwd=self.folder,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if wait:
+            self.wait_for(lambda: self.port, "that it listens", timeout=30)
+        return self
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does, and give its exit status."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+        try:
+            status = self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise AssertionError(f"it did not end:\n{self.log}") from None
+        assert self._reader is not None
+        self._reader.join(5)
+        return status
+
+    def wait_exit(self, timeout: float = 30) -> int:
+        """Wait until it ends by itself, and give its exit status."""
+        assert self._process is not None
+        status = self._process.wait(timeout)
+        assert self._reader is not None
+        self._reader.join(5)
+        return status
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 15) -> None:
+        """Wait until a condition on what it has printed holds. Raises AssertionError with the log."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: condition() or self._ended, timeout) or not condition():
+                raise AssertionError(f"waited in vain for {what}:\n{self.log}")
+
+    def wait_for_log(self, text: str, count: int = 1, timeout: float = 15) -> None:
+        """Wait until a text stands in at least `count` lines of the log."""
+        self.wait_for(lambda: sum(text in line for line in self.lines) >= count, repr(text), timeout)
+
+    def health(self) -> dict[str, Any]:
+        """What /health says."""
+        response = raw.request("GET", f"{self.url}/health")
+        assert response.status == 200, response.body
+        found: dict[str, Any] = orjson.loads(response.body)
+        return found
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        status = self.stop()
+        if error is None:
+            assert status == 0, self.log
+            for sign in ("Traceback", "mitmproxy has crashed", "Unhandled error", "this is a bug", "Addon error"):
+                assert sign not in self.log, self.log
+        elif hasattr(error, "add_note"):
+            error.add_note(f"--- what the proxy said\n{self.log}")
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self.lines.append(line.rstrip("\n"))
+                if not self.port and (match := _LISTENING.search(line)):
+                    self.port = int(match.group(1))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+def account(name: str, upstream: str, **more: object) -> str:
+    """One `[[accounts]]` table, with a key by which the upstream knows it: `key-of-NAME-…`."""
+    fields = {"name": name, "email": f"{name}@accounts.example", "upstream": upstream, "api_key": key_of(name), **more}
+    return "[[accounts]]\n" + "".join(f"{key} = {orjson.dumps(value).decode()}\n" for key, value in fields.items())
+
+
+def key_of(name: str) -> str:
+    """The key of an account made by `account`."""
+    return f"key-of-{name}-0123456789"
+
+
+def upstream(name: str, dialect: str, url: str) -> str:
+    """One `[upstreams.NAME]` table."""
+    return f'[upstreams.{name}]\ndialect = "{dialect}"\nurl = "{url}"\n'
