@@ -4,20 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.config import (
-    Account,
-    Config,
-    ConfigError,
-    Peek,
-    PeekOverrides,
-    Source,
-    Upstream,
-    find,
-    load,
-    parse,
-    parse_source,
-    split_target,
-)
+from healing.policy.config import Account, Config, Peek, PeekOverrides, Upstream, split_target
+from healing.policy.config_file import ConfigError, find, load, parse
+from healing.policy.sources import Source, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

@@ -1,18 +1,12 @@
-"""The models of `antigravity.toml`, and how its text becomes a checked `Config` or a readable `ConfigError`.
+"""The models of `antigravity.toml`.
 
-Everything but `load` and `find` is pure. Secrets are `SecretStr` here and sources until someone resolves them; no
-message made here contains a value from a place where a secret may stand.
+Secrets are `SecretStr` here and sources until someone resolves them; no message made here contains a value from a place
+where a secret may stand.
 """
 
-import json
 import math
-import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -24,11 +18,13 @@ from pydantic import (
     PlainValidator,
     SecretStr,
     Strict,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+
+from healing.policy.sources import parse_source
+from healing.policy.words import hint, kind_of, nearest, quote
 
 FILE_NAME = "antigravity.toml"
 RESERVED_ACCOUNT = "client"
@@ -42,63 +38,12 @@ type Commit = Literal["first_content", "first_visible", "first_event"]
 _MODEL_FOLDERS = frozenset({"accounts", "endpoints", "models", "projects", "publishers", "tunedModels"})
 
 
-class ConfigError(Exception):
-    """The configuration cannot be used. Its text names every problem found, one a line, and shows no secret."""
-
-
-class _ProblemsError(ValueError):
+class ProblemsError(ValueError):
     """Several problems found by one validator, each with the path of the key it is about."""
 
     def __init__(self, problems: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(text for _, text in self.problems))
-
-
-@dataclass(frozen=True, repr=False)
-class Source:
-    """Where a credential comes from."""
-
-    kind: Literal["env", "file", "cmd", "literal"]
-    value: str
-    """The variable's name, the file's path, the command line, or the credential itself."""
-
-    def __repr__(self) -> str:
-        # A command line may carry a password too.
-        shown = repr(self.value) if self.kind in ("env", "file") else "'**********'"
-        return f"Source(kind={self.kind!r}, value={shown})"
-
-
-def parse_source(text: str, folder: Path | None = None) -> Source:
-    """Reads `env:NAME`, `file:PATH`, `cmd:COMMAND` or a literal credential.
-
-    `~` in a path is expanded; a relative path is taken relative to `folder`, when given.
-    Raises `ValueError`, whose text never contains `text`.
-    """
-    prefix, _, rest = text.partition(":")
-    rest = rest.strip()
-    match prefix if text != prefix else "":
-        case "env":
-            if not rest or "=" in rest or "\0" in rest:
-                raise ValueError('names no environment variable; write "env:NAME"')
-            return Source("env", rest)
-        case "file":
-            if not rest or "\0" in rest:
-                raise ValueError('names no file; write "file:PATH"')
-            try:
-                path = Path(rest).expanduser()
-            except RuntimeError:
-                raise ValueError('names a home folder ("~") that cannot be found') from None
-            return Source("file", str(folder / path if folder else path))
-        case "cmd":
-            if not rest or "\0" in rest:
-                raise ValueError('has no command; write "cmd:COMMAND"')
-            return Source("cmd", rest)
-    if not text.strip():
-        raise ValueError("is empty; write env:NAME, file:PATH, cmd:COMMAND or the value itself")
-    # It becomes the value of a header as it is: no way to smuggle in a second header, and no silent mismatch.
-    if text != text.strip() or not (text.isascii() and text.isprintable()):
-        raise ValueError("may only have printable ASCII characters, and no spaces around it")
-    return Source("literal", text)
 
 
 def split_target(target: str, upstreams: Iterable[str]) -> tuple[str | None, str]:
@@ -111,14 +56,14 @@ def _source(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     if not isinstance(value, str):
-        raise ValueError(f"expected a string, got {_kind(value)}")
+        raise ValueError(f"expected a string, got {kind_of(value)}")
     source = parse_source(value, (info.context or {}).get("folder"))
     return SecretStr(source.value if source.kind == "literal" else f"{source.kind}:{source.value}")
 
 
 def _number(value: object, expected: str, *, zero: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected {expected}, got {_kind(value)}")
+        raise ValueError(f"expected {expected}, got {kind_of(value)}")
     try:
         number = float(value)
     except OverflowError:
@@ -207,11 +152,11 @@ class Account(_Table):
         problems = []
         for name in headers:
             if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-                problems.append(((), f"{_quote(name)} cannot be the name of a header"))
+                problems.append(((), f"{quote(name)} cannot be the name of a header"))
             elif sum(name.lower() == other.lower() for other in headers) > 1:
-                problems.append(((), f"{_quote(name)} is given twice; upper and lower case are the same here"))
+                problems.append(((), f"{quote(name)} is given twice; upper and lower case are the same here"))
         if problems:
-            raise _ProblemsError(problems)
+            raise ProblemsError(problems)
         return headers
 
     @model_validator(mode="after")
@@ -366,7 +311,7 @@ class Target(_Table):
         if isinstance(value, str):
             return {"to": value}
         if not isinstance(value, dict | Target):
-            raise ValueError(f'expected "model", "upstream/model" or a table with to and peek, got {_kind(value)}')
+            raise ValueError(f'expected "model", "upstream/model" or a table with to and peek, got {kind_of(value)}')
         return value
 
     @model_validator(mode="after")
@@ -418,7 +363,7 @@ class Config(_Table):
         first_use: dict[str, int] = {}
         for index, account in enumerate(self.accounts):
             if account.upstream not in self.upstreams:
-                text = f"there is no upstream {_quote(account.upstream)}{_hint(account.upstream, self.upstreams)}"
+                text = f"there is no upstream {quote(account.upstream)}{hint(account.upstream, self.upstreams)}"
                 problems.append((("accounts", index, "upstream"), text))
             first = first_use.setdefault(account.name, index)
             if first != index:
@@ -428,202 +373,13 @@ class Config(_Table):
             if not pattern or not pattern.isprintable():
                 problems.append((("models", pattern), "this cannot be the name or pattern of a model"))
             head, slash, _ = (target.to or "").partition("/")
-            near = _nearest(head, self.upstreams, cutoff=0.82) if slash and head not in _MODEL_FOLDERS else None
+            near = nearest(head, self.upstreams, cutoff=0.82) if slash and head not in _MODEL_FOLDERS else None
             if near and head not in self.upstreams:
                 text = (
-                    f"there is no upstream {_quote(head)}; did you mean {_quote(near)}? "
-                    f"If the model itself is called {_quote(target.to or '')}, put its upstream and a slash before it"
+                    f"there is no upstream {quote(head)}; did you mean {quote(near)}? "
+                    f"If the model itself is called {quote(target.to or '')}, put its upstream and a slash before it"
                 )
                 problems.append((("models", pattern), text))
         if problems:
-            raise _ProblemsError(problems)
+            raise ProblemsError(problems)
         return self
-
-
-def parse(text: str | bytes, name: str, folder: Path) -> Config:
-    """Checks the text of a configuration file.
-
-    `name` is what messages call the file, `folder` is what relative `file:` paths start from.
-    Raises `ConfigError` with everything that is wrong.
-    """
-    problems: list[str]
-    data: dict[str, Any] = {}
-    try:
-        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
-        data = tomllib.loads(text)
-        return Config.model_validate(data, context={"folder": folder})
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        problems = [f"{name}:{line}: is not UTF-8; save the file in that encoding"]
-    except tomllib.TOMLDecodeError as error:
-        problems = [_syntax(str(error), str(text), name)]
-    except ValidationError as error:
-        problems = [f"{name}: {line}" for details in error.errors() for line in _explain(details, data)]
-    except (ValueError, RecursionError):
-        problems = [f"{name}: is not TOML that can be read: a number is too long or tables are nested too deeply"]
-    # Outside of the handlers, so that the error does not drag along one that holds the values.
-    raise ConfigError("\n".join(problems))
-
-
-def load(path: Path) -> Config:
-    """Reads and checks a configuration file. Raises `ConfigError`."""
-    try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder; name the file in it") from None
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the path is not valid"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    return parse(data, str(path), path.absolute().parent)
-
-
-def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
-    """The configuration file to use: `option` if not empty, else the one in `cwd`, else in `user_folder`, else None.
-
-    Raises `ConfigError` if `option` names no file.
-    """
-    if option:
-        try:
-            path = cwd / Path(option).expanduser()
-        except RuntimeError:
-            raise ConfigError(f'{option}: the home folder ("~") cannot be found') from None
-        if not os.path.exists(path):  # unlike Path.exists, it also bears a folder that may not be searched
-            raise ConfigError(f"{path}: there is no such file; it is what the option antigravity_config names")
-        return path
-    for folder in (cwd, user_folder):
-        if os.path.isfile(folder / FILE_NAME):
-            return folder / FILE_NAME
-    return None
-
-
-_PLAIN = {
-    "bool_type": "expected true or false, got {got}",
-    "dict_type": "expected a table, got {got}",
-    "finite_number": "expected a finite number",
-    "float_type": "expected a number, got {got}",
-    "greater_than_equal": "must be at least {ge}",
-    "int_from_float": "expected a whole number, got {got}",
-    "int_type": "expected a whole number, got {got}",
-    "less_than_equal": "must be at most {le}",
-    "literal_error": "expected {expected}",
-    "model_attributes_type": "expected a table, got {got}",
-    "model_type": "expected a table, got {got}",
-    "string_type": "expected a string, got {got}",
-    "too_short": "must not be empty; leave it out instead",
-    "tuple_type": "expected a list, got {got}",
-}
-"""What pydantic's errors mean in plain words. Its own texts can quote the input."""
-
-
-# What tomllib says when a key comes twice quotes the key, and a key can be anything when a quote is missing before it.
-_TWICE = "this key or table is there already"
-_PLAIN_SYNTAX = {
-    "Cannot ": _TWICE,
-    "Duplicate ": _TWICE,
-    "Illegal character '\\n'": "a string without its closing quote",
-    "Invalid value": "no value that TOML knows; a string needs quotes around it",
-}
-
-
-def _explain(details: Any, data: Mapping[str, Any]) -> list[str]:
-    loc, kind, context = details["loc"], details["type"], details.get("ctx", {})
-    if kind == "missing":
-        return [f"{_path(loc[:-1], data)}: {_quote(loc[-1])} is missing"]
-    if kind == "extra_forbidden":
-        where = f"{_path(loc[:-1], data)}: " if loc[:-1] else ""
-        hint = _hint(loc[-1], _table(loc[:-1]).model_fields)
-        return [f"{where}unknown key {_quote(loc[-1])}{hint}"]
-    if isinstance(error := context.get("error"), _ProblemsError):
-        return [f"{_path((*loc, *more), data)}: {text}" for more, text in error.problems]
-    if isinstance(error, ValueError):
-        return [f"{_path(loc, data)}: {error}"]
-    if loc == ("accounts",):
-        return [f"accounts: expected a list of tables, each under [[accounts]], got {_kind(details['input'])}"]
-    text = _PLAIN.get(kind, "is not valid").format(got=_kind(details["input"]), **context)
-    return [f"{_path(loc, data)}: {text}"]
-
-
-def _table(loc: tuple[str | int, ...]) -> type[BaseModel]:
-    match loc:
-        case ("accounts", int()):
-            return Account
-        case ("upstreams", str()):
-            return Upstream
-        case ("models", str()):
-            return Target
-        case ("models", str(), "peek"):
-            return PeekOverrides
-        case ("retry",):
-            return Retry
-        case ("peek",):
-            return Peek
-        case ("clients",):
-            return Clients
-        case ("flows",):
-            return Flows
-    return Config
-
-
-def _path(loc: tuple[str | int, ...], data: Mapping[str, Any]) -> str:
-    text = ""
-    for part in loc:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            bare = re.fullmatch(r"[A-Za-z0-9_-]+", part)
-            text += f"{'.' if text else ''}{part if bare else _quote(part)}"
-    match loc:
-        case ("accounts", int(index), *rest):
-            account = data["accounts"][index]
-            name = account.get("name") if isinstance(account, dict) else None
-            if isinstance(name, str) and name:
-                head = f"accounts[{index}]"
-                return f"{head} ({_quote(name)}){text.removeprefix(head)}" if rest else f"{head} ({_quote(name)})"
-    return text
-
-
-def _syntax(message: str, text: str, name: str) -> str:
-    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    what = message[: found.start()] if found else message
-    if found and found[1]:
-        line, column = int(found[1]), int(found[2])
-    else:
-        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
-    for start, plain in _PLAIN_SYNTAX.items():
-        if what.startswith(start):
-            what = plain
-    return f"{name}:{line}:{column}: is not TOML: {what[:1].lower()}{what[1:]}"
-
-
-def _quote(text: object) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _kind(value: object) -> str:
-    match value:
-        case bool():
-            return "true or false"
-        case str():
-            return "a string"
-        case int():
-            return "a number"
-        case float():
-            return "a decimal number"
-        case list() | tuple():
-            return "a list"
-        case dict() | BaseModel():
-            return "a table"
-    return "a date or time"
-
-
-def _nearest(word: str, known: Iterable[str], cutoff: float) -> str | None:
-    by_lower = {item.lower(): item for item in known}
-    near = get_close_matches(word.lower(), by_lower, n=1, cutoff=cutoff)
-    return by_lower[near[0]] if near else None
-
-
-def _hint(word: str, known: Iterable[str]) -> str:
-    near = _nearest(word, known, cutoff=0.6)
-    return f"; did you mean {_quote(near)}?" if near else f"; what can be there: {', '.join(sorted(known))}"

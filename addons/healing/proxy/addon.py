@@ -12,7 +12,7 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.utils import asyncio_utils
 
-from healing.policy import config
+from healing.policy import config, config_file
 from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
@@ -59,12 +59,12 @@ class Healing:
         if "antigravity_config" not in updated and self.governor is not None:
             return
         try:
-            self._file = config.find(
+            self._file = config_file.find(
                 ctx.options.antigravity_config, Path.cwd(), platformdirs.user_config_path(APP_NAME)
             )
             self._seen = _stamp(self._file)
-            settings = config.load(self._file) if self._file else config.Config()
-        except config.ConfigError as error:
+            settings = config_file.load(self._file) if self._file else config.Config()
+        except config_file.ConfigError as error:
             if self._running:
                 raise exceptions.OptionsError(str(error)) from None
             # An error in the log during startup makes mitmproxy end with status 1, without a traceback.
@@ -134,8 +134,8 @@ class Healing:
                 continue
             self._seen = stamp
             try:
-                self._use(config.load(self._file))
-            except config.ConfigError as error:
+                self._use(config_file.load(self._file))
+            except config_file.ConfigError as error:
                 logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 from pydantic import SecretStr
 
 from healing.policy import config
+from healing.policy.sources import parse_source
 from healing.proxy.seal import Seal
 
 COMMAND_TIMEOUT_S = 30.0
@@ -42,7 +43,7 @@ class Credentials:
 
     def resolve(self, secret: SecretStr, ttl: float = config.Account.model_fields["ttl"].default) -> str:
         """The value that a source stands for; for a command, what it printed last. Raises CredentialError."""
-        source = config.parse_source(secret.get_secret_value())
+        source = parse_source(secret.get_secret_value())
         match source.kind:
             case "env":
                 value = os.environ.get(source.value, "").strip()
@@ -83,7 +84,7 @@ class Credentials:
 
 def _commands(account: config.Account) -> Iterator[str]:
     for secret in (account.api_key, account.bearer, *account.headers.values()):
-        if secret is not None and (source := config.parse_source(secret.get_secret_value())).kind == "cmd":
+        if secret is not None and (source := parse_source(secret.get_secret_value())).kind == "cmd":
             yield source.value
 
 

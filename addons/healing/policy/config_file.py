@@ -1,0 +1,188 @@
+"""The configuration file: how its text becomes a checked `Config` or a readable `ConfigError`.
+
+No message made here contains a value from a place where a secret may stand.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from healing.policy.config import (
+    FILE_NAME,
+    Account,
+    Clients,
+    Config,
+    Flows,
+    Peek,
+    PeekOverrides,
+    ProblemsError,
+    Retry,
+    Target,
+    Upstream,
+)
+from healing.policy.words import hint, kind_of, quote
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. Its text names every problem found, one a line, and shows no secret."""
+
+
+def parse(text: str | bytes, name: str, folder: Path) -> Config:
+    """Checks the text of a configuration file.
+
+    `name` is what messages call the file, `folder` is what relative `file:` paths start from.
+    Raises `ConfigError` with everything that is wrong.
+    """
+    problems: list[str]
+    data: dict[str, Any] = {}
+    try:
+        text = text.decode("utf-8-sig") if isinstance(text, bytes) else text
+        data = tomllib.loads(text)
+        return Config.model_validate(data, context={"folder": folder})
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        problems = [f"{name}:{line}: is not UTF-8; save the file in that encoding"]
+    except tomllib.TOMLDecodeError as error:
+        problems = [_syntax(str(error), str(text), name)]
+    except ValidationError as error:
+        problems = [f"{name}: {line}" for details in error.errors() for line in _explain(details, data)]
+    except (ValueError, RecursionError):
+        problems = [f"{name}: is not TOML that can be read: a number is too long or tables are nested too deeply"]
+    # Outside of the handlers, so that the error does not drag along one that holds the values.
+    raise ConfigError("\n".join(problems))
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a configuration file. Raises `ConfigError`."""
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder; name the file in it") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the path is not valid"
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
+    return parse(data, str(path), path.absolute().parent)
+
+
+def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
+    """The configuration file to use: `option` if not empty, else the one in `cwd`, else in `user_folder`, else None.
+
+    Raises `ConfigError` if `option` names no file.
+    """
+    if option:
+        try:
+            path = cwd / Path(option).expanduser()
+        except RuntimeError:
+            raise ConfigError(f'{option}: the home folder ("~") cannot be found') from None
+        if not os.path.exists(path):  # unlike Path.exists, it also bears a folder that may not be searched
+            raise ConfigError(f"{path}: there is no such file; it is what the option antigravity_config names")
+        return path
+    for folder in (cwd, user_folder):
+        if os.path.isfile(folder / FILE_NAME):
+            return folder / FILE_NAME
+    return None
+
+
+_PLAIN = {
+    "bool_type": "expected true or false, got {got}",
+    "dict_type": "expected a table, got {got}",
+    "finite_number": "expected a finite number",
+    "float_type": "expected a number, got {got}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "expected a whole number, got {got}",
+    "int_type": "expected a whole number, got {got}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "expected {expected}",
+    "model_attributes_type": "expected a table, got {got}",
+    "model_type": "expected a table, got {got}",
+    "string_type": "expected a string, got {got}",
+    "too_short": "must not be empty; leave it out instead",
+    "tuple_type": "expected a list, got {got}",
+}
+"""What pydantic's errors mean in plain words. Its own texts can quote the input."""
+
+
+# What tomllib says when a key comes twice quotes the key, and a key can be anything when a quote is missing before it.
+_TWICE = "this key or table is there already"
+_PLAIN_SYNTAX = {
+    "Cannot ": _TWICE,
+    "Duplicate ": _TWICE,
+    "Illegal character '\\n'": "a string without its closing quote",
+    "Invalid value": "no value that TOML knows; a string needs quotes around it",
+}
+
+
+def _explain(details: Any, data: Mapping[str, Any]) -> list[str]:
+    loc, kind, context = details["loc"], details["type"], details.get("ctx", {})
+    if kind == "missing":
+        return [f"{_path(loc[:-1], data)}: {quote(loc[-1])} is missing"]
+    if kind == "extra_forbidden":
+        where = f"{_path(loc[:-1], data)}: " if loc[:-1] else ""
+        return [f"{where}unknown key {quote(loc[-1])}{hint(loc[-1], _table(loc[:-1]).model_fields)}"]
+    if isinstance(error := context.get("error"), ProblemsError):
+        return [f"{_path((*loc, *more), data)}: {text}" for more, text in error.problems]
+    if isinstance(error, ValueError):
+        return [f"{_path(loc, data)}: {error}"]
+    if loc == ("accounts",):
+        return [f"accounts: expected a list of tables, each under [[accounts]], got {kind_of(details['input'])}"]
+    text = _PLAIN.get(kind, "is not valid").format(got=kind_of(details["input"]), **context)
+    return [f"{_path(loc, data)}: {text}"]
+
+
+def _table(loc: tuple[str | int, ...]) -> type[BaseModel]:
+    match loc:
+        case ("accounts", int()):
+            return Account
+        case ("upstreams", str()):
+            return Upstream
+        case ("models", str()):
+            return Target
+        case ("models", str(), "peek"):
+            return PeekOverrides
+        case ("retry",):
+            return Retry
+        case ("peek",):
+            return Peek
+        case ("clients",):
+            return Clients
+        case ("flows",):
+            return Flows
+    return Config
+
+
+def _path(loc: tuple[str | int, ...], data: Mapping[str, Any]) -> str:
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            bare = re.fullmatch(r"[A-Za-z0-9_-]+", part)
+            text += f"{'.' if text else ''}{part if bare else quote(part)}"
+    match loc:
+        case ("accounts", int(index), *rest):
+            account = data["accounts"][index]
+            name = account.get("name") if isinstance(account, dict) else None
+            if isinstance(name, str) and name:
+                head = f"accounts[{index}]"
+                return f"{head} ({quote(name)}){text.removeprefix(head)}" if rest else f"{head} ({quote(name)})"
+    return text
+
+
+def _syntax(message: str, text: str, name: str) -> str:
+    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    what = message[: found.start()] if found else message
+    if found and found[1]:
+        line, column = int(found[1]), int(found[2])
+    else:
+        line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    for start, plain in _PLAIN_SYNTAX.items():
+        if what.startswith(start):
+            what = plain
+    return f"{name}:{line}:{column}: is not TOML: {what[:1].lower()}{what[1:]}"

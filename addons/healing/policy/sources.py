@@ -1,0 +1,52 @@
+"""Where a credential comes from: `env:NAME`, `file:PATH`, `cmd:COMMAND`, or the value itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, repr=False)
+class Source:
+    """Where a credential comes from."""
+
+    kind: Literal["env", "file", "cmd", "literal"]
+    value: str
+    """The variable's name, the file's path, the command line, or the credential itself."""
+
+    def __repr__(self) -> str:
+        # A command line may carry a password too.
+        shown = repr(self.value) if self.kind in ("env", "file") else "'**********'"
+        return f"Source(kind={self.kind!r}, value={shown})"
+
+
+def parse_source(text: str, folder: Path | None = None) -> Source:
+    """Reads `env:NAME`, `file:PATH`, `cmd:COMMAND` or a literal credential.
+
+    `~` in a path is expanded; a relative path is taken relative to `folder`, when given.
+    Raises `ValueError`, whose text never contains `text`.
+    """
+    prefix, _, rest = text.partition(":")
+    rest = rest.strip()
+    match prefix if text != prefix else "":
+        case "env":
+            if not rest or "=" in rest or "\0" in rest:
+                raise ValueError('names no environment variable; write "env:NAME"')
+            return Source("env", rest)
+        case "file":
+            if not rest or "\0" in rest:
+                raise ValueError('names no file; write "file:PATH"')
+            try:
+                path = Path(rest).expanduser()
+            except RuntimeError:
+                raise ValueError('names a home folder ("~") that cannot be found') from None
+            return Source("file", str(folder / path if folder else path))
+        case "cmd":
+            if not rest or "\0" in rest:
+                raise ValueError('has no command; write "cmd:COMMAND"')
+            return Source("cmd", rest)
+    if not text.strip():
+        raise ValueError("is empty; write env:NAME, file:PATH, cmd:COMMAND or the value itself")
+    # It becomes the value of a header as it is: no way to smuggle in a second header, and no silent mismatch.
+    if text != text.strip() or not (text.isascii() and text.isprintable()):
+        raise ValueError("may only have printable ASCII characters, and no spaces around it")
+    return Source("literal", text)
