@@ -122,9 +122,9 @@ class Accounts:
         if preferred:
             best = min(account.priority for account in preferred)
             return self._pick([account for account in preferred if account.priority == best], session)
-        benches = [(bench, account) for account in left if (bench := self._of(account).bench_for(model))]
-        if any(bench.hard and bench.until > now for bench, _ in benches):
-            return max(0.0, min(bench.until for bench, _ in benches) - now)
+        benches = [bench for account in left if (bench := self._of(account).bench_for(model)) and bench.until > now]
+        if any(bench.hard for bench in benches):
+            return min(bench.until for bench in benches) - now
         # Nothing but our own caution is in the way: the client is owed upstream's answer, not our guess.
         return min(left, key=lambda account: self._until(account, model), default=None)
 

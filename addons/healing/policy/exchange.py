@@ -5,13 +5,11 @@ Sans-io: what happens is told by method calls, what is to be done is left in `ac
 """
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
-
-import orjson
 
 from healing.policy import retry
 from healing.policy.accounts import Account, Accounts
@@ -19,23 +17,14 @@ from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules, S
 from healing.policy.answer import Answer
 from healing.policy.attempt import Attempt
 from healing.policy.clocks import attempt_deadline
-from healing.policy.failures import Failure, FailureClass, classify
+from healing.policy.failures import Failure, FailureClass
 from healing.policy.journal import Journal, Record, Step
+from healing.policy.judge import judge_whole
 from healing.policy.peek import EMPTY_CLASS, Gate
+from healing.policy.planner import Next, Planner
 from healing.wire import headers as http
-from healing.wire.dialect import Kind
 from healing.wire.encoding import DecodingError, Decompressor
-from healing.wire.errors import UpstreamError, parse_error, read_error
 from healing.wire.headers import Headers
-
-
-@dataclass(frozen=True, slots=True)
-class _Next:
-    """The attempt that is to follow: on which account (None: on whichever is free then), after how many seconds."""
-
-    account: Account | None
-    wait_s: float
-    renew: bool = False
 
 
 class Exchange:
@@ -62,22 +51,16 @@ class Exchange:
         self.outcome = ""
         self.attempts: list[Attempt] = []
         self.meta: dict[str, Any] = {}
-        self._eligible = tuple(eligible)
         self._accounts = accounts
         self._budget = budget
         self._rules = rules
         self._journal = journal
         self._clock = clock
-        self._random = random
+        self._planner = Planner(eligible, accounts, budget, rules.retry, random, request.route.model, request.session)
         self._answer = Answer(request, rules, self.actions)
         self._current: Attempt | None = None
         self._resume_at: float | None = None
-        self._next = _Next(None, 0.0)
-        self._waited_s = 0.0
-        self._failures: Counter[FailureClass] = Counter()
-        self._avoid: set[str] = set()
-        self._left: set[str] = set()
-        self._renewed: set[str] = set()
+        self._next = Next(None)
         self._held_since: float | None = None
         self._last_stream: Attempt | None = None
         self._started_at = clock.now()
@@ -116,7 +99,7 @@ class Exchange:
         attempt.gate = Gate(
             self.request.dialect,
             rules.peek.commit,
-            hold=self._may_retry(now),
+            hold=self._planner.may_retry(attempt.number, now),
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
         )
@@ -142,11 +125,11 @@ class Exchange:
         try:
             data = attempt.decompressor.decode(data) if attempt.decompressor else data
         except DecodingError as error:
-            broken = Failure(FailureClass.MALFORMED, f"the body is not what its content-encoding says: {error}")
-            self._break_off(attempt, broken) if attempt.delivering else self._fail(attempt, broken)
+            wrong = f"the body is not what its content-encoding says: {error}"
+            self._stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
             return
         if attempt.gate is not None:
-            self._through_gate(attempt, attempt.gate.feed(attempt.redact(data)))
+            self._through_gate(attempt, attempt.gate.feed(data))
         elif attempt.raw:
             self._answer.send(attempt.redact(data), attempt.last_byte_at)
         else:
@@ -177,6 +160,7 @@ class Exchange:
         """A person, or another addon, ended this attempt: that is no failure to heal."""
         attempt.ended = True
         if attempt is self._current:
+            self._settle_account(attempt, None, judged=False)
             self._give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
     def no_credential(self, attempt: Attempt, why: str) -> None:
@@ -215,7 +199,7 @@ class Exchange:
         stall = self._stall_deadline()
         if stall and now >= stall[0]:
             assert self._current is not None
-            self._stall(self._current, stall[1])
+            self._stop_short(self._current, Failure(FailureClass.STALLED, stall[1], 504))
         hold_until = self._hold_deadline()
         if hold_until is not None and now >= hold_until:
             self._keep_waiting(now)
@@ -244,33 +228,16 @@ class Exchange:
             self._answer.begin_stream(self._last_stream)
         self._answer.send(self.request.dialect.keep_alive, now)
 
-    def _stall(self, attempt: Attempt, why: str) -> None:
-        stalled = Failure(FailureClass.STALLED, why, 504)
-        if attempt.gate is not None:
-            self._through_gate(attempt, attempt.gate.stall(stalled))
-            self._succeed_if_current(attempt)
-        elif attempt.raw:
-            self._break_off(attempt, stalled)
-        else:
-            self._fail(attempt, stalled)
-
     # Attempts.
 
-    def _choose(self, at: float) -> Account | float | None:
-        model, session = self.request.route.model, self.request.session
-        return self._accounts.choose(self._eligible, model, session, at, avoid=self._avoid, exclude=self._left)
-
     def _choose_and_begin(self, now: float) -> None:
-        chosen = self._choose(now)
-        if isinstance(chosen, Account):
-            self._begin(chosen, now)
+        plan = self._planner.first(now)
+        if not isinstance(plan, Next):
+            self._refuse(plan, now)
             return
-        wait_s = retry.at_least(chosen or 0.0, self._random)
-        if chosen is not None and self._affordable(wait_s):
-            self._tell("wait", "every account is cooling", wait_s=wait_s)
-            self._follow(_Next(None, wait_s), now)
-        else:
-            self._refuse(chosen or 0.0, now)
+        if plan.wait_s:
+            self._tell("wait", "every account is cooling", wait_s=plan.wait_s)
+        self._follow(plan, now)
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         request, model = self.request, self.request.route.model
@@ -286,10 +253,9 @@ class Exchange:
         self._tell("attempt", account.upstream_name, attempt=attempt)
         self.actions.append(Start(attempt))
 
-    def _follow(self, plan: _Next, now: float) -> None:
+    def _follow(self, plan: Next, now: float) -> None:
         """Make the planned attempt, now or when its wait is over."""
         self._next = plan
-        self._waited_s += plan.wait_s
         if plan.wait_s:
             self._resume_at = now + plan.wait_s
         else:
@@ -301,12 +267,6 @@ class Exchange:
         else:
             self._choose_and_begin(now)
 
-    def _may_retry(self, now: float) -> bool:
-        return len(self.attempts) < self._rules.retry.max_attempts and self._budget.left(now) > 0
-
-    def _affordable(self, wait_s: float) -> bool:
-        return self._waited_s + wait_s <= self._rules.retry.max_wait
-
     # Judging.
 
     def _through_gate(self, attempt: Attempt, out: bytes) -> None:
@@ -316,9 +276,20 @@ class Exchange:
             attempt.first_content_at = now
         if gate.committed:
             self._deliver_stream(attempt)
-            self._answer.send(out, now)
+            # Only whole events come out of the gate, so no secret can hide in two halves.
+            self._answer.send(attempt.redact(out), now)
         if gate.failure is not None:
             self._break_off(attempt, gate.failure) if gate.committed else self._fail(attempt, gate.failure)
+
+    def _stop_short(self, attempt: Attempt, failure: Failure) -> None:
+        """The attempt can't go on; a stream that has said all there is to say is merely ended."""
+        if attempt.gate is not None:
+            self._through_gate(attempt, attempt.gate.stop_short(failure))
+            self._succeed_if_current(attempt)
+        elif attempt.raw:
+            self._break_off(attempt, failure)
+        else:
+            self._fail(attempt, failure)
 
     def _deliver_stream(self, attempt: Attempt) -> None:
         """From now on the client gets this attempt's answer, and no other."""
@@ -333,32 +304,21 @@ class Exchange:
         attempt.whole_complete = True
         if status >= 400:
             attempt.whole = bytearray(attempt.redact(bytes(attempt.whole)))
-            self._fail(attempt, self._classify(status, attempt.headers, parse_error(bytes(attempt.whole))))
-        elif status < 300 and (failure := self._judge_answer(bytes(attempt.whole))):
+        failure = judge_whole(
+            self.request.dialect,
+            self.request.operation.kind,
+            status,
+            attempt.headers,
+            bytes(attempt.whole),
+            grace_s=self._rules.retry.grace,
+            wall_s=self._clock.wall(),
+        )
+        if failure is None and self._answer.begun:
+            failure = Failure(FailureClass.MALFORMED, "the answer is not an event stream")
+        if failure is not None:
             self._fail(attempt, failure)
-        elif self._answer.begun:
-            self._fail(attempt, Failure(FailureClass.MALFORMED, "the answer is not an event stream"))
         else:
             self._succeed_if_current(attempt)
-
-    def _judge_answer(self, body: bytes) -> Failure | None:
-        """What is wrong with a JSON answer that came with status 200, None if nothing is."""
-        if not body:
-            return Failure(FailureClass.EMPTY, "200 OK with an empty body")
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return Failure(FailureClass.MALFORMED, "the answer is not JSON")
-        reading = self.request.dialect.read_answer(value)
-        if reading.kind is Kind.ERROR:
-            return self._classify(None, (), read_error(reading.error))
-        if self.request.operation.kind != "generate" or reading.kind is Kind.CONTENT:
-            return None
-        kind = EMPTY_CLASS.get(self.request.dialect.empty_stop(reading.stop))
-        return Failure(kind, f"200 OK but 0 tokens (stop reason {reading.stop or 'none'})") if kind else None
-
-    def _classify(self, status: int | None, headers: Headers, error: UpstreamError) -> Failure:
-        return classify(status, headers, error, grace_s=self._rules.retry.grace, wall_s=self._clock.wall())
 
     # Verdicts.
 
@@ -367,9 +327,8 @@ class Exchange:
         now = self._clock.now()
         failure = replace(failure, detail=attempt.redact(failure.detail.encode()).decode("utf-8", "replace"))
         attempt.failure = failure
-        self._failures[failure.kind] += 1
         self._settle_account(attempt, failure)
-        plan = self._plan(attempt, failure, now)
+        plan = self._planner.after(attempt, failure, now)
         if plan is None:
             self._give_up(attempt, failure)
             return
@@ -378,36 +337,11 @@ class Exchange:
             where = "when an account is free"
         else:
             where = "on the same account" if account is attempt.account else f"on {account.name}"
-        self._budget.retry(now)
         attempt.note(self.request.id, f"retry {where} after {plan.wait_s:.2f} s", now)
         self._tell("retry", where, attempt=attempt, failure=failure, wait_s=plan.wait_s)
         self._abort(attempt, failure.detail)
         self._current = None
         self._follow(plan, now)
-
-    def _plan(self, attempt: Attempt, failure: Failure, now: float) -> _Next | None:
-        """The next attempt, if the failure, the budgets and the accounts allow one."""
-        rule = retry.RULES.get(failure.kind)
-        if rule is None or not self._may_retry(now):
-            return None
-        nth, account = self._failures[failure.kind], attempt.account
-        wait_s = retry.wait_before_retry_s(failure, nth, self._random)
-        if failure.kind is FailureClass.AUTH and account.renewable and account.name not in self._renewed:
-            self._renewed.add(account.name)
-            return _Next(account, wait_s, renew=True)
-        if retry.stays(failure, nth):
-            return _Next(account, wait_s) if self._affordable(wait_s) else None
-        # A quota without an end in sight is as final for this exchange as a refused key.
-        endless = failure.kind is FailureClass.QUOTA and failure.wait_s is None
-        (self._left if rule.leave or endless else self._avoid).add(account.name)
-        chosen = self._choose(now + wait_s)
-        if chosen is None:
-            return None
-        if isinstance(chosen, Account):
-            plan = _Next(chosen, wait_s)
-        else:
-            plan = _Next(None, max(wait_s, retry.at_least(chosen, self._random)))
-        return plan if self._affordable(plan.wait_s) else None
 
     def _give_up(self, attempt: Attempt, failure: Failure) -> None:
         """No other try: the client gets the real cause."""
@@ -419,7 +353,7 @@ class Exchange:
         if gate is not None and gate.relayed_error is None and gate.empty:
             out = gate.deliver_empty()
             self._deliver_stream(attempt)
-            self._answer.send(out, now)
+            self._answer.send(attempt.redact(out), now)
             self._succeed_if_current(attempt, only_if=attempt.ended)
             return
         self._abort(attempt, failure.detail)
@@ -487,7 +421,7 @@ class Exchange:
             mapped_model=request.route.model,
             outcome=outcome,
             attempts=[dict(attempt.meta) for attempt in self.attempts],
-            waited_s=round(self._waited_s, 3),
+            waited_s=round(self._planner.waited_s, 3),
             duration_s=round(self._clock.now() - self._started_at, 4),
         )
 

@@ -89,8 +89,8 @@ class Gate:
             return out + self._let_through(self._dialect.end_marker)
         return out + self._fail(self._end_failure(broken))
 
-    def stall(self, failure: Failure) -> bytes:
-        """Nothing came for too long: a failure, unless upstream had said all there is to say."""
+    def stop_short(self, failure: Failure) -> bytes:
+        """The stream can't go on: a failure, unless upstream had said all there is to say."""
         return self.end() if self.complete else self._fail(failure)
 
     def commit(self) -> bytes:

@@ -16,8 +16,9 @@ from healing.policy import config, config_file
 from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
-from healing.proxy.layer import CredentialRequest, HealingLayer
+from healing.proxy.layer import HealingLayer
 from healing.proxy.replay import keep_as_recorded, replay, role_of
+from healing.proxy.stream import CredentialRequest
 
 logger = logging.getLogger(__name__)
 

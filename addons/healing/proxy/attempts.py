@@ -11,7 +11,7 @@ from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import HttpStream
+from mitmproxy.proxy.layers.http import HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._base import HttpCommand, HttpConnection
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -62,6 +62,8 @@ class AttemptStream(HttpStream):
         self.exchange = exchange
         self.attempt = attempt
         self.recorder = recorder
+        self._connected = False
+        self._answered = False
 
     @property
     def paused(self) -> bool:
@@ -100,6 +102,7 @@ class AttemptStream(HttpStream):
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
         """A response that did not stream (one without a body, or one that `-S` gave) is told as a whole."""
+        self._answered = True
         if not already_streamed:
             assert self.flow.response
             self.exchange.head(self.attempt, self.flow.response.status_code, self.flow.response.headers.fields)
@@ -113,6 +116,19 @@ class AttemptStream(HttpStream):
             self.exchange.end(self.attempt, event.message)
         self._keep_body()
         yield from super().handle_protocol_error(event)
+
+    def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:
+        """Killed or aborted while a hook was waited for: mitmproxy leaves the upstream call running then."""
+        killed = yield from super().check_killed(emit_error_hook)
+        if killed and self._connected and not self._answered:
+            gone = RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL)
+            yield SendHttp(gone, self.context.server)
+        return killed
+
+    def make_server_connection(self) -> CommandGenerator[bool]:
+        """Connect as any stream does, and know of it."""
+        self._connected = yield from super().make_server_connection()
+        return self._connected
 
     def _keep_body(self) -> None:
         response = self.flow.response

@@ -1,0 +1,335 @@
+"""The stream of a client's request, which runs its exchange.
+
+It holds no policy: it tells the exchange what happens and does what the exchange asks.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from mitmproxy import flow as flows
+from mitmproxy import http
+from mitmproxy.net.http import status_codes, url
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import DropStream, HttpStream
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+from mitmproxy.utils import human
+
+from healing.policy import config
+from healing.policy.accounts import Account
+from healing.policy.actions import Abort, Finish, Respond, Send, Start
+from healing.policy.attempt import Attempt
+from healing.policy.exchange import Exchange
+from healing.proxy.attempts import (
+    METADATA,
+    AbortAttempt,
+    LaunchAttempt,
+)
+from healing.proxy.claims import Claim
+from healing.proxy.credentials import CredentialError
+from healing.proxy.governor import Governor, RefusedError
+from healing.proxy.recorder import Recorder
+from healing.proxy.seal import Seal
+from healing.wire.headers import Headers
+
+logger = logging.getLogger(__name__)
+
+# mitmproxy can't take a wakeup back: a longer wait is made of short ones, so that none outlives its exchange for long.
+LONGEST_WAKEUP_S = 5.0
+_MARKS = {"healed": ":adhesive_bandage:", "failed": ":x:"}
+
+
+@dataclass
+class CredentialRequest:
+    """What `AntigravityCredentialHook` asks for; the hook fills in `seal` or `error`."""
+
+    account: config.Account
+    dialect: str
+    renew: bool
+    seal: Seal | None = None
+    error: str = "it could not be read"
+
+
+@dataclass
+class AntigravityCredentialHook(commands.StartHook):
+    """A credential has to be fetched, which takes time."""
+
+    request: CredentialRequest
+
+
+@dataclass
+class SealRequest(commands.Command):
+    """Put these credentials on this stream's request at the wire."""
+
+    stream_id: int
+    seal: Seal
+
+
+class ExchangeReady(events.Event):
+    """The exchange has something to do, or its next deadline has changed."""
+
+
+class HealingStream(HttpStream):
+    """A client's request. One that is not claimed is treated as in plain mitmproxy."""
+
+    governor: Governor
+    claim: Claim | None = None
+    exchange: Exchange | None = None
+    poked = False
+    timer: commands.RequestWakeup | None = None
+    timer_at = 0.0
+
+    def __init__(self, context: Context, stream_id: int, governor: Governor) -> None:
+        super().__init__(context, stream_id)
+        self.governor = governor
+
+    @property
+    def running(self) -> bool:
+        """Whether an exchange is under way here."""
+        return self.exchange is not None and not self.exchange.outcome
+
+    @property
+    def needs_poke(self) -> bool:
+        """Whether the exchange has something to do that nobody has told this stream of yet."""
+        if self.exchange is None or self.poked:
+            return False
+        if self.exchange.actions:
+            return True
+        deadline = self.exchange.deadline
+        return deadline is not None and (self.timer is None or deadline < self.timer_at)
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        try:
+            if isinstance(event, ExchangeReady):
+                self.poked = False
+                yield from self.perform()
+            elif isinstance(event, events.Wakeup):
+                yield from self.wake(event)
+            else:
+                yield from super()._handle_event(event)
+        except Exception:
+            if self.exchange is None:
+                raise
+            logger.exception("an exchange failed inside the proxy; this is a bug")
+            yield from self.abandon()
+
+    def abandon(self) -> CommandGenerator[None]:
+        """The last resort: end the exchange and break the client's connection rather than leave it hanging."""
+        assert self.exchange is not None
+        self.exchange.client_left()
+        while self.exchange.actions:
+            if isinstance(action := self.exchange.actions.popleft(), Abort):
+                yield AbortAttempt(action.attempt, action.why)
+        message = "internal error of the proxy"
+        failed = ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
+        yield from super().handle_protocol_error(failed)
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
+        """Claim the request before any addon sees it, so that none sees the client's credentials."""
+        recorded = None
+        if event.replay_flow is not None:
+            recorded = event.replay_flow.metadata.get(METADATA, {}).get("upstream")
+        try:
+            self.claim = self.governor.claim(event.request, self.context, self.mode, recorded)
+        except Exception:
+            logger.exception("a request could not be looked at; it passes as in plain mitmproxy")
+        yield from super().state_wait_for_request_headers(event)
+        if self.claim is not None and self.claim.local is not None and self.client_state != self.state_errored:
+            self.flow.response = self.claim.local
+
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:
+        """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
+        limit = human.parse_size(self.context.options.body_size_limit)
+        if self.claim is None or (limit is not None and len(self.request_body_buf) > limit):
+            return (yield from super().check_body_size(request))
+        return False
+
+    def make_server_connection(self) -> CommandGenerator[bool]:
+        """Begin the exchange in place of the one connection that a plain stream makes."""
+        if self.claim is None or self.claim.operation is None:
+            return (yield from super().make_server_connection())
+        if self.claim.operation.kind == "other":
+            return (yield from self.pass_through(self.claim))
+        try:
+            self.exchange = self.governor.exchange(self.claim, self.flow.request)
+        except RefusedError as refused:
+            yield from self.answer_with(refused.response)
+            return False
+        self.flow.metadata[METADATA] = self.exchange.meta
+        self.governor.running += 1
+        self.exchange.start()
+        yield from self.perform()
+        return False
+
+    def pass_through(self, claim: Claim) -> CommandGenerator[bool]:
+        """Connect to the upstream of the one account that serves what is not healed, with its credential."""
+        account = self.governor.passing_account(claim)
+        seal = yield from self.seal_for(account, claim)
+        if isinstance(seal, str):
+            message = f"No credential for account {account.name}: {seal}"
+            assert claim.dialect is not None
+            failed = http.Response.make(
+                401, claim.dialect.error_body(401, message), {"content-type": "application/json"}
+            )
+            yield from self.answer_with(failed)
+            return False
+        request, upstream = self.flow.request, account.upstream
+        request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
+        request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
+        request.path = upstream.path + claim.path + (f"?{claim.query}" if claim.query else "")
+        yield SealRequest(self.stream_id, seal)
+        return (yield from super().make_server_connection())
+
+    def answer_with(self, response: http.Response) -> CommandGenerator[None]:
+        """Answer the request by ourselves."""
+        content = response.raw_content or b""
+        yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, not content))
+        if content:
+            yield from self.server_state(ResponseData(self.stream_id, content))
+        yield from self.server_state(ResponseEndOfMessage(self.stream_id))
+
+    def seal_for(self, account: Account, claim: Claim, *, renew: bool = False) -> CommandGenerator[Seal | str]:
+        """A generator that gives the account's seal, or says why there is none."""
+        try:
+            seal = self.governor.seal_of(account, claim, renew=renew)
+        except CredentialError as error:
+            return str(error)
+        if seal is not None:
+            return seal
+        assert account.source is not None
+        request = CredentialRequest(account.source, account.upstream.dialect, renew)
+        yield AntigravityCredentialHook(request)
+        return request.seal or request.error
+
+    # What the exchange asks for.
+
+    def perform(self) -> CommandGenerator[None]:
+        """Do all that the exchange asks for, then see to its next deadline."""
+        exchange = self.exchange
+        assert exchange is not None
+        while exchange.actions:
+            action = exchange.actions.popleft()
+            match action:
+                case Abort():
+                    yield AbortAttempt(action.attempt, action.why)
+                case _ if self.client_state == self.state_errored or self.server_state == self.state_errored:
+                    pass  # killed by a person or another addon: nothing more goes to this client
+                case Start():
+                    yield from self.launch(action.attempt)
+                case Respond():
+                    yield from self.begin_answer(action.status, action.headers, streams=action.streams)
+                case Send():
+                    yield from self.server_state(ResponseData(self.stream_id, action.data))
+                case Finish():
+                    yield from self.finish(action.broken)
+            if self.server_state == self.state_errored:
+                exchange.client_left()
+        yield from self.arm()
+
+    def launch(self, attempt: Attempt) -> CommandGenerator[None]:
+        """Send an attempt upstream, once its credential is there."""
+        assert self.exchange is not None
+        assert self.claim is not None
+        seal = yield from self.seal_for(attempt.account, self.claim, renew=attempt.renew)
+        if isinstance(seal, str):
+            self.exchange.no_credential(attempt, seal)
+            return
+        if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
+            return  # the client left while the credential was being fetched
+        attempt.redact = seal.redact
+        yield LaunchAttempt(self.stream_id, attempt, seal)
+
+    def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
+        """Send the answer's headers; what streams is kept for the flow up to a limit."""
+        version = self.flow.request.data.http_version
+        response = http.Response(
+            http_version=version,
+            status_code=status,
+            reason=status_codes.RESPONSES.get(status, "").encode(),
+            headers=http.Headers(headers),
+            content=None,
+            trailers=None,
+            timestamp_start=self.governor.clock.wall(),
+            timestamp_end=None,
+        )
+        if streams:
+            response.stream = Recorder(self.governor.config.flows.max_body_bytes)
+            if version == b"HTTP/1.1":
+                response.headers["Transfer-Encoding"] = "chunked"
+        yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, False))
+
+    def finish(self, broken: str) -> CommandGenerator[None]:
+        """Complete the answer, and let the flow tell its story."""
+        assert self.exchange is not None
+        assert self.flow.response
+        self.tell_story()
+        stream = self.flow.response.stream
+        if isinstance(stream, Recorder):
+            self.flow.response.data.content = stream.content
+            if stream.truncated:
+                self.exchange.meta["body_truncated"] = True
+        else:
+            self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
+        if broken:
+            failed = ResponseProtocolError(self.stream_id, broken, ErrorCode.GENERIC_SERVER_ERROR)
+            yield from super().handle_protocol_error(failed)
+        else:
+            yield from self.server_state(ResponseEndOfMessage(self.stream_id))
+
+    def tell_story(self) -> None:
+        """Put the exchange's story on the client's flow."""
+        assert self.exchange is not None
+        self.flow.comment = self.exchange.comment
+        self.flow.marked = _MARKS.get(self.exchange.outcome, "")
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
+        """The client left: upstream is left too, at once."""
+        if self.exchange is None:
+            yield from super().handle_protocol_error(event)
+            return
+        self.exchange.client_left()
+        while self.exchange.actions:
+            if isinstance(action := self.exchange.actions.popleft(), Abort):
+                yield AbortAttempt(action.attempt, action.why)
+        if self.server_state not in (self.state_done, self.state_errored):
+            self.tell_story()
+            if self.flow.response is not None and isinstance(stream := self.flow.response.stream, Recorder):
+                self.flow.response.data.content = stream.content
+            self.flow.error = flows.Error(event.message)
+            yield HttpErrorHook(self.flow)
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        yield DropStream(self.stream_id)
+
+    # Time.
+
+    def arm(self) -> CommandGenerator[None]:
+        """Ask to be woken at the exchange's next deadline."""
+        assert self.exchange is not None
+        deadline = self.exchange.deadline
+        if deadline is None or (self.timer is not None and self.timer_at <= deadline):
+            return
+        now = self.governor.clock.now()
+        self.timer_at = min(deadline, now + LONGEST_WAKEUP_S)
+        self.timer = commands.RequestWakeup(max(0.0, self.timer_at - now))
+        yield self.timer
+
+    def wake(self, event: events.Wakeup) -> CommandGenerator[None]:
+        """A timer ran out; one that is no longer waited for says nothing."""
+        if event.command is not self.timer:
+            return
+        self.timer = None
+        if self.running:
+            assert self.exchange is not None
+            self.exchange.wakeup()
+            yield from self.perform()
