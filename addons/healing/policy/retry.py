@@ -70,16 +70,16 @@ def stays(failure: Failure, nth: int) -> bool:
 
 
 class RetryBudget:
-    """One for the whole process: retries may be at most half of the last minute's requests plus 20.
+    """One for the whole process: retries may be at most half of the last minute's requests plus some to spare.
 
-    So a dead upstream is not stormed by everybody's retries.
+    So a dead upstream is not stormed by everybody's retries. spare: how many.
     """
 
     WINDOW_S = 60.0
     RATIO = 0.5
-    FLOOR = 20
 
-    def __init__(self) -> None:
+    def __init__(self, spare: int = 20) -> None:
+        self.spare = spare
         self._requests: deque[float] = deque()
         self._retries: deque[float] = deque()
 
@@ -96,4 +96,4 @@ class RetryBudget:
         for times in (self._requests, self._retries):
             while times and times[0] <= now - self.WINDOW_S:
                 times.popleft()
-        return max(0, int(len(self._requests) * self.RATIO) + self.FLOOR - len(self._retries))
+        return max(0, int(len(self._requests) * self.RATIO) + self.spare - len(self._retries))

@@ -72,6 +72,7 @@ class Governor:
         """Take up a configuration; accounts that did not change keep their state."""
         self.config = config
         self.routes = Routes(config)
+        self.budget.spare = config.retry.spare_retries
         self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
 
     def warnings(self) -> list[str]:
