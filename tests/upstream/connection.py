@@ -34,6 +34,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        # asyncio sets it only on sockets that name their protocol; without it each small piece waits for an ACK.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # A piece counts as written when the kernel has it. (high=0 would block TLS transports for ever.)
         self.transport.set_write_buffer_limits(high=1, low=0)
         self.host.opened(self)

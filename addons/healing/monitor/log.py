@@ -1,6 +1,8 @@
 """The log: each step of an exchange as one line, in mitmproxy's log and in `logs/app.log` of the data folder."""
 
+import asyncio
 import logging
+from collections import deque
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 
@@ -60,6 +62,7 @@ class Log:
 
     def __init__(self, journal: Journal) -> None:
         journal.listen(self.write)
+        self._waiting: deque[tuple[int, str]] = deque()
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
 
@@ -73,11 +76,23 @@ class Log:
 
     def done(self) -> None:
         """Close the log file."""
+        self._flush()
         self._close()
 
     def write(self, record: Record) -> None:
-        """Log a record."""
-        logger.log(logging.WARNING if record.step in _WARN else logging.INFO, "%s", line_of(record))
+        """Log a record, as soon as the event loop has done what the step itself asks for: nobody waits for a log."""
+        level = logging.WARNING if record.step in _WARN else logging.INFO
+        self._waiting.append((level, line_of(record)))
+        if len(self._waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self._flush)
+            except RuntimeError:  # no loop is running
+                self._flush()
+
+    def _flush(self) -> None:
+        while self._waiting:
+            level, line = self._waiting.popleft()
+            logger.log(level, "%s", line)
 
     def _open(self, folder: Path) -> None:
         self._folder = folder

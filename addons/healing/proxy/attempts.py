@@ -4,6 +4,8 @@ So each attempt runs through all of mitmproxy (hooks, TLS, HTTP/2, upstream prox
 a flow of its own, while what comes back is judged before anyone else gets it.
 """
 
+import copy
+import uuid
 from dataclasses import dataclass
 
 from mitmproxy import http
@@ -158,7 +160,9 @@ def attempt_context(context: Context, attempt: Attempt) -> Context:
     """A context of the attempt's own: a copy of the client, and the account's upstream as server."""
     upstream = attempt.account.upstream
     own = context.fork()
-    own.client = context.client.copy()
+    # The layer tells connections apart by their ids. (Connection.copy() goes through a serialised form, and is slow.)
+    own.client = copy.copy(context.client)
+    own.client.id = str(uuid.uuid4())
     own.client.state = ConnectionState.OPEN
     own.server = Server(address=(upstream.host, upstream.port))
     own.server.tls = upstream.scheme == "https"

@@ -1,5 +1,6 @@
 """Credentials, kept away from flows: taken off the client's request, put on a copy of the request at the wire."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -30,7 +31,9 @@ class Seal:
 
     def on(self, request: http.Request) -> http.Request:
         """A copy of the request with the credentials on it."""
-        sealed = request.copy()
+        sealed = copy.copy(request)
+        sealed.data = copy.copy(request.data)
+        sealed.headers = request.headers.copy()
         for name, value in self.headers:
             sealed.headers[name] = value
         if self.params:

@@ -44,18 +44,22 @@ class SSEDecoder:
     """A push decoder: `decode` takes bytes as they come and gives the events they complete, `flush` the rest."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._pieces: list[bytes] = []
         self._scanned = 0
         self._started = False
 
     @property
     def pending(self) -> int:
         """How many bytes wait for the rest of their event."""
-        return len(self._buffer)
+        return sum(map(len, self._pieces))
 
     def decode(self, data: bytes) -> list[SSEEvent]:
         """Take the next bytes of the stream, give the events that are complete now."""
-        buffer = self._buffer + data if self._buffer else data
+        if self._pieces and not _may_complete(self._pieces[-1], data):
+            # A long event, an image say, comes in many pieces: they are joined once.
+            self._pieces.append(data)
+            return []
+        buffer = b"".join((*self._pieces, data)) if self._pieces else data
         events = []
         start, scan = 0, self._scanned
         while start < len(buffer):
@@ -75,14 +79,15 @@ class SSEDecoder:
                 break
             events.append(self._event(buffer[start:end]))
             start = scan = end
-        self._buffer = buffer[start:]
+        rest = buffer[start:]
+        self._pieces = [rest] if rest else []
         # A line end at the very end may be the first half of a blank line: look at it again.
-        self._scanned = max(0, len(self._buffer) - 3)
+        self._scanned = max(0, len(rest) - 3)
         return events
 
     def flush(self) -> list[SSEEvent]:
         """The stream has ended: give what is left, marked as not complete."""
-        rest, self._buffer, self._scanned = self._buffer, b"", 0
+        rest, self._pieces, self._scanned = b"".join(self._pieces), [], 0
         return [self._event(rest, complete=False)] if rest else []
 
     def _event(self, raw: bytes, *, complete: bool = True) -> SSEEvent:
@@ -108,6 +113,11 @@ class SSEDecoder:
                 name = value.decode("utf-8", "replace")
         joined = (data[0] if len(data) == 1 else b"\n".join(data)) if data else None
         return SSEEvent(raw, joined, name, b"\n".join(stray), complete)
+
+
+def _may_complete(before: bytes, data: bytes) -> bool:
+    """Whether these bytes may complete an event: they hold a line end, or show that a CR before them was one."""
+    return b"\n" in data or b"\r" in data or before.endswith(b"\r")
 
 
 def _lines(text: bytes) -> list[bytes]:
