@@ -24,7 +24,9 @@ class Clock(Protocol):
 class ClientRequest:
     """What the client asked, understood.
 
-    id: the exchange's short id. path: without an upstream's prefix. query: as it came, without credentials.
+    id: the exchange's short id.
+    path, body: for the model that the route leads to; the path without an upstream's prefix.
+    query: as it came, without credentials.
     model: the name that the client used. streams: whether it wants a stream.
     """
 

@@ -2,13 +2,12 @@
 
 from collections import deque
 
-import orjson
-
 from healing.policy.actions import Action, ClientRequest, Finish, Respond, Rules, Send
 from healing.policy.attempt import Attempt
 from healing.policy.failures import Failure
 from healing.wire import headers as http
 from healing.wire.headers import Headers
+from healing.wire.jsonvalue import dump, parse
 
 _NOT_FORWARDED = http.HOP_BY_HOP | {
     b"content-length",
@@ -73,7 +72,7 @@ class Answer:
             return
         self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
         if upstream_error is not None:
-            self.send(attempt.redact(orjson.dumps(upstream_error)), now)
+            self.send(attempt.redact(dump(upstream_error)), now)
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 
@@ -111,8 +110,8 @@ class Answer:
         if self._request.operation.kind != "list_models" or not names or attempt.status != 200:
             return body
         try:
-            return orjson.dumps(self._request.dialect.with_models(orjson.loads(body), names))
-        except orjson.JSONDecodeError:
+            return dump(self._request.dialect.with_models(parse(body), names))
+        except ValueError:
             return body
 
 
@@ -122,8 +121,8 @@ def _error_object(attempt: Attempt) -> dict[str, object] | None:
         error = attempt.gate.relayed_error
     elif attempt.whole_complete and (attempt.status or 0) >= 400:
         try:
-            error = orjson.loads(bytes(attempt.whole))
-        except orjson.JSONDecodeError:
+            error = parse(bytes(attempt.whole))
+        except ValueError:
             return None
     else:
         return None

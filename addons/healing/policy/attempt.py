@@ -24,6 +24,7 @@ class Attempt:
     redact: takes the secrets that this attempt carries out of what upstream says.
     whole: the body, decoded, where it is not a stream of events; whole_complete: all of it is there.
     delivering: whether the client gets this attempt's answer.
+    told: whether the journal knows that it failed for good.
     ended: whether upstream's side is over or has been aborted; settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
     """
@@ -49,6 +50,7 @@ class Attempt:
     whole_complete: bool = False
     pending: list[bytes] = field(default_factory=list)
     delivering: bool = False
+    told: bool = False
     ended: bool = False
     settled: bool = False
     failure: Failure | None = None

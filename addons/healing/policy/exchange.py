@@ -241,11 +241,8 @@ class Exchange:
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         request, model = self.request, self.request.route.model
-        path, body = request.path, request.body
-        if model != request.model:
-            path, body = request.dialect.with_model(path, body, request.operation, model)
-        target = account.upstream.path + path + (f"?{request.query}" if request.query else "")
-        attempt = Attempt(len(self.attempts) + 1, account, model, target, body, now, renew)
+        target = account.upstream.path + request.path + (f"?{request.query}" if request.query else "")
+        attempt = Attempt(len(self.attempts) + 1, account, model, target, request.body, now, renew)
         attempt.note(request.id)
         self.attempts.append(attempt)
         self._current = attempt
@@ -349,6 +346,7 @@ class Exchange:
         attempt.failure = failure
         self._settle_account(attempt, failure)
         attempt.note(self.request.id, "deliver", now if attempt.ended else None)
+        attempt.told = True
         self._tell("gave_up", "", attempt=attempt, failure=failure)
         if gate is not None and gate.relayed_error is None and gate.empty:
             out = gate.deliver_empty()
@@ -397,6 +395,8 @@ class Exchange:
         attempt.failure = attempt.failure or (attempt.gate.empty if attempt.gate else None)
         self._settle_account(attempt, attempt.failure)
         outcome = "failed" if attempt.failure else "clean" if len(self.attempts) == 1 else "healed"
+        if attempt.failure and not attempt.told:
+            self._tell("gave_up", "", attempt=attempt, failure=attempt.failure)
         attempt.note(self.request.id, "deliver", now)
         self._abort(attempt, "upstream has said all and does not close")
         if not attempt.delivering:

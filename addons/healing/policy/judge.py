@@ -1,12 +1,11 @@
 """Judging whole answers: what is wrong with a body that came with a good or a bad status."""
 
-import orjson
-
 from healing.policy.failures import Failure, FailureClass, classify
 from healing.policy.peek import EMPTY_CLASS
 from healing.wire.dialect import Dialect, Kind, OperationKind
 from healing.wire.errors import parse_error, read_error
 from healing.wire.headers import Headers
+from healing.wire.jsonvalue import parse
 
 
 def judge_whole(
@@ -27,8 +26,8 @@ def judge_whole(
     if not body:
         return Failure(FailureClass.EMPTY, "200 OK with an empty body")
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = parse(body)
+    except ValueError:
         return Failure(FailureClass.MALFORMED, "the answer is not JSON")
     reading = dialect.read_answer(value)
     if reading.kind is Kind.ERROR:

@@ -10,6 +10,7 @@ from mitmproxy import ctx, exceptions, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils
 
 from healing.policy import config, config_file
@@ -17,7 +18,7 @@ from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
-from healing.proxy.replay import keep_as_recorded, replay, role_of
+from healing.proxy.replay import close_transport, keep_as_recorded, replay, role_of
 from healing.proxy.stream import CredentialRequest
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,16 @@ class Healing:
     def _is_endpoint(self, flow: http.HTTPFlow) -> bool:
         assert self.governor is not None
         return self.governor.serves(flow.request)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """See that the socket is closed: mitmproxy leaves it open if two events end the connection at once.
+
+        That is so when a client leaves and its attempt is aborted (`handle_connection` in mitmproxy/proxy/server.py is
+        cancelled twice, and the second time skips the closing).
+        """
+        handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
+        if handler is not None:
+            close_transport(handler, data.server)
 
     async def antigravity_credential(self, request: CredentialRequest) -> None:
         """Fetch a credential that takes time."""

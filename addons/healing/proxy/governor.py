@@ -4,7 +4,6 @@ import hmac
 import time
 from random import Random, SystemRandom
 
-import orjson
 from mitmproxy import http
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
@@ -30,6 +29,7 @@ from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.jsonvalue import parse
 
 
 class SystemClock:
@@ -204,8 +204,8 @@ class Governor:
         assert operation is not None
         body = self._plain_body(request, dialect)
         try:
-            parsed = orjson.loads(body) if body else None
-        except orjson.JSONDecodeError:
+            parsed = parse(body) if body else None
+        except ValueError:
             parsed = None  # upstream says what is wrong with it, in its own words
         model = dialect.model_of(operation, parsed)
         route = self.routes.resolve(model) if model else Route(None, "", None)
@@ -214,8 +214,15 @@ class Governor:
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
         session = request.headers.get("x-claude-code-session-id") or dialect.session_of(parsed) or exchange_id
+        path = claim.path
+        if route.model != model:
+            try:
+                path, body = dialect.with_model(path, body, operation, route.model)
+            except ValueError as error:
+                message = f"The route {route.pattern!r} can't be applied to this request: {error}."
+                raise RefusedError(local.refusal(dialect, 400, message)) from None
         client_request = ClientRequest(
-            exchange_id, dialect, operation, request.method, claim.path, claim.query, body, model, streams, route,
+            exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
             session,
         )  # fmt: skip
         rules = Rules(

@@ -8,8 +8,10 @@ import asyncio
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
+from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHook
+from mitmproxy.proxy.server import ConnectionHandler
 
 from healing.proxy.attempts import METADATA
 from healing.proxy.governor import Governor
@@ -42,6 +44,15 @@ class HealingReplayHandler(ReplayHandler):
             handler.cancel("replay is over")
         if handlers:
             await asyncio.wait(handlers)
+        for connection in tuple(self.transports):
+            close_transport(self, connection)
+
+
+def close_transport(handler: ConnectionHandler, connection: Connection) -> None:
+    """Close a connection's socket, if it is still open."""
+    transport = handler.transports.get(connection)
+    if transport is not None and transport.writer is not None and not transport.writer.is_closing():
+        transport.writer.close()
 
 
 def role_of(flow: http.HTTPFlow) -> str:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-import orjson
-
 from healing.wire.dialect import EmptyStop, Kind, Operation, Reading
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error
 from healing.wire.jsonspan import replace_member
-from healing.wire.sse import SSEEvent, encode
+from healing.wire.jsonvalue import dump, parse
+from healing.wire.sse import BOM, SSEEvent, encode
 
 _MODEL_PATH = re.compile(r"/v1/models/([^/]+)")
 _TYPE_OF_STATUS = {status: kind for kind, status in STATUS_OF_ANTHROPIC_TYPE.items()}
@@ -36,7 +35,7 @@ class AnthropicReader:
     def __init__(self) -> None:
         self.stopped = False
         self.ended = False
-        self._blocks: dict[Any, str] = {}
+        self._blocks: dict[str, str] = {}
 
     @property
     def closed(self) -> bool:
@@ -50,18 +49,23 @@ class AnthropicReader:
         if event.data.strip() in (b"", b"[DONE]"):
             return _HEARTBEAT
         try:
-            body = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
+            body = parse(event.data)
+        except ValueError:
             return _MALFORMED
         if not isinstance(body, dict):
             return _MALFORMED
-        match body.get("type", event.name):
+        name = str(body.get("type", event.name))
+        reading = self._read_body(name, body)
+        return reading if name == event.name else reading._replace(name=name)
+
+    def _read_body(self, name: str, body: dict[str, Any]) -> Reading:
+        match name:
             case "content_block_delta":
                 return _read_delta(body.get("delta"))
             case "content_block_start":
                 return self._read_start(body.get("index"), body.get("content_block"))
             case "content_block_stop":
-                return _VISIBLE if self._blocks.get(body.get("index")) in _CALL_BLOCKS else _META
+                return _VISIBLE if self._blocks.get(str(body.get("index"))) in _CALL_BLOCKS else _META
             case "message_delta":
                 return self._read_stop(body.get("delta"))
             case "message_stop":
@@ -78,7 +82,7 @@ class AnthropicReader:
         if not isinstance(block, dict):
             return _MALFORMED
         kind = str(block.get("type"))
-        self._blocks[index] = kind
+        self._blocks[str(index)] = kind
         if kind not in _BLOCK_TEXT:
             return _VISIBLE if kind != "redacted_thinking" else _HIDDEN
         if block.get(_BLOCK_TEXT[kind]) in _NOTHING:
@@ -95,8 +99,8 @@ class AnthropicReader:
     @staticmethod
     def _read_stray(stray: bytes) -> Reading:
         try:
-            error = find_error(orjson.loads(stray))
-        except orjson.JSONDecodeError:
+            error = find_error(parse(stray))
+        except ValueError:
             return _MALFORMED
         return Reading(Kind.ERROR, error=error) if error else _MALFORMED
 
@@ -104,7 +108,7 @@ class AnthropicReader:
 def _read_delta(delta: Any) -> Reading:
     if not isinstance(delta, dict):
         return _MALFORMED
-    kind = delta.get("type")
+    kind = str(delta.get("type"))
     if kind not in _DELTA_TEXT:
         return _VISIBLE
     if delta.get(_DELTA_TEXT[kind]) in _NOTHING:
@@ -160,7 +164,7 @@ class Anthropic:
         first = messages[0] if isinstance(messages, list) and messages else None
         if first is None:
             return None
-        start = orjson.dumps([body.get("system"), first])
+        start = dump([body.get("system"), first])
         return hashlib.sha256(start).hexdigest()
 
     def reader(self) -> AnthropicReader:
@@ -176,7 +180,7 @@ class Anthropic:
         blocks = body.get("content")
         stop = str(body.get("stop_reason") or "")
         for block in blocks if isinstance(blocks, list) else ():
-            kind = block.get("type") if isinstance(block, dict) else None
+            kind = str(block.get("type")) if isinstance(block, dict) else ""
             if kind not in _BLOCK_TEXT or kind in _CALL_BLOCKS or block.get(_BLOCK_TEXT[kind]) not in _NOTHING:
                 return Reading(Kind.CONTENT, visible=kind != "thinking", stop=stop)
         return Reading(Kind.TERMINAL if blocks is not None else Kind.META, stop=stop)
@@ -191,8 +195,11 @@ class Anthropic:
         return EmptyStop.ANSWER
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
-        """The event as it came, with its blank line: the SDKs bear whatever the standard allows."""
-        return event.raw if event.complete else event.raw.rstrip(b"\r\n") + b"\n\n"
+        """The event as it came, with its blank line and its name: the SDKs bear all else that the standard allows."""
+        if reading.name and event.data is not None:
+            return encode(b" ".join(event.data.splitlines()), reading.name)
+        raw = event.raw.removeprefix(BOM)
+        return raw if event.complete else raw.rstrip(b"\r\n") + b"\n\n"
 
     def fitting_status(self, status: int) -> int:
         """The status itself if an error type has it, else 529 for 503, 400 or 500 for the others of their hundred."""
@@ -203,7 +210,7 @@ class Anthropic:
     def error_body(self, status: int, message: str, retry_after_s: float | None = None) -> bytes:
         """`{"type":"error","error":{"type":…,"message":…}}` with the type that fits the status."""
         kind = _TYPE_OF_STATUS[self.fitting_status(status)]
-        return orjson.dumps({"type": "error", "error": {"type": kind, "message": message}})
+        return dump({"type": "error", "error": {"type": kind, "message": message}})
 
     def late_error(self, status: int, message: str) -> bytes:
         """An `event: error`."""
@@ -213,7 +220,7 @@ class Anthropic:
         """Upstream's error as `event: error`, unchanged if it came so."""
         if event is not None and event.name == "error" and not event.stray:
             return self.clean(event, Reading(Kind.ERROR))
-        return encode(orjson.dumps(error), "error")
+        return encode(dump(error), "error")
 
     def with_models(self, body: Any, names: list[str]) -> Any:
         """The list with the names put in front, as models of the same shape."""

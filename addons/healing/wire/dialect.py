@@ -42,12 +42,14 @@ class Reading(NamedTuple):
     visible: it has something that a person sees: text or a tool call, not thinking.
     stop: the stop or finish reason that this event brings, also beside content; "" where it brings none.
     error: the error object, for Kind.ERROR.
+    name: the event's right name, where it came without it; clients go by the name alone.
     """
 
     kind: Kind
     visible: bool = False
     stop: str = ""
     error: Any = None
+    name: str = ""
 
 
 class EmptyStop(StrEnum):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
+from healing.wire.jsonvalue import parse
 
 STATUS_OF_ANTHROPIC_TYPE = {
     "invalid_request_error": 400,
@@ -107,8 +107,8 @@ class UpstreamError:
 def parse_error(body: bytes) -> UpstreamError:
     """Read an error body of any form; never raises."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        value = parse(body)
+    except ValueError:
         return UpstreamError(text=body[:2000].decode("utf-8", "replace"))
     return read_error(value)
 

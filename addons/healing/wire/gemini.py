@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-import orjson
-
 from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error
+from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEEvent
 
 _METHOD_PATH = re.compile(
@@ -46,8 +45,8 @@ class GeminiReader:
     """Understands the events of one streamGenerateContent stream."""
 
     def __init__(self) -> None:
-        self._open: set[Any] = set()
-        self._finished: set[Any] = set()
+        self._open: set[str] = set()
+        self._finished: set[str] = set()
         self._blocked = False
 
     @property
@@ -67,19 +66,16 @@ class GeminiReader:
 
     def read(self, event: SSEEvent) -> Reading:
         """Understand the next event."""
-        if event.stray:
-            return self._read_json(event.stray, tail=True)
-        if event.data is None or event.data.strip() in (b"", b"[DONE]"):
+        if event.stray and (error := _error_in(event.stray)):
+            return Reading(Kind.ERROR, error=error)
+        if event.data is None:
+            return _MALFORMED if event.stray else _HEARTBEAT
+        if event.data.strip() in (b"", b"[DONE]"):
             return _HEARTBEAT
-        return self._read_json(event.data)
-
-    def _read_json(self, data: bytes, *, tail: bool = False) -> Reading:
         try:
-            body = orjson.loads(data)
-        except orjson.JSONDecodeError:
+            return self.read_chunk(parse(event.data))
+        except ValueError:
             return _MALFORMED
-        reading = self.read_chunk(body)
-        return _MALFORMED if tail and reading.kind is not Kind.ERROR else reading
 
     def read_chunk(self, body: Any) -> Reading:
         """Understand one GenerateContentResponse."""
@@ -99,7 +95,7 @@ class GeminiReader:
         for candidate in candidates if isinstance(candidates, list) else ():
             if not isinstance(candidate, dict):
                 return _MALFORMED
-            index = candidate.get("index", 0)
+            index = str(candidate.get("index", 0))
             self._open.add(index)
             for part in _parts(candidate):
                 if not _is_empty(part):
@@ -112,6 +108,14 @@ class GeminiReader:
         if content:
             return Reading(Kind.CONTENT, visible, stop)
         return Reading(Kind.TERMINAL, stop=stop) if stop else _META
+
+
+def _error_in(stray: bytes) -> dict[str, Any] | None:
+    """The error that upstream appended as plain JSON, None if these lines are none."""
+    try:
+        return find_error(parse(stray))
+    except ValueError:
+        return None
 
 
 def _parts(candidate: dict[str, Any]) -> list[dict[str, Any]]:
@@ -179,7 +183,7 @@ class Gemini:
             return None
         first = contents[0] if isinstance(contents, list) else contents
         system = body.get("systemInstruction", body.get("system_instruction"))
-        return hashlib.sha256(orjson.dumps([system, first])).hexdigest()
+        return hashlib.sha256(dump([system, first])).hexdigest()
 
     def reader(self) -> GeminiReader:
         """A reader for a new stream."""
@@ -207,9 +211,9 @@ class Gemini:
         if event.data is None:
             return b""
         raw = event.raw
-        # One line end inside, the blank line's own: nothing but a data line.
-        plain = raw.startswith(b"data: ") and raw.rstrip(b"\r\n") == raw[: 6 + len(event.data)]
-        if plain and event.complete and raw.endswith((b"\r\n\r\n", b"\n\n")):
+        head = 6 + len(event.data)
+        plain = raw.startswith(b"data: ") and raw[6:head] == event.data and raw[head:] in (b"\r\n\r\n", b"\n\n")
+        if plain:
             return raw
         return b"data: " + b" ".join(event.data.splitlines()) + b"\r\n\r\n"
 
@@ -224,9 +228,10 @@ class Gemini:
         status = self.fitting_status(status)
         error: dict[str, Any] = {"code": status, "message": message, "status": _STATUS_OF_CODE[status]}
         if retry_after_s is not None:
-            info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{retry_after_s:g}s"}
+            seconds = f"{retry_after_s:.3f}".rstrip("0").rstrip(".")
+            info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{seconds}s"}
             error["details"] = [info]
-        return orjson.dumps({"error": error})
+        return dump({"error": error})
 
     def late_error(self, status: int, message: str) -> bytes:
         """The raw error object: the only form that every Google SDK raises on in the middle of a stream."""
@@ -234,7 +239,7 @@ class Gemini:
 
     def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
         """Upstream's error as a raw object."""
-        return orjson.dumps({"error": _google_error(error)}) + b"\r\n\r\n"
+        return dump({"error": _google_error(error)}) + b"\r\n\r\n"
 
     def with_models(self, body: Any, names: list[str]) -> Any:
         """The list with the names put in front, as models of the same shape."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _BLANK_LINES = re.compile(rb"[\r\n]+")
 _EOL = re.compile(rb"\r\n|\n|\r")
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry")
 # The form of nearly every event there is; anything else is read line by line.
 _PLAIN = re.compile(rb"(?:event: ([^\r\n]*)\r?\n)?data: ([^\r\n]*)(?:\r\n\r\n|\n\n)")
@@ -45,19 +45,21 @@ class SSEDecoder:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._size = 0
         self._scanned = 0
         self._started = False
 
     @property
     def pending(self) -> int:
         """How many bytes wait for the rest of their event."""
-        return sum(map(len, self._pieces))
+        return self._size
 
     def decode(self, data: bytes) -> list[SSEEvent]:
         """Take the next bytes of the stream, give the events that are complete now."""
         if self._pieces and not _may_complete(self._pieces[-1], data):
             # A long event, an image say, comes in many pieces: they are joined once.
             self._pieces.append(data)
+            self._size += len(data)
             return []
         buffer = b"".join((*self._pieces, data)) if self._pieces else data
         events = []
@@ -80,21 +82,21 @@ class SSEDecoder:
             events.append(self._event(buffer[start:end]))
             start = scan = end
         rest = buffer[start:]
-        self._pieces = [rest] if rest else []
+        self._pieces, self._size = ([rest] if rest else []), len(rest)
         # A line end at the very end may be the first half of a blank line: look at it again.
         self._scanned = max(0, len(rest) - 3)
         return events
 
     def flush(self) -> list[SSEEvent]:
         """The stream has ended: give what is left, marked as not complete."""
-        rest, self._pieces, self._scanned = b"".join(self._pieces), [], 0
+        rest, self._pieces, self._size, self._scanned = b"".join(self._pieces), [], 0, 0
         return [self._event(rest, complete=False)] if rest else []
 
     def _event(self, raw: bytes, *, complete: bool = True) -> SSEEvent:
         text = raw
         if not self._started:
             self._started = True
-            text = raw.removeprefix(_BOM)
+            text = raw.removeprefix(BOM)
         data: list[bytes] = []
         stray: list[bytes] = []
         name = ""
