@@ -72,7 +72,7 @@ class Answer:
             return
         self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
         if upstream_error is not None:
-            self.send(attempt.redact(dump(upstream_error)), now)
+            self.send(attempt.redact(dump(dialect.shaped(upstream_error))), now)
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from healing.wire.dialect import EmptyStop, Kind, Operation, Reading
-from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error
+from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
 from healing.wire.jsonspan import replace_member
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import BOM, SSEEvent, encode
@@ -216,11 +216,25 @@ class Anthropic:
         """An `event: error`."""
         return encode(self.error_body(status, message), "error")
 
+    def shaped(self, error: Any) -> dict[str, Any]:
+        """An upstream's error in this shape: gateways send Google's, or leave out the outer type."""
+        error = error if isinstance(error, dict) else {}
+        inner = error.get("error")
+        fields = inner if isinstance(inner, dict) else {}
+        if error.get("type") == "error" and all(isinstance(fields.get(key), str) for key in ("type", "message")):
+            return dict(error)
+        read = read_error(error)
+        message = read.text or "upstream reported an error without a message"
+        known = next((kind for kind in reversed(read.kinds) if kind in STATUS_OF_ANTHROPIC_TYPE), None)
+        kind = known or _TYPE_OF_STATUS[self.fitting_status(read.status or 500)]
+        return {**error, "type": "error", "error": {**fields, "type": kind, "message": message}}
+
     def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
         """Upstream's error as `event: error`, unchanged if it came so."""
-        if event is not None and event.name == "error" and not event.stray:
+        shaped = self.shaped(error)
+        if event is not None and event.name == "error" and not event.stray and shaped == error:
             return self.clean(event, Reading(Kind.ERROR))
-        return encode(dump(error), "error")
+        return encode(dump(shaped), "error")
 
     def with_models(self, body: Any, names: list[str]) -> Any:
         """The list with the names put in front, as models of the same shape."""

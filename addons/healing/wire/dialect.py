@@ -139,6 +139,9 @@ class Dialect(Protocol):
     def late_error(self, status: int, message: str) -> bytes:
         """An error of our own after the start of a stream, in the form that this dialect's SDKs raise."""
 
+    def shaped(self, error: Any) -> dict[str, Any]:
+        """An upstream's error in this dialect's shape; one that has it stays as it is."""
+
     def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
         """An upstream's error, in the form that this dialect's SDKs raise after a stream's start.
 

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from typing import Protocol
 
 import brotli
 import zstandard
@@ -35,16 +36,43 @@ class Decompressor:
 def _step(name: str) -> Callable[[bytes], bytes]:
     match name:
         case "gzip" | "x-gzip":
-            return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress
+            return _Members(lambda: zlib.decompressobj(zlib.MAX_WBITS | 16)).decode
         case "deflate":
             return _Deflate().decode
         case "br":
             process: Callable[[bytes], bytes] = brotli.Decompressor().process
             return process
         case "zstd":
-            return zstandard.ZstdDecompressor().decompressobj().decompress
+            return _Members(lambda: zstandard.ZstdDecompressor().decompressobj()).decode
         case _:
             raise ValueError(f"content-encoding {name!r} is not known")
+
+
+class _Decompressing(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class _Members:
+    """A gzip body may be several members, a zstd body several frames, one behind the other."""
+
+    def __init__(self, start: Callable[[], _Decompressing]) -> None:
+        self._start = start
+        self._inner = start()
+
+    def decode(self, data: bytes) -> bytes:
+        out = b""
+        while data:
+            if self._inner.eof:
+                self._inner = self._start()
+            out += self._inner.decompress(data)
+            data = self._inner.unused_data if self._inner.eof else b""
+        return out
 
 
 class _Deflate:

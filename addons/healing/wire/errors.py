@@ -45,8 +45,11 @@ STATUS_OF_GOOGLE_STATUS = {
 }
 
 _DURATION_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_TERM = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_RETRY_IN = re.compile(r"retry in ((?:\d+(?:\.\d+)?(?:ms|s|m|h))+)", re.IGNORECASE)
+# Digits are bounded: what a body says must neither take long to read nor come out as infinity.
+_NUMBER = r"\d{1,15}(?:\.\d{1,15})?"
+_DURATION_TERM = re.compile(rf"({_NUMBER})(ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h))+")
+_RETRY_IN = re.compile(rf"retry in ((?:{_NUMBER}(?:ms|s|m|h))+)", re.IGNORECASE)
 _MAX_DEPTH = 16
 _MAX_NODES = 5_000
 
@@ -151,10 +154,9 @@ def find_error(value: Any) -> dict[str, Any] | None:
 
 def parse_duration_s(text: str) -> float | None:
     """Seconds of a Google duration, a sum of number and unit (`1h16m0.667s`, `200ms`); None if it is none."""
-    terms = _DURATION_TERM.findall(text)
-    if not terms or "".join(number + unit for number, unit in terms) != text.strip():
+    if not _DURATION.fullmatch(text.strip()):
         return None
-    return sum(float(number) * _DURATION_UNIT_S[unit] for number, unit in terms)
+    return sum(float(number) * _DURATION_UNIT_S[unit] for number, unit in _DURATION_TERM.findall(text))
 
 
 def _strings(value: Any) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading
-from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error
+from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEEvent
 
@@ -237,9 +237,13 @@ class Gemini:
         """The raw error object: the only form that every Google SDK raises on in the middle of a stream."""
         return self.error_body(status, message) + b"\r\n\r\n"
 
+    def shaped(self, error: Any) -> dict[str, Any]:
+        """An upstream's error in this shape, with `error` as the first member: python-genai raises on nothing else."""
+        return {"error": _google_error(error)}
+
     def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
         """Upstream's error as a raw object."""
-        return dump({"error": _google_error(error)}) + b"\r\n\r\n"
+        return dump(self.shaped(error)) + b"\r\n\r\n"
 
     def with_models(self, body: Any, names: list[str]) -> Any:
         """The list with the names put in front, as models of the same shape."""
@@ -259,12 +263,12 @@ def _google_error(error: Any) -> dict[str, Any]:
     """The error object with the fields that the SDKs read, whatever of them upstream left out."""
     inner = error.get("error") if isinstance(error, dict) else None
     fields = dict(inner) if isinstance(inner, dict) else {}
-    code = fields.get("code")
-    if not isinstance(code, int):
-        code = STATUS_OF_GOOGLE_STATUS.get(str(fields.get("status")), 500)
-    return {
-        "code": code,
-        "message": str(fields.pop("message", "") or "upstream reported an error without a message"),
-        "status": str(fields.pop("status", "") or _STATUS_OF_CODE.get(code, "UNKNOWN")),
-        **{name: value for name, value in fields.items() if name != "code"},
-    }
+    read = read_error(error)
+    code = fields.pop("code", None)
+    if not isinstance(code, int) or not 400 <= code <= 599:
+        code = read.status or 500
+    message = str(fields.pop("message", "") or read.text or "upstream reported an error without a message")
+    status = fields.pop("status", None)
+    if status not in STATUS_OF_GOOGLE_STATUS:
+        status = _STATUS_OF_CODE.get(code, "UNKNOWN")
+    return {"code": code, "message": message, "status": status, **fields}
