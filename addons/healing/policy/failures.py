@@ -56,6 +56,11 @@ class Failure:
     whole_account: bool = False
     stay: bool = False
 
+    def __post_init__(self) -> None:
+        # Much of it is what an upstream said: nothing in it may break a log line or steer a terminal.
+        words = "".join(char if char.isprintable() else " " for char in self.detail).split()
+        object.__setattr__(self, "detail", " ".join(words))
+
 
 _AUTH_REASONS = {"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", "CREDENTIALS_MISSING"}
 _SPEND_LIMITS = {"enforced_spend_limit_reached", "contract_spend_limit_reached"}

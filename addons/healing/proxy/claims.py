@@ -1,10 +1,11 @@
 """Which requests are ours, and what they ask."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from mitmproxy import http
@@ -17,6 +18,8 @@ from healing.proxy.seal import Seal
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.gemini import Gemini
+
+_API_PATH = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?\d*/.")
 
 DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 
@@ -34,46 +37,56 @@ class Target:
     upstream: Upstream | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A request that is ours.
+class Asked(NamedTuple):
+    """What a request asks for, and where.
 
+    path: without the upstream's prefix and without the query.
     operation: `other` passes through with an account's credential, without healing.
-    path, query: without the upstream's prefix and without credentials. seal: the client's own credentials.
-    local: the answer, where the proxy gives it by itself.
     """
 
     target: Target
     path: str
+    dialect: Dialect
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A request that is ours.
+
+    asked: what it asks for; None where `local`, the answer that the proxy gives by itself, is all there is to it.
+    query: without credentials. seal: the client's own credentials.
+    """
+
+    asked: Asked | None
     query: str
-    dialect: Dialect | None = None
-    operation: Operation | None = None
-    seal: Seal = Seal()  # noqa: RUF009 - frozen
+    seal: Seal
     local: http.Response | None = None
 
 
-def find_target(
+def find_targets(
     request: http.Request, context: Context, mode: HTTPMode, upstreams: dict[str, Upstream]
-) -> Target | None:
-    """Where a request is meant to go, None if that is no place of ours."""
+) -> list[Target]:
+    """Where a request may be meant to go: several upstreams can share an address. Empty if that is no place of ours."""
     if request.method == "CONNECT":
-        return None
+        return []
     if mode is HTTPMode.transparent:
         address = context.server.address
         if address is None:
-            return None
+            return []
         scheme = "https" if context.server.tls else "http"
         names = {address[0], request.pretty_host, context.client.sni or address[0]}
-        found = _upstream_at(upstreams, scheme, names, address[1])
-        if found is None and isinstance(context.client.proxy_mode, ReverseMode):
+        found = _upstreams_at(upstreams, scheme, names, address[1])
+        if not found and isinstance(context.client.proxy_mode, ReverseMode):
             host = f"[{address[0]}]" if ":" in address[0] else address[0]
             url = f"{scheme}://{host}:{address[1]}"
-            # The dialect is that of the path, which is not known yet: it is put in when the request is claimed.
-            return Target("reverse", upstream=Upstream(dialect="anthropic", url=url))
+            return [
+                Target("reverse", upstream=Upstream(dialect=dialect.name, url=url)) for dialect in DIALECTS.values()
+            ]
         return found
     if not request.host or _is_proxy(request.host, request.port, context):
-        return Target("proxy")
-    return _upstream_at(upstreams, request.scheme, {request.host}, request.port)
+        return [Target("proxy")]
+    return _upstreams_at(upstreams, request.scheme, {request.host}, request.port)
 
 
 def relative_path(target: Target, path: str) -> str | None:
@@ -89,23 +102,27 @@ def query_of(query: str) -> dict[str, str]:
     return dict(parse_qsl(query, keep_blank_values=True))
 
 
-def choose_dialect(
-    request: http.Request, path: str, query: str, candidates: Iterable[Dialect]
-) -> tuple[Dialect, Operation] | None:
-    """The dialect that a request speaks and what it asks for, None if it is in none of the candidates' APIs."""
-    params, headers = query_of(query), {name.lower(): request.headers[name] for name in request.headers}
-    found = [
-        (dialect, operation) for dialect in candidates if (operation := dialect.operation(request.method, path, params))
+def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None:
+    """What a request asks for, at the first of these targets whose API it fits; None if it fits none."""
+    full_path, _, query = request.path.partition("?")
+    params = query_of(query)
+    headers = {name.lower(): request.headers[name] for name in request.headers}
+    # Both have `GET /v1/models`: Google's clients are known by their headers, everyone else means Anthropic.
+    google = any(name.startswith("x-goog-") for name in headers) and "anthropic-version" not in headers
+    places = [
+        (target, path, dialect)
+        for target in targets
+        if (path := relative_path(target, full_path)) is not None
+        for dialect in sorted(_dialects_of(target), key=lambda dialect: (dialect.name == "gemini") != google)
     ]
-    if len(found) > 1:
-        # Both have `GET /v1/models`: Google's clients are known by their headers, everyone else means Anthropic.
-        google = any(name.startswith("x-goog-") for name in headers) and "anthropic-version" not in headers
-        found = [pair for pair in found if (pair[0].name == "gemini") == google]
-    if found:
-        return found[0]
-    for dialect in candidates:
-        if dialect.claims(path, headers, params):
-            return dialect, Operation("other")
+    for target, path, dialect in places:
+        if operation := dialect.operation(request.method, path, params):
+            return Asked(target, path, dialect, operation)
+    if request.method == "OPTIONS":
+        return None  # a browser's preflight is about the host, not about the API
+    for target, path, dialect in places:
+        if dialect.claims(path, headers, params) or (target.kind == "upstream" and _API_PATH.match(path)):
+            return Asked(target, path, dialect, Operation("other"))
     return None
 
 
@@ -119,11 +136,17 @@ def is_loopback(address: str) -> bool:
     return (mapped or ip).is_loopback
 
 
-def _upstream_at(upstreams: dict[str, Upstream], scheme: str, hosts: set[str], port: int) -> Target | None:
-    for name, upstream in upstreams.items():
-        if upstream.scheme == scheme and upstream.port == port and upstream.host in {host.lower() for host in hosts}:
-            return Target("upstream", name, upstream)
-    return None
+def _dialects_of(target: Target) -> list[Dialect]:
+    return [DIALECTS[target.upstream.dialect]] if target.upstream else list(DIALECTS.values())
+
+
+def _upstreams_at(upstreams: dict[str, Upstream], scheme: str, hosts: set[str], port: int) -> list[Target]:
+    names = {host.lower() for host in hosts}
+    return [
+        Target("upstream", name, upstream)
+        for name, upstream in upstreams.items()
+        if upstream.scheme == scheme and upstream.port == port and upstream.host in names
+    ]
 
 
 def _is_proxy(host: str, port: int, context: Context) -> bool:

@@ -10,21 +10,13 @@ from mitmproxy.proxy.layers.http import HTTPMode
 
 from healing.policy.accounts import Account, Accounts, eligible_accounts, runtime_accounts
 from healing.policy.actions import ClientRequest, Rules
-from healing.policy.config import RESERVED_ACCOUNT, Config, Upstream
+from healing.policy.config import RESERVED_ACCOUNT, Config
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
 from healing.policy.retry import RetryBudget
 from healing.proxy import local
-from healing.proxy.claims import (
-    DIALECTS,
-    Claim,
-    Target,
-    choose_dialect,
-    find_target,
-    is_loopback,
-    relative_path,
-)
+from healing.proxy.claims import Asked, Claim, Target, find_targets, is_loopback, understand
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
@@ -94,53 +86,51 @@ class Governor:
 
     def serves(self, request: http.Request) -> bool:
         """Whether a request, by its own words, is for a healed endpoint of a configured upstream."""
-        for name, upstream in self.config.upstreams.items():
-            if (upstream.scheme, upstream.host, upstream.port) == (request.scheme, request.host, request.port):
-                path, _, query = request.path.partition("?")
-                inside = relative_path(Target("upstream", name, upstream), path)
-                chosen = choose_dialect(request, inside, query, [DIALECTS[upstream.dialect]]) if inside else None
-                return chosen is not None and chosen[1].kind != "other"
-        return False
+        address = (request.scheme, request.host, request.port)
+        targets = [
+            Target("upstream", name, upstream)
+            for name, upstream in self.config.upstreams.items()
+            if (upstream.scheme, upstream.host, upstream.port) == address
+        ]
+        asked = understand(request, targets)
+        return asked is not None and asked.operation.kind != "other"
 
     def claim(self, request: http.Request, context: Context, mode: HTTPMode, recorded: str | None) -> Claim | None:
         """Claim a request whose headers have come, None if it is not ours. Takes the credentials off it.
 
         recorded: for a replay, the name of the upstream that the request was recorded for, "" for the proxy itself.
         """
-        target = self._recorded_target(recorded) or find_target(request, context, mode, self.config.upstreams)
-        if target is None:
+        targets = self._recorded_targets(recorded)
+        if targets is None:
+            targets = find_targets(request, context, mode, self.config.upstreams)
+        if not targets:
             return None
-        full_path, _, query = request.path.partition("?")
-        path = relative_path(target, full_path)
-        if path is None:
-            return None
-        candidates = list(DIALECTS.values())
-        if target.kind == "upstream" and target.upstream is not None:
-            candidates = [DIALECTS[target.upstream.dialect]]
-        chosen = choose_dialect(request, path, query, candidates)
-        if target.kind == "upstream" and chosen is None and not self._accounts_of(target.upstream_name):
-            return None
-        if target.kind == "reverse" and (chosen is None or chosen[1].kind == "other"):
+        at_proxy = targets[0].kind == "proxy"
+        asked = understand(request, targets)
+        if not at_proxy and (asked is None or not self._adds_to(asked)):
             return None
         seal = take_off(request)
-        full_path, _, query = request.path.partition("?")
-        dialect, operation = chosen or (None, None)
-        if target.kind == "reverse" and dialect is not None and target.upstream is not None:
-            target = Target("reverse", upstream=Upstream(dialect=dialect.name, url=target.upstream.url))
-        refused = self._refusal(context, seal, dialect)
-        answer = refused or (self._local_answer(request.method, path) if target.kind == "proxy" else None)
-        if answer is None and chosen is None and target.kind == "proxy":
-            answer = local.not_found(request.method, path)
-        return Claim(target, path, query, dialect, operation, self._without_gateway_keys(seal), answer)
+        path, _, query = request.path.partition("?")
+        answer = self._refusal(context, seal, asked.dialect if asked else None)
+        if answer is None and at_proxy:
+            answer = self._local_answer(request.method, path)
+            if answer is None and (asked is None or not self._adds_to(asked)):
+                answer = local.not_found(request.method, path)
+        return Claim(asked, query, self._without_gateway_keys(seal), answer)
 
-    def _recorded_target(self, recorded: str | None) -> Target | None:
+    def _adds_to(self, asked: Asked) -> bool:
+        """Whether there is anything that this proxy does for such a request: without an account, files just pass."""
+        if asked.operation.kind != "other":
+            return True
+        if asked.target.kind == "proxy":
+            return True
+        return any(account.upstream_name == asked.target.upstream_name for account in self.accounts.all)
+
+    def _recorded_targets(self, recorded: str | None) -> list[Target] | None:
         if recorded is None:
             return None
         upstream = self.config.upstreams.get(recorded)
-        return Target("upstream", recorded, upstream) if upstream else Target("proxy")
-
-    def _accounts_of(self, upstream_name: str) -> list[Account]:
-        return [account for account in self.accounts.all if account.upstream_name == upstream_name]
+        return [Target("upstream", recorded, upstream) if upstream else Target("proxy")]
 
     def _refusal(self, context: Context, seal: Seal, dialect: Dialect | None) -> http.Response | None:
         """Who may use the proxy: those with a key, and this machine's clients unless `loopback_only` is off."""
@@ -199,9 +189,8 @@ class Governor:
 
     def exchange(self, claim: Claim, request: http.Request) -> Exchange:
         """The exchange for a claimed request whose body has come. Raises RefusedError."""
-        dialect, operation = claim.dialect, claim.operation
-        assert dialect is not None
-        assert operation is not None
+        assert claim.asked is not None
+        target, path, dialect, operation = claim.asked
         body = self._plain_body(request, dialect)
         try:
             parsed = parse(body) if body else None
@@ -214,7 +203,6 @@ class Governor:
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
         session = request.headers.get("x-claude-code-session-id") or dialect.session_of(parsed) or exchange_id
-        path = claim.path
         if route.model != model:
             try:
                 path, body = dialect.with_model(path, body, operation, route.model)
@@ -231,18 +219,18 @@ class Governor:
             self.config.clients.account_header,
             tuple(self.routes.names()),
         )
-        eligible = self._eligible(claim, dialect, route)
+        eligible = self._eligible(target, dialect, route)
         self.exchanges += 1
         exchange = Exchange(
             client_request, eligible, self.accounts, self.budget, rules, self.journal, self.clock, self.random
         )
-        exchange.meta.update(role="exchange", exchange=exchange_id, upstream=claim.target.upstream_name)
+        exchange.meta.update(role="exchange", exchange=exchange_id, upstream=target.upstream_name)
         return exchange
 
     def passing_account(self, claim: Claim) -> Account:
         """The one account that all requests outside of the healed endpoints use, as files and batches belong to it."""
-        assert claim.dialect is not None
-        return self._eligible(claim, claim.dialect, Route(None, "", None))[0]
+        assert claim.asked is not None
+        return self._eligible(claim.asked.target, claim.asked.dialect, Route(None, "", None))[0]
 
     def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
         """What an attempt on this account carries, None if a command has to be run for it. Raises CredentialError."""
@@ -250,7 +238,7 @@ class Governor:
             return claim.seal
         return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
 
-    def _eligible(self, claim: Claim, dialect: Dialect, route: Route) -> tuple[Account, ...]:
+    def _eligible(self, target: Target, dialect: Dialect, route: Route) -> tuple[Account, ...]:
         upstreams = self.config.upstreams
         if route.upstream and upstreams[route.upstream].dialect != dialect.name:
             other = upstreams[route.upstream].dialect
@@ -259,10 +247,10 @@ class Governor:
                 "this proxy does not translate between them."
             )
             raise RefusedError(local.refusal(dialect, 400, message))
-        name = route.upstream or claim.target.upstream_name
-        if claim.target.kind == "reverse" and not route.upstream:
-            assert claim.target.upstream is not None
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", claim.target.upstream),)
+        name = route.upstream or target.upstream_name
+        if target.kind == "reverse" and not route.upstream:
+            assert target.upstream is not None
+            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", target.upstream),)
         there, eligible = eligible_accounts(self.accounts.all, dialect.name, name or None, route.model)
         if not there:
             name = name or dialect.name

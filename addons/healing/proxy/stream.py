@@ -35,9 +35,10 @@ from healing.proxy.attempts import (
     AbortAttempt,
     LaunchAttempt,
 )
-from healing.proxy.claims import Claim
+from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
+from healing.proxy.local import refusal
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
 from healing.wire.headers import Headers
@@ -156,10 +157,10 @@ class HealingStream(HttpStream):
 
     def make_server_connection(self) -> CommandGenerator[bool]:
         """Begin the exchange in place of the one connection that a plain stream makes."""
-        if self.claim is None or self.claim.operation is None:
+        if self.claim is None or self.claim.asked is None:
             return (yield from super().make_server_connection())
-        if self.claim.operation.kind == "other":
-            return (yield from self.pass_through(self.claim))
+        if self.claim.asked.operation.kind == "other":
+            return (yield from self.pass_through(self.claim, self.claim.asked))
         try:
             self.exchange = self.governor.exchange(self.claim, self.flow.request)
         except RefusedError as refused:
@@ -171,22 +172,18 @@ class HealingStream(HttpStream):
         yield from self.perform()
         return False
 
-    def pass_through(self, claim: Claim) -> CommandGenerator[bool]:
+    def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
         account = self.governor.passing_account(claim)
         seal = yield from self.seal_for(account, claim)
         if isinstance(seal, str):
             message = f"No credential for account {account.name}: {seal}"
-            assert claim.dialect is not None
-            failed = http.Response.make(
-                401, claim.dialect.error_body(401, message), {"content-type": "application/json"}
-            )
-            yield from self.answer_with(failed)
+            yield from self.answer_with(refusal(asked.dialect, 401, message))
             return False
         request, upstream = self.flow.request, account.upstream
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
-        request.path = upstream.path + claim.path + (f"?{claim.query}" if claim.query else "")
+        request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
         yield SealRequest(self.stream_id, seal)
         return (yield from super().make_server_connection())
 

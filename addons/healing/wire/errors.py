@@ -102,7 +102,7 @@ class UpstreamError:
     @property
     def summary(self) -> str:
         """One short line for people: the deepest kind and the first message."""
-        first = self.text.strip().split("\n", 1)[0]
+        first = next(iter(self.text.strip().splitlines()), "")
         parts = [self.kinds[-1] if self.kinds else "", first[:200]]
         return ": ".join(part for part in parts if part)
 
