@@ -272,6 +272,8 @@ class Peek(_Table):
     def merged(self, overrides: PeekOverrides) -> "Peek":
         """These settings with what `overrides` gives put in their place."""
         given = {key: value for key, value in overrides if value is not None}
+        if not given:
+            return self
         return self.model_copy(update={key: None if value is False else value for key, value in given.items()})
 
 

@@ -63,6 +63,7 @@ class Failure:
 
 
 _AUTH_REASONS = {"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", "CREDENTIALS_MISSING"}
+_BAD_KEY = ("api key not valid", "api key expired")
 _SPEND_LIMITS = {"enforced_spend_limit_reached", "contract_spend_limit_reached"}
 _NO_LIMIT = re.compile(r"\blimit: 0(?!\d|\.\d)")
 _NO_CREDIT = "credit balance is too low"
@@ -87,7 +88,7 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
 
     if error.about_signatures:
         return failure(FailureClass.SIGNATURE)
-    if _AUTH_REASONS.intersection(error.reasons) or "api key not valid" in text:
+    if _AUTH_REASONS.intersection(error.reasons) or any(words in text for words in _BAD_KEY):
         return failure(FailureClass.AUTH)
     if status == 402 or meant == 402 or _SPEND_LIMITS.intersection(error.reasons) or _NO_CREDIT in text:
         return failure(FailureClass.BILLING)

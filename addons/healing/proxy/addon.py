@@ -1,6 +1,7 @@
 """The addon: options, hooks, and the configuration's life."""
 
 import asyncio
+import gc
 import logging
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils
 
+from healing import APP_NAME
 from healing.policy import config, config_file
 from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
@@ -23,7 +25,6 @@ from healing.proxy.stream import CredentialRequest
 
 logger = logging.getLogger(__name__)
 
-APP_NAME = "antigravity"
 WATCH_EVERY_S = 1.0
 
 
@@ -77,6 +78,9 @@ class Healing:
     def running(self) -> None:
         """Everything is up: watch the configuration file."""
         self._running = True
+        # A full collection walks all of mitmproxy's modules, 80 ms in the middle of somebody's stream.
+        gc.collect()
+        gc.freeze()
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
 

@@ -109,6 +109,11 @@ class HealingStream(HttpStream):
         deadline = self.exchange.deadline
         return deadline is not None and (self.timer is None or deadline < self.timer_at)
 
+    @property
+    def client_has_left(self) -> bool:
+        """Whether the client left while something was being waited for, and nobody has been told yet."""
+        return any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue)
+
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         try:
             if isinstance(event, ExchangeReady):
@@ -241,8 +246,8 @@ class HealingStream(HttpStream):
         if isinstance(seal, str):
             self.exchange.no_credential(attempt, seal)
             return
-        if any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue):
-            return  # the client left while the credential was being fetched
+        if self.client_has_left:
+            return
         attempt.redact = seal.redact
         yield LaunchAttempt(self.stream_id, attempt, seal)
 
@@ -314,7 +319,7 @@ class HealingStream(HttpStream):
         """Ask to be woken at the exchange's next deadline."""
         assert self.exchange is not None
         deadline = self.exchange.deadline
-        if deadline is None or (self.timer is not None and self.timer_at <= deadline):
+        if deadline is None or self.client_has_left or (self.timer is not None and self.timer_at <= deadline):
             return
         now = self.governor.clock.now()
         self.timer_at = min(deadline, now + LONGEST_WAKEUP_S)

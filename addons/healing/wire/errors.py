@@ -62,8 +62,8 @@ _SIGNATURE_TEXTS = re.compile(
     r"|expected thinking or redacted_thinking, but found"
     r"|when thinking is disabled, an assistant message in the final position cannot contain thinking"
     r"|the final block in an assistant message cannot be thinking"
-    r"|(?:missing|corrupted|invalid)\b[^.]{0,40}\bthought[_ ]?signature"
-    r"|thought[_ ]?signature\b[^.]{0,40}\b(?:missing|corrupted|invalid|not valid)"
+    r"|(?:missing|corrupted|invalid)\b[^.\n]{0,40}\bthought[_ ]?signature"
+    r"|thought[_ ]?signature\b[^.\n]{0,40}\b(?:missing|corrupted|invalid|not valid)"
     r"|thought_signature\b.{0,40}\(type_bytes\)",
 )
 
