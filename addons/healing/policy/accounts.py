@@ -79,10 +79,21 @@ class _Health:
     benches: dict[str, _Bench] = field(default_factory=dict)
     """By model; "" is the whole account."""
 
-    def bench_for(self, model: str) -> _Bench | None:
-        """The bench that keeps this model away longest."""
-        found = [bench for key in {"", model} if (bench := self.benches.get(key))]
-        return max(found, key=lambda bench: bench.until, default=None)
+    def _for(self, model: str) -> list[_Bench]:
+        return [bench for key in {"", model} if (bench := self.benches.get(key))]
+
+    def benched_until(self, model: str) -> float:
+        """When the last bench that keeps this model away is over, 0 if there is none."""
+        return max((bench.until for bench in self._for(model)), default=0.0)
+
+    def cooling_until(self, model: str, now: float) -> float:
+        """When upstream lets this model be asked again, 0 if it has not forbidden it."""
+        return max((bench.until for bench in self._for(model) if bench.hard and bench.until > now), default=0.0)
+
+    def free(self, model: str, now: float) -> bool:
+        """Whether nothing keeps this model away. One request finds out whether a bench's end is the trouble's end."""
+        until = self.benched_until(model)
+        return not until or (until <= now and not self.probing)
 
 
 class Accounts:
@@ -117,30 +128,42 @@ class Accounts:
         Gives seconds to wait when all that are left are cooling as upstream demanded, None when none is left.
         """
         left = [account for account in eligible if account.name not in exclude]
-        healthy = [account for account in left if self._free(account, model, now)]
+        healthy = [account for account in left if self._of(account).free(model, now)]
         preferred = [account for account in healthy if account.name not in avoid] or healthy
         if preferred:
             best = min(account.priority for account in preferred)
             return self._pick([account for account in preferred if account.priority == best], session)
-        benches = [bench for account in left if (bench := self._of(account).bench_for(model)) and bench.until > now]
-        if any(bench.hard for bench in benches):
-            return min(bench.until for bench in benches) - now
-        # Nothing but our own caution is in the way: the client is owed upstream's answer, not our guess.
-        return min(left, key=lambda account: self._until(account, model), default=None)
+        # Where nothing but our own caution is in the way, the client is owed upstream's answer and not our guess.
+        cautious = [account for account in left if not self._of(account).cooling_until(model, now)]
+        if cautious:
+            return min(cautious, key=lambda account: self._of(account).benched_until(model))
+        return min((self._of(account).cooling_until(model, now) - now for account in left), default=None)
 
-    def take(self, account: Account, now: float) -> None:
-        """An attempt on this account begins; `settle` must follow."""
+    def take(self, account: Account, now: float) -> bool:
+        """An attempt on this account begins; `settle` must follow, with what this gives: whether it is a probe."""
         health = self._of(account)
         health.used += 1
         health.active += 1
-        if (bench := health.benches.get("")) and bench.until <= now:
-            health.probing = True
+        bench = health.benches.get("")
+        probes = bench is not None and bench.until <= now and not health.probing
+        health.probing = health.probing or probes
+        return probes
 
-    def settle(self, account: Account, model: str, failure: Failure | None, now: float, *, judged: bool = True) -> None:
+    def settle(
+        self,
+        account: Account,
+        model: str,
+        failure: Failure | None,
+        now: float,
+        *,
+        probe: bool = False,
+        judged: bool = True,
+    ) -> None:
         """An attempt on this account ended: with success (no failure), a failure, or unjudged (the client left)."""
         health = self._of(account)
         health.active -= 1
-        health.probing = False
+        if probe:
+            health.probing = False
         if not judged:
             return
         if failure is None:
@@ -159,8 +182,10 @@ class Accounts:
 
     def _strike(self, health: _Health, failure: Failure, now: float) -> None:
         health.strikes += 1
-        if health.strikes >= STRIKES:
-            seconds = min(LONGEST_BENCH_S, FIRST_BENCH_S * 2**health.benched)
+        bench = health.benches.get("")
+        # What was under way when the account was benched says nothing new: only a probe's failure doubles the time.
+        if health.strikes >= STRIKES and (bench is None or bench.until <= now):
+            seconds = min(LONGEST_BENCH_S, FIRST_BENCH_S * 2 ** min(health.benched, 10))
             health.benched += 1
             reason = f"{health.strikes} failures in a row, the last: {failure.detail}"
             health.benches[""] = _Bench(now + seconds, False, reason)
@@ -175,7 +200,7 @@ class Accounts:
                 "priority": account.priority,
                 "attempts": int(health.used),
                 "active": health.active,
-                "healthy": self._free(account, "", now),
+                "healthy": health.free("", now),
                 "benches": [
                     {"model": model or None, "seconds_left": round(bench.until - now, 1), "reason": bench.reason}
                     for model, bench in health.benches.items()
@@ -189,18 +214,6 @@ class Accounts:
     def _of(self, account: Account) -> _Health:
         # The client's own credential has no state: what one client's key does says nothing about another's.
         return self._health.get(account.name) or _Health()
-
-    def _until(self, account: Account, model: str) -> float:
-        bench = self._of(account).bench_for(model)
-        return bench.until if bench else 0.0
-
-    def _free(self, account: Account, model: str, now: float) -> bool:
-        health = self._of(account)
-        bench = health.bench_for(model)
-        if bench is None:
-            return True
-        # One request finds out whether a bench's end is also the trouble's end.
-        return bench.until <= now and not health.probing
 
     def _pick(self, accounts: Sequence[Account], session: str) -> Account:
         match self.strategy:

@@ -66,13 +66,13 @@ class Answer:
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
         if self.begun:
             if upstream_error is not None:
-                self.send(attempt.redact(dialect.relayed_error(upstream_error)), now)
+                self.send(attempt.redactor.redact(dialect.relayed_error(upstream_error)), now)
             else:
                 self.send(dialect.late_error(failure.status, f"{failure.detail}. {tried}"), now)
             return
         self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
         if upstream_error is not None:
-            self.send(attempt.redact(dump(dialect.shaped(upstream_error))), now)
+            self.send(attempt.redactor.redact(dump(dialect.shaped(upstream_error))), now)
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 

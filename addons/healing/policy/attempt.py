@@ -1,8 +1,7 @@
 """One request sent upstream for an exchange: what it asks, and what came of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from healing.policy.accounts import Account
 from healing.policy.failures import Failure
@@ -11,8 +10,26 @@ from healing.wire.encoding import Decompressor
 from healing.wire.headers import Headers
 
 
-def _unchanged(data: bytes) -> bytes:
-    return data
+class Redactor(Protocol):
+    """Takes the secrets that an attempt carries out of what upstream says: upstreams repeat keys in their errors."""
+
+    def redact(self, data: bytes) -> bytes:
+        """The data without the secrets."""
+
+    def unfinished(self, data: bytes) -> int:
+        """How many bytes at the end of the data may be the beginning of a secret."""
+
+
+class NoSecrets:
+    """The redactor of an attempt that carries none."""
+
+    def redact(self, data: bytes) -> bytes:
+        """The data as it is."""
+        return data
+
+    def unfinished(self, data: bytes) -> int:
+        """Always 0."""
+        return 0
 
 
 @dataclass(slots=True, eq=False)
@@ -20,8 +37,10 @@ class Attempt:
     """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
 
     path: with the upstream's prefix and the query, without credentials.
+    probe: whether it finds out how a benched account is.
     renew: whether the account's credential is to be asked for anew.
-    redact: takes the secrets that this attempt carries out of what upstream says.
+    redactor: knows the secrets that this attempt carries.
+    kept_back: bytes of a raw body that may be the beginning of a secret.
     whole: the body, decoded, where it is not a stream of events; whole_complete: all of it is there.
     delivering: whether the client gets this attempt's answer.
     told: whether the journal knows that it failed for good.
@@ -36,7 +55,9 @@ class Attempt:
     body: bytes
     started_at: float
     renew: bool = False
-    redact: Callable[[bytes], bytes] = _unchanged
+    redactor: Redactor = field(default_factory=NoSecrets)
+    probe: bool = False
+    kept_back: bytes = b""
     status: int | None = None
     headers: Headers = ()
     head_at: float | None = None
@@ -60,6 +81,12 @@ class Attempt:
     def committed(self) -> bool:
         """Whether bytes of this attempt have been let through to the client."""
         return self.raw or (self.gate is not None and self.gate.committed)
+
+    def blame(self, failure: Failure) -> Failure:
+        """Remember why it failed, in words without secrets."""
+        detail = self.redactor.redact(failure.detail.encode()).decode("utf-8", "replace")
+        self.failure = replace(failure, detail=detail)
+        return self.failure
 
     def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
         """Bring `meta` up to date; with `now` where the attempt is over."""

@@ -7,7 +7,6 @@ Sans-io: what happens is told by method calls, what is to be done is left in `ac
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -131,9 +130,16 @@ class Exchange:
         if attempt.gate is not None:
             self._through_gate(attempt, attempt.gate.feed(data))
         elif attempt.raw:
-            self._answer.send(attempt.redact(data), attempt.last_byte_at)
+            self._pass_raw(attempt, data)
         else:
             attempt.whole += data
+
+    def _pass_raw(self, attempt: Attempt, data: bytes, *, last: bool = False) -> None:
+        """Pass on a piece of a body that is not looked into, but for the secrets in it."""
+        data = attempt.redactor.redact(attempt.kept_back + data)
+        safe = len(data) if last else len(data) - attempt.redactor.unfinished(data)
+        attempt.kept_back = data[safe:]
+        self._answer.send(data[:safe], self._clock.now())
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
@@ -145,6 +151,7 @@ class Exchange:
             self._through_gate(attempt, attempt.gate.end(broken))
             self._succeed_if_current(attempt)
         elif attempt.raw:
+            self._pass_raw(attempt, b"", last=True)
             if broken:
                 cut = f"Stream ended in the middle of the answer: {broken}"
                 self._break_off(attempt, Failure(FailureClass.CUT, cut))
@@ -246,7 +253,7 @@ class Exchange:
         attempt.note(request.id)
         self.attempts.append(attempt)
         self._current = attempt
-        self._accounts.take(account, now)
+        attempt.probe = self._accounts.take(account, now)
         self._tell("attempt", account.upstream_name, attempt=attempt)
         self.actions.append(Start(attempt))
 
@@ -274,7 +281,7 @@ class Exchange:
         if gate.committed:
             self._deliver_stream(attempt)
             # Only whole events come out of the gate, so no secret can hide in two halves.
-            self._answer.send(attempt.redact(out), now)
+            self._answer.send(attempt.redactor.redact(out), now)
         if gate.failure is not None:
             self._break_off(attempt, gate.failure) if gate.committed else self._fail(attempt, gate.failure)
 
@@ -300,7 +307,7 @@ class Exchange:
         status = attempt.status or 502
         attempt.whole_complete = True
         if status >= 400:
-            attempt.whole = bytearray(attempt.redact(bytes(attempt.whole)))
+            attempt.whole = bytearray(attempt.redactor.redact(bytes(attempt.whole)))
         failure = judge_whole(
             self.request.dialect,
             self.request.operation.kind,
@@ -322,8 +329,7 @@ class Exchange:
     def _fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
         now = self._clock.now()
-        failure = replace(failure, detail=attempt.redact(failure.detail.encode()).decode("utf-8", "replace"))
-        attempt.failure = failure
+        failure = attempt.blame(failure)
         self._settle_account(attempt, failure)
         plan = self._planner.after(attempt, failure, now)
         if plan is None:
@@ -343,7 +349,7 @@ class Exchange:
     def _give_up(self, attempt: Attempt, failure: Failure) -> None:
         """No other try: the client gets the real cause."""
         now, gate = self._clock.now(), attempt.gate
-        attempt.failure = failure
+        failure = attempt.blame(failure)
         self._settle_account(attempt, failure)
         attempt.note(self.request.id, "deliver", now if attempt.ended else None)
         attempt.told = True
@@ -351,7 +357,7 @@ class Exchange:
         if gate is not None and gate.relayed_error is None and gate.empty:
             out = gate.deliver_empty()
             self._deliver_stream(attempt)
-            self._answer.send(attempt.redact(out), now)
+            self._answer.send(attempt.redactor.redact(out), now)
             self._succeed_if_current(attempt, only_if=attempt.ended)
             return
         self._abort(attempt, failure.detail)
@@ -379,7 +385,7 @@ class Exchange:
 
     def _break_off(self, attempt: Attempt, failure: Failure) -> None:
         """The answer failed after commit; the gate has told the client so in its dialect already."""
-        attempt.failure = failure
+        failure = attempt.blame(failure)
         self._settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)
@@ -392,7 +398,8 @@ class Exchange:
         if attempt is not self._current or not only_if:
             return
         now = self._clock.now()
-        attempt.failure = attempt.failure or (attempt.gate.empty if attempt.gate else None)
+        if attempt.gate is not None and attempt.failure is None and (empty := attempt.gate.empty):
+            attempt.blame(empty)
         self._settle_account(attempt, attempt.failure)
         outcome = "failed" if attempt.failure else "clean" if len(self.attempts) == 1 else "healed"
         if attempt.failure and not attempt.told:
@@ -434,7 +441,7 @@ class Exchange:
         if not attempt.settled:
             attempt.settled = True
             now = self._clock.now()
-            self._accounts.settle(attempt.account, attempt.model, failure, now, judged=judged)
+            self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
 
     # Telling.
 

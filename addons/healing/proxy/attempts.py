@@ -58,11 +58,18 @@ class AttemptStream(HttpStream):
     """Tells the exchange what comes back. The stock stream does all the rest."""
 
     def __init__(
-        self, context: Context, stream_id: int, exchange: Exchange, attempt: Attempt, recorder: Recorder
+        self,
+        context: Context,
+        stream_id: int,
+        exchange: Exchange,
+        attempt: Attempt,
+        seal: Seal,
+        recorder: Recorder,
     ) -> None:
         super().__init__(context, stream_id)
         self.exchange = exchange
         self.attempt = attempt
+        self.seal = seal
         self.recorder = recorder
         self._connected = False
         self._answered = False
@@ -78,8 +85,9 @@ class AttemptStream(HttpStream):
         return self._paused.command if self._paused else None
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
-        """Stream every response: the exchange collects what it wants whole."""
+        """Stream every response: the exchange collects what it wants whole. No hook sees a secret in its headers."""
         event.response.stream = True
+        event.response.headers = self.seal.redact_headers(event.response.headers)
         yield from super().state_wait_for_response_headers(event)
 
     def start_response_stream(self) -> CommandGenerator[None]:
@@ -135,7 +143,7 @@ class AttemptStream(HttpStream):
     def _keep_body(self) -> None:
         response = self.flow.response
         if response is not None and response.data.content is None:
-            response.data.content = self.attempt.redact(self.recorder.content)
+            response.data.content = self.attempt.redactor.redact(self.recorder.content)
             if self.recorder.truncated:
                 self.attempt.meta["body_truncated"] = True
 

@@ -75,9 +75,11 @@ def find_targets(
         if address is None:
             return []
         scheme = "https" if context.server.tls else "http"
-        names = {address[0], request.pretty_host, context.client.sni or address[0]}
+        reverse = isinstance(context.client.proxy_mode, ReverseMode)
+        # Behind CONNECT and in transparent mode the address may be an IP; in reverse mode the client names the proxy.
+        names = {address[0]} if reverse else {address[0], request.pretty_host, context.client.sni or address[0]}
         found = _upstreams_at(upstreams, scheme, names, address[1])
-        if not found and isinstance(context.client.proxy_mode, ReverseMode):
+        if not found and reverse:
             host = f"[{address[0]}]" if ":" in address[0] else address[0]
             url = f"{scheme}://{host}:{address[1]}"
             return [

@@ -1,6 +1,5 @@
 """The proxy's state between requests, and the making of exchanges from requests."""
 
-import hmac
 import time
 from random import Random, SystemRandom
 
@@ -16,7 +15,8 @@ from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
 from healing.policy.retry import RetryBudget
 from healing.proxy import local
-from healing.proxy.claims import Asked, Claim, Target, find_targets, is_loopback, understand
+from healing.proxy.admission import Admission
+from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
@@ -64,6 +64,8 @@ class Governor:
         """Take up a configuration; accounts that did not change keep their state."""
         self.config = config
         self.routes = Routes(config)
+        guarded = bool(config.clients.keys or config.accounts)
+        self.admission = Admission(config.clients, self.credentials, guarded=guarded)
         self.budget.spare = config.retry.spare_retries
         self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
 
@@ -75,12 +77,7 @@ class Governor:
                 self.credentials.at_once(account, self.config.upstreams[account.upstream].dialect)
             except CredentialError as error:
                 problems.append(f"account {account.name}: no credential: {error}")
-        for number, secret in enumerate(self.config.clients.keys):
-            try:
-                self.credentials.resolve(secret)
-            except CredentialError as error:
-                problems.append(f"clients.keys[{number}] lets nobody in: {error}")
-        return problems
+        return problems + self.admission.warnings()
 
     # Claims.
 
@@ -111,12 +108,13 @@ class Governor:
             return None
         seal = take_off(request)
         path, _, query = request.path.partition("?")
-        answer = self._refusal(context, seal, asked.dialect if asked else None)
+        client_address = context.client.peername[0]
+        answer = self.admission.refusal(request, client_address, seal, asked.dialect if asked else None)
         if answer is None and at_proxy:
             answer = self._local_answer(request.method, path)
             if answer is None and (asked is None or not self._adds_to(asked)):
                 answer = local.not_found(request.method, path)
-        return Claim(asked, query, self._without_gateway_keys(seal), answer)
+        return Claim(asked, query, self.admission.without_keys(seal), answer)
 
     def _adds_to(self, asked: Asked) -> bool:
         """Whether there is anything that this proxy does for such a request: without an account, files just pass."""
@@ -131,37 +129,6 @@ class Governor:
             return None
         upstream = self.config.upstreams.get(recorded)
         return [Target("upstream", recorded, upstream) if upstream else Target("proxy")]
-
-    def _refusal(self, context: Context, seal: Seal, dialect: Dialect | None) -> http.Response | None:
-        """Who may use the proxy: those with a key, and this machine's clients unless `loopback_only` is off."""
-        clients = self.config.clients
-        if not clients.keys and not self.config.accounts:
-            return None
-        keys = self._gateway_keys()
-        presented = [secret.encode() for secret in seal.secrets]
-        if any(hmac.compare_digest(key.encode(), secret) for key in keys for secret in presented):
-            return None
-        if clients.loopback_only and is_loopback(context.client.peername[0]):
-            return None
-        if clients.keys:
-            message = "This proxy asks for a client key, as x-api-key, x-goog-api-key, Authorization: Bearer or ?key=."
-            return local.refusal(dialect, 401, message)
-        if not clients.loopback_only:
-            return None
-        message = "This proxy serves only clients on its own machine; its configuration's clients.keys lets others in."
-        return local.refusal(dialect, 403, message)
-
-    def _gateway_keys(self) -> list[str]:
-        keys = []
-        for secret in self.config.clients.keys:
-            try:
-                keys.append(self.credentials.resolve(secret))
-            except CredentialError:
-                continue  # a key that can't be read lets nobody in; the start and each reload warn of it
-        return keys
-
-    def _without_gateway_keys(self, seal: Seal) -> Seal:
-        return seal.without(self._gateway_keys()) if self.config.clients.keys else seal
 
     def _local_answer(self, method: str, path: str) -> http.Response | None:
         match method, path:

@@ -101,7 +101,7 @@ class HealingLayer(HttpLayer):
         self.forget_failed_connections(context.server)
         flow = attempt_flow(context, owner.flow, attempt)
         recorder = Recorder(self.governor.config.flows.max_body_bytes)
-        stream = AttemptStream(context, stream_id, owner.exchange, attempt, recorder)
+        stream = AttemptStream(context, stream_id, owner.exchange, attempt, command.seal, recorder)
         self.streams[stream_id] = stream
         self.attempts[attempt] = stream
         self.seals[stream_id] = command.seal

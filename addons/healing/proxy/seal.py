@@ -42,11 +42,30 @@ class Seal:
         return sealed
 
     def redact(self, data: bytes) -> bytes:
-        """The data without any of the credentials: upstreams repeat keys in their errors."""
-        for secret in self.secrets:
-            if len(secret) >= _SHORTEST_SECRET:
-                data = data.replace(secret.encode("utf-8", "surrogateescape"), _REDACTED)
+        """The data without any of the credentials."""
+        for secret in self._redactable:
+            data = data.replace(secret, _REDACTED)
         return data
+
+    def unfinished(self, data: bytes) -> int:
+        """How many bytes at the end of the data may be the beginning of a credential."""
+        longest = 0
+        for secret in self._redactable:
+            for length in range(min(len(secret) - 1, len(data)), longest, -1):
+                if data.endswith(secret[:length]):
+                    longest = length
+                    break
+        return longest
+
+    def redact_headers(self, headers: http.Headers) -> http.Headers:
+        """The headers without any of the credentials."""
+        return http.Headers(tuple((name, self.redact(value)) for name, value in headers.fields))
+
+    @property
+    def _redactable(self) -> list[bytes]:
+        # What is shorter is no secret, and would take pieces out of ordinary words.
+        secrets = (secret for secret in self.secrets if len(secret) >= _SHORTEST_SECRET)
+        return [secret.encode("utf-8", "surrogateescape") for secret in secrets]
 
     def without(self, secrets: Iterable[str]) -> "Seal":
         """The same but for these credentials."""

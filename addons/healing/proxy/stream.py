@@ -86,6 +86,8 @@ class HealingStream(HttpStream):
     governor: Governor
     claim: Claim | None = None
     exchange: Exchange | None = None
+    passing: Seal | None = None
+    """The credentials of a request that is passed on without healing."""
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
@@ -189,8 +191,25 @@ class HealingStream(HttpStream):
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
+        self.passing = seal
         yield SealRequest(self.stream_id, seal)
         return (yield from super().make_server_connection())
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        """No hook and no client sees a credential that an upstream repeats."""
+        if self.passing is not None:
+            event.response.headers = self.passing.redact_headers(event.response.headers)
+        yield from super().state_wait_for_response_headers(event)
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """The same for the body of what is passed on."""
+        response = self.flow.response
+        if self.passing is not None and response is not None and not already_streamed:
+            content = self.passing.redact(response.raw_content or b"")
+            if content != response.raw_content:
+                response.raw_content = content
+                response.headers["Content-Length"] = str(len(content))
+        yield from super().send_response(already_streamed)
 
     def answer_with(self, response: http.Response) -> CommandGenerator[None]:
         """Answer the request by ourselves."""
@@ -248,7 +267,7 @@ class HealingStream(HttpStream):
             return
         if self.client_has_left:
             return
-        attempt.redact = seal.redact
+        attempt.redactor = seal
         yield LaunchAttempt(self.stream_id, attempt, seal)
 
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
