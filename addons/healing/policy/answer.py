@@ -76,14 +76,11 @@ class Answer:
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 
-    def refuse(self, message: str, retry_after_s: int, attempt: Attempt | None, now: float) -> None:
-        """A 429 of our own: no account is free."""
+    def refuse(self, message: str, retry_after_s: int, now: float) -> None:
+        """A 429 of our own: no account was free for even a first attempt."""
         dialect = self._request.dialect
-        if self.begun:
-            self.send(dialect.late_error(429, message), now)
-            return
         retry_after = (b"retry-after", str(retry_after_s).encode())
-        self._begin(429, (*_JSON, retry_after), attempt, "failed")
+        self._begin(429, (*_JSON, retry_after), None, "failed")
         self.send(dialect.error_body(429, message, retry_after_s), now)
 
     def _begin(

@@ -44,7 +44,8 @@ class Attempt:
     whole: the body, decoded, where it is not a stream of events; whole_complete: all of it is there.
     delivering: whether the client gets this attempt's answer.
     told: whether the journal knows that it failed for good.
-    ended: whether upstream's side is over or has been aborted; settled: whether its account has been told.
+    ended: whether upstream's side is over; aborted: because the exchange ended it.
+    settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
     """
 
@@ -73,6 +74,7 @@ class Attempt:
     delivering: bool = False
     told: bool = False
     ended: bool = False
+    aborted: bool = False
     settled: bool = False
     failure: Failure | None = None
     meta: dict[str, Any] = field(default_factory=dict)

@@ -15,11 +15,14 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
     if attempt.head_at is None:
         limit_s = peek.first_byte if streams else peek.first_byte_json
         clocks.append((attempt.started_at, limit_s, f"{_FIRST}: no response headers"))
-    elif attempt.gate is None or attempt.committed:
-        clocks.append((attempt.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
     else:
-        if pings:
+        # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
+        waits_for_content = attempt.gate is not None and not attempt.gate.content
+        if attempt.gate is None or attempt.committed:
+            clocks.append((attempt.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
+        if waits_for_content and pings:
             clocks.append((attempt.last_byte_at, peek.silence, f"{_FIRST}: nothing came"))
-        clocks.append((attempt.started_at, peek.first_content, f"{_FIRST}: no content came"))
+        if waits_for_content:
+            clocks.append((attempt.started_at, peek.first_content, f"{_FIRST}: no content came"))
     due = [(start + limit_s, f"{what} for {limit_s:g} s") for start, limit_s, what in clocks if limit_s is not None]
     return min(due, default=None)

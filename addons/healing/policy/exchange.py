@@ -240,7 +240,11 @@ class Exchange:
     def _choose_and_begin(self, now: float) -> None:
         plan = self._planner.first(now)
         if not isinstance(plan, Next):
-            self._refuse(plan, now)
+            last = self.attempts[-1] if self.attempts else None
+            if last is not None and last.failure is not None:
+                self._give_up(last, last.failure)
+            else:
+                self._refuse(plan, now)
             return
         if plan.wait_s:
             self._tell("wait", "every account is cooling", wait_s=plan.wait_s)
@@ -354,7 +358,7 @@ class Exchange:
         attempt.note(self.request.id, "deliver", now if attempt.ended else None)
         attempt.told = True
         self._tell("gave_up", "", attempt=attempt, failure=failure)
-        if gate is not None and gate.relayed_error is None and gate.empty:
+        if gate is not None and gate.relayed_error is None and gate.empty and not attempt.aborted:
             out = gate.deliver_empty()
             self._deliver_stream(attempt)
             self._answer.send(attempt.redactor.redact(out), now)
@@ -380,7 +384,7 @@ class Exchange:
         wait_s = max(1, math.ceil(cooling_s))
         message = f"Every account that may serve {self.request.model} is cooling down; the first is free in {wait_s} s."
         self._tell("gave_up", message)
-        self._answer.refuse(message, wait_s, self.attempts[-1] if self.attempts else None, now)
+        self._answer.refuse(message, wait_s, now)
         self._finish(None, "failed")
 
     def _break_off(self, attempt: Attempt, failure: Failure) -> None:
@@ -434,7 +438,7 @@ class Exchange:
 
     def _abort(self, attempt: Attempt, why: str) -> None:
         if not attempt.ended:
-            attempt.ended = True
+            attempt.ended = attempt.aborted = True
             self.actions.append(Abort(attempt, why))
 
     def _settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:

@@ -47,6 +47,7 @@ class Gate:
         self._wall_s = wall_s
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._events = 0
         self._said = False
 
     @property
@@ -117,6 +118,7 @@ class Gate:
                 self.content = True
                 self._visible = self._visible or reading.visible
         self._said = True
+        self._events += 1
         self.stop = reading.stop or self.stop
         out = self._let_through(self._dialect.clean(event, reading))
         if not self.committed and self._may_commit():
@@ -128,6 +130,8 @@ class Gate:
         if event.data is None and not event.stray:
             return b""
         reading = self._reader.read(event)
+        if event.data == b"":
+            return b""
         if reading.kind is not Kind.MALFORMED:
             return self._take(event, reading)
         if event.stray and not self._said:
@@ -140,7 +144,7 @@ class Gate:
             return data
         self._held.append(data)
         self._held_bytes += len(data)
-        return self.commit() if len(self._held) >= HELD_EVENTS or self._held_bytes >= HELD_BYTES else b""
+        return self.commit() if self._events >= HELD_EVENTS or self._held_bytes >= HELD_BYTES else b""
 
     def _may_commit(self) -> bool:
         match self._commit_at:

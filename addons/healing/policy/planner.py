@@ -89,7 +89,7 @@ class Planner:
             return None
         if isinstance(chosen, Account):
             return Next(chosen, wait_s)
-        return Next(None, max(wait_s, retry.at_least(chosen, self._random)))
+        return Next(None, wait_s + retry.at_least(chosen, self._random))
 
     def _choose(self, at: float) -> Account | float | None:
         return self._accounts.choose(

@@ -20,7 +20,7 @@ from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
-from healing.proxy.replay import close_transport, keep_as_recorded, replay, role_of
+from healing.proxy.replay import HealingServerPlayback, close_transport, keep_as_recorded, replay, role_of
 from healing.proxy.stream import CredentialRequest
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ class Healing:
             "",
             "The healing proxy's data folder, for its logs. Default: the platform's folder for user data.",
         )
+        if playback := ctx.master.addons.get("serverplayback"):
+            HealingServerPlayback.adopt(playback)
         if not ctx.options.has_changed("connection_strategy"):
             ctx.options.update(connection_strategy="lazy")
 

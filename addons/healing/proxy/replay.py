@@ -5,9 +5,11 @@ healing layer, and its answer is put on the flow: the stock replay then has noth
 """
 
 import asyncio
+from collections.abc import Hashable
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
+from mitmproxy.addons.serverplayback import ServerPlayback
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHook
@@ -59,6 +61,28 @@ def role_of(flow: http.HTTPFlow) -> str:
     """`exchange`, `attempt`, or "" for a flow that is none of ours."""
     story = flow.metadata.get(METADATA)
     return str(story.get("role", "")) if isinstance(story, dict) else ""
+
+
+class HealingServerPlayback(ServerPlayback):
+    """mitmproxy's `-S`, which knows exchanges and attempts apart.
+
+    In reverse mode and behind CONNECT a client's request looks like its own first attempt: it must not get that
+    attempt's recorded answer, nor be killed as an extra request, but be healed with the answers to its attempts.
+    """
+
+    @classmethod
+    def adopt(cls, playback: ServerPlayback) -> None:
+        """Teach mitmproxy's own addon, with what it has loaded."""
+        playback.__class__ = cls
+        playback.recompute_hashes()
+
+    def _hash(self, flow: http.HTTPFlow) -> Hashable:
+        return super()._hash(flow), role_of(flow) == "attempt"
+
+    def request(self, f: http.HTTPFlow) -> None:
+        """Answer from the recording; a client's request only if it was recorded as one."""
+        if role_of(f) != "exchange" or self._hash(f) in self.flowmap:
+            super().request(f)
 
 
 async def replay(flow: http.HTTPFlow, governor: Governor) -> None:

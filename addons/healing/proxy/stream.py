@@ -152,6 +152,8 @@ class HealingStream(HttpStream):
         except Exception:
             logger.exception("a request could not be looked at; it passes as in plain mitmproxy")
         yield from super().state_wait_for_request_headers(event)
+        if self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other":
+            self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
         if self.claim is not None and self.claim.local is not None and self.client_state != self.state_errored:
             self.flow.response = self.claim.local
 
