@@ -18,7 +18,7 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
     else:
         # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
         waits_for_content = attempt.gate is not None and not attempt.gate.content
-        if attempt.gate is None or attempt.committed:
+        if attempt.committed or not waits_for_content:
             clocks.append((attempt.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
         if waits_for_content and pings:
             clocks.append((attempt.last_byte_at, peek.silence, f"{_FIRST}: nothing came"))

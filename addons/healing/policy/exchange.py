@@ -4,11 +4,13 @@ Sans-io: what happens is told by method calls, what is to be done is left in `ac
 (`healing.proxy.layer`) holds no policy of its own.
 """
 
+import logging
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from random import Random
-from typing import Any
+from typing import Any, Concatenate
 
 from healing.policy import retry
 from healing.policy.accounts import Account, Accounts
@@ -25,11 +27,28 @@ from healing.wire import headers as http
 from healing.wire.encoding import DecodingError, Decompressor
 from healing.wire.headers import Headers
 
+logger = logging.getLogger(__name__)
+
+
+def _guarded[**P](method: Callable[Concatenate["Exchange", P], None]) -> Callable[Concatenate["Exchange", P], None]:
+    """A bug in here ends its exchange, seen by `crashed`, and nothing else."""
+
+    @wraps(method)
+    def call(self: "Exchange", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            method(self, *args, **kwargs)
+        except Exception:
+            logger.exception("an exchange failed inside the proxy; this is a bug")
+            self.crashed = True
+
+    return call
+
 
 class Exchange:
     """Decides what becomes of one client request.
 
     actions: what is to be done, in order; whoever does it takes it from the left.
+    crashed: whether it can't go on because of a bug.
     outcome: "" while it runs, then `clean`, `healed` or `failed`.
     meta: what is kept of it in the client's flow: JSON-serialisable, without secrets.
     """
@@ -48,6 +67,7 @@ class Exchange:
         self.request = request
         self.actions: deque[Action] = deque()
         self.outcome = ""
+        self.crashed = False
         self.attempts: list[Attempt] = []
         self.meta: dict[str, Any] = {}
         self._accounts = accounts
@@ -66,6 +86,7 @@ class Exchange:
 
     # What happens.
 
+    @_guarded
     def start(self) -> None:
         """The client's request is complete."""
         now, request = self._clock.now(), self.request
@@ -73,6 +94,7 @@ class Exchange:
         self._tell("received", f"{request.method} {request.path} {request.model}".strip())
         self._choose_and_begin(now)
 
+    @_guarded
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers of an attempt have come."""
         if attempt is not self._current:
@@ -113,6 +135,7 @@ class Exchange:
         attempt.pending.append(data)
         attempt.received += len(data)
 
+    @_guarded
     def settle(self) -> None:
         """Look at the data that has come."""
         attempt = self._current
@@ -141,6 +164,7 @@ class Exchange:
         attempt.kept_back = data[safe:]
         self._answer.send(data[:safe], self._clock.now())
 
+    @_guarded
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
         self.settle()
@@ -163,6 +187,7 @@ class Exchange:
         else:
             self._fail(attempt, Failure(FailureClass.TRANSPORT, broken))
 
+    @_guarded
     def killed(self, attempt: Attempt) -> None:
         """A person, or another addon, ended this attempt: that is no failure to heal."""
         attempt.ended = True
@@ -170,6 +195,7 @@ class Exchange:
             self._settle_account(attempt, None, judged=False)
             self._give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
+    @_guarded
     def no_credential(self, attempt: Attempt, why: str) -> None:
         """The credential of an attempt's account could not be had; nothing was sent."""
         attempt.ended = True
@@ -197,6 +223,7 @@ class Exchange:
         times = (self._resume_at, stall[0] if stall else None, self._hold_deadline())
         return min((at for at in times if at is not None), default=None)
 
+    @_guarded
     def wakeup(self) -> None:
         """Time has passed: do what is due by now."""
         now = self._clock.now()

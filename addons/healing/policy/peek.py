@@ -3,6 +3,7 @@
 Everything is held until the first content. After that each event is still read, since errors and cuts come late too.
 """
 
+import logging
 from dataclasses import replace
 
 from healing.policy.config import Commit
@@ -10,6 +11,8 @@ from healing.policy.failures import Failure, FailureClass, classify
 from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors import read_error
 from healing.wire.sse import SSEDecoder, SSEEvent
+
+logger = logging.getLogger(__name__)
 
 HELD_EVENTS = 256
 HELD_BYTES = 1024 * 1024
@@ -49,6 +52,7 @@ class Gate:
         self._held_bytes = 0
         self._events = 0
         self._said = False
+        self._blind = False
 
     @property
     def complete(self) -> bool:
@@ -58,7 +62,7 @@ class Gate:
     @property
     def empty(self) -> Failure | None:
         """The failure that an answer without content is, None if there is content or a reason for there being none."""
-        if self.content or not self._reader.stopped:
+        if self.content or self._blind or not self._reader.stopped:
             return None
         kind = EMPTY_CLASS.get(self._dialect.empty_stop(self.stop))
         detail = f"200 OK but 0 tokens (stop reason {self.stop or 'none'})"
@@ -66,13 +70,9 @@ class Gate:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the stream."""
-        out = []
-        for event in self._decoder.decode(data):
-            if self._reader.closed:
-                break
-            out.append(self._take(event, self._reader.read(event)))
-            if self.failure is not None:
-                break
+        if self._blind:
+            return data
+        out = [self._take_all(self._decoder.decode(data))]
         if self._decoder.pending > LONGEST_EVENT_BYTES and self.failure is None:
             out.append(self._fail(Failure(FailureClass.MALFORMED, "an event without an end", _BAD_GATEWAY)))
         out.append(self._judge_empty())
@@ -80,15 +80,35 @@ class Gate:
 
     def end(self, broken: str = "") -> bytes:
         """The body has ended: in the regular way, or `broken` says how the connection broke."""
-        if self.failure is not None:
+        if self.failure is not None or self._blind:
             return b""
-        out = b"".join(self._take_last(event) for event in self._decoder.flush() if not self._reader.closed)
+        out = self._take_all(self._decoder.flush())
         out += self._judge_empty()
-        if self.failure is not None or self._reader.ended:
+        if self.failure is not None or self._reader.ended or self._blind:
             return out
         if self._reader.stopped:
             return out + self._let_through(self._dialect.end_marker)
         return out + self._fail(self._end_failure(broken))
+
+    def _take_all(self, events: list[SSEEvent]) -> bytes:
+        out = []
+        for number, event in enumerate(events):
+            if self._reader.closed:
+                break
+            try:
+                out.append(self._take_whole(event) if event.complete else self._take_last(event))
+            except Exception:
+                # A bug here must not cost the client its answer: from now on everything passes unseen.
+                logger.exception("an event could not be read; the rest of the stream passes as it comes")
+                self._blind = True
+                rest = [*events[number:], *self._decoder.flush()]
+                return b"".join((*out, self.commit(), *(event.raw for event in rest)))
+            if self.failure is not None:
+                break
+        return b"".join(out)
+
+    def _take_whole(self, event: SSEEvent) -> bytes:
+        return self._take(event, self._reader.read(event))
 
     def stop_short(self, failure: Failure) -> bytes:
         """The stream can't go on: a failure, unless upstream had said all there is to say."""
@@ -157,7 +177,7 @@ class Gate:
 
     def _judge_empty(self) -> bytes:
         """Upstream has said its stop reason and held no content before: a failure, or an answer as it is."""
-        if self.committed or self.failure is not None or not self._reader.stopped:
+        if self.committed or self._blind or self.failure is not None or not self._reader.stopped:
             return b""
         self.failure = self.empty
         return b"" if self.failure else self.commit()

@@ -106,7 +106,7 @@ class HealingStream(HttpStream):
         """Whether the exchange has something to do that nobody has told this stream of yet."""
         if self.exchange is None or self.poked:
             return False
-        if self.exchange.actions:
+        if self.exchange.actions or (self.exchange.crashed and not self.exchange.outcome):
             return True
         deadline = self.exchange.deadline
         return deadline is not None and (self.timer is None or deadline < self.timer_at)
@@ -240,6 +240,9 @@ class HealingStream(HttpStream):
         """Do all that the exchange asks for, then see to its next deadline."""
         exchange = self.exchange
         assert exchange is not None
+        if exchange.crashed and not exchange.outcome:
+            yield from self.abandon()
+            return
         while exchange.actions:
             action = exchange.actions.popleft()
             match action:
