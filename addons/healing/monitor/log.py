@@ -9,7 +9,7 @@ import platformdirs
 from mitmproxy import ctx
 
 from healing import APP_NAME
-from healing.policy.failures import FailureClass
+from healing.policy.failures import FailureClass, one_line
 from healing.policy.journal import Journal, Record
 
 logger = logging.getLogger("healing.exchange")
@@ -20,7 +20,14 @@ _WARN = ("retry", "gave_up", "broke")
 
 
 def line_of(record: Record) -> str:
-    """One line for a record. It has the words that users of older proxies search for, where the thing happened."""
+    """One line for a record. It has the words that users of older proxies search for, where the thing happened.
+
+    A client names its model as it likes: nothing in it can break the line.
+    """
+    return one_line(_text_of(record))
+
+
+def _text_of(record: Record) -> str:
     head = f"[{record.exchange}]"
     on = f"attempt {record.attempt} on {record.account}" if record.attempt else ""
     detail = record.failure.detail if record.failure else record.text

@@ -37,6 +37,11 @@ class FailureClass(StrEnum):
     CALLER = "caller"
 
 
+def one_line(text: str) -> str:
+    """The text with whatever is not printable, line ends above all, as single spaces."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt did not serve.
@@ -58,8 +63,7 @@ class Failure:
 
     def __post_init__(self) -> None:
         # Much of it is what an upstream said: nothing in it may break a log line or steer a terminal.
-        words = "".join(char if char.isprintable() else " " for char in self.detail).split()
-        object.__setattr__(self, "detail", " ".join(words))
+        object.__setattr__(self, "detail", one_line(self.detail))
 
 
 _AUTH_REASONS = {"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", "CREDENTIALS_MISSING"}

@@ -1,6 +1,7 @@
 """Reading the credentials of accounts from where the configuration says they are."""
 
 import asyncio
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,14 +33,15 @@ class Credentials:
         commands = list(_commands(account))
         if commands and (renew or any(self._kept(command, account.ttl) is None for command in commands)):
             return None
-        return self._seal(account, dialect)
+        return self._seal(account, dialect, account.ttl)
 
     async def fetch(self, account: config.Account, dialect: str, *, renew: bool = False) -> Seal:
         """The seal, running the account's commands where what they printed is too old. Raises CredentialError."""
         for command in _commands(account):
             if renew or self._kept(command, account.ttl) is None:
                 await self._run(command)
-        return self._seal(account, dialect)
+        # What has just been printed is used, however short its life is.
+        return self._seal(account, dialect, math.inf)
 
     def resolve(self, secret: SecretStr, ttl: float = config.Account.model_fields["ttl"].default) -> str:
         """The value that a source stands for; for a command, what it printed last. Raises CredentialError."""
@@ -61,12 +63,12 @@ class Credentials:
             raise CredentialError(f"what {source.kind}: gives is not one line of printable characters")
         return value
 
-    def _seal(self, account: config.Account, dialect: str) -> Seal:
-        headers = {name: self.resolve(value, account.ttl) for name, value in account.headers.items()}
+    def _seal(self, account: config.Account, dialect: str, ttl: float) -> Seal:
+        headers = {name: self.resolve(value, ttl) for name, value in account.headers.items()}
         if account.api_key is not None:
-            headers[_KEY_HEADER[dialect]] = self.resolve(account.api_key, account.ttl)
+            headers[_KEY_HEADER[dialect]] = self.resolve(account.api_key, ttl)
         if account.bearer is not None:
-            headers["authorization"] = "Bearer " + self.resolve(account.bearer, account.ttl)
+            headers["authorization"] = "Bearer " + self.resolve(account.bearer, ttl)
         return Seal(tuple(headers.items()))
 
     def _kept(self, command: str, ttl: float) -> str | None:

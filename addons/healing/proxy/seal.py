@@ -63,9 +63,10 @@ class Seal:
 
     @property
     def _redactable(self) -> list[bytes]:
-        # What is shorter is no secret, and would take pieces out of ordinary words.
-        secrets = (secret for secret in self.secrets if len(secret) >= _SHORTEST_SECRET)
-        return [secret.encode("utf-8", "surrogateescape") for secret in secrets]
+        # What is short is no secret, and would take pieces out of ordinary words. A key may begin with another one.
+        as_in_urls = (param.partition("=")[2] for param in self.params)
+        secrets = {secret for secret in (*self.secrets, *as_in_urls) if len(secret) >= _SHORTEST_SECRET}
+        return [secret.encode("utf-8", "surrogateescape") for secret in sorted(secrets, key=len, reverse=True)]
 
     def without(self, secrets: Iterable[str]) -> "Seal":
         """The same but for these credentials."""
@@ -83,7 +84,7 @@ def take_off(request: http.Request) -> Seal:
         request.headers.pop(name, None)
     path, mark, query = request.path.partition("?")
     params = query.split("&") if mark else []
-    kept = [param for param in params if param.partition("=")[0] not in CREDENTIAL_PARAMS]
+    kept = [param for param in params if unquote_plus(param.partition("=")[0]) not in CREDENTIAL_PARAMS]
     if len(kept) < len(params):
         request.path = path + ("?" + "&".join(kept) if kept else "")
     return Seal(tuple(headers), tuple(param for param in params if param not in kept))

@@ -10,7 +10,6 @@ import re
 from typing import NamedTuple
 
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-_BLANK_LINES = re.compile(rb"[\r\n]+")
 _EOL = re.compile(rb"\r\n|\n|\r")
 BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry")
@@ -127,12 +126,16 @@ def _lines(text: bytes) -> list[bytes]:
 
 
 def _leading_blank_lines(buffer: bytes, start: int) -> int | None:
-    """Where the blank lines at the start of a block end; None where there are none, -1 where the next byte decides."""
-    run = _BLANK_LINES.match(buffer, start)
-    if run is None:
+    """Where two blank lines at the start of a block end; None where there are none, -1 where more bytes decide.
+
+    They are told in pairs, however they come, as Google's keep-alive is a pair; a single one is what is left over.
+    """
+    first = _EOL.match(buffer, start)
+    if first is None:
         return None
-    end = run.end()
-    return -1 if end == len(buffer) and buffer.endswith(b"\r") else end
+    pair = _BLANK_LINE.match(buffer, start)
+    end = (pair or first).end()
+    return -1 if end == len(buffer) and (pair is None or buffer.endswith(b"\r")) else end
 
 
 def _may_continue(match: re.Match[bytes], buffer: bytes) -> bool:
