@@ -1,0 +1,1 @@
+"""How much slower the healing proxy is than plain mitmproxy: `uv run python -m tests.bench`."""

@@ -1,0 +1,275 @@
+"""mitmproxy's own replays: `-C`, mitmweb's button, and `-S`."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from mitmproxy import http
+
+from tests.e2e.harness import Proxy, account, key_of, upstream
+from tests.e2e.test_modes_helpers import (
+    CLIENT_KEY,
+    DIALECTS,
+    ask,
+    empty,
+    error,
+    free_port,
+    keys_of,
+    read_stream,
+    saved_flows,
+    story,
+    stream,
+)
+from tests.support import raw
+from tests.upstream import Call, Reply, Upstream, healthy
+
+each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+
+
+def configuration(server: Upstream) -> str:
+    config = "".join(
+        account(f"{dialect}-{place}", dialect, priority=priority)
+        for dialect in DIALECTS
+        for priority, place in enumerate(("first", "second"))
+    )
+    return config + "".join(upstream(dialect, dialect, server.url) for dialect in DIALECTS)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Files of flows: recorded with the addon (each exchange healed) and in plain mitmproxy (each answer empty)."""
+
+    folder: Path
+    server: Upstream
+    healed: Path
+    plain: Path
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    folder = tmp_path_factory.mktemp("recorded")
+    with Upstream() as server:
+        healed, plain = folder / "healed.flows", folder / "plain.flows"
+        with (
+            Proxy(folder / "with", configuration(server), args=["-w", str(healed)]) as proxy,
+            Proxy(folder / "without", None, addon=False, args=["-w", str(plain)]) as bare,
+        ):
+            for dialect in DIALECTS:
+                server.play(empty(dialect), stream(dialect, f"Recorded {dialect}"))
+                assert read_stream(dialect, ask(proxy.url, dialect, f"{dialect}-m").body) == f"Recorded {dialect}"
+                server.play(empty(dialect))
+                ask(server.url, dialect, f"{dialect}-plain", proxy=bare.url)
+            raw.request("GET", f"{server.url}/page", headers={"x-api-key": CLIENT_KEY}, proxy=bare.url)
+        yield Recorded(folder, server, healed, plain)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a run of `-C` did."""
+
+    calls: list[Call]
+    flows: list[http.HTTPFlow]
+    log: str
+
+    def exchange(self, model: str) -> http.HTTPFlow:
+        [flow] = [one for one in self.flows if story(one).get("role") == "exchange" and story(one)["model"] == model]
+        return flow
+
+    def attempts(self, model: str) -> list[http.HTTPFlow]:
+        number = story(self.exchange(model))["exchange"]
+        return [one for one in self.flows if story(one).get("role") == "attempt" and story(one)["exchange"] == number]
+
+    def calls_for(self, model: str) -> list[Call]:
+        return [call for call in self.calls if model.encode() in call.path.encode() + call.body]
+
+
+@pytest.fixture(scope="module")
+def replayed(recorded: Recorded) -> Replayed:
+    """Both files, replayed by one process; each request meets an empty answer first."""
+    server, out = recorded.server, recorded.folder / "replayed.flows"
+    server.reset()
+    seen = set[str]()
+
+    def once_empty(call: Call) -> Reply:
+        if call.path == "/page":
+            return healthy(call)
+        dialect = "anthropic" if call.path == "/v1/messages" else "gemini"
+        model = call.json["model"] if dialect == "anthropic" else call.path
+        if model in seen:
+            return stream(dialect, "Replayed")
+        seen.add(model)
+        return empty(dialect)
+
+    server.default = once_empty
+    try:
+        args = ["-C", str(recorded.healed), "-C", str(recorded.plain), "-w", str(out)]
+        proxy = Proxy(recorded.folder / "again", configuration(server), args=args).start(wait=False)
+        try:
+            status = proxy.wait_exit()
+        finally:
+            proxy.stop()
+    finally:
+        server.default = healthy
+    assert status == 0, proxy.log
+    assert "Traceback" not in proxy.log
+    return Replayed(list(server.calls), saved_flows(out), proxy.log)
+
+
+@each_dialect
+@pytest.mark.parametrize("kind", ["m", "plain"])
+def test_a_replayed_request_is_healed_through_the_configuration_of_now(
+    replayed: Replayed, dialect: str, kind: str
+) -> None:
+    model = f"{dialect}-{kind}"
+    flow = replayed.exchange(model)
+    assert flow.response is not None
+    assert read_stream(dialect, flow.response.content or b"") == "Replayed"
+    assert story(flow)["outcome"] == "healed"
+    assert flow.response.headers["x-healing-attempts"] == "2"
+    assert [story(attempt)["attempt"] for attempt in replayed.attempts(model)] == [1, 2]
+    assert flow.marked
+    assert "0 tokens" in flow.comment
+    calls = replayed.calls_for(model)
+    assert keys_of(calls) == [key_of(f"{dialect}-first"), key_of(f"{dialect}-second")]
+
+
+def test_recorded_attempts_are_not_replayed_as_if_clients_had_sent_them(replayed: Replayed) -> None:
+    # Two calls for each of the four requests, and the one for the page.
+    assert len(replayed.calls) == 9
+    assert "not replayed by itself" in replayed.log
+
+
+def test_what_is_not_ours_is_replayed_as_in_plain_mitmproxy(replayed: Replayed) -> None:
+    [call] = [call for call in replayed.calls if call.path == "/page"]
+    assert call.credentials == [f"x-api-key:{CLIENT_KEY}"]
+    [flow] = [flow for flow in replayed.flows if flow.request.path == "/page"]
+    assert not story(flow)
+    assert flow.response is not None
+    assert flow.response.status_code == 404
+
+
+def test_a_replayed_flow_keeps_no_credential(replayed: Replayed) -> None:
+    for flow in replayed.flows:
+        if flow.request.path != "/page":
+            state = repr(flow.get_state())
+            assert "key-of-" not in state
+            assert story(flow).get("role") == "attempt" or CLIENT_KEY not in repr(flow.response)
+
+
+@each_dialect
+def test_recorded_attempts_answer_without_network(recorded: Recorded, offline: Proxy, dialect: str) -> None:
+    recorded.server.reset()
+    response = ask(offline.url, dialect, f"{dialect}-m")
+    assert read_stream(dialect, response.body) == f"Recorded {dialect}"
+    assert response.header("x-healing-outcome") == "healed"
+    assert response.header("x-healing-attempts") == "2"
+    assert not recorded.server.calls
+
+
+@pytest.fixture(scope="module")
+def offline(recorded: Recorded) -> Iterator[Proxy]:
+    """A proxy whose attempts are answered from the recorded ones."""
+    args = ["-S", str(recorded.healed), "--set", "keepserving=true"]
+    with Proxy(recorded.folder / "offline", configuration(recorded.server), args=args) as proxy:
+        yield proxy
+
+
+@dataclass(frozen=True)
+class Web:
+    """A mitmweb and its HTTP API."""
+
+    proxy: Proxy
+    upstream: Upstream
+    port: int
+
+    def flows(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = orjson.loads(self._ask("GET", "/flows").body)
+        return found
+
+    def client_flow(self, model: str) -> dict[str, Any]:
+        """The flow of the request that a client sent to the proxy."""
+        [flow] = [
+            flow for flow in self.flows() if flow["request"]["port"] == self.proxy.port and self._asks(flow, model)
+        ]
+        return flow
+
+    def attempts(self, model: str) -> list[dict[str, Any]]:
+        flows = self.flows()
+        return [flow for flow in flows if flow["request"]["port"] == self.upstream.port and self._asks(flow, model)]
+
+    def content(self, flow: dict[str, Any], message: str = "response") -> bytes:
+        return self._ask("GET", f"/flows/{flow['id']}/{message}/content.data").body
+
+    def outcome(self, model: str) -> str | None:
+        """What the answer on the client's flow says of itself."""
+        response = self.client_flow(model).get("response") or {"headers": []}
+        return dict(response["headers"]).get("X-Healing-Outcome")
+
+    def replay(self, flow: dict[str, Any]) -> None:
+        """Press the button."""
+        assert self._ask("POST", f"/flows/{flow['id']}/replay").status == 200
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 15
+        while not condition():
+            assert time.monotonic() < end, self.proxy.log
+            time.sleep(0.05)
+
+    def _asks(self, flow: dict[str, Any], model: str) -> bool:
+        return model in flow["request"]["path"] or model.encode() in self.content(flow, "request")
+
+    def _ask(self, method: str, path: str) -> raw.RawResponse:
+        # Tornado wants the same token as cookie and as header with whatever changes something.
+        headers = {"authorization": "Bearer open", "cookie": "_mitmproxy_xsrf=token", "x-xsrftoken": "token"}
+        body = b"" if method == "POST" else None
+        return raw.request(method, f"http://127.0.0.1:{self.port}{path}", body, headers)
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    port = free_port()
+    options = {"web_open_browser": "false", "web_port": str(port), "web_password": "open"}
+    with Upstream() as server:
+        folder = tmp_path_factory.mktemp("web")
+        with Proxy(folder, configuration(server), options=options, tool="mitmweb") as proxy:
+            yield Web(proxy, server, port)
+
+
+@each_dialect
+def test_the_replay_button_heals_a_failed_exchange(web: Web, dialect: str) -> None:
+    model = f"{dialect}-button"
+    web.upstream.reset()
+    web.upstream.play(error(dialect, 400, "Not today"))
+    assert ask(web.proxy.url, dialect, model).status == 400
+    web.wait_for(lambda: web.client_flow(model).get("response"))
+    assert web.client_flow(model)["marked"]
+
+    web.upstream.play(empty(dialect), stream(dialect, "Replayed"))
+    web.replay(web.client_flow(model))
+    web.wait_for(lambda: web.outcome(model) == "healed")
+    assert read_stream(dialect, web.content(web.client_flow(model))) == "Replayed"
+    assert len(web.upstream.calls) == 3
+    # The replay's attempts show up beside those of the first time.
+    web.wait_for(lambda: len(web.attempts(model)) == 3)
+
+    web.upstream.play(stream(dialect, "Again"))
+    web.replay(web.client_flow(model))
+    web.wait_for(lambda: web.outcome(model) == "clean")
+    assert read_stream(dialect, web.content(web.client_flow(model))) == "Again"
+
+
+def test_the_replay_button_on_an_attempt_sends_nothing(web: Web) -> None:
+    web.upstream.reset()
+    ask(web.proxy.url, "anthropic", "attempts-button")
+    web.wait_for(lambda: web.attempts("attempts-button") and web.attempts("attempts-button")[0].get("response"))
+    [attempt] = web.attempts("attempts-button")
+    before = web.content(attempt)
+    web.replay(attempt)
+    web.wait_for(lambda: "not replayed by itself" in web.proxy.log)
+    web.wait_for(lambda: web.attempts("attempts-button")[0].get("response"))
+    assert web.content(web.attempts("attempts-button")[0]) == before
+    assert len(web.upstream.calls) == 1

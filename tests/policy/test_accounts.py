@@ -1,0 +1,219 @@
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from healing.policy import config
+from healing.policy.accounts import (
+    Account,
+    Accounts,
+    eligible_accounts,
+    runtime_accounts,
+)
+from healing.policy.failures import Failure, FailureClass
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+steady = settings(deadline=None, derandomize=True)
+UPSTREAM = config.BUILT_IN["anthropic"]
+MODEL = "claude-opus-5"
+
+
+def account(name: str, priority: int = 0, weight: float = 1.0, **more: Any) -> Account:
+    return Account(name, name, "anthropic", UPSTREAM, priority, weight, **more)
+
+
+def failure(kind: FailureClass, wait_s: float | None = None, *, whole: bool = False) -> Failure:
+    return Failure(kind, "why", wait_s=wait_s, whole_account=whole)
+
+
+def pick(
+    accounts: Accounts, session: str = "s", now: float = 0.0, model: str = MODEL, **more: Any
+) -> str | float | None:
+    """The chosen account's name, or what else `choose` says."""
+    chosen = accounts.choose(accounts.all, model, session, now, **more)
+    return chosen.name if isinstance(chosen, Account) else chosen
+
+
+def use(
+    accounts: Accounts,
+    name: str,
+    now: float,
+    kind: FailureClass | None = None,
+    wait_s: float | None = None,
+    **more: Any,
+) -> None:
+    """One attempt on an account, ended in a moment."""
+    (used,) = (each for each in accounts.all if each.name == name)
+    probe = accounts.take(used, now)
+    accounts.settle(used, MODEL, failure(kind, wait_s, **more) if kind else None, now, probe=probe)
+
+
+def active(accounts: Accounts) -> dict[str, object]:
+    return {str(each["name"]): each["active"] for each in accounts.report(0.0)}
+
+
+# Choosing.
+
+
+def test_the_lowest_priority_is_used_first() -> None:
+    accounts = Accounts([account("c", 5), account("a", 1), account("b", 1)])
+    assert {pick(accounts, f"s{n}") for n in range(50)} == {"a", "b"}
+    assert pick(accounts, exclude=["a", "b"]) == "c"
+
+
+def test_the_next_priority_serves_while_the_first_is_out() -> None:
+    accounts = Accounts([account("a", 0), account("b", 1)])
+    use(accounts, "a", 0.0, FailureClass.QUOTA, 100.0)
+    assert pick(accounts, now=1.0) == "b"
+    assert pick(accounts, now=100.0) == "a"
+
+
+def test_what_is_to_be_avoided_is_used_only_if_no_other_is_healthy() -> None:
+    accounts = Accounts([account("a", 0), account("b", 9)])
+    assert pick(accounts, avoid=["a"]) == "b"
+    assert pick(accounts, avoid=["a", "b"]) == "a"
+    use(accounts, "b", 0.0, FailureClass.QUOTA, 100.0)
+    assert pick(accounts, avoid=["a"], now=1.0) == "a"
+
+
+def test_nothing_is_left_when_all_are_excluded() -> None:
+    assert pick(Accounts([account("a")]), exclude=["a"]) is None
+    assert pick(Accounts([])) is None
+
+
+names = st.lists(st.text("abcdefgh", min_size=1, max_size=3), min_size=1, max_size=6, unique=True)
+sessions = [f"session-{n}" for n in range(60)]
+
+
+@steady
+@given(names, st.data())
+def test_sessions_stay_when_another_account_comes_or_goes(chosen: list[str], data: st.DataObject) -> None:
+    weights = data.draw(st.lists(st.sampled_from([0.5, 1.0, 3.0]), min_size=len(chosen), max_size=len(chosen)))
+    everyone = [account(name, weight=weight) for name, weight in zip(chosen, weights, strict=True)]
+    gone = data.draw(st.sampled_from(everyone))
+    with_it, without_it = Accounts(everyone), Accounts([each for each in everyone if each is not gone])
+    for session in sessions:
+        if (before := pick(with_it, session)) != gone.name:
+            assert pick(without_it, session) == before
+
+
+@steady
+@given(names, st.text(max_size=10))
+def test_a_sessions_account_depends_on_nothing_but_names_and_weights(chosen: list[str], session: str) -> None:
+    forward, backward = ([account(name) for name in order] for order in (chosen, chosen[::-1]))
+    accounts = Accounts(forward)
+    assert pick(accounts, session) == pick(Accounts(backward), session)
+    assert pick(accounts, session) == pick(accounts, session, now=1e6)
+
+
+def test_a_session_that_moved_away_comes_back() -> None:
+    accounts = Accounts([account("a"), account("b"), account("c")])
+    home = pick(accounts)
+    use(accounts, str(home), 0.0, FailureClass.QUOTA, 60.0)
+    assert pick(accounts, now=30.0) != home
+    assert pick(accounts, now=60.0) == home
+
+
+@pytest.mark.parametrize("strategy", ["affinity", "round_robin", "least_used"])
+def test_accounts_are_used_by_their_weight(strategy: str) -> None:
+    accounts = Accounts([account("a", weight=1), account("b", weight=3), account("c", weight=6)], strategy)
+    used = Counter[str]()
+    for number in range(3000):
+        name = str(pick(accounts, f"session {number}"))
+        use(accounts, name, 0.0)
+        used[name] += 1
+    slack = 100 if strategy == "affinity" else 2
+    assert used["a"] == pytest.approx(300, abs=slack)
+    assert used["b"] == pytest.approx(900, abs=slack)
+    assert used["c"] == pytest.approx(1800, abs=slack)
+
+
+def test_round_robin_takes_turns() -> None:
+    accounts = Accounts([account("a"), account("b"), account("c")], "round_robin")
+    assert [pick(accounts, "the same") for _ in range(6)] == ["a", "b", "c"] * 2
+
+
+def test_every_text_can_be_a_session() -> None:
+    accounts = Accounts([account("a"), account("b")])
+    assert pick(accounts, "\ud800") in ("a", "b")
+    assert pick(accounts, "") in ("a", "b")
+
+
+# Reload and report.
+
+
+def test_a_reload_keeps_the_state_of_what_did_not_change() -> None:
+    before = Accounts([account("a"), account("b", 1), account("c", 2)])
+    for name in "ab":
+        use(before, name, 0.0, FailureClass.QUOTA, 1000.0)
+    after = Accounts([account("d", 9), replace(account("b"), priority=3), account("a")], "affinity", before)
+    assert pick(after, now=1.0, exclude=["b", "d"]) == pytest.approx(999.0)
+    assert pick(after, now=1.0) == "b"
+
+
+def test_an_attempt_under_way_during_a_reload_is_settled_in_the_new_state() -> None:
+    before = Accounts([account("a")])
+    before.take(before.all[0], 0.0)
+    after = Accounts([account("a"), account("b", 1)], "affinity", before)
+    assert active(after) == {"a": 1, "b": 0}
+    before.settle(before.all[0], MODEL, failure(FailureClass.QUOTA, 100.0), 1.0)
+    assert active(after) == {"a": 0, "b": 0}
+    assert pick(after, now=2.0) == "b"
+
+
+def test_what_is_not_configured_has_no_state() -> None:
+    accounts = Accounts([])
+    client = account("client")
+    for _ in range(10):
+        accounts.take(client, 0.0)
+        accounts.settle(client, MODEL, failure(FailureClass.AUTH), 0.0)
+    assert accounts.choose([client], MODEL, "s", 1.0) is client
+
+
+def test_the_report_says_how_each_account_is_and_no_secret() -> None:
+    settings_ = config.Config.model_validate(
+        {"accounts": [{"name": "a", "email": "a@x.example", "api_key": "sk-very-secret"}]}
+    )
+    accounts = Accounts(runtime_accounts(settings_))
+    use(accounts, "a", 0.0, FailureClass.QUOTA, 100.0)
+    use(accounts, "a", 0.0, FailureClass.AUTH)
+    (report,) = accounts.report(10.0)
+    assert (report["name"], report["email"], report["attempts"], report["active"]) == ("a", "a@x.example", 2, 0)
+    assert report["healthy"] is False
+    benches = report["benches"]
+    assert isinstance(benches, list)
+    assert [(bench["model"], bench["seconds_left"]) for bench in benches] == [(MODEL, 90.0), (None, 590.0)]
+    assert "secret" not in repr(accounts.report(10.0))
+
+
+# Which accounts there are.
+
+
+def test_eligible_are_those_of_the_upstream_or_the_dialect_that_serve_the_model() -> None:
+    gemini = Account("g", "g", "gemini", config.BUILT_IN["gemini"])
+    opus = account("opus", models=("claude-opus-*",))
+    own = Account("own", "own", "local", config.Upstream(dialect="anthropic", url="http://127.0.0.1:1"))
+    everyone = [gemini, opus, own]
+    assert eligible_accounts(everyone, "anthropic", None, "claude-haiku") == ((opus, own), (own,))
+    assert eligible_accounts(everyone, "anthropic", "anthropic", "claude-opus-5") == ((opus,), (opus,))
+    assert eligible_accounts(everyone, "anthropic", "local", "claude-opus-5") == ((own,), (own,))
+    assert eligible_accounts(everyone, "gemini", None, "") == ((gemini,), (gemini,))
+    assert eligible_accounts([], "gemini", None, "m") == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("source", "renewable"),
+    [
+        ({"api_key": "cmd:print-key"}, True),
+        ({"bearer": "cmd:print-token"}, True),
+        ({"api_key": "sk-1", "headers": {"x-a": "cmd:print"}}, True),
+        ({"api_key": "env:KEY"}, False),
+        ({"api_key": "sk-cmd:1"}, False),
+    ],
+)
+def test_only_what_a_command_prints_can_be_renewed(source: dict[str, object], renewable: bool) -> None:
+    settings_ = config.Config.model_validate({"accounts": [{"name": "a", **source}]})
+    (made,) = runtime_accounts(settings_)
+    assert made.renewable is renewable
+    assert not account("client").renewable

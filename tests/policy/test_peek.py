@@ -1,0 +1,461 @@
+import json
+from itertools import pairwise
+from typing import Any, Literal
+
+import pytest
+from healing.policy import peek
+from healing.policy.config import Commit
+from healing.policy.failures import Failure, FailureClass
+from healing.policy.peek import HELD_BYTES, HELD_EVENTS, Gate
+from healing.wire.anthropic import Anthropic
+from healing.wire.dialect import Dialect, Kind, Reading
+from healing.wire.gemini import Gemini
+from healing.wire.sse import SSEDecoder, SSEEvent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.protocol import check_anthropic_stream, check_gemini_stream
+from tests.support.recorded import Exchange, recorded_params
+from tests.upstream import (
+    HEARTBEAT,
+    PING,
+    anthropic_end,
+    anthropic_error_event,
+    anthropic_event,
+    anthropic_events,
+    anthropic_start,
+    gemini_chunk,
+    gemini_event,
+    gemini_events,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_bug_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that can't read an event lets the rest pass unseen and logs it: here it is to fail the test."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("an event could not be read")
+
+    monkeypatch.setattr(peek.logger, "exception", fail)
+
+
+steady = settings(deadline=None, derandomize=True)
+ANTHROPIC, GEMINI = Anthropic(), Gemini()
+DIALECTS: dict[str, Dialect] = {"anthropic": ANTHROPIC, "gemini": GEMINI}
+
+
+def gate(dialect: Dialect, commit: Commit = "first_content", *, hold: bool = True) -> Gate:
+    return Gate(dialect, commit, hold=hold, grace_s=2.0, wall_s=0.0)
+
+
+def start_block(index: int = 0, **block: Any) -> bytes:
+    return anthropic_event({"type": "content_block_start", "index": index, "content_block": block})
+
+
+def delta(index: int = 0, **change: Any) -> bytes:
+    return anthropic_event({"type": "content_block_delta", "index": index, "delta": change})
+
+
+def stop_block(index: int = 0) -> bytes:
+    return anthropic_event({"type": "content_block_stop", "index": index})
+
+
+def gemini(*parts: dict[str, Any], finish: str | None = None) -> bytes:
+    return gemini_event(gemini_chunk(parts, finish_reason=finish))
+
+
+TEXT = delta(type="text_delta", text="Hi")
+EMPTY_ANTHROPIC = b"".join([anthropic_start(), *anthropic_end("end_turn", output_tokens=0)])
+EMPTY_GEMINI = gemini({"text": ""}, finish="STOP")
+UNAVAILABLE = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+
+
+@pytest.mark.parametrize(
+    ("held", "content"),
+    [
+        ([anthropic_start(), start_block(type="text", text="")], TEXT),
+        ([anthropic_start(), PING, b": hello\n\n", PING], start_block(type="redacted_thinking", data="x")),
+        ([start_block(type="thinking", thinking="", signature="")], delta(type="thinking_delta", thinking="Hm")),
+        ([start_block(type="thinking", thinking=""), delta(type="signature_delta", signature="x"), stop_block()], TEXT),
+        ([start_block(type="tool_use", id="t", name="f", input={}), delta(type="input_json_delta", partial_json="")],
+         stop_block()),
+        ([start_block(type="tool_use", id="t", name="f", input={})], delta(type="input_json_delta", partial_json="{")),
+        ([], start_block(type="web_search_tool_result", tool_use_id="t", content=[])),
+        ([], delta(type="never_heard_of")),
+    ],
+)  # fmt: skip
+def test_all_is_held_until_the_first_content_and_then_sent_as_it_was(held: list[bytes], content: bytes) -> None:
+    tested = gate(ANTHROPIC)
+    assert [(tested.feed(event), tested.committed) for event in held] == [(b"", False)] * len(held)
+    assert tested.feed(content) == b"".join(held) + content
+    assert tested.committed
+    assert tested.content
+    assert tested.feed(TEXT) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("held", "content"),
+    [
+        ([gemini({"text": ""}), HEARTBEAT, gemini({"text": "", "thoughtSignature": "x"})], gemini({"text": "Hi"})),
+        ([gemini_event({"usageMetadata": {"promptTokenCount": 1}})], gemini({"text": "Hm", "thought": True})),
+        ([gemini()], gemini({"functionCall": {"name": "f", "args": {}}, "thoughtSignature": "x"})),
+        ([], gemini({"inlineData": {"mimeType": "image/png", "data": "x"}})),
+        ([], gemini({"neverHeardOf": {}}, finish="STOP")),
+    ],
+)
+def test_the_same_for_gemini(held: list[bytes], content: bytes) -> None:
+    tested = gate(GEMINI)
+    assert [tested.feed(event) for event in held] == [b""] * len(held)
+    assert tested.feed(content) == b"".join(held) + content
+    assert tested.committed
+
+
+@pytest.mark.parametrize("commit", ["first_content", "first_visible", "first_event"])
+def test_what_commit_waits_for(commit: Commit) -> None:
+    stages = [anthropic_start(), start_block(type="thinking", thinking="")]
+    stages += [delta(type="thinking_delta", thinking="Hm"), stop_block(), start_block(1, type="text", text=""), TEXT]
+    commits_at = {"first_event": 0, "first_content": 2, "first_visible": 5}[commit]
+    tested = gate(ANTHROPIC, commit)
+    for at, event in enumerate(stages):
+        out = tested.feed(event)
+        assert out == (b"" if at < commits_at else b"".join(stages[: at + 1]) if at == commits_at else event)
+
+
+def test_first_visible_commits_when_all_that_came_was_thinking() -> None:
+    stream = b"".join(
+        [anthropic_start(), start_block(type="thinking", thinking="Hm"), stop_block(), *anthropic_end("max_tokens")]
+    )
+    assert gate(ANTHROPIC, "first_visible").feed(stream) == stream
+
+
+def test_a_heartbeat_is_no_first_event() -> None:
+    tested = gate(ANTHROPIC, "first_event")
+    assert tested.feed(PING + b": x\n\n") == b""
+    assert not tested.committed
+
+
+def test_nothing_is_held_when_nothing_could_be_retried() -> None:
+    tested = gate(ANTHROPIC, hold=False)
+    assert tested.committed
+    assert tested.feed(anthropic_start()) == anthropic_start()
+
+
+@pytest.mark.parametrize(
+    ("dialect", "meta"), [("anthropic", start_block(type="text", text="")), ("gemini", gemini({"text": ""}))]
+)
+def test_holding_is_bounded_by_events(dialect: str, meta: bytes) -> None:
+    tested = gate(DIALECTS[dialect])
+    out = [tested.feed(meta) for _ in range(HELD_EVENTS)]
+    assert out[:-1] == [b""] * (HELD_EVENTS - 1)
+    assert out[-1] == meta * HELD_EVENTS
+    assert tested.committed
+    assert not tested.content
+
+
+@pytest.mark.parametrize(("dialect", "heartbeat"), [("anthropic", PING), ("gemini", HEARTBEAT)])
+def test_heartbeats_alone_never_become_an_answer(dialect: str, heartbeat: bytes) -> None:
+    tested = gate(DIALECTS[dialect])
+    assert [tested.feed(heartbeat) for _ in range(4 * HELD_EVENTS)] == [b""] * (4 * HELD_EVENTS)
+    assert not tested.committed
+
+
+def test_holding_is_bounded_by_bytes() -> None:
+    tested = gate(ANTHROPIC)
+    ping = b": " + b"x" * (HELD_BYTES // 4) + b"\n\n"
+    assert [tested.feed(ping) for _ in range(3)] == [b"", b"", b""]
+    assert tested.feed(ping) == ping * 4
+
+
+def test_an_event_without_an_end_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peek, "LONGEST_EVENT_BYTES", 1000)
+    tested = gate(ANTHROPIC)
+    tested.feed(b"data: " + b"x" * 900)
+    early = tested.failure
+    tested.feed(b"x" * 200)
+    assert early is None
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.MALFORMED
+
+
+@pytest.mark.parametrize("stop", ["refusal", "max_tokens", "pause_turn", "model_context_window_exceeded"])
+def test_a_meaningful_end_without_content_is_delivered(stop: str) -> None:
+    stream = b"".join([anthropic_start(), *anthropic_end(stop)])
+    tested = gate(ANTHROPIC)
+    assert tested.feed(stream) + tested.end() == stream
+    assert tested.failure is None
+    assert tested.complete
+
+
+@pytest.mark.parametrize("finish", ["SAFETY", "MAX_TOKENS", "RECITATION", "CONTINUATION", "PROHIBITED_CONTENT"])
+def test_a_meaningful_end_without_content_is_delivered_for_gemini(finish: str) -> None:
+    stream = gemini(finish=finish)
+    tested = gate(GEMINI)
+    assert tested.feed(stream) + tested.end() == stream
+    assert tested.failure is None
+
+
+def test_a_blocked_prompt_is_delivered() -> None:
+    stream = gemini_event({"promptFeedback": {"blockReason": "SAFETY"}})
+    tested = gate(GEMINI)
+    assert tested.feed(stream) + tested.end() == stream
+    assert tested.failure is None
+
+
+@pytest.mark.parametrize(
+    ("dialect", "stream", "kind"),
+    [
+        ("anthropic", EMPTY_ANTHROPIC, FailureClass.EMPTY),
+        ("anthropic", anthropic_start() + PING + b"".join(anthropic_end("tool_use")), FailureClass.MALFORMED),
+        ("gemini", EMPTY_GEMINI, FailureClass.EMPTY),
+        ("gemini", gemini(finish="MALFORMED_FUNCTION_CALL"), FailureClass.MALFORMED),
+        ("gemini", gemini(finish="UNEXPECTED_TOOL_CALL"), FailureClass.MALFORMED),
+        ("gemini", gemini(finish="MISSING_THOUGHT_SIGNATURE"), FailureClass.SIGNATURE),
+    ],
+)
+def test_an_answer_of_0_tokens_is_a_failure_and_can_be_delivered_when_no_try_is_left(
+    dialect: Literal["anthropic", "gemini"], stream: bytes, kind: FailureClass
+) -> None:
+    tested = gate(DIALECTS[dialect])
+    assert tested.feed(stream) + tested.end() == b""
+    assert tested.failure is not None
+    assert tested.failure.kind is kind
+    assert not tested.committed
+    assert tested.deliver_empty() == stream
+    assert tested.failure is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("beats", [0, 3])
+def test_an_end_before_anything_was_said_is_empty(dialect: str, beats: int) -> None:
+    tested = gate(DIALECTS[dialect])
+    tested.feed(b": x\r\n\r\n" * beats)
+    assert tested.end() == b""
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.EMPTY
+    assert tested.failure.detail.startswith("Stream ended immediately")
+
+
+@pytest.mark.parametrize("broken", ["", "connection reset"])
+def test_an_end_after_something_was_said_is_a_cut(broken: str) -> None:
+    tested = gate(ANTHROPIC)
+    tested.feed(anthropic_start())
+    assert tested.end(broken) == b""
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.CUT
+    assert tested.failure.detail.startswith("Stream ended during peek")
+    assert broken in tested.failure.detail
+
+
+def test_a_cut_after_commit_is_told_in_the_dialect() -> None:
+    tested = gate(ANTHROPIC)
+    body = tested.feed(b"".join(anthropic_events("Hello there", pieces=2))[:-150]) + tested.end("connection reset")
+    report = check_anthropic_stream(body)
+    assert report.ended == "error"
+    assert tested.failure is not None
+    tested = gate(GEMINI)
+    answer = check_gemini_stream(tested.feed(gemini({"text": "Hi"})) + tested.end())
+    assert (answer.text, answer.ended) == ("Hi", "error")
+
+
+def test_a_missing_end_marker_is_added_only_behind_a_stop_reason() -> None:
+    *before, _ = anthropic_events("Hello")
+    tested = gate(ANTHROPIC)
+    body = tested.feed(b"".join(before)) + tested.end()
+    assert body == b"".join(before) + ANTHROPIC.end_marker
+    assert check_anthropic_stream(body).ended == "complete"
+
+
+def test_nothing_follows_the_end() -> None:
+    stream = b"".join(anthropic_events("Hello"))
+    tested = gate(ANTHROPIC)
+    assert tested.feed(stream + TEXT) + tested.feed(TEXT) + tested.end() == stream
+    assert tested.failure is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_last_event_without_its_blank_line_is_kept_whole(dialect: Literal["anthropic", "gemini"]) -> None:
+    events = anthropic_events("Hello") if dialect == "anthropic" else gemini_events("Hello")
+    stream = b"".join(events)
+    tested = gate(DIALECTS[dialect])
+    body = tested.feed(stream.rstrip(b"\r\n")) + tested.end()
+    assert body == stream
+    assert tested.failure is None
+
+
+@pytest.mark.parametrize("hold", [True, False])
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_stream_cut_anywhere_is_complete_or_an_error(dialect: str, hold: bool) -> None:
+    anthropic = dialect == "anthropic"
+    stream = b"".join(anthropic_events("Hé") if anthropic else gemini_events("Hé"))
+    for at in range(len(stream)):
+        tested = gate(DIALECTS[dialect], hold=hold)
+        body = tested.feed(stream[:at]) + tested.end("connection reset")
+        if not tested.committed:
+            assert body == b""
+            assert tested.failure is not None
+            continue
+        report = check_anthropic_stream(body) if anthropic else check_gemini_stream(body)
+        assert report.ended == ("complete" if tested.failure is None else "error"), stream[:at]
+        assert report.text in ("", "H", "Hé")
+
+
+@pytest.mark.parametrize("length", [3, 10, 30])
+def test_a_piece_of_an_event_is_never_passed_on(length: int) -> None:
+    first = gemini({"text": "Hi"})
+    tested = gate(GEMINI)
+    body = tested.feed(first + gemini({"text": "there"})[:length]) + tested.end()
+    assert body.startswith(first + b"{")
+    assert check_gemini_stream(body).text == "Hi"
+
+
+@pytest.mark.parametrize("committed", [False, True])
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (anthropic_error_event("overloaded_error", "Overloaded"), FailureClass.OVERLOADED),
+        (anthropic_error_event("rate_limit_error", "Slow"), FailureClass.RATE_LIMITED),
+        (anthropic_error_event("api_error", "Oops"), FailureClass.TRANSIENT),
+        (anthropic_error_event("invalid_request_error", "Too long"), FailureClass.CALLER),
+    ],
+)
+def test_an_error_in_the_stream_is_held_back_or_passed_on_as_it_came(
+    data: bytes, kind: FailureClass, committed: bool
+) -> None:
+    tested = gate(ANTHROPIC)
+    tested.feed(anthropic_start() + (start_block(type="text", text="Hi") if committed else b""))
+    assert tested.feed(data + TEXT) == (data if committed else b"")
+    assert tested.failure is not None
+    assert tested.failure.kind is kind
+    assert tested.relayed_error == json.loads(data.partition(b"data: ")[2])
+    assert tested.end() == b""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"data: " + json.dumps(UNAVAILABLE).encode() + b"\r\n\r\n",
+        json.dumps(UNAVAILABLE, indent=2).replace("\n", "\r\n").encode(),
+        json.dumps([UNAVAILABLE], indent=2).encode() + b"\n",
+    ],
+)
+def test_a_late_error_reaches_google_sdks_in_the_form_that_they_raise(data: bytes) -> None:
+    tested = gate(GEMINI)
+    body = tested.feed(gemini({"text": "Hi"}) + data) + tested.end()
+    report = check_gemini_stream(body)
+    assert (report.text, report.error) == ("Hi", UNAVAILABLE["error"])
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.OVERLOADED
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("body", [b"data: {oops\n\n", b"<html>\n<p>502</p>\n\n</html>", b"upstream error"])
+def test_what_is_not_json_is_malformed(dialect: str, body: bytes) -> None:
+    tested = gate(DIALECTS[dialect])
+    assert tested.feed(body) + tested.end() == b""
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.MALFORMED
+
+
+def test_silence_after_all_was_said_is_an_end_and_before_it_a_failure() -> None:
+    stalled = Failure(FailureClass.STALLED, "silence", 504)
+    *before, _ = anthropic_events("Hello")
+    tested = gate(ANTHROPIC)
+    assert tested.feed(b"".join(before)) + tested.stop_short(stalled) == b"".join(before) + ANTHROPIC.end_marker
+    assert tested.failure is None
+    tested = gate(ANTHROPIC)
+    tested.feed(anthropic_start())
+    assert tested.stop_short(stalled) == b""
+    assert tested.failure is stalled
+
+
+@pytest.mark.parametrize("recorded", recorded_params(lambda exchange: exchange.is_stream))
+@pytest.mark.parametrize("size", [1, 50, 100_000])
+@pytest.mark.parametrize("hold", [True, False])
+def test_a_recorded_stream_goes_through_unchanged(recorded: Exchange, size: int, hold: bool) -> None:
+    tested = gate(DIALECTS[recorded.dialect], hold=hold)
+    body = recorded.response_body
+    out = b"".join(tested.feed(body[at : at + size]) for at in range(0, len(body), size)) + tested.end()
+    assert out == body
+    assert tested.failure is None
+
+
+anthropic_pool = st.sampled_from(
+    [PING, anthropic_start(), start_block(type="text", text=""), TEXT, start_block(type="thinking", thinking=""),
+     delta(type="thinking_delta", thinking="Hm"), delta(type="signature_delta", signature="x"), stop_block(),
+     b": c\n\n", start_block(type="tool_use", id="t", name="f", input={}), b"event: x\r\ndata:{}\r\n\r\n", b"\n",
+     *anthropic_end()]
+)  # fmt: skip
+gemini_pool = st.sampled_from(
+    [HEARTBEAT, gemini({"text": "Hi é"}), gemini({"text": ""}), gemini({"text": "Hm", "thought": True}), b": c\r\n\r\n",
+     gemini({"functionCall": {"name": "f"}}), gemini(finish="STOP"), b"event: x\ndata:{}\n\n", b"data: {}\n\n",
+     gemini_event({"usageMetadata": {}}), b"data: [DONE]\n\n"]
+)  # fmt: skip
+
+
+def cleaned(dialect: Dialect, stream: bytes) -> bytes:
+    """The whole stream as its dialect's clients bear it, up to its end: what the gate must come to in pieces."""
+    decoder, reader, out = SSEDecoder(), dialect.reader(), b""
+    for event in decoder.decode(stream) + decoder.flush():
+        if reader.closed:
+            break
+        reading = reader.read(event)
+        assert reading.kind not in (Kind.ERROR, Kind.MALFORMED)
+        out += dialect.clean(event, reading)
+    return out
+
+
+@settings(steady, max_examples=250)
+@given(
+    st.tuples(st.just("anthropic"), st.lists(anthropic_pool, max_size=12))
+    | st.tuples(st.just("gemini"), st.lists(gemini_pool, max_size=12)),
+    st.lists(st.integers(0, 3000), max_size=8),
+    st.sampled_from(["first_content", "first_visible", "first_event"]),
+    st.booleans(),
+)
+def test_what_is_let_through_and_what_is_held_are_the_stream(
+    stream: tuple[str, list[bytes]], cuts: list[int], commit: Commit, hold: bool
+) -> None:
+    dialect, body = DIALECTS[stream[0]], b"".join(stream[1])
+    tested = gate(dialect, commit, hold=hold)
+    edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
+    out = b""
+    for start, end in pairwise(edges):
+        released = tested.feed(body[start:end])
+        assert tested.committed or not released
+        out += released
+    held_before_end = tested.failure is not None
+    last = tested.end()
+    expected = cleaned(dialect, body)
+    if tested.failure is None:
+        assert (out + last).removesuffix(dialect.end_marker) == expected.removesuffix(dialect.end_marker)
+    elif tested.committed:
+        told = dialect.late_error(tested.failure.status, f"{tested.failure.detail}.")
+        assert out + last == expected + told
+    else:
+        assert out + last == b""
+        if not held_before_end:
+            assert tested.commit() == expected
+
+
+@pytest.mark.parametrize("bug_at", [0, 2, 5])
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_bug_of_ours_costs_the_client_nothing(bug_at: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[object] = []
+    monkeypatch.setattr(peek.logger, "exception", lambda *words: logged.append(words))
+    tested = gate(ANTHROPIC)
+    read, count = tested._reader.read, 0
+
+    def failing(event: SSEEvent) -> Reading:
+        nonlocal count
+        count += 1
+        if count > bug_at:
+            raise RuntimeError("a bug")
+        return read(event)
+
+    monkeypatch.setattr(tested._reader, "read", failing)
+    body = b"".join(anthropic_events("Hello there", pieces=4))
+    out = b"".join(tested.feed(body[at : at + size]) for at in range(0, len(body), size)) + tested.end()
+    assert out == body
+    assert tested.failure is None
+    assert len(logged) == 1

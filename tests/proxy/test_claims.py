@@ -1,0 +1,172 @@
+import pytest
+from healing.policy.config import BUILT_IN, Upstream
+from healing.proxy.claims import Target, find_targets, is_loopback, query_of, relative_path, understand
+from mitmproxy import http
+from mitmproxy.connection import Server
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.test import tflow
+from mitmproxy.test.taddons import context as addon_context
+
+PROXY = Target("proxy")
+LOCAL = Upstream(dialect="anthropic", url="http://127.0.0.1:9000/team/a")
+UPSTREAMS = {**BUILT_IN, "local": LOCAL}
+
+
+def request(url: str, method: str = "POST", **headers: str) -> http.Request:
+    made = http.Request.make(method, url)
+    for name, value in headers.items():
+        made.headers[name.replace("_", "-")] = value
+    return made
+
+
+def reached(*, mode: str = "regular", server: tuple[str, int] | None = None, tls: bool = False) -> Context:
+    """A connection from a client to the proxy, which listens on 127.0.0.1:8080."""
+    client = tflow.tclient_conn()
+    client.sockname = ("127.0.0.1", 8080)
+    client.proxy_mode = ProxyMode.parse(mode)
+    client.sni = None
+    with addon_context() as tctx:
+        made = Context(client, tctx.options)
+    made.server = Server(address=server)
+    made.server.tls = tls
+    return made
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::1%lo", True),
+        ("::ffff:127.0.0.1", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("128.0.0.1", False),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("::ffff:10.0.0.1", False),
+        ("10.0.0.1", False),
+        ("192.168.1.5", False),
+        ("fe80::1%eth0", False),
+        ("localhost", False),
+        ("127.0.0.1.example", False),
+        ("", False),
+    ],
+)
+def test_which_clients_are_on_this_machine(address: str, expected: bool) -> None:
+    assert is_loopback(address) is expected
+
+
+@pytest.mark.parametrize(
+    ("url", "names"),
+    [
+        ("http://127.0.0.1:8080/v1/messages", ["proxy"]),
+        ("http://localhost:8080/v1/messages", ["proxy"]),
+        ("http://[::1]:8080/v1/messages", ["proxy"]),
+        ("http://127.0.0.1:8081/v1/messages", []),
+        ("http://127.0.0.1:9000/team/a/v1/messages", ["local"]),
+        ("https://127.0.0.1:9000/team/a/v1/messages", []),
+        ("https://api.anthropic.com/v1/messages", ["anthropic"]),
+        ("https://API.anthropic.com/v1/messages", ["anthropic"]),
+        ("http://api.anthropic.com/v1/messages", []),
+        ("https://api.anthropic.com.example/v1/messages", []),
+        ("https://example.com/v1/messages", []),
+    ],
+)
+def test_where_a_request_on_the_regular_proxy_is_meant_to_go(url: str, names: list[str]) -> None:
+    found = find_targets(request(url), reached(), HTTPMode.regular, UPSTREAMS)
+    assert [target.upstream_name or target.kind for target in found] == names
+
+
+def test_a_tunnel_itself_goes_nowhere_of_ours() -> None:
+    connect = request("https://api.anthropic.com:443/", "CONNECT")
+    assert find_targets(connect, reached(), HTTPMode.regular, UPSTREAMS) == []
+
+
+def test_behind_a_tunnel_the_servers_address_or_the_clients_name_for_it_counts() -> None:
+    context = reached(server=("160.79.104.10", 443), tls=True)
+    asked = request("https://160.79.104.10/v1/messages", host="api.anthropic.com")
+    (found,) = find_targets(asked, context, HTTPMode.transparent, UPSTREAMS)
+    assert found.upstream_name == "anthropic"
+    assert find_targets(request("https://x.example/"), context, HTTPMode.transparent, UPSTREAMS) == []
+
+
+def test_the_target_of_reverse_mode_may_speak_either_dialect() -> None:
+    context = reached(mode="reverse:http://[::1]:7000", server=("::1", 7000))
+    found = find_targets(request("http://proxy.example/"), context, HTTPMode.transparent, UPSTREAMS)
+    assert [(target.kind, target.upstream.dialect, target.upstream.url) for target in found if target.upstream] == [
+        ("reverse", "anthropic", "http://[::1]:7000"),
+        ("reverse", "gemini", "http://[::1]:7000"),
+    ]
+
+
+def test_a_reverse_target_is_not_what_the_client_calls_it() -> None:
+    context = reached(mode="reverse:http://127.0.0.1:7000", server=("127.0.0.1", 443))
+    found = find_targets(request("http://api.anthropic.com/"), context, HTTPMode.transparent, UPSTREAMS)
+    assert {target.kind for target in found} == {"reverse"}
+
+
+@pytest.mark.parametrize(
+    ("path", "inside"),
+    [
+        ("/team/a/v1/messages", "/v1/messages"),
+        ("/team/a/", "/"),
+        ("/team/a", None),
+        ("/team/ab/v1/messages", None),
+        ("/v1/messages", None),
+    ],
+)
+def test_the_upstreams_prefix_is_taken_off(path: str, inside: str | None) -> None:
+    assert relative_path(Target("upstream", "local", LOCAL), path) == inside
+    assert relative_path(PROXY, path) == path
+
+
+def test_the_parameters_of_a_query() -> None:
+    assert query_of("alt=sse&a=%20b&empty=") == {"alt": "sse", "a": " b", "empty": ""}
+    assert query_of("") == {}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "dialect", "kind"),
+    [
+        ("POST", "/v1/messages?beta=true", {}, "anthropic", "generate"),
+        ("POST", "/v1/messages/count_tokens", {}, "anthropic", "count_tokens"),
+        ("POST", "/v1beta/models/m:streamGenerateContent?alt=sse", {}, "gemini", "generate"),
+        ("POST", "/v1/models/m:generateContent", {}, "gemini", "generate"),
+        ("GET", "/v1/models", {}, "anthropic", "list_models"),
+        ("GET", "/v1/models", {"x_goog_api_key": "k"}, "gemini", "list_models"),
+        ("GET", "/v1/models", {"x_goog_api_key": "k", "anthropic_version": "2026-10-21"}, "anthropic", "list_models"),
+        ("GET", "/v1/models/m", {"X_Goog_Api_Client": "x"}, "gemini", "get_model"),
+        ("GET", "/v1beta/models", {}, "gemini", "list_models"),
+        ("POST", "/v1/messages/batches", {}, "anthropic", "other"),
+        ("GET", "/v1beta/files", {}, "gemini", "other"),
+        ("GET", "/favicon.ico", {}, None, None),
+        ("GET", "/", {}, None, None),
+        ("OPTIONS", "/v1beta/files", {}, None, None),
+    ],
+)
+def test_what_a_request_to_the_proxy_itself_asks_for(
+    method: str, path: str, headers: dict[str, str], dialect: str | None, kind: str | None
+) -> None:
+    asked = understand(request("http://127.0.0.1:8080" + path, method, **headers), [PROXY])
+    assert (asked and asked.dialect.name, asked and asked.operation.kind) == (dialect, kind)
+
+
+def test_the_query_of_the_path_decides_about_sse() -> None:
+    plain = understand(request("http://h/v1beta/models/m:streamGenerateContent"), [PROXY])
+    sse = understand(request("http://h/v1beta/models/m:streamGenerateContent?alt=sse"), [PROXY])
+    assert plain is not None
+    assert sse is not None
+    assert (plain.operation.sse, sse.operation.sse) == (False, True)
+
+
+def test_an_upstream_is_asked_in_its_own_dialect_only() -> None:
+    target = Target("upstream", "local", LOCAL)
+    asked = understand(request("http://127.0.0.1:9000/team/a/v1/messages"), [target])
+    assert asked is not None
+    assert (asked.path, asked.operation.kind) == ("/v1/messages", "generate")
+    gemini = understand(request("http://127.0.0.1:9000/team/a/v1beta/models/m:generateContent"), [target])
+    assert gemini is None or gemini.operation.kind == "other"
+    assert understand(request("http://127.0.0.1:9000/v1/messages"), [target]) is None

@@ -1,0 +1,186 @@
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from healing.policy.config import Account
+from healing.proxy import credentials
+from healing.proxy.credentials import CredentialError, Credentials
+from healing.proxy.seal import Seal
+
+KEY = "sk-0123456789"
+
+
+def account(**more: Any) -> Account:
+    return Account.model_validate({"name": "work", **more})
+
+
+def counting(folder: Path, prints: str = KEY) -> tuple[str, Path]:
+    """A command that prints, and the file in which it leaves a line each time it is run."""
+    runs = folder / "runs"
+    return f"cmd:echo x >> {runs}; printf '{prints}'", runs
+
+
+def times_run(runs: Path) -> int:
+    return len(runs.read_text().splitlines()) if runs.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("source", "dialect", "headers"),
+    [
+        ({"api_key": KEY}, "anthropic", (("x-api-key", KEY),)),
+        ({"api_key": KEY}, "gemini", (("x-goog-api-key", KEY),)),
+        ({"bearer": KEY}, "anthropic", (("authorization", f"Bearer {KEY}"),)),
+        ({"bearer": KEY}, "gemini", (("authorization", f"Bearer {KEY}"),)),
+        ({"headers": {"x-a": "1"}}, "gemini", (("x-a", "1"),)),
+        ({"api_key": KEY, "headers": {"x-a": "1"}}, "anthropic", (("x-a", "1"), ("x-api-key", KEY))),
+    ],
+)
+def test_the_headers_of_an_account(source: dict[str, Any], dialect: str, headers: tuple[tuple[str, str], ...]) -> None:
+    assert Credentials().at_once(account(**source), dialect) == Seal(headers)
+
+
+def test_the_environment_and_files_are_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "key"
+    file.write_text(f" {KEY}\n")
+    monkeypatch.setenv("HEALING_TEST_KEY", f"{KEY} ")
+    made = Credentials()
+    for source, change in (("env:HEALING_TEST_KEY", "HEALING_TEST_KEY"), (f"file:{file}", "")):
+        assert made.at_once(account(api_key=source), "anthropic") == Seal((("x-api-key", KEY),))
+        monkeypatch.setenv(change, "another-key") if change else file.write_text("another-key")
+        assert made.at_once(account(api_key=source), "anthropic") == Seal((("x-api-key", "another-key"),))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (b"", "is empty"), (b"\xff\xfe", "not text in UTF-8"), (b"a\nb", "not one line")],
+)
+def test_a_file_that_gives_no_key_says_why(tmp_path: Path, content: bytes | None, words: str) -> None:
+    file = tmp_path / "key"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CredentialError, match=words):
+        Credentials().at_once(account(api_key=f"file:{file}"), "anthropic")
+
+
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_variable_that_is_not_set_says_so(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HEALING_TEST_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("HEALING_TEST_KEY", value)
+    with pytest.raises(CredentialError, match="HEALING_TEST_KEY is not set"):
+        Credentials().at_once(account(api_key="env:HEALING_TEST_KEY"), "anthropic")
+
+
+def test_a_value_can_not_smuggle_in_a_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALING_TEST_KEY", "key\r\nx-evil: 1")
+    with pytest.raises(CredentialError) as caught:
+        Credentials().at_once(account(api_key="env:HEALING_TEST_KEY"), "anthropic")
+    assert "evil" not in str(caught.value)
+
+
+def test_what_a_command_printed_is_kept_for_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command, runs = counting(tmp_path)
+    work = account(api_key=command, ttl=300.0)
+    now = 1000.0
+    monkeypatch.setattr(credentials, "monotonic", lambda: now)
+    made = Credentials()
+    expected = Seal((("x-api-key", KEY),))
+
+    async def use() -> None:
+        nonlocal now
+        assert made.at_once(work, "anthropic") is None
+        assert await made.fetch(work, "anthropic") == expected
+        now += 299
+        assert made.at_once(work, "anthropic") == await made.fetch(work, "anthropic") == expected
+        assert times_run(runs) == 1
+        now += 2
+        assert made.at_once(work, "anthropic") is None
+        assert await made.fetch(work, "anthropic") == expected
+        assert times_run(runs) == 2
+
+    asyncio.run(use())
+
+
+def test_renewing_runs_the_command_again(tmp_path: Path) -> None:
+    command, runs = counting(tmp_path)
+    work, made = account(bearer=command), Credentials()
+
+    async def use() -> None:
+        await made.fetch(work, "anthropic")
+        assert made.at_once(work, "anthropic", renew=True) is None
+        await made.fetch(work, "anthropic", renew=True)
+        assert times_run(runs) == 2
+
+    asyncio.run(use())
+
+
+def test_many_who_ask_at_once_run_the_command_once(tmp_path: Path) -> None:
+    command, runs = counting(tmp_path)
+    work, made = account(api_key=command), Credentials()
+
+    async def use() -> None:
+        seals = await asyncio.gather(*(made.fetch(work, "anthropic") for _ in range(10)))
+        assert set(seals) == {Seal((("x-api-key", KEY),))}
+        assert times_run(runs) == 1
+
+    asyncio.run(use())
+
+
+def test_one_that_gives_up_does_not_stop_the_command_for_the_others(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    work = account(api_key=f"cmd:while [ ! -e {go} ]; do sleep 0.02; done; printf {KEY}")
+    made = Credentials()
+
+    async def use() -> None:
+        first, second = (asyncio.ensure_future(made.fetch(work, "anthropic")) for _ in range(2))
+        while not made._running:
+            await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        go.touch()
+        assert await second == Seal((("x-api-key", KEY),))
+
+    asyncio.run(use())
+
+
+def test_what_a_command_prints_is_used_even_if_it_is_kept_for_no_time(tmp_path: Path) -> None:
+    command, _ = counting(tmp_path)
+    work = account(api_key=command, ttl=0.000001)
+    assert asyncio.run(Credentials().fetch(work, "anthropic")) == Seal((("x-api-key", KEY),))
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (f"echo {KEY}; exit 3", "ended with status 3"),
+        ("true", "printed nothing"),
+        (f"echo {KEY} >&2", "printed nothing"),
+        (f"printf 'one {KEY}\\ntwo'", "not one line"),
+    ],
+)
+def test_a_command_that_fails_says_why_and_repeats_nothing(command: str, words: str) -> None:
+    made = Credentials()
+    with pytest.raises(CredentialError, match=words) as caught:
+        asyncio.run(made.fetch(account(api_key=f"cmd:{command}"), "anthropic"))
+    assert KEY not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(credentials, "COMMAND_TIMEOUT_S", 0.2)
+    with pytest.raises(CredentialError, match=r"more than 0\.2 s"):
+        asyncio.run(Credentials().fetch(account(api_key="cmd:exec sleep 60"), "anthropic"))
+
+
+def test_a_command_that_failed_is_run_anew(tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    work, made = account(api_key=f"cmd:[ -e {flag} ] && printf {KEY}"), Credentials()
+
+    async def use() -> None:
+        with pytest.raises(CredentialError):
+            await made.fetch(work, "anthropic")
+        flag.touch()
+        assert await made.fetch(work, "anthropic") == Seal((("x-api-key", KEY),))
+
+    asyncio.run(use())

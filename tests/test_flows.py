@@ -1,0 +1,203 @@
+"""The recorded flows in flows/, and the demonstration that replays them without network and without keys."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from healing.policy.config_file import load
+from mitmproxy import http, io
+
+from tests.e2e.harness import ROOT, Proxy
+from tests.record_flows import CLIENTS, CONFIG, FOLDER, METADATA, NOWHERE, SCENES, UPSTREAM, record
+from tests.support import raw
+from tests.support.protocol import check_anthropic_stream, check_gemini_stream
+
+COMMAND = (
+    "uv run mitmdump -n -s addons/antigravity.py --set antigravity_config=flows/demo.toml "
+    "-C flows/clients.flow -S flows/upstream.flow --flow-detail 0"
+)
+_EXCHANGE = re.compile(r"\[([0-9a-f]{8})\] (.*)")
+_CREDENTIAL = re.compile(
+    rb"sk-ant|AIza|AQ\.|ya29|bearer|authorization|x-api-key|x-goog-api-key|[?&]key=|key-of-", re.IGNORECASE
+)
+_ADDRESS = re.compile(rb"\d{1,3}(?:\.\d{1,3}){3}")
+_FLOW_FILES = [pytest.param(file, id=file.name) for file in sorted(FOLDER.glob("*.flow"))]
+
+
+def read(file: Path) -> list[http.HTTPFlow]:
+    """The flows of a file; that all are HTTP flows is asserted."""
+    flows = []
+    for flow in io.read_flows_from_paths([str(file)]):
+        assert isinstance(flow, http.HTTPFlow)
+        flows.append(flow)
+    return flows
+
+
+def story(flow: http.HTTPFlow) -> dict[str, Any]:
+    """What the addon noted on a flow."""
+    found: dict[str, Any] = flow.metadata[METADATA]
+    return found
+
+
+def documented_command() -> str:
+    """The demonstration's command as README.md gives it, its lines joined."""
+    text = (ROOT / "README.md").read_text("utf-8").replace("\\\n", " ")
+    found = [" ".join(line.split()) for line in text.splitlines() if "mitmdump" in line and f"flows/{CLIENTS}" in line]
+    return found[0].removeprefix("$ ") if found else COMMAND
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What the demonstration prints. It has to end by itself, with status 0."""
+    words = shlex.split(documented_command())
+    # uv would look for the environment that this already is.
+    words = words[2:] if words[:2] == ["uv", "run"] else words
+    home = tmp_path_factory.mktemp("home")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+    done = subprocess.run(
+        words,
+        cwd=ROOT,
+        env={**kept, "PATH": path, "HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def told(output: str) -> list[list[str]]:
+    """The lines that the demonstration logs for each exchange, in the order of the exchanges."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for exchange, text in _EXCHANGE.findall(output):
+        lines[exchange].append(text)
+    return list(lines.values())
+
+
+def test_demonstration_heals_each_exchange_as_it_was_recorded(told: list[list[str]], output: str) -> None:
+    recorded = [story(flow) for flow in read(FOLDER / CLIENTS)]
+    assert len(told) == len(recorded) == len(SCENES), output
+    for lines, exchange in zip(told, recorded, strict=True):
+        retries = [line for line in lines if "retrying..." in line]
+        assert len(retries) == len(exchange["attempts"]) - 1, lines
+        assert lines[-1] == f"attempt {len(exchange['attempts'])} on {exchange['attempts'][-1]['account']}: " + (
+            f"delivered, {exchange['outcome']}"
+        )
+        for line, attempt in zip(retries, exchange["attempts"], strict=False):
+            assert f"({attempt['failure']})" in line, lines
+
+
+def test_demonstration_says_what_was_wrong(told: list[list[str]]) -> None:
+    limited, empty, cut, clean = ("\n".join(lines) for lines in told)
+    assert "429 rate_limit_error: This request would exceed your organization's rate limit" in limited
+    assert "200 OK but 0 tokens" in empty
+    assert "claude-3-5-haiku-latest" in empty, "the name that the client used"
+    assert "claude-haiku-4-5 at anthropic" in empty, "the name that was asked for"
+    assert "Stream ended during peek" in cut
+    assert "retrying" not in clean
+
+
+def test_demonstration_connects_to_nothing(output: str) -> None:
+    for sign in ("server connect", "error establishing", "refused", "listening at", "killed", "Traceback"):
+        assert sign not in output, output
+
+
+def test_demonstration_needs_no_credential_from_outside() -> None:
+    config = load(FOLDER / CONFIG)
+    for account in config.accounts:
+        assert account.api_key is not None
+        key = account.api_key.get_secret_value()
+        assert key == f"demo-key-of-{account.name}", "a literal, and no real key"
+        assert (config.upstreams[account.upstream].host, config.upstreams[account.upstream].port) == NOWHERE
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        pytest.param(["--set", "server_replay_extra=kill"], id="base URL, the unknown is killed"),
+        pytest.param(["--mode", "reverse:http://{}:{}".format(*NOWHERE)], id="reverse mode"),
+    ],
+)
+def test_recorded_attempts_answer_attempts_and_never_the_client_itself(args: list[str], tmp_path: Path) -> None:
+    scene = SCENES[2]  # its attempts ask for what the client asks for: all that tells them apart is what they are
+    options = {"server_replay": str(FOLDER / UPSTREAM), "keepserving": "true"}
+    with Proxy(tmp_path, (FOLDER / CONFIG).read_text("utf-8"), options=options, args=args) as proxy:
+        response = raw.request("POST", proxy.url + scene.path, scene.body)
+    assert (response.status, response.body) == (200, scene.replies[-1].whole)
+    assert response.header("x-healing-outcome") == "healed"
+
+
+@pytest.mark.parametrize("file", _FLOW_FILES)
+def test_flow_file_loads_and_says_nothing_of_keys_and_machines(file: Path) -> None:
+    flows = read(file)
+    assert flows
+    content = file.read_bytes() + b"".join(
+        message.content or b"" for flow in flows for message in (flow.request, flow.response) if message
+    )
+    assert not _CREDENTIAL.findall(content)
+    assert b"demo-key" not in content
+    assert set(_ADDRESS.findall(content)) == {b"127.0.0.1"}
+    for flow in flows:
+        assert flow.request.host == flow.request.pretty_host == "127.0.0.1"
+    for place in (ROOT, Path.home(), Path(tempfile.gettempdir())):
+        assert f"{place}{os.sep}".encode() not in content
+    assert file.stat().st_size < 100_000
+
+
+def test_client_flows_hold_the_exchanges_of_the_scenes() -> None:
+    for flow, scene in zip(read(FOLDER / CLIENTS), SCENES, strict=True):
+        exchange, tries = story(flow), len(scene.replies)
+        assert exchange["role"] == "exchange"
+        assert exchange["outcome"] == ("healed" if tries > 1 else "clean")
+        assert [attempt["attempt"] for attempt in exchange["attempts"]] == list(range(1, tries + 1))
+        assert flow.request.path == scene.path
+        assert flow.response is not None
+        assert flow.response.headers["x-healing-attempts"] == str(tries)
+        body = flow.response.raw_content or b""
+        assert body == scene.replies[-1].whole, "the client gets the last attempt's answer to the byte"
+        (check_anthropic_stream if exchange["dialect"] == "anthropic" else check_gemini_stream)(body)
+
+
+def test_upstream_flows_hold_the_attempts_of_these_exchanges() -> None:
+    expected = [(story(flow)["exchange"], attempt) for flow in read(FOLDER / CLIENTS)
+                for attempt in story(flow)["attempts"]]  # fmt: skip
+    attempts = read(FOLDER / UPSTREAM)
+    assert [(story(flow)["exchange"], story(flow)) for flow in attempts] == expected
+    for flow, reply in zip(attempts, [reply for scene in SCENES for reply in scene.replies], strict=True):
+        assert story(flow)["role"] == "attempt"
+        assert story(flow)["verdict"]
+        assert (flow.request.host, flow.request.port) == NOWHERE
+        assert flow.response is not None
+        assert (flow.response.status_code, flow.response.raw_content) == (reply.status, reply.whole)
+
+
+def test_recording_again_gives_equivalent_flows() -> None:
+    for name, flows in record().items():
+        assert [essence(flow) for flow in flows] == [essence(flow) for flow in read(FOLDER / name)]
+
+
+def essence(flow: http.HTTPFlow) -> dict[str, Any]:
+    """All of a flow that does not change from one recording to the next."""
+    noted = story(flow)
+    attempts = noted.get("attempts", [noted])
+    assert flow.response is not None
+    return {
+        "role": noted["role"],
+        "outcome": noted.get("outcome"),
+        "attempts": [(each["attempt"], each["account"], each["status"], each["failure"]) for each in attempts],
+        "error": flow.error is not None,
+        "request": (flow.request.method, flow.request.url, flow.request.headers.fields, flow.request.raw_content),
+        "response": (flow.response.status_code, flow.response.headers.fields, flow.response.raw_content),
+        "marked": flow.marked,
+    }

@@ -1,0 +1,136 @@
+import json
+from typing import Any
+
+import pytest
+from healing.wire.anthropic import Anthropic
+from healing.wire.dialect import Operation
+from healing.wire.jsonspan import replace_member
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.recorded import Exchange, recorded_params
+
+steady = settings(deadline=None, derandomize=True)
+GENERATE = Operation("generate", streams=None)
+
+# JSON as text, written in all the ways in which it may be.
+spaces = st.sampled_from(["", "", " ", "\n  ", "\t", "\r\n"])
+characters = st.sampled_from(
+    ["a", "model", "é", "😀", "\\n", '\\"', "\\\\", "\\/", "\\u00e9", "\\ud83d\\ude00", "\\ud800", "{", "}", "[", ",",
+     ":", "\u2028", "\x7f"]
+)  # fmt: skip
+strings = st.lists(characters, max_size=5).map(lambda parts: '"' + "".join(parts) + '"')
+numbers = st.sampled_from(["0", "-0", "1.50", "1e5", "-1.5E-3", "12345678901234567890123", "1.0000000000000000001"])
+names = st.sampled_from(['"model"', '"\\u006dodel"', '"mod\\u0065l"'])
+other_names = st.sampled_from(['"messages"', '"Model"', '"model "', '"é"', '"a\\"model"', '""'])
+
+
+@st.composite
+def members(draw: st.DrawFn, values: st.SearchStrategy[str], keys: st.SearchStrategy[str]) -> str:
+    """The members of an object, without its braces."""
+    count = draw(st.integers(0, 3))
+    return ",".join(draw(member(keys, values)) for _ in range(count))
+
+
+@st.composite
+def member(draw: st.DrawFn, keys: st.SearchStrategy[str], values: st.SearchStrategy[str]) -> str:
+    return "".join(draw(part) for part in (spaces, keys, spaces, st.just(":"), spaces, values, spaces))
+
+
+@st.composite
+def arrays(draw: st.DrawFn, values: st.SearchStrategy[str]) -> str:
+    inside = ",".join(draw(spaces) + draw(values) + draw(spaces) for _ in range(draw(st.integers(0, 3))))
+    return "[" + (inside or draw(spaces)) + "]"
+
+
+texts: st.SearchStrategy[str] = st.recursive(
+    strings | numbers | st.sampled_from(["null", "true", "false"]),
+    lambda inner: arrays(inner) | members(inner, names | other_names).map(lambda inside: "{" + inside + "}"),
+    max_leaves=5,
+)
+
+
+@st.composite
+def bodies(draw: st.DrawFn) -> list[str]:
+    """An object that names a model at least once: its text in pieces, each second one the value of a `model`."""
+    before = draw(st.lists(member(other_names, texts), max_size=2))
+    pieces = [draw(spaces) + "{" + "".join(each + "," for each in before)]
+    for number in range(draw(st.integers(1, 3))):
+        head = "".join(draw(part) for part in (spaces, names, spaces, st.just(":"), spaces))
+        pieces[-1] += ("," if number else "") + head
+        pieces += [draw(strings if number == 0 else texts), draw(spaces)]
+    after = draw(st.lists(member(other_names, texts), max_size=2))
+    pieces[-1] += "".join("," + each for each in after) + "}" + draw(spaces)
+    return pieces
+
+
+new_names = st.text(st.characters(codec="utf-8"), max_size=12)
+
+
+@settings(steady, max_examples=100)
+@given(bodies(), new_names)
+def test_another_model_changes_the_bytes_of_the_model_and_no_other(pieces: list[str], model: str) -> None:
+    body = "".join(pieces).encode()
+    path, changed = Anthropic().with_model("/v1/messages", body, GENERATE, model)
+    expected = list(pieces)
+    expected[1::2] = [json.dumps(model, ensure_ascii=False)] * len(pieces[1::2])
+    assert path == "/v1/messages"
+    assert changed == "".join(expected).encode()
+    assert json.loads(changed) == {**json.loads(body), "model": model}
+
+
+@settings(steady, max_examples=40)
+@given(bodies(), new_names, new_names)
+def test_changing_twice_is_changing_once(pieces: list[str], first: str, second: str) -> None:
+    body = "".join(pieces).encode()
+    once = replace_member(body, "model", second)
+    assert replace_member(replace_member(body, "model", first), "model", second) == once
+
+
+@pytest.mark.parametrize(
+    "recorded",
+    recorded_params(lambda exchange: exchange.dialect == "anthropic" and "model" in (exchange.request_json or {})),
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_recorded_request_for_another_model_is_the_same_but_for_it(recorded: Exchange, indent: int | None) -> None:
+    wanted: Any = {**recorded.request_json, "model": "other/model-1"}
+    body = json.dumps(recorded.request_json, indent=indent).encode()
+    _, changed = Anthropic().with_model("/v1/messages", body, GENERATE, "other/model-1")
+    assert changed == json.dumps(wanted, indent=indent).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"model"',
+        b"{}",
+        b'{"Model": "x"}',
+        b'{"inner": {"model": "x"}}',
+        b'[{"model": "x"}]',
+        b'{"model": }',
+        b'{"model": "x"',
+        b'{"model" "x"}',
+        b"{model: 'x'}",
+        b'{"model": "x" "y"}',
+        b'{"model": "\xff"}',
+        b'\xef\xbb\xbf{"model": "x"}',
+    ],
+)
+def test_a_body_that_names_no_model_can_not_name_another(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"member|object|Expecting|decode|character|colon|comma"):
+        replace_member(body, "model", "new")
+
+
+def test_a_model_of_its_own_endpoint_is_named_by_the_path() -> None:
+    changed = Anthropic().with_model("/v1/models/a", b"", Operation("get_model", "a"), "x/y z")
+    assert changed == ("/v1/models/x%2Fy%20z", b"")
+
+
+def test_deep_nesting_beside_the_model_is_borne() -> None:
+    # orjson, which reads requests, takes 1024 levels: what it has read must be changeable.
+    deep = b"[" * 1000 + b"]" * 1000
+    body = b'{"a": ' + deep + b', "model": "x"}'
+    assert replace_member(body, "model", "y") == b'{"a": ' + deep + b', "model": "y"}'
