@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+from collections.abc import Awaitable
 from pathlib import Path
 
 import platformdirs
@@ -102,19 +103,20 @@ class Healing:
             if type(inner) is HttpLayer:
                 HealingLayer.adopt(inner, self.governor)
 
-    async def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """A request that is replayed is healed like one that a client sends."""
         if flow.is_replay != "request" or self.governor is None or flow.response is not None:
-            return
+            return None
         if role_of(flow) == "attempt":
             logger.info("%s %s is an attempt: not replayed by itself", flow.request.method, flow.request.path)
             keep_as_recorded(flow)
-        elif role_of(flow) == "exchange" or self._is_endpoint(flow):
-            await replay(flow, self.governor)
+        elif role_of(flow) == "exchange" or self.governor.serves(flow.request):
+            return replay(flow, self.governor)
+        return None
 
-    def _is_endpoint(self, flow: http.HTTPFlow) -> bool:
-        assert self.governor is not None
-        return self.governor.serves(flow.request)
+    async def antigravity_await(self, awaitable: Awaitable[object]) -> None:
+        """Await what another addon's hook gave (see `healing.proxy.hooks`)."""
+        await awaitable
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """See that the socket is closed: mitmproxy leaves it open if two events end the connection at once.

@@ -13,7 +13,7 @@ from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import HttpStream, SendHttp
+from mitmproxy.proxy.layers.http import SendHttp
 from mitmproxy.proxy.layers.http._base import HttpCommand, HttpConnection
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -27,6 +27,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
+from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
 from healing.wire import headers as pairs
@@ -54,7 +55,7 @@ class AbortAttempt(HttpCommand):
     why: str
 
 
-class AttemptStream(HttpStream):
+class AttemptStream(InPlaceHooks):
     """Tells the exchange what comes back. The stock stream does all the rest."""
 
     def __init__(

@@ -12,7 +12,7 @@ from mitmproxy.net.http import status_codes, url
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import DropStream, HttpStream
+from mitmproxy.proxy.layers.http import DropStream
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestHeaders,
@@ -38,6 +38,7 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
+from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.local import refusal
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
@@ -80,9 +81,10 @@ class ExchangeReady(events.Event):
     """The exchange has something to do, or its next deadline has changed."""
 
 
-class HealingStream(HttpStream):
+class HealingStream(InPlaceHooks):
     """A client's request. One that is not claimed is treated as in plain mitmproxy."""
 
+    hooks_in_place = False
     governor: Governor
     claim: Claim | None = None
     exchange: Exchange | None = None
@@ -116,7 +118,8 @@ class HealingStream(HttpStream):
         """Whether the client left while something was being waited for, and nobody has been told yet."""
         return any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue)
 
-    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+    def handle(self, event: events.Event) -> CommandGenerator[None]:
+        """Handle an event; a bug in what handles an exchange ends that exchange and nothing else."""
         try:
             if isinstance(event, ExchangeReady):
                 self.poked = False
@@ -124,7 +127,7 @@ class HealingStream(HttpStream):
             elif isinstance(event, events.Wakeup):
                 yield from self.wake(event)
             else:
-                yield from super()._handle_event(event)
+                yield from super().handle(event)
         except Exception:
             if self.exchange is None:
                 raise
@@ -151,8 +154,11 @@ class HealingStream(HttpStream):
             self.claim = self.governor.claim(event.request, self.context, self.mode, recorded)
         except Exception:
             logger.exception("a request could not be looked at; it passes as in plain mitmproxy")
+        healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
+        # A replayed flow is a copy, whose hooks the replay keeps to itself.
+        self.hooks_in_place = healed and event.replay_flow is None
         yield from super().state_wait_for_request_headers(event)
-        if self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other":
+        if healed:
             self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
         if self.claim is not None and self.claim.local is not None and self.client_state != self.state_errored:
             self.flow.response = self.claim.local

@@ -1,0 +1,103 @@
+"""Running mitmproxy's hooks where they arise.
+
+A stock hook is an asyncio task, two walks over all of mitmproxy's addons and a turn of the event loop, a quarter of a
+millisecond in all; an exchange has eight of them, four before its first content. Here the addons that listen are looked
+up once and called at once. They are the same, in the same order, with the same flow; one that has to be awaited, and a
+flow that a person intercepts, are waited for as ever.
+"""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mitmproxy import ctx, exceptions, flow
+from mitmproxy.addonmanager import safecall, traverse
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import HttpStream
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
+
+_IN_PLACE = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook, HttpErrorHook)
+
+
+@dataclass
+class AntigravityAwaitHook(commands.StartHook):
+    """An addon's hook has to be awaited: `Healing.antigravity_await` does."""
+
+    awaitable: Awaitable[Any]
+
+
+@dataclass
+class AntigravityResumeHook(commands.StartHook):
+    """A flow is intercepted: mitmproxy waits with each hook until its flow is resumed."""
+
+    flow: flow.Flow
+
+
+class Listeners:
+    """Which functions of mitmproxy's addons listen to a hook, looked up once as long as the addons stay the same."""
+
+    def __init__(self) -> None:
+        self._addons: list[Any] = []
+        self._found: dict[str, list[Callable[..., Any]]] = {}
+
+    def of(self, name: str) -> list[Callable[..., Any]]:
+        """The functions for a hook, in the order in which mitmproxy calls them."""
+        addons = ctx.master.addons
+        now = list(addons.lookup.values())
+        if now != self._addons:
+            self._addons, self._found = now, {}
+        if name not in self._found:
+            members = (getattr(addon, name, None) for addon in traverse(addons.chain))
+            self._found[name] = [member for member in members if callable(member)]
+        return self._found[name]
+
+
+_listeners = Listeners()
+
+
+class InPlaceHooks(HttpStream):
+    """A stream whose hooks run in place, as long as `hooks_in_place` says so."""
+
+    hooks_in_place = True
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        handling = self.handle(event)
+        reply: Any = None
+        while True:
+            try:
+                command = handling.send(reply)
+            except StopIteration:
+                return
+            if self.hooks_in_place and isinstance(command, _IN_PLACE):
+                yield from _run(command.name, command.flow)
+                reply = None
+            else:
+                reply = yield command
+
+    def handle(self, event: events.Event) -> CommandGenerator[None]:
+        """Handle an event, giving commands, hooks among them."""
+        yield from super()._handle_event(event)
+
+
+def _run(name: str, about: flow.Flow) -> CommandGenerator[None]:
+    """Call all who listen to this hook, and then those who want to know of changed flows."""
+    for hook, argument in ((name, about), ("update", [about])):
+        for listener in _listeners.of(hook):
+            result = None
+            try:
+                with safecall():
+                    result = listener(argument)
+            except exceptions.AddonHalt:
+                break
+            if inspect.isawaitable(result):
+                yield AntigravityAwaitHook(result)
+    if about.intercepted:
+        yield AntigravityResumeHook(about)
