@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.harness import Proxy, account, upstream
 from tests.upstream import Call, Upstream
 
-LANES = 400
+LANES = 700
 _numbers = count()
 
 

@@ -1,6 +1,5 @@
 """Asking through a lane with a plan of faults, and what the client, the upstream and the log then have to show."""
 
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -35,7 +34,6 @@ from tests.upstream import (
     gemini_stream,
 )
 
-BASE = {"anthropic": "/v1/messages", "gemini": "/v1beta/models/"}
 ENDINGS = ("delivered, ", "no other try, the client gets this", "the client has been told", "the client left")
 RETRY_WORDS = (
     "retrying...",
@@ -167,17 +165,17 @@ def ask(
     lane: Lane,
     *plan: Play,
     stream: bool = True,
+    sse: bool = True,
     model: str | None = None,
-    messages: Sequence[Mapping[str, Any]] | None = None,
 ) -> Asked:
     """Play a plan for one request, which must use it up; a call beyond it would be answered in good health.
 
-    messages: the conversation in the dialect's own form, instead of a short question.
+    sse: False asks Gemini for a stream that is one JSON array.
     """
     model = model or lane.model
     before = len(_calls(lane, model))
     lane.upstream.play(*plan)
-    target, body = request_of(lane, model, stream=stream, messages=messages)
+    target, body = request_of(lane, model, stream=stream, sse=sse)
     headers = {"anthropic-version": "2023-06-01"}
     told = len(lane.proxy.lines)
     # A client that is kept with heartbeats for ever leaves in the end.
@@ -186,21 +184,20 @@ def ask(
     log = _story(lane, model, told)
     calls = _calls(lane, model)[before:]
     assert lane.upstream.unplayed == 0, lane.upstream.describe()
+    # Nothing was changed for a retry, so that the prompt's cache still counts.
+    assert all(call.body == calls[0].body for call in calls)
     # An attempt that is given up must end upstream too.
     lane.upstream.wait_for(lambda _: all(call.ended for call in calls))
     return Asked(lane, stream, response, calls, log)
 
 
-def request_of(
-    lane: Lane, model: str, *, stream: bool, messages: Sequence[Mapping[str, Any]] | None = None
-) -> tuple[str, dict[str, Any]]:
+def request_of(lane: Lane, model: str, *, stream: bool, sse: bool = True) -> tuple[str, dict[str, Any]]:
     """Path and body of a short request."""
     if lane.dialect == "anthropic":
-        said = messages or [{"role": "user", "content": "Say hello."}]
-        return BASE["anthropic"], {"model": model, "max_tokens": 64, "stream": stream, "messages": list(said)}
-    verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-    said = messages or [{"role": "user", "parts": [{"text": "Say hello."}]}]
-    return f"{BASE['gemini']}{model}:{verb}", {"contents": list(said)}
+        said = [{"role": "user", "content": "Say hello."}]
+        return "/v1/messages", {"model": model, "max_tokens": 64, "stream": stream, "messages": said}
+    verb = "streamGenerateContent" + ("?alt=sse" if sse else "") if stream else "generateContent"
+    return f"/v1beta/models/{model}:{verb}", {"contents": [{"role": "user", "parts": [{"text": "Say hello."}]}]}
 
 
 def answer(lane: Lane, text: str = "Hello", *, stream: bool = True) -> Reply:
@@ -247,11 +244,6 @@ def healthy_accounts(lane: Lane) -> dict[str, bool]:
 def other_model(lane: Lane) -> str:
     """Another model that only the lane's accounts serve."""
     return lane.model.removesuffix("x") + "y"
-
-
-def json_of(reply: Reply) -> Any:
-    """A reply's body, parsed."""
-    return json.loads(reply.whole)
 
 
 def _calls(lane: Lane, model: str) -> list[Call]:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.conftest import Lane, both_dialects
 from tests.e2e.failures import RETRY_WORDS, answer, ask, empty, error, healthy_accounts
-from tests.upstream import Reply, anthropic_json, gemini_json
+from tests.upstream import Reply, anthropic_json, gemini_json, gemini_stream
 
 only_gemini = pytest.mark.parametrize("lane", ["gemini"], indirect=True)
 JSON = {"content-type": "application/json"}
@@ -95,6 +95,24 @@ def test_an_answer_that_is_cut_is_retried_at_once(lane: Lane, end: Any, counted:
     half = Reply(200, whole.headers, chunks=[whole.whole[:100]], content_length=counted, end=end)
     asked = ask(lane, half, json_answer(lane), stream=False)
     asked.assert_served("Hello", ["first", "second"])
+
+
+@only_gemini
+def test_a_stream_as_one_array_is_healed_by_its_status(lane: Lane) -> None:
+    array = gemini_stream("Hello", sse=False)
+    asked = ask(lane, error(lane, 401, "invalid key"), array, sse=False)
+    assert asked.status == 200
+    assert asked.body == array.whole
+    assert asked.accounts == ["first", "second"]
+
+
+@only_gemini
+def test_an_error_in_an_array_is_delivered_as_it_came(lane: Lane) -> None:
+    body = b'[{\n  "error": {\n    "code": 400,\n    "message": "Bad.",\n    "status": "INVALID_ARGUMENT"\n  }\n}\n]'
+    refusal = Reply(400, JSON, body)
+    asked = ask(lane, refusal, sse=False)
+    asked.assert_delivered(refusal, ["first"])
+    asked.error()
 
 
 @both_dialects

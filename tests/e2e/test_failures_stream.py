@@ -211,18 +211,20 @@ def test_an_error_event_before_content_is_retried_as_its_type_demands(
 
 
 @only_gemini
-@pytest.mark.parametrize("form", [gemini_error_event, gemini_error_tail], ids=["data", "raw tail"])
 @pytest.mark.parametrize(
-    ("code", "details", "accounts", "wait"),
+    ("form", "code", "details", "accounts", "wait"),
     [
-        (503, [], ["first", "first"], 0.8),
-        (429, [], ["first", "second"], 0.8),
-        (429, [retry_info("0.3s")], ["first", "first"], 0.3),
-        (429, [retry_info("300s")], ["first", "second"], 0.0),
-        (500, [], ["first", "second"], 0.4),
-        (401, [], ["first", "second"], 0.0),
+        (gemini_error_event, 503, [], ["first", "first"], 0.8),
+        (gemini_error_event, 429, [], ["first", "second"], 0.8),
+        (gemini_error_event, 429, [retry_info("0.3s")], ["first", "first"], 0.3),
+        (gemini_error_event, 429, [retry_info("300s")], ["first", "second"], 0.0),
+        (gemini_error_event, 500, [], ["first", "second"], 0.4),
+        (gemini_error_event, 401, [], ["first", "second"], 0.0),
+        (gemini_error_tail, 429, [retry_info("0.3s")], ["first", "first"], 0.3),
+        (gemini_error_tail, 500, [], ["first", "second"], 0.4),
+        (gemini_error_tail, 401, [], ["first", "second"], 0.0),
     ],
-    ids=["503", "429", "429 short", "429 long", "500", "401"],
+    ids=["503", "429", "429 short", "429 long", "500", "401", "tail 429 short", "tail 500", "tail 401"],
 )
 def test_an_error_object_before_content_is_retried_as_its_code_demands(
     lane: Lane, form: Any, code: int, details: list[Any], accounts: list[str], wait: float

@@ -13,7 +13,7 @@ from tests.support import raw
 from tests.support.protocol import check_anthropic_json, check_anthropic_stream, check_gemini_stream
 from tests.upstream import Reply, Upstream, anthropic_error, anthropic_json, anthropic_stream, gemini_stream
 
-# Loaded after the addon. The file says what is broken just now: `Class.method`, or `Class.method 3` from the third call.
+# Loaded after the addon. A file says what is broken: `Class.method`, or `Class.method 3` from the third call.
 SABOTAGE = """
 import os
 from pathlib import Path

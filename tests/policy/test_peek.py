@@ -399,6 +399,8 @@ def cleaned(dialect: Dialect, stream: bytes) -> bytes:
     for event in decoder.decode(stream) + decoder.flush():
         if reader.closed:
             break
+        if not event.complete and not event.data and not event.stray:
+            continue  # a piece that says nothing
         reading = reader.read(event)
         assert reading.kind not in (Kind.ERROR, Kind.MALFORMED)
         out += dialect.clean(event, reading)
