@@ -426,6 +426,8 @@ def test_what_is_let_through_and_what_is_held_are_the_stream(
         released = tested.feed(body[start:end])
         assert tested.committed or not released
         out += released
+        if tested.failure is not None:
+            break  # what still comes of a failed attempt is not looked at
     held_before_end = tested.failure is not None
     last = tested.end()
     expected = cleaned(dialect, body)
