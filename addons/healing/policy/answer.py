@@ -4,7 +4,7 @@ from collections import deque
 
 from healing.policy.actions import Action, ClientRequest, Finish, Respond, Rules, Send
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure
+from healing.policy.failures import Failure, one_line
 from healing.wire import headers as http
 from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump, parse
@@ -94,7 +94,9 @@ class Answer:
             "X-Healing-Attempts": str(count),
             "X-Healing-Outcome": outcome or ("clean" if count == 1 else "healed"),
         }
-        own = tuple((name.encode(), value.encode("ascii", "replace")) for name, value in told.items() if value)
+        # A client names its model as it likes, also with line ends that would begin headers of its own making.
+        clean = {name: one_line(value).encode("ascii", "replace") for name, value in told.items()}
+        own = tuple((name.encode(), value) for name, value in clean.items() if value)
         self._actions.append(Respond(status, headers + own, streams))
 
     @staticmethod
