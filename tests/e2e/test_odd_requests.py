@@ -49,7 +49,7 @@ class Open:
         self.upstream.reset()
         self.upstream.play(reply)
         headers = {"content-type": "application/json", **(headers or {})}
-        response = raw.request("POST", self.proxy.url + (path or PATHS[dialect]), body, headers, timeout=30)
+        response = raw.request("POST", self.proxy.url + (path or PATHS[dialect]), body, headers, timeout=10)
         return response, list(self.upstream.calls)
 
 
@@ -168,7 +168,7 @@ def test_odd_body_goes_up_as_it_is_and_upstream_answers(place: Open, dialect: st
     assert response.header("x-evil") is None
 
 
-@pytest.mark.parametrize("name", ["a%0d%0ax-evil:%201", "a%00b", "%ff%fe", "a%2fb", "%F0%9F%98%80", "m" * 20_000])
+@pytest.mark.parametrize("name", ["a%0d%0ax-evil%3a%201", "a%00b", "%ff%fe", "a%2fb", "%F0%9F%98%80", "m" * 20_000])
 def test_odd_model_in_the_path_goes_up_as_it_is(place: Open, name: str) -> None:
     path = f"/v1beta/models/{name}:streamGenerateContent"
     response, calls = place.ask("gemini", b"{}", REFUSALS["gemini"], path=path + "?alt=sse")
@@ -209,20 +209,10 @@ def test_any_body_goes_up_as_it_is_and_upstream_answers(place: Open, dialect: st
 INNER = st.dictionaries(KEYS | st.sampled_from(("stop_reason", "partial_json", "finishReason")), VALUES, max_size=5)
 ODD = st.fixed_dictionaries(
     {},
-    optional={
-        name: INNER | VALUES
-        for name in (
-            "delta",
-            "content_block",
-            "index",
-            "usage",
-            "message",
-            "candidates",
-            "promptFeedback",
-            "usageMetadata",
-            "responseId",
-        )
-    },
+    optional=dict.fromkeys(
+        ("delta", "content_block", "index", "usage", "candidates", "promptFeedback", "usageMetadata", "responseId"),
+        INNER | VALUES,
+    ),
 )
 
 

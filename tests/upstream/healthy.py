@@ -71,7 +71,7 @@ def asked(call: Call) -> Asked:
 def body_of(call: Call) -> dict[str, Any]:
     try:
         body = call.json
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
 

@@ -24,11 +24,13 @@ class Answer:
     """Writes one exchange's answer as actions.
 
     begun: whether the client has been sent a status; after that failures are told in the body.
+    finished: whether the answer is over.
     last_sent_at: monotonic seconds of the last bytes sent.
     """
 
     def __init__(self, request: ClientRequest, rules: Rules, actions: deque[Action]) -> None:
         self.begun = False
+        self.finished = False
         self.last_sent_at = 0.0
         self._request = request
         self._rules = rules
@@ -51,6 +53,7 @@ class Answer:
 
     def finish(self, broken: str = "") -> None:
         """End the answer; with `broken`, by breaking the connection."""
+        self.finished = True
         self._actions.append(Finish(broken))
 
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:

@@ -42,6 +42,8 @@ class Attempt:
     redactor: knows the secrets that this attempt carries.
     kept_back: bytes of a raw body that may be the beginning of a secret.
     whole: the body, decoded, where it is not a stream of events; whole_complete: all of it is there.
+    incoming: what is about to go into the gate.
+    outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
     delivering: whether the client gets this attempt's answer.
     told: whether the journal knows that it failed for good.
     ended: whether upstream's side is over; aborted: because the exchange ended it.
@@ -71,6 +73,9 @@ class Attempt:
     whole: bytearray = field(default_factory=bytearray)
     whole_complete: bool = False
     pending: list[bytes] = field(default_factory=list)
+    incoming: bytes = b""
+    outgoing: bytes = b""
+    sent: bool = False
     delivering: bool = False
     told: bool = False
     ended: bool = False

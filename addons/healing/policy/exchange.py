@@ -17,6 +17,7 @@ from healing.policy.accounts import Account, Accounts
 from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules, Start
 from healing.policy.answer import Answer
 from healing.policy.attempt import Attempt
+from healing.policy.blind import Blind
 from healing.policy.clocks import attempt_deadline
 from healing.policy.failures import Failure, FailureClass
 from healing.policy.journal import Journal, Record, Step
@@ -31,15 +32,19 @@ logger = logging.getLogger(__name__)
 
 
 def _guarded[**P](method: Callable[Concatenate["Exchange", P], None]) -> Callable[Concatenate["Exchange", P], None]:
-    """A bug in here ends its exchange, seen by `crashed`, and nothing else."""
+    """A bug of ours must not cost the client its answer: from then on upstream's passes as it comes."""
 
     @wraps(method)
     def call(self: "Exchange", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            method(self, *args, **kwargs)
-        except Exception:
-            logger.exception("an exchange failed inside the proxy; this is a bug")
-            self.crashed = True
+        if self.blind is None:
+            try:
+                method(self, *args, **kwargs)
+            except Exception:
+                logger.exception("an exchange failed inside the proxy, its answer passes unseen; this is a bug")
+                self._go_blind()
+        elif passes := getattr(self.blind, method.__name__, None):
+            passes(*args, **kwargs)
+        self._end_if_passed()
 
     return call
 
@@ -48,7 +53,7 @@ class Exchange:
     """Decides what becomes of one client request.
 
     actions: what is to be done, in order; whoever does it takes it from the left.
-    crashed: whether it can't go on because of a bug.
+    blind: what passes upstream's answer through after a bug; crashed: whether not even that is possible.
     outcome: "" while it runs, then `clean`, `healed` or `failed`.
     meta: what is kept of it in the client's flow: JSON-serialisable, without secrets.
     """
@@ -67,7 +72,9 @@ class Exchange:
         self.request = request
         self.actions: deque[Action] = deque()
         self.outcome = ""
+        self.blind: Blind | None = None
         self.crashed = False
+        self._eligible = tuple(eligible)
         self.attempts: list[Attempt] = []
         self.meta: dict[str, Any] = {}
         self._accounts = accounts
@@ -130,6 +137,7 @@ class Exchange:
         if attempt.gate.committed:
             self._deliver_stream(attempt)
 
+    @_guarded
     def data(self, attempt: Attempt, data: bytes) -> None:
         """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
         attempt.pending.append(data)
@@ -151,7 +159,10 @@ class Exchange:
             self._stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
             return
         if attempt.gate is not None:
-            self._through_gate(attempt, attempt.gate.feed(data))
+            attempt.incoming = data
+            out = attempt.gate.feed(data)
+            attempt.incoming, attempt.outgoing = b"", out
+            self._through_gate(attempt, out)
         elif attempt.raw:
             self._pass_raw(attempt, data)
         else:
@@ -169,7 +180,9 @@ class Exchange:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
         self.settle()
         attempt.ended = True
-        if attempt is not self._current:
+        if self.blind is not None:
+            self.blind.end(attempt, broken)
+        if attempt is not self._current or self.blind is not None:
             return
         if attempt.gate is not None:
             self._through_gate(attempt, attempt.gate.end(broken))
@@ -206,6 +219,10 @@ class Exchange:
         if self.outcome:
             return
         attempt = self._current
+        if self.blind is not None or self.crashed:
+            self.outcome = "failed"
+            self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
+            return
         if attempt is not None:
             self._settle_account(attempt, None, judged=False)
             attempt.note(self.request.id, "the client left", self._clock.now())
@@ -214,11 +231,31 @@ class Exchange:
         self._tell("client_left", "", attempt=attempt)
         self._close("failed")
 
+    def _go_blind(self) -> None:
+        self.blind = Blind(self.request, self.actions, begun=self._answer.begun, done=self._answer.finished)
+        try:
+            if self._current is not None:
+                self.blind.adopt(self._current)
+            elif not self.attempts:
+                self.blind.start(self._eligible[0], self._clock.now())
+        except Exception:
+            logger.exception("what had come could not be passed on")
+            self.blind = None
+            self.crashed = True
+
+    def _end_if_passed(self) -> None:
+        if self.blind is not None and self.blind.done and not self.outcome:
+            self._current = None
+            self.outcome = "failed"
+            self.meta.update(outcome=self.outcome)
+
     # Time.
 
     @property
     def deadline(self) -> float | None:
         """When `wakeup` is due, None if nothing waits for time."""
+        if self.blind is not None:
+            return None
         stall = self._stall_deadline()
         times = (self._resume_at, stall[0] if stall else None, self._hold_deadline())
         return min((at for at in times if at is not None), default=None)
@@ -287,6 +324,7 @@ class Exchange:
         attempt.probe = self._accounts.take(account, now)
         self._tell("attempt", account.upstream_name, attempt=attempt)
         self.actions.append(Start(attempt))
+        attempt.sent = True
 
     def _follow(self, plan: Next, now: float) -> None:
         """Make the planned attempt, now or when its wait is over."""
@@ -313,6 +351,7 @@ class Exchange:
             self._deliver_stream(attempt)
             # Only whole events come out of the gate, so no secret can hide in two halves.
             self._answer.send(attempt.redactor.redact(out), now)
+        attempt.outgoing = b""
         if gate.failure is not None:
             self._break_off(attempt, gate.failure) if gate.committed else self._fail(attempt, gate.failure)
 

@@ -53,6 +53,7 @@ class Gate:
         self._events = 0
         self._said = False
         self._blind = False
+        self._unsent: list[bytes] = []
 
     @property
     def complete(self) -> bool:
@@ -72,11 +73,20 @@ class Gate:
         """Take the next bytes of the stream."""
         if self._blind:
             return data
-        out = [self._take_all(self._decoder.decode(data))]
+        events = self._decoder.decode(data)
+        out = [self._take_all(events)]
         if self._decoder.pending > LONGEST_EVENT_BYTES and self.failure is None:
             out.append(self._fail(Failure(FailureClass.MALFORMED, "an event without an end", _BAD_GATEWAY)))
         out.append(self._judge_empty())
+        if not self.committed or not events:
+            self._unsent.append(data)
+        else:
+            self._unsent = [data[len(data) - self._decoder.pending :]] if self._decoder.pending else []
         return b"".join(out)
+
+    def unsent(self) -> bytes:
+        """All that has been fed and has not come out, as it came: for one who has to go on without this gate."""
+        return b"".join(self._unsent)
 
     def end(self, broken: str = "") -> bytes:
         """The body has ended: in the regular way, or `broken` says how the connection broke."""
@@ -84,6 +94,8 @@ class Gate:
             return b""
         out = self._take_all(self._decoder.flush())
         out += self._judge_empty()
+        if self.committed:
+            self._unsent = []
         if self.failure is not None or self._reader.ended or self._blind:
             return out
         if self._reader.stopped:

@@ -5,6 +5,7 @@ a flow of its own, while what comes back is judged before anyone else gets it.
 """
 
 import copy
+import logging
 import uuid
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
 from healing.wire import headers as pairs
+
+logger = logging.getLogger(__name__)
 
 METADATA = "antigravity"
 """The key under which both an exchange's and an attempt's flow carry what was done."""
@@ -75,6 +78,15 @@ class AttemptStream(InPlaceHooks):
         self._connected = False
         self._answered = False
 
+    def handle(self, event: events.Event) -> CommandGenerator[None]:
+        """Handle an event; a bug in here ends this attempt and nothing else."""
+        try:
+            yield from super().handle(event)
+        except Exception:
+            logger.exception("an attempt failed inside the proxy; this is a bug")
+            self.client_state = self.server_state = self.state_errored
+            self.exchange.end(self.attempt, "internal error of the proxy")
+
     @property
     def paused(self) -> bool:
         """Whether a hook or a connection is being waited for."""
@@ -102,7 +114,8 @@ class AttemptStream(InPlaceHooks):
         """Hand the body to the exchange; the recorder keeps it for the flow."""
         assert self.flow.response
         if isinstance(event, ResponseData):
-            self.exchange.data(self.attempt, self.recorder(event.data))
+            self.recorder.keep(event.data)
+            self.exchange.data(self.attempt, event.data)
         elif isinstance(event, ResponseTrailers):
             self.flow.response.trailers = event.trailers
         elif isinstance(event, ResponseEndOfMessage):

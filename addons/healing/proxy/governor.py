@@ -1,5 +1,6 @@
 """The proxy's state between requests, and the making of exchanges from requests."""
 
+import logging
 import time
 from random import Random, SystemRandom
 
@@ -22,6 +23,8 @@ from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor
 from healing.wire.jsonvalue import parse
+
+logger = logging.getLogger(__name__)
 
 
 class SystemClock:
@@ -122,7 +125,7 @@ class Governor:
             return True
         if asked.target.kind == "proxy":
             return True
-        return any(account.upstream_name == asked.target.upstream_name for account in self.accounts.all)
+        return not self.uses_clients_credential(asked)
 
     def _recorded_targets(self, recorded: str | None) -> list[Target] | None:
         if recorded is None:
@@ -169,7 +172,7 @@ class Governor:
         streams = operation.streams
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
-        session = request.headers.get("x-claude-code-session-id") or dialect.session_of(parsed) or exchange_id
+        session = request.headers.get("x-claude-code-session-id") or self._session_of(dialect, parsed) or exchange_id
         if route.model != model:
             try:
                 path, body = dialect.with_model(path, body, operation, route.model)
@@ -193,6 +196,19 @@ class Governor:
         )
         exchange.meta.update(role="exchange", exchange=exchange_id, upstream=target.upstream_name)
         return exchange
+
+    @staticmethod
+    def _session_of(dialect: Dialect, body: object) -> str | None:
+        try:
+            return dialect.session_of(body)
+        except Exception:
+            logger.exception("a conversation could not be recognised; this is a bug")
+            return None
+
+    def uses_clients_credential(self, asked: Asked) -> bool:
+        """Whether no configured account could serve this, so that the client's own credential is what counts."""
+        name = asked.target.upstream_name
+        return not any(account.upstream_name == name for account in self.accounts.all)
 
     def passing_account(self, claim: Claim) -> Account:
         """The one account that all requests outside of the healed endpoints use, as files and batches belong to it."""

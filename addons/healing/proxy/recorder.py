@@ -1,19 +1,20 @@
 """Keeping what streams by, for the flow list and saved files."""
 
+import logging
+
+logger = logging.getLogger(__name__)
+
 
 class Recorder:
-    """Keeps the first `limit_bytes` of a streamed body.
-
-    An instance can be a message's `stream`: it is called with each piece and gives it back.
-    """
+    """Keeps the first `limit_bytes` of a streamed body."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.truncated = False
         self._left = limit_bytes
         self._pieces: list[bytes] = []
 
-    def __call__(self, data: bytes) -> bytes:
-        """Keep a piece, and give it back for sending."""
+    def __call__(self, data: bytes) -> None:
+        """Keep a piece."""
         if len(data) <= self._left:
             self._pieces.append(data)
             self._left -= len(data)
@@ -21,7 +22,13 @@ class Recorder:
             self._pieces.append(data[: self._left])
             self._left = 0
             self.truncated = True
-        return data
+
+    def keep(self, data: bytes) -> None:
+        """Keep a piece; no stream fails because its record does."""
+        try:
+            self(data)
+        except Exception:
+            logger.exception("a body could not be recorded")
 
     @property
     def content(self) -> bytes:

@@ -90,6 +90,7 @@ class HealingStream(InPlaceHooks):
     exchange: Exchange | None = None
     passing: Seal | None = None
     """The credentials of a request that is passed on without healing."""
+    recorder: Recorder | None = None
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
@@ -141,8 +142,11 @@ class HealingStream(InPlaceHooks):
         while self.exchange.actions:
             if isinstance(action := self.exchange.actions.popleft(), Abort):
                 yield AbortAttempt(action.attempt, action.why)
-        message = "internal error of the proxy"
-        failed = ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
+        if self.server_state == self.state_wait_for_response_headers:
+            message = "The proxy failed on this request; its log says why."
+            yield from self.answer_with(refusal(self.exchange.request.dialect, 500, message))
+            return
+        failed = ResponseProtocolError(self.stream_id, "internal error of the proxy", ErrorCode.GENERIC_SERVER_ERROR)
         yield from super().handle_protocol_error(failed)
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
@@ -181,11 +185,24 @@ class HealingStream(InPlaceHooks):
         except RefusedError as refused:
             yield from self.answer_with(refused.response)
             return False
+        except Exception:
+            logger.exception("a request could not be understood; this is a bug")
+            return (yield from self.pass_unseen(self.claim, self.claim.asked))
         self.flow.metadata[METADATA] = self.exchange.meta
         self.governor.running += 1
         self.exchange.start()
         yield from self.perform()
         return False
+
+    def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
+        """Let a request through as plain mitmproxy does, if it has a destination and credentials of its own."""
+        if asked.target.kind == "proxy":
+            message = "The proxy failed on this request; its log says why."
+            yield from self.answer_with(refusal(asked.dialect, 500, message))
+            return False
+        self.passing = claim.seal
+        yield SealRequest(self.stream_id, claim.seal)
+        return (yield from super().make_server_connection())
 
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
@@ -261,6 +278,8 @@ class HealingStream(InPlaceHooks):
                 case Respond():
                     yield from self.begin_answer(action.status, action.headers, streams=action.streams)
                 case Send():
+                    if self.recorder is not None:
+                        self.recorder.keep(action.data)
                     yield from self.server_state(ResponseData(self.stream_id, action.data))
                 case Finish():
                     yield from self.finish(action.broken)
@@ -295,7 +314,8 @@ class HealingStream(InPlaceHooks):
             timestamp_end=None,
         )
         if streams:
-            response.stream = Recorder(self.governor.config.flows.max_body_bytes)
+            response.stream = True
+            self.recorder = Recorder(self.governor.config.flows.max_body_bytes)
             if version == b"HTTP/1.1":
                 response.headers["Transfer-Encoding"] = "chunked"
         yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, False))
@@ -305,11 +325,8 @@ class HealingStream(InPlaceHooks):
         assert self.exchange is not None
         assert self.flow.response
         self.tell_story()
-        stream = self.flow.response.stream
-        if isinstance(stream, Recorder):
-            self.flow.response.data.content = stream.content
-            if stream.truncated:
-                self.exchange.meta["body_truncated"] = True
+        if self.recorder is not None:
+            self.keep_body()
         else:
             self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
         if broken:
@@ -317,6 +334,14 @@ class HealingStream(InPlaceHooks):
             yield from super().handle_protocol_error(failed)
         else:
             yield from self.server_state(ResponseEndOfMessage(self.stream_id))
+
+    def keep_body(self) -> None:
+        """Put what has streamed by into the client's flow."""
+        assert self.exchange is not None
+        if self.recorder is not None and self.flow.response is not None:
+            self.flow.response.data.content = self.recorder.content
+            if self.recorder.truncated:
+                self.exchange.meta["body_truncated"] = True
 
     def tell_story(self) -> None:
         """Put the exchange's story on the client's flow."""
@@ -335,8 +360,7 @@ class HealingStream(InPlaceHooks):
                 yield AbortAttempt(action.attempt, action.why)
         if self.server_state not in (self.state_done, self.state_errored):
             self.tell_story()
-            if self.flow.response is not None and isinstance(stream := self.flow.response.stream, Recorder):
-                self.flow.response.data.content = stream.content
+            self.keep_body()
             self.flow.error = flows.Error(event.message)
             yield HttpErrorHook(self.flow)
         self.flow.live = False

@@ -1,0 +1,78 @@
+"""What is left of an exchange when its own code fails: upstream's answer passes as it comes.
+
+No judging, no retry, no bookkeeping: as little as possible that could fail too.
+"""
+
+from collections import deque
+
+from healing.policy.accounts import Account
+from healing.policy.actions import Action, ClientRequest, Finish, Respond, Send, Start
+from healing.policy.attempt import Attempt
+from healing.wire import headers as http
+from healing.wire.headers import Headers
+
+_NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
+
+
+class Blind:
+    """Passes one attempt's answer through.
+
+    begun: whether the answer to the client has begun. done: whether it is over.
+    """
+
+    def __init__(self, request: ClientRequest, actions: deque[Action], *, begun: bool, done: bool) -> None:
+        self.begun = begun
+        self.done = done
+        self._request = request
+        self._actions = actions
+
+    def start(self, account: Account, now: float) -> None:
+        """Make the one attempt, on this account."""
+        request = self._request
+        target = account.upstream.path + request.path + (f"?{request.query}" if request.query else "")
+        self._actions.append(Start(Attempt(1, account, request.route.model, target, request.body, now)))
+
+    def adopt(self, attempt: Attempt) -> None:
+        """Go on with an attempt that is under way: what has come of it and was not passed on yet goes first."""
+        if not attempt.sent:
+            self._actions.append(Start(attempt))
+        if attempt.status is None or self.done:
+            return
+        # A whole answer that has been begun has been sent, too.
+        whole = b"" if self.begun else bytes(attempt.whole)
+        self._begin(attempt.status, attempt.headers)
+        waiting = attempt.gate.unsent() if attempt.gate is not None else b""
+        self._send(attempt, whole + attempt.outgoing + waiting + attempt.incoming)
+        pending, attempt.pending = b"".join(attempt.pending), []
+        self.data(attempt, pending)
+        if attempt.ended:
+            self.end(attempt)
+
+    def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
+        """The response headers have come."""
+        self._begin(status, headers)
+
+    def data(self, attempt: Attempt, data: bytes) -> None:
+        """More of the body has come."""
+        self._send(attempt, attempt.decompressor.decode(data) if attempt.decompressor else data)
+
+    def end(self, attempt: Attempt, broken: str = "") -> None:
+        """The body has ended, or the connection failed."""
+        if self.done:
+            return
+        if not self.begun:
+            dialect, broken = self._request.dialect, ""
+            status = dialect.fitting_status(502)
+            self._begin(status, ((b"content-type", b"application/json"),))
+            self._actions.append(Send(dialect.error_body(status, "internal error of the proxy; see its log")))
+        self.done = True
+        self._actions.append(Finish(broken))
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        if not self.begun:
+            self.begun = True
+            self._actions.append(Respond(status, http.without(headers, _NOT_FORWARDED), streams=True))
+
+    def _send(self, attempt: Attempt, data: bytes) -> None:
+        if data and not self.done:
+            self._actions.append(Send(attempt.redactor.redact(data)))
