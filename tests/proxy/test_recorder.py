@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.binary(max_size=20), max_size=10), st.integers(0, 60))
-def test_the_beginning_is_kept_up_to_the_limit_and_all_is_passed_on(pieces: list[bytes], limit: int) -> None:
+def test_the_beginning_is_kept_up_to_the_limit(pieces: list[bytes], limit: int) -> None:
     recorder = Recorder(limit)
-    assert [recorder(piece) for piece in pieces] == pieces
+    for piece in pieces:
+        recorder.keep(piece)
     whole = b"".join(pieces)
     assert recorder.content == whole[:limit]
     assert recorder.truncated is (len(whole) > limit)
@@ -16,6 +17,6 @@ def test_the_beginning_is_kept_up_to_the_limit_and_all_is_passed_on(pieces: list
 def test_nothing_behind_a_gap_is_kept() -> None:
     recorder = Recorder(4)
     for piece in (b"abc", b"defg", b"h"):
-        recorder(piece)
+        recorder.keep(piece)
     assert recorder.content == b"abcd"
     assert recorder.truncated
