@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Log:
 
     def __init__(self, journal: Journal) -> None:
         journal.listen(self.write)
-        self._waiting: list[logging.LogRecord] = []
+        self._waiting: list[tuple[float, Record]] = []
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
 
@@ -88,8 +89,7 @@ class Log:
 
     def write(self, record: Record) -> None:
         """Log a record, a moment later: a line costs a tenth of a millisecond, and no answer waits for it."""
-        level = logging.WARNING if record.step in _WARN else logging.INFO
-        self._waiting.append(logger.makeRecord(logger.name, level, "", 0, line_of(record), (), None))
+        self._waiting.append((time.time(), record))
         if len(self._waiting) == 1:
             try:
                 asyncio.get_running_loop().call_later(DELAY_S, self._flush)
@@ -97,9 +97,12 @@ class Log:
                 self._flush()
 
     def _flush(self) -> None:
-        records, self._waiting = self._waiting, []
-        for record in records:
-            logger.handle(record)
+        waiting, self._waiting = self._waiting, []
+        for at, record in waiting:
+            level = logging.WARNING if record.step in _WARN else logging.INFO
+            line = logger.makeRecord(logger.name, level, "", 0, line_of(record), (), None)
+            line.created, line.msecs = at, at % 1 * 1000
+            logger.handle(line)
 
     def _open(self, folder: Path) -> None:
         self._folder = folder

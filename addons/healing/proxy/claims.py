@@ -18,6 +18,7 @@ from healing.proxy.seal import Seal
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.gemini import Gemini
+from healing.wire.headers import by_name
 
 _API_PATH = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?\d*/.")
 
@@ -108,7 +109,7 @@ def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None
     """What a request asks for, at the first of these targets whose API it fits; None if it fits none."""
     full_path, _, query = request.path.partition("?")
     params = query_of(query)
-    headers = {name.lower(): request.headers[name] for name in request.headers}
+    headers = by_name(request.headers.fields)
     # Both have `GET /v1/models`: Google's clients are known by their headers, everyone else means Anthropic.
     google = any(name.startswith("x-goog-") for name in headers) and "anthropic-version" not in headers
     places = [

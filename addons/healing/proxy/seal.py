@@ -3,17 +3,21 @@
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import unquote_plus
 
 from mitmproxy import http
 
+from healing.wire.headers import without
+
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
 CREDENTIAL_PARAMS = ("key", "access_token")
+_CREDENTIAL_NAMES = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 _SHORTEST_SECRET = 8
 _REDACTED = b"[redacted]"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Seal:
     """What a request gets at the wire and nowhere else.
 
@@ -59,9 +63,12 @@ class Seal:
 
     def redact_headers(self, headers: http.Headers) -> http.Headers:
         """The headers without any of the credentials."""
+        values = b"\n".join(value for _, value in headers.fields)
+        if self.redact(values) == values:
+            return headers
         return http.Headers(tuple((name, self.redact(value)) for name, value in headers.fields))
 
-    @property
+    @cached_property
     def _redactable(self) -> list[bytes]:
         # What is short is no secret, and would take pieces out of ordinary words. A key may begin with another one.
         as_in_urls = (param.partition("=")[2] for param in self.params)
@@ -78,13 +85,13 @@ class Seal:
 
 def take_off(request: http.Request) -> Seal:
     """Remove every credential that the client presents from its request, and give them."""
-    headers: list[tuple[str, str]] = []
-    for name in CREDENTIAL_HEADERS:
-        headers.extend((name, value) for value in request.headers.get_all(name) if value)
-        request.headers.pop(name, None)
+    taken = [(key.lower(), value) for key, value in request.headers.fields if key.lower() in _CREDENTIAL_NAMES]
+    if taken:
+        request.headers = http.Headers(without(request.headers.fields, _CREDENTIAL_NAMES))
+    headers = tuple((key.decode(), value.decode("utf-8", "surrogateescape")) for key, value in taken if value)
     path, mark, query = request.path.partition("?")
     params = query.split("&") if mark else []
     kept = [param for param in params if unquote_plus(param.partition("=")[0]) not in CREDENTIAL_PARAMS]
     if len(kept) < len(params):
         request.path = path + ("?" + "&".join(kept) if kept else "")
-    return Seal(tuple(headers), tuple(param for param in params if param not in kept))
+    return Seal(headers, tuple(param for param in params if param not in kept))

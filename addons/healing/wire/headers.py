@@ -32,3 +32,8 @@ def get(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
 def without(headers: Iterable[tuple[bytes, bytes]], names: Container[bytes]) -> Headers:
     """The headers but for those whose name, in lower case, is among `names`."""
     return tuple((key, value) for key, value in headers if key.lower() not in names)
+
+
+def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers by their names in lower case; of a name that comes twice, the last."""
+    return {key.lower().decode("ascii", "replace"): value.decode("utf-8", "replace") for key, value in headers}
