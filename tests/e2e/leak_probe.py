@@ -9,6 +9,7 @@ from collections import Counter
 from typing import Any
 
 from mitmproxy import ctx
+from mitmproxy.addonmanager import Loader
 
 # What belongs to a single exchange, by class name.
 WATCHED = (
@@ -31,10 +32,13 @@ class LeakProbe:
     def __init__(self) -> None:
         self._server: asyncio.Server | None = None
 
-    async def running(self) -> None:
-        """Listen, and log the port. What is there by now is left out of every count, which makes counting quick."""
+    def load(self, loader: Loader) -> None:
+        """What is there before the first client is left out of every count, which makes counting quick."""
         gc.collect()
         gc.freeze()
+
+    async def running(self) -> None:
+        """Listen, and log the port."""
         self._server = await asyncio.start_server(self._tell, "127.0.0.1", 0)
         logging.getLogger(__name__).info("leak probe on port %d", self._server.sockets[0].getsockname()[1])
 

@@ -42,6 +42,10 @@ class Healing:
 
     def load(self, loader: Loader) -> None:
         """Declare the options. A dead upstream has to be met by an attempt, not before it: connect lazily."""
+        # A full collection walks all of mitmproxy's modules, 80 ms in the middle of somebody's stream. Here and not in
+        # `running`: by then a first client may be there, and what is its would be kept for ever.
+        gc.collect()
+        gc.freeze()
         loader.add_option(
             "antigravity_config",
             str,
@@ -81,9 +85,6 @@ class Healing:
     def running(self) -> None:
         """Everything is up: watch the configuration file."""
         self._running = True
-        # A full collection walks all of mitmproxy's modules, 80 ms in the middle of somebody's stream.
-        gc.collect()
-        gc.freeze()
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
 
