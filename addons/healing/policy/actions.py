@@ -42,6 +42,10 @@ class ClientRequest:
     route: Route
     session: str
 
+    def path_at(self, prefix: str) -> str:
+        """The path and query to ask an upstream for whose paths all begin with `prefix`."""
+        return prefix + self.path + (f"?{self.query}" if self.query else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

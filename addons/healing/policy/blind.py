@@ -29,7 +29,7 @@ class Blind:
     def start(self, account: Account, now: float) -> None:
         """Make the one attempt, on this account."""
         request = self._request
-        target = account.upstream.path + request.path + (f"?{request.query}" if request.query else "")
+        target = request.path_at(account.upstream.path)
         self._actions.append(Start(Attempt(1, account, request.route.model, target, request.body, now)))
 
     def adopt(self, attempt: Attempt) -> None:

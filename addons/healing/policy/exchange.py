@@ -316,7 +316,7 @@ class Exchange:
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         request, model = self.request, self.request.route.model
-        target = account.upstream.path + request.path + (f"?{request.query}" if request.query else "")
+        target = request.path_at(account.upstream.path)
         attempt = Attempt(len(self.attempts) + 1, account, model, target, request.body, now, renew)
         attempt.note(request.id)
         self.attempts.append(attempt)

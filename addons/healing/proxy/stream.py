@@ -135,13 +135,18 @@ class HealingStream(InPlaceHooks):
             logger.exception("an exchange failed inside the proxy; this is a bug")
             yield from self.abandon()
 
-    def abandon(self) -> CommandGenerator[None]:
-        """The last resort: end the exchange and break the client's connection rather than leave it hanging."""
+    def leave_upstream(self) -> CommandGenerator[None]:
+        """End the exchange without an answer: all that is still done is to abort what runs."""
         assert self.exchange is not None
         self.exchange.client_left()
         while self.exchange.actions:
             if isinstance(action := self.exchange.actions.popleft(), Abort):
                 yield AbortAttempt(action.attempt, action.why)
+
+    def abandon(self) -> CommandGenerator[None]:
+        """The last resort: end the exchange and break the client's connection rather than leave it hanging."""
+        assert self.exchange is not None
+        yield from self.leave_upstream()
         if self.server_state == self.state_wait_for_response_headers:
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(self.exchange.request.dialect, 500, message))
@@ -354,10 +359,7 @@ class HealingStream(InPlaceHooks):
         if self.exchange is None:
             yield from super().handle_protocol_error(event)
             return
-        self.exchange.client_left()
-        while self.exchange.actions:
-            if isinstance(action := self.exchange.actions.popleft(), Abort):
-                yield AbortAttempt(action.attempt, action.why)
+        yield from self.leave_upstream()
         if self.server_state not in (self.state_done, self.state_errored):
             self.tell_story()
             self.keep_body()
