@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from healing.wire.errors import UpstreamError, find_error, parse_error, read_error
+from healing.wire.refusals import SignatureFault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,7 +155,7 @@ def test_what_upstream_said_is_read_through_every_wrapping(name: str) -> None:
         assert error.quota_ids == quota_ids, wrapping
         assert error.delay_s == delay_s, wrapping
         assert body["error"]["message"] in error.text, wrapping
-        assert not error.about_signatures, wrapping
+        assert not error.signature_fault, wrapping
 
 
 @pytest.mark.parametrize("recorded", recorded_params(lambda exchange: exchange.status >= 400))
@@ -162,7 +163,7 @@ def test_a_recorded_error_means_its_own_status(recorded: Exchange) -> None:
     error = parse_error(recorded.response_body)
     assert error.status == recorded.status
     assert error.text
-    assert not error.about_signatures
+    assert not error.signature_fault
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 def test_no_json_makes_it_raise(value: Any) -> None:
     error = read_error(value)
     assert error.status is None or 400 <= error.status < 600
-    assert isinstance(error.about_signatures, bool)
+    assert error.signature_fault is None or error.signature_fault in SignatureFault
     find_error(value)
     assert isinstance(parse_error(json.dumps(value).encode()), UpstreamError)
 
@@ -292,7 +293,7 @@ def wrapped_deeply(value: Any, times: int) -> Any:
 def test_a_huge_body_is_read_in_linear_time(body: bytes) -> None:
     with soon():
         error = parse_error(body)
-        assert isinstance(error.about_signatures, bool)
+        assert error.signature_fault is None or error.signature_fault in SignatureFault
         assert len(error.summary) < 300
 
 

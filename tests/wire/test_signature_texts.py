@@ -98,17 +98,17 @@ def forms(message: str) -> list[Any]:
 def test_a_refused_signature_is_recognised_in_every_form(text: str) -> None:
     for variant in (text, text.replace("`", ""), text.upper()):
         for form in forms(variant):
-            assert parse_error(json.dumps(form).encode()).about_signatures, form
-        assert parse_error(variant.encode()).about_signatures
+            assert parse_error(json.dumps(form).encode()).signature_fault, form
+        assert parse_error(variant.encode()).signature_fault
 
 
 @pytest.mark.parametrize("text", LOOKALIKES)
 def test_what_only_looks_like_it_is_not(text: str) -> None:
     for form in forms(text):
-        assert not parse_error(json.dumps(form).encode()).about_signatures, form
-    assert not parse_error(text.encode()).about_signatures
+        assert not parse_error(json.dumps(form).encode()).signature_fault, form
+    assert not parse_error(text.encode()).signature_fault
 
 
 def test_words_of_two_messages_do_not_make_one_text() -> None:
     body = {"error": {"message": "Something is missing", "details": [{"message": "thought_signature"}]}}
-    assert not parse_error(json.dumps(body).encode()).about_signatures
+    assert not parse_error(json.dumps(body).encode()).signature_fault

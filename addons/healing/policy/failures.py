@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from healing.wire import headers as http
 from healing.wire.errors import UpstreamError
 from healing.wire.headers import Headers
+from healing.wire.refusals import Position, SignatureFault, named_position
 
 
 class FailureClass(StrEnum):
@@ -52,6 +53,8 @@ class Failure:
     wait_s: seconds to wait as upstream says, None where it doesn't.
     whole_account: whether a quota is the account's own and not one model's.
     stay: whether the next try belongs on the same account although others may be free.
+    fault: what is wrong with the request's signatures, for the signature class.
+    position: the block of the request that upstream named, None where it named none.
     """
 
     kind: FailureClass
@@ -60,6 +63,8 @@ class Failure:
     wait_s: float | None = None
     whole_account: bool = False
     stay: bool = False
+    fault: SignatureFault | None = None
+    position: Position | None = None
 
     def __post_init__(self) -> None:
         # Much of it is what an upstream said: nothing in it may break a log line or steer a terminal.
@@ -90,8 +95,8 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
     def failure(kind: FailureClass, wait_s: float | None = None) -> Failure:
         return Failure(kind, detail, shown, wait_s)
 
-    if error.about_signatures:
-        return failure(FailureClass.SIGNATURE)
+    if fault := error.signature_fault:
+        return Failure(FailureClass.SIGNATURE, detail, shown, fault=fault, position=named_position(error.text))
     if _AUTH_REASONS.intersection(error.reasons) or any(words in text for words in _BAD_KEY):
         return failure(FailureClass.AUTH)
     if status == 402 or meant == 402 or _SPEND_LIMITS.intersection(error.reasons) or _NO_CREDIT in text:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from healing.wire.jsonvalue import parse
+from healing.wire.refusals import SignatureFault, signature_fault
 
 STATUS_OF_ANTHROPIC_TYPE = {
     "invalid_request_error": 400,
@@ -53,20 +54,6 @@ _RETRY_IN = re.compile(rf"retry in ((?:{_NUMBER}(?:ms|s|m|h))+)", re.IGNORECASE)
 _MAX_DEPTH = 16
 _MAX_NODES = 5_000
 
-_SIGNATURE_TEXTS = re.compile(
-    r"invalid signature in thinking block"
-    r"|bound to a different conversation|not created in this conversation"
-    r"|invalid data in redacted_thinking block"
-    r"|\bsignature: field required"
-    r"|thinking or redacted_thinking blocks in the latest assistant message cannot be modified"
-    r"|expected thinking or redacted_thinking, but found"
-    r"|when thinking is disabled, an assistant message in the final position cannot contain thinking"
-    r"|the final block in an assistant message cannot be thinking"
-    r"|(?:missing|corrupted|invalid)\b[^.\n]{0,40}\bthought[_ ]?signature"
-    r"|thought[_ ]?signature\b[^.\n]{0,40}\b(?:missing|corrupted|invalid|not valid)"
-    r"|thought_signature\b.{0,40}\(type_bytes\)",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class UpstreamError:
@@ -95,9 +82,9 @@ class UpstreamError:
         return None
 
     @property
-    def about_signatures(self) -> bool:
-        """Whether this is one of the refusals of a conversation's thinking or thought signatures."""
-        return _SIGNATURE_TEXTS.search(self.text.replace("`", "").casefold()) is not None
+    def signature_fault(self) -> SignatureFault | None:
+        """What this refusal says of the conversation's signatures, None if it is about something else."""
+        return signature_fault(self.text)
 
     @property
     def summary(self) -> str:
