@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
+from healing.wire.collect import AnthropicCollector
 from healing.wire.dialect import EmptyStop, Kind, Operation, Reading
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
 from healing.wire.jsonspan import replace_member
@@ -36,11 +37,17 @@ class AnthropicReader:
         self.stopped = False
         self.ended = False
         self._blocks: dict[str, str] = {}
+        self._collector = AnthropicCollector()
 
     @property
     def closed(self) -> bool:
         """Whether nothing may follow any more: `message_stop` is the last event."""
         return self.ended
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The blocks that are complete."""
+        return self._collector.content
 
     def read(self, event: SSEEvent) -> Reading:
         """Understand the next event."""
@@ -55,6 +62,7 @@ class AnthropicReader:
         if not isinstance(body, dict):
             return _MALFORMED
         name = str(body.get("type", event.name))
+        self._collector.take(body)
         reading = self._read_body(name, body)
         return reading if name == event.name else reading._replace(name=name)
 
@@ -184,6 +192,11 @@ class Anthropic:
             if kind not in _BLOCK_TEXT or kind in _CALL_BLOCKS or block.get(_BLOCK_TEXT[kind]) not in _NOTHING:
                 return Reading(Kind.CONTENT, visible=kind != "thinking", stop=stop)
         return Reading(Kind.TERMINAL if blocks is not None else Kind.META, stop=stop)
+
+    def content_of(self, answer: Any) -> list[dict[str, Any]]:
+        """The blocks of a whole message."""
+        blocks = answer.get("content") if isinstance(answer, dict) else None
+        return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """`end_turn` without content is the 0-token answer; a tool call without a call is broken."""

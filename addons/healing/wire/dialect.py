@@ -76,6 +76,10 @@ class EventReader(Protocol):
     def closed(self) -> bool:
         """Whether nothing may follow any more."""
 
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The blocks or parts that have come whole so far."""
+
     def read(self, event: SSEEvent) -> Reading:
         """Understand the next event."""
 
@@ -123,6 +127,9 @@ class Dialect(Protocol):
 
     def read_answer(self, body: Any) -> Reading:
         """Understand a whole answer that came as JSON."""
+
+    def content_of(self, answer: Any) -> list[dict[str, Any]]:
+        """The blocks or parts of a whole answer that came as JSON."""
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What this stop reason means on an answer without content."""

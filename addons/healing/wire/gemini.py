@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
+from healing.wire.collect import GeminiCollector
 from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
@@ -48,6 +49,12 @@ class GeminiReader:
         self._open: set[str] = set()
         self._finished: set[str] = set()
         self._blocked = False
+        self._collector = GeminiCollector()
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The first candidate's parts."""
+        return self._collector.content
 
     @property
     def stopped(self) -> bool:
@@ -97,7 +104,10 @@ class GeminiReader:
                 return _MALFORMED
             index = str(candidate.get("index", 0))
             self._open.add(index)
-            for part in _parts(candidate):
+            parts = _parts(candidate)
+            if index == "0":
+                self._collector.take(parts)
+            for part in parts:
                 if not _is_empty(part):
                     content = True
                     visible = visible or not part.get("thought")
@@ -192,6 +202,13 @@ class Gemini:
     def read_answer(self, body: Any) -> Reading:
         """Understand a whole GenerateContentResponse."""
         return GeminiReader().read_chunk(body)
+
+    def content_of(self, answer: Any) -> list[dict[str, Any]]:
+        """The parts of the first candidate; a stream that is one JSON array is read as its chunks."""
+        reader = GeminiReader()
+        for chunk in answer if isinstance(answer, list) else [answer]:
+            reader.read_chunk(chunk)
+        return reader.content
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What a finish reason means without content."""

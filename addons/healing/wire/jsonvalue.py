@@ -4,6 +4,7 @@ Half a surrogate pair (an emoji split over two deltas), integers beyond 64 bits 
 takes none of them.
 """
 
+import hashlib
 import json
 from typing import Any
 
@@ -27,3 +28,21 @@ def dump(value: Any) -> bytes:
         return orjson.dumps(value)
     except TypeError:
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def canonical(value: Any) -> bytes:
+    """The value as JSON that is the same for equal values, whatever the order of their members."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def digest(*parts: str | bytes) -> str:
+    """A short key for these parts: 32 hexadecimal digits; equal for equal parts only."""
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        whole.update(len(data).to_bytes(8))
+        whole.update(data)
+    return whole.hexdigest()
