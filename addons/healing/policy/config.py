@@ -32,6 +32,7 @@ RESERVED_ACCOUNT = "client"
 
 type Dialect = Literal["anthropic", "gemini"]
 type Strategy = Literal["affinity", "round_robin", "least_used"]
+type RepairStyle = Literal["auto", "strip", "text"]
 type Commit = Literal["first_content", "first_visible", "first_event"]
 
 # How the names of models begin that have slashes in them: never taken for a misspelt upstream.
@@ -302,6 +303,27 @@ class Flows(_Table):
     """Bytes of a streamed body kept in the flow."""
 
 
+class Signatures(_Table):
+    """What is kept of the signatures that answers bring."""
+
+    persist: bool = True
+    """Whether a restart keeps them, in a file of the data folder."""
+    ttl: Seconds = 7200.0
+    """What is not used for so many seconds is forgotten."""
+    max_entries: int = Field(default=100_000, ge=100)
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=64 * 1024)
+
+
+class Repair(_Table):
+    """How a conversation is repaired that upstream refuses for its signatures."""
+
+    style: RepairStyle = "auto"
+    """What becomes of thinking that has to go: `strip` takes it out, `text` makes it text; `auto` is `text` for models
+    that are known not to check what comes before a block, else `strip`."""
+    note: str = "(Note: thinking of earlier turns is shown above as plain text. Please go on from there.)"
+    """What is added to the last user turn where thinking became text; may be empty."""
+
+
 class Target(_Table):
     """What `[models]` makes of a client's model name. `split_target` reads `to`."""
 
@@ -356,6 +378,8 @@ class Config(_Table):
     peek: Peek = Peek()
     clients: Clients = Clients()
     flows: Flows = Flows()
+    signatures: Signatures = Signatures()
+    repair: Repair = Repair()
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:

@@ -21,7 +21,9 @@ from healing.policy.config import (
     Peek,
     PeekOverrides,
     ProblemsError,
+    Repair,
     Retry,
+    Signatures,
     Target,
     Upstream,
 )
@@ -154,6 +156,10 @@ def _table(loc: tuple[str | int, ...]) -> type[BaseModel]:
             return Clients
         case ("flows",):
             return Flows
+        case ("signatures",):
+            return Signatures
+        case ("repair",):
+            return Repair
     return Config
 
 

@@ -1,0 +1,199 @@
+"""A bounded table of small values that a restart does not lose: SQLite, in a file or in memory.
+
+Its errors never reach an exchange: what can't be read is not there, what can't be written is lost, and the log says
+so once.
+"""
+
+import contextlib
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE entries (
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, size INTEGER NOT NULL, used REAL NOT NULL
+);
+CREATE INDEX by_use ON entries (used);
+CREATE TABLE repairs (id TEXT PRIMARY KEY, value BLOB NOT NULL, used REAL NOT NULL);
+"""
+# What is used again within this time is not written down again for it.
+_TOUCH_AFTER_S = 60.0
+_EVICT_AT_ONCE = 64
+_ENTRY_OVERHEAD_BYTES = 100
+_CACHE_KIB = 8192
+_BUSY_MS = 250
+
+
+class Vault:
+    """Values by their keys, the least recently used ones making room; times are seconds since 1970.
+
+    path: the database's file; None keeps all in memory. ttl_s: what is not used for so long is gone.
+    max_entries, max_bytes: how much is kept.
+    """
+
+    def __init__(self, path: Path | None, *, ttl_s: float, max_entries: int, max_bytes: int) -> None:
+        self._ttl_s = ttl_s
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._path = path
+        self._touched: dict[str, float] = {}
+        self._told = False
+        self._writing = False
+        self._db = self._open()
+        self.entries, self.bytes = 0, 0
+        for entries, size in self._ask("SELECT COUNT(*), TOTAL(size) FROM entries"):
+            self.entries, self.bytes = int(entries), int(size)
+
+    def get(self, key: str, now: float) -> bytes | None:
+        """The value, None if there is none or it has not been used for too long."""
+        for value, used in self._ask("SELECT value, used FROM entries WHERE key = ?", key):
+            if used < now - self._ttl_s:
+                return None
+            if used < now - _TOUCH_AFTER_S:
+                self._touched[key] = now
+            return bytes(value)
+        return None
+
+    def put(self, key: str, value: bytes, now: float) -> None:
+        """Keep a value. Several are written faster inside `writing`."""
+        size = len(value) + len(key) + _ENTRY_OVERHEAD_BYTES
+        with self.writing():
+            for (before,) in self._ask("SELECT size FROM entries WHERE key = ?", key):
+                self.entries, self.bytes = self.entries - 1, self.bytes - before
+            self._do("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", key, value, size, now)
+            self.entries, self.bytes = self.entries + 1, self.bytes + size
+            self._touched.pop(key, None)
+            self._make_room(now)
+
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+        self._touched.pop(key, None)
+        with self.writing():
+            for (size,) in self._ask("DELETE FROM entries WHERE key = ? RETURNING size", key):
+                self.entries, self.bytes = self.entries - 1, self.bytes - size
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Everything that is written inside is written at once at its end."""
+        if self._writing:
+            yield
+            return
+        self._writing = True
+        self._do("BEGIN")
+        try:
+            yield
+        finally:
+            self._flush_touched()
+            self._do("COMMIT")
+            self._writing = False
+
+    def close(self) -> None:
+        """Write down what is still to be written."""
+        if self._touched:
+            with self.writing():
+                pass
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    # Repairs are few, are kept longer, and are all read at the start.
+
+    def repairs(self, oldest: float) -> list[tuple[str, bytes, float]]:
+        """The repairs used since `oldest`, in the order of their use: id, value, time. Older ones are forgotten."""
+        with self.writing():
+            self._do("DELETE FROM repairs WHERE used < ?", oldest)
+        return [(key, bytes(value), used) for key, value, used in self._ask("SELECT * FROM repairs ORDER BY used")]
+
+    def keep_repair(self, key: str, value: bytes, now: float) -> None:
+        """Keep a repair, or tell that it is still in use."""
+        with self.writing():
+            self._do("INSERT OR REPLACE INTO repairs VALUES (?, ?, ?)", key, value, now)
+
+    def forget_repair(self, key: str) -> None:
+        """Forget a repair."""
+        with self.writing():
+            self._do("DELETE FROM repairs WHERE id = ?", key)
+
+    def _make_room(self, now: float) -> None:
+        if self.entries <= self._max_entries and self.bytes <= self._max_bytes:
+            return
+        self._flush_touched()
+        expired = "DELETE FROM entries WHERE used < ? RETURNING size"
+        self._count_off(self._ask(expired, now - self._ttl_s))
+        oldest = "DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY used LIMIT ?) RETURNING size"
+        while self.entries > self._max_entries or self.bytes > self._max_bytes:
+            too_many = max(self.entries - self._max_entries, _EVICT_AT_ONCE)
+            if not self._count_off(self._ask(oldest, min(too_many, self.entries))):
+                return
+
+    def _count_off(self, sizes: list[tuple[int]]) -> int:
+        self.entries -= len(sizes)
+        self.bytes -= sum(size for (size,) in sizes)
+        return len(sizes)
+
+    def _flush_touched(self) -> None:
+        touched, self._touched = self._touched, {}
+        for key, used in touched.items():
+            self._do("UPDATE entries SET used = ? WHERE key = ?", used, key)
+
+    def _ask(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
+        return self._guarded(lambda: self._db.execute(statement, values).fetchall()) or []
+
+    def _do(self, statement: str, *values: object) -> None:
+        self._guarded(lambda: self._db.execute(statement, values))
+
+    def _guarded[T](self, action: Callable[[], T]) -> T | None:
+        try:
+            return action()
+        except sqlite3.Error as error:
+            if not self._told:
+                self._told = True
+                logger.warning("signatures are not kept: %s: %s", self._path or "memory", error)
+            return None
+
+    def _open(self) -> sqlite3.Connection:
+        if self._path is None:
+            return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+        try:
+            return self._open_file(self._path)
+        except (sqlite3.DatabaseError, OSError) as error:
+            aside = self._path.with_name(self._path.name + ".broken")
+            if isinstance(error, sqlite3.OperationalError | OSError):
+                logger.warning("signatures are kept in memory only: %s can't be used: %s", self._path, error)
+                return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+            logger.warning("%s is no database that can be read (%s); it is now %s", self._path, error, aside.name)
+            with contextlib.suppress(OSError):
+                os.replace(self._path, aside)
+            for leftover in ("-wal", "-shm"):
+                with contextlib.suppress(OSError):
+                    os.unlink(f"{self._path}{leftover}")
+            return self._open_file(self._path)
+
+    @staticmethod
+    def _open_file(path: Path) -> sqlite3.Connection:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # It holds pieces of conversations: nobody else on this machine may read it.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            # Safe against a crash of the process at every moment; only a power cut may cost the newest entries.
+            db.execute("PRAGMA synchronous = NORMAL")
+            return _prepared(db)
+        except sqlite3.Error:
+            db.close()
+            raise
+
+
+def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
+    """The database with its tables; those of another version are made anew."""
+    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version != _SCHEMA_VERSION:
+        db.executescript("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS repairs;" + _SCHEMA)
+        db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    return db
