@@ -6,10 +6,9 @@ import time
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 
-import platformdirs
 from mitmproxy import ctx
 
-from healing import APP_NAME
+from healing import data_folder
 from healing.policy.failures import FailureClass, one_line
 from healing.policy.journal import Journal, Record
 
@@ -17,7 +16,7 @@ logger = logging.getLogger("healing.exchange")
 
 DAYS_KEPT = 7
 DELAY_S = 0.02
-_WARN = ("retry", "gave_up", "broke")
+_WARN = ("retry", "repair", "gave_up", "broke")
 
 
 def line_of(record: Record) -> str:
@@ -40,6 +39,8 @@ def _text_of(record: Record) -> str:
         case "retry":
             after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
             return f"{head} {on}: {_words(record)} {record.text}{after}"
+        case "repair":
+            return f"{head} {on}: Unexpected thinking signature error: {detail}; {record.text} in {record.wait_s:.1f} s"
         case "wait":
             return f"{head} {record.text}; waiting {record.wait_s:.1f} s"
         case "hold":
@@ -76,8 +77,7 @@ class Log:
 
     def configure(self, updated: set[str]) -> None:
         """Open the log file in the data folder."""
-        home = ctx.options.antigravity_home
-        folder = (Path(home).expanduser() if home else platformdirs.user_data_path(APP_NAME)) / "logs"
+        folder = data_folder(ctx.options.antigravity_home) / "logs"
         if folder != self._folder:
             self._close()
             self._open(folder)

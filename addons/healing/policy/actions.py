@@ -1,10 +1,10 @@
 """What an exchange is given, and what it asks to be done."""
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from healing.policy.attempt import Attempt
-from healing.policy.config import Peek, Retry
+from healing.policy.config import Peek, Repair, Retry
 from healing.policy.models import Route
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.headers import Headers
@@ -26,7 +26,7 @@ class ClientRequest:
 
     id: the exchange's short id.
     path, body: for the model that the route leads to; the path without an upstream's prefix.
-    query: as it came, without credentials.
+    query: as it came, without credentials. value: what the body says, None if that is no JSON.
     model: the name that the client used. streams: whether it wants a stream.
     """
 
@@ -41,6 +41,7 @@ class ClientRequest:
     streams: bool
     route: Route
     session: str
+    value: Any = None
 
     def path_at(self, prefix: str) -> str:
         """The path and query to ask an upstream for whose paths all begin with `prefix`."""
@@ -58,6 +59,7 @@ class Rules:
     peek: Peek = field(default_factory=Peek)
     account_header: bool = True
     listed_models: tuple[str, ...] = ()
+    repair: Repair = field(default_factory=Repair)
 
 
 @dataclass(frozen=True, slots=True)

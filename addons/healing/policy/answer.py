@@ -26,12 +26,14 @@ class Answer:
     begun: whether the client has been sent a status; after that failures are told in the body.
     finished: whether the answer is over.
     last_sent_at: monotonic seconds of the last bytes sent.
+    attempts: how many the client is told of; 0: up to the one that it gets the answer of.
     """
 
     def __init__(self, request: ClientRequest, rules: Rules, actions: deque[Action]) -> None:
         self.begun = False
         self.finished = False
         self.last_sent_at = 0.0
+        self.attempts = 0
         self._request = request
         self._rules = rules
         self._actions = actions
@@ -90,7 +92,7 @@ class Answer:
         self, status: int, headers: Headers, attempt: Attempt | None, outcome: str = "", *, streams: bool = False
     ) -> None:
         self.begun = True
-        count = attempt.number if attempt else 0
+        count = self.attempts or (attempt.number if attempt else 0)
         told = {
             "X-Account-Email": attempt.account.label if attempt and self._rules.account_header else "",
             "X-Mapped-Model": attempt.model if attempt else self._request.route.model,

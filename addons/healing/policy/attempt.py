@@ -37,11 +37,14 @@ class Attempt:
     """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
 
     path: with the upstream's prefix and the query, without credentials.
+    betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
+    tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     probe: whether it finds out how a benched account is.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
     kept_back: bytes of a raw body that may be the beginning of a secret.
-    whole: the body, decoded, where it is not a stream of events; whole_complete: all of it is there.
+    whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
+    signatures); whole_complete: all of it is there, to be judged.
     incoming: what is about to go into the gate.
     outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
     delivering: whether the client gets this attempt's answer.
@@ -58,6 +61,9 @@ class Attempt:
     body: bytes
     started_at: float
     renew: bool = False
+    betas: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
+    tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     probe: bool = False
     kept_back: bytes = b""
@@ -114,6 +120,8 @@ class Attempt:
             time_to_first_content_s=since_start(self.first_content_at),
             bytes=self.received,
         )
+        if self.repaired:
+            self.meta["repaired"] = list(self.repaired)
         if verdict:
             self.meta["verdict"] = verdict
         if now is not None:

@@ -24,7 +24,10 @@ from healing.policy.journal import Journal, Record, Step
 from healing.policy.judge import judge_whole
 from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
+from healing.policy.repair.mender import Mender
+from healing.policy.signatures import SignatureStore
 from healing.wire import headers as http
+from healing.wire.collect import LONGEST
 from healing.wire.encoding import DecodingError, Decompressor
 from healing.wire.headers import Headers
 
@@ -68,6 +71,7 @@ class Exchange:
         journal: Journal,
         clock: Clock,
         random: Random,
+        signatures: SignatureStore | None = None,
     ) -> None:
         self.request = request
         self.actions: deque[Action] = deque()
@@ -84,6 +88,7 @@ class Exchange:
         self._clock = clock
         self._planner = Planner(eligible, accounts, budget, rules.retry, random, request.route.model, request.session)
         self._answer = Answer(request, rules, self.actions)
+        self._mender = Mender(request, signatures, rules.repair, clock)
         self._current: Attempt | None = None
         self._resume_at: float | None = None
         self._next = Next(None)
@@ -127,7 +132,7 @@ class Exchange:
         attempt.gate = Gate(
             self.request.dialect,
             rules.peek.commit,
-            hold=self._planner.may_retry(attempt.number, now),
+            hold=self._planner.may_retry(attempt.tries, now) or self._mender.possible,
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
         )
@@ -165,6 +170,8 @@ class Exchange:
             self._through_gate(attempt, out)
         elif attempt.raw:
             self._pass_raw(attempt, data)
+            if len(attempt.whole) <= LONGEST:
+                attempt.whole += data
         else:
             attempt.whole += data
 
@@ -225,6 +232,8 @@ class Exchange:
             return
         if attempt is not None:
             self._settle_account(attempt, None, judged=False)
+            if attempt.delivering:
+                self._mender.over(attempt)
             attempt.note(self.request.id, "the client left", self._clock.now())
             self._abort(attempt, "the client left")
         self._resume_at = None
@@ -317,12 +326,16 @@ class Exchange:
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         request, model = self.request, self.request.route.model
         target = request.path_at(account.upstream.path)
-        attempt = Attempt(len(self.attempts) + 1, account, model, target, request.body, now, renew)
+        prepared = self._mender.prepare(account)
+        attempt = Attempt(len(self.attempts) + 1, account, model, target, prepared.body, now, renew)
+        attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
+        attempt.tries = attempt.number - self._mender.count
         attempt.note(request.id)
         self.attempts.append(attempt)
         self._current = attempt
         attempt.probe = self._accounts.take(account, now)
-        self._tell("attempt", account.upstream_name, attempt=attempt)
+        repaired = f", repaired ({', '.join(prepared.repaired)})" if prepared.repaired else ""
+        self._tell("attempt", account.upstream_name + repaired, attempt=attempt)
         self.actions.append(Start(attempt))
         attempt.sent = True
 
@@ -401,30 +414,48 @@ class Exchange:
         now = self._clock.now()
         failure = attempt.blame(failure)
         self._settle_account(attempt, failure)
-        plan = self._planner.after(attempt, failure, now)
-        if plan is None:
+        if rule := self._mender.after(attempt, failure):
+            plan = self._planner.repaired(attempt)
+            attempt.note(self.request.id, f"repair ({rule.name}) after {plan.wait_s:.2f} s", now)
+            self._tell("repair", rule.says, attempt=attempt, failure=failure, wait_s=plan.wait_s)
+            self._leave(attempt, failure, plan, now)
+            return
+        next_plan = self._planner.after(attempt, failure, now)
+        if next_plan is None:
             self._give_up(attempt, failure)
             return
-        account = plan.account
+        plan, account = next_plan, next_plan.account
         if account is None:
             where = "when an account is free"
         else:
             where = "on the same account" if account is attempt.account else f"on {account.name}"
         attempt.note(self.request.id, f"retry {where} after {plan.wait_s:.2f} s", now)
         self._tell("retry", where, attempt=attempt, failure=failure, wait_s=plan.wait_s)
+        self._leave(attempt, failure, plan, now)
+
+    def _leave(self, attempt: Attempt, failure: Failure, plan: Next, now: float) -> None:
+        """End an attempt, and follow the plan."""
         self._abort(attempt, failure.detail)
         self._current = None
         self._follow(plan, now)
 
     def _give_up(self, attempt: Attempt, failure: Failure) -> None:
         """No other try: the client gets the real cause."""
-        now, gate = self._clock.now(), attempt.gate
+        now = self._clock.now()
         failure = attempt.blame(failure)
         self._settle_account(attempt, failure)
+        told = self._mender.to_tell(attempt, failure)
+        if told is not attempt:
+            self._abort(attempt, failure.detail)
+            attempt.note(self.request.id, "repaired in vain", now)
+            attempt, failure, self._current = told, told.failure or failure, told
+            self._answer.attempts = len(self.attempts)
         attempt.note(self.request.id, "deliver", now if attempt.ended else None)
         attempt.told = True
         self._tell("gave_up", "", attempt=attempt, failure=failure)
-        if gate is not None and gate.relayed_error is None and gate.empty and not attempt.aborted:
+        gate = attempt.gate
+        whole = not attempt.aborted or attempt is self._mender.refused
+        if gate is not None and gate.relayed_error is None and gate.empty and whole:
             out = gate.deliver_empty()
             self._deliver_stream(attempt)
             self._answer.send(attempt.redactor.redact(out), now)
@@ -478,10 +509,13 @@ class Exchange:
         self._abort(attempt, "upstream has said all and does not close")
         if not attempt.delivering:
             self._answer.deliver(attempt, outcome, now)
+            attempt.delivering = True
         self._finish(attempt, outcome)
 
     def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "") -> None:
         self._answer.finish(broken)
+        if attempt is not None and attempt.delivering:
+            self._mender.over(attempt)
         if outcome != "failed":
             self._tell("delivered", outcome, attempt=attempt)
         self._close(outcome)

@@ -8,8 +8,8 @@ from typing import Literal
 from healing.policy.failures import Failure
 
 Step = Literal[
-    "received", "attempt", "failure", "retry", "wait", "hold", "commit", "delivered", "gave_up", "broke", "client_left"
-]
+    "received", "attempt", "retry", "repair", "wait", "hold", "commit", "delivered", "gave_up", "broke", "client_left"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Record:
     attempt: the attempt's number, 0 where there is none yet.
     account: the account's name.
     model: the model after mapping.
-    failure: why the attempt did not serve, for `failure`, `retry`, `gave_up` and `broke`.
-    wait_s: seconds until the next attempt, for `retry` and `wait`.
+    failure: why the attempt did not serve, for `retry`, `repair`, `gave_up` and `broke`.
+    wait_s: seconds until the next attempt, for `retry`, `repair` and `wait`.
     """
 
     exchange: str

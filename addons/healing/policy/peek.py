@@ -5,11 +5,13 @@ Everything is held until the first content. After that each event is still read,
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from healing.policy.config import Commit
 from healing.policy.failures import Failure, FailureClass, classify
 from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors import read_error
+from healing.wire.refusals import SignatureFault
 from healing.wire.sse import SSEDecoder, SSEEvent
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ class Gate:
             return None
         kind = EMPTY_CLASS.get(self._dialect.empty_stop(self.stop))
         detail = f"200 OK but 0 tokens (stop reason {self.stop or 'none'})"
-        return Failure(kind, detail, _BAD_GATEWAY) if kind else None
+        fault = SignatureFault.CALL_UNSIGNED if kind is FailureClass.SIGNATURE else None
+        return Failure(kind, detail, _BAD_GATEWAY, fault=fault) if kind else None
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the stream."""
@@ -83,6 +86,11 @@ class Gate:
         else:
             self._unsent = [data[len(data) - self._decoder.pending :]] if self._decoder.pending else []
         return b"".join(out)
+
+    @property
+    def signed_content(self) -> list[dict[str, Any]]:
+        """The blocks or parts that have come whole: what a client may send again in its next request."""
+        return self._reader.content
 
     def unsent(self) -> bytes:
         """All that has been fed and has not come out, as it came: for one who has to go on without this gate."""

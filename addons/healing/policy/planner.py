@@ -49,9 +49,9 @@ class Planner:
         self._left: set[str] = set()
         self._renewed: set[str] = set()
 
-    def may_retry(self, attempts: int, now: float) -> bool:
-        """Whether another attempt is allowed after this many, whatever the failure."""
-        return attempts < self._settings.max_attempts and self._budget.left(now) > 0
+    def may_retry(self, tries: int, now: float) -> bool:
+        """Whether another attempt is allowed after this many (repairs do not count), whatever the failure."""
+        return tries < self._settings.max_attempts and self._budget.left(now) > 0
 
     def first(self, now: float) -> Next | float:
         """The attempt to make now, or after a wait that fits; the seconds until an account is free if none fits."""
@@ -66,12 +66,18 @@ class Planner:
         """The attempt that follows a failed one, if the failure, the budgets and the accounts allow one."""
         self._failures[failure.kind] += 1
         rule = retry.RULES.get(failure.kind)
-        if rule is None or not self.may_retry(attempt.number, now):
+        if rule is None or not self.may_retry(attempt.tries, now):
             return None
         plan = self._plan(attempt.account, failure, rule, now)
         if plan is not None and (plan := self._affordable(plan)):
             self._budget.retry(now)
         return plan
+
+    def repaired(self, attempt: Attempt) -> Next:
+        """The attempt with a repaired body: on the same account, and at the cost of no budget."""
+        wait_s = retry.jittered(retry.REPAIR_WAIT_S, self._random)
+        self.waited_s += wait_s
+        return Next(attempt.account, wait_s)
 
     def _plan(self, account: Account, failure: Failure, rule: retry.Rule, now: float) -> Next | None:
         nth = self._failures[failure.kind]

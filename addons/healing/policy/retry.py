@@ -9,6 +9,7 @@ from typing import Literal
 from healing.policy.failures import Failure, FailureClass
 
 JITTER = 0.2
+REPAIR_WAIT_S = 0.2
 Place = Literal["stay", "rotate", "second_elsewhere"]
 
 
@@ -45,7 +46,7 @@ RULES: dict[FailureClass, Rule] = {
     FailureClass.CUT: Rule(_at_once),
     FailureClass.MALFORMED: Rule(_at_once),
 }
-"""What is not here is delivered: `caller`, and `signature` while nothing repairs it."""
+"""What is not here is delivered: `caller`, and `signature` where no repair helps."""
 
 
 def wait_before_retry_s(failure: Failure, nth: int, random: Random) -> float:
@@ -55,7 +56,12 @@ def wait_before_retry_s(failure: Failure, nth: int, random: Random) -> float:
     """
     if failure.wait_s is not None and failure.kind in (FailureClass.RATE_LIMITED, FailureClass.OVERLOADED):
         return at_least(failure.wait_s, random)
-    return RULES[failure.kind].wait_s(nth) * random.uniform(1 - JITTER, 1 + JITTER)
+    return jittered(RULES[failure.kind].wait_s(nth), random)
+
+
+def jittered(seconds: float, random: Random) -> float:
+    """These seconds, or up to 20 % more or less."""
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def at_least(seconds: float, random: Random) -> float:

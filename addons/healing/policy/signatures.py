@@ -55,11 +55,13 @@ class Minted(NamedTuple):
 class KeptRepair:
     """A repair that belongs to its conversation from now on.
 
-    change: what it changes, as JSON. anchors: keys of pieces of the histories that it belongs to.
+    name: the rule that made it. change: what it changes, as JSON.
+    anchors: keys of pieces of the histories that it belongs to.
     made_at, used_at: seconds since 1970.
     """
 
     dialect: str
+    name: str
     change: dict[str, Any]
     anchors: frozenset[str]
     made_at: float
@@ -72,7 +74,7 @@ class KeptRepair:
 
     def dump(self) -> bytes:
         """All of it but its use, as JSON."""
-        kept = {"dialect": self.dialect, "change": self.change, "anchors": sorted(self.anchors)}
+        kept = {"dialect": self.dialect, "name": self.name, "change": self.change, "anchors": sorted(self.anchors)}
         return dump({**kept, "made_at": self.made_at})
 
 
@@ -102,6 +104,10 @@ class SignatureStore:
     def bytes(self) -> int:
         """How many bytes they take."""
         return self._vault.bytes
+
+    def has_repairs(self, now: float) -> bool:
+        """Whether any conversation has been repaired."""
+        return bool(self._loaded(now))
 
     def close(self) -> None:
         """Write down what is still to be written."""
@@ -183,7 +189,8 @@ class SignatureStore:
             for key, value, used_at in self._vault.repairs(now - REPAIRS_TTL_S):
                 kept = parse(value)
                 anchors = frozenset(kept["anchors"])
-                repair = KeptRepair(kept["dialect"], kept["change"], anchors, kept["made_at"], used_at)
+                name, change = kept["name"], kept["change"]
+                repair = KeptRepair(kept["dialect"], name, change, anchors, kept["made_at"], used_at)
                 self._add(key, repair, self._repairs)
         return self._repairs
 

@@ -15,7 +15,7 @@ from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils
 
-from healing import APP_NAME
+from healing import APP_NAME, data_folder
 from healing.policy import config, config_file
 from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
@@ -57,7 +57,7 @@ class Healing:
             "antigravity_home",
             str,
             "",
-            "The healing proxy's data folder, for its logs. Default: the platform's folder for user data.",
+            "The healing proxy's data folder: logs, signatures. Default: the platform's folder for user data.",
         )
         if playback := ctx.master.addons.get("serverplayback"):
             HealingServerPlayback.adopt(playback)
@@ -90,6 +90,8 @@ class Healing:
 
     def done(self) -> None:
         """mitmproxy ends, or the addon is unloaded."""
+        if self.governor is not None:
+            self.governor.close()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -140,7 +142,7 @@ class Healing:
 
     def _use(self, settings: config.Config) -> None:
         if self.governor is None:
-            self.governor = Governor(settings, self.journal)
+            self.governor = Governor(settings, self.journal, data_folder(ctx.options.antigravity_home))
         else:
             self.governor.use(settings)
         origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"

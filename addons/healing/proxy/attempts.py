@@ -200,6 +200,8 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
     authority = host if upstream.port == default_port else f"{host}:{upstream.port}"
     headers = pairs.without(request.headers.fields, _NOT_SENT)
     headers += ((b"Accept-Encoding", b"identity"),)
+    if attempt.betas:
+        headers = _with_betas(headers, attempt.betas)
     if attempt.body or request.method not in ("GET", "HEAD"):
         headers += ((b"Content-Length", str(len(attempt.body)).encode()),)
     if request.is_http2 or request.is_http3:
@@ -223,3 +225,17 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
     )
     flow.metadata[METADATA] = attempt.meta
     return flow
+
+
+def _with_betas(headers: pairs.Headers, betas: tuple[str, ...]) -> pairs.Headers:
+    """The headers with these values in the last `anthropic-beta`; what the client asked for stays in its order."""
+    places = [place for place, (name, _) in enumerate(headers) if name.lower() == b"anthropic-beta"]
+    known = {value.strip().decode("latin-1") for place in places for value in headers[place][1].split(b",")}
+    missing = ",".join(beta for beta in betas if beta not in known).encode()
+    if not missing:
+        return headers
+    if not places:
+        return (*headers, (b"anthropic-beta", missing))
+    name, value = headers[places[-1]]
+    joined = value + b"," + missing if value.strip() else missing
+    return (*headers[: places[-1]], (name, joined), *headers[places[-1] + 1 :])

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 from random import Random, SystemRandom
 
 from mitmproxy import http
@@ -15,6 +16,7 @@ from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
 from healing.policy.retry import RetryBudget
+from healing.policy.signatures import SignatureStore
 from healing.proxy import local
 from healing.proxy.admission import Admission
 from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
@@ -25,6 +27,8 @@ from healing.wire.encoding import DecodingError, Decompressor
 from healing.wire.jsonvalue import parse
 
 logger = logging.getLogger(__name__)
+
+STORE_NAME = "signatures.sqlite3"
 
 
 class SystemClock:
@@ -50,8 +54,11 @@ class RefusedError(Exception):
 class Governor:
     """Knows the configuration, the accounts and the budget; makes claims and exchanges."""
 
-    def __init__(self, config: Config, journal: Journal) -> None:
+    def __init__(self, config: Config, journal: Journal, home: Path | None = None) -> None:
+        """home: the data folder, where signatures are kept; None keeps them in memory."""
         self.journal = journal
+        self.home = home
+        self.signatures: SignatureStore | None = None
         self.credentials = Credentials()
         self.budget = RetryBudget()
         self.clock = SystemClock()
@@ -71,6 +78,14 @@ class Governor:
         self.admission = Admission(config.clients, self.credentials, guarded=guarded)
         self.budget.spare = config.retry.spare_retries
         self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
+        if self.signatures is None or self.signatures.settings != config.signatures:
+            self.close()
+            self.signatures = SignatureStore(self.home / STORE_NAME if self.home else None, config.signatures)
+
+    def close(self) -> None:
+        """Write down what is still to be written."""
+        if self.signatures is not None:
+            self.signatures.close()
 
     def warnings(self) -> list[str]:
         """What is wrong with the credentials as they are now; requests may still find them mended."""
@@ -173,26 +188,38 @@ class Governor:
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
         session = request.headers.get("x-claude-code-session-id") or self._session_of(dialect, parsed) or exchange_id
+        value = parsed
         if route.model != model:
             try:
                 path, body = dialect.with_model(path, body, operation, route.model)
             except ValueError as error:
                 message = f"The route {route.pattern!r} can't be applied to this request: {error}."
                 raise RefusedError(local.refusal(dialect, 400, message)) from None
+            if isinstance(parsed, dict) and "model" in parsed:
+                value = {**parsed, "model": route.model}
         client_request = ClientRequest(
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
-            session,
+            session, value,
         )  # fmt: skip
         rules = Rules(
             self.config.retry,
             self.config.peek.merged(route.peek),
             self.config.clients.account_header,
             tuple(self.routes.names()),
+            self.config.repair,
         )
         eligible = self._eligible(target, dialect, route)
         self.exchanges += 1
         exchange = Exchange(
-            client_request, eligible, self.accounts, self.budget, rules, self.journal, self.clock, self.random
+            client_request,
+            eligible,
+            self.accounts,
+            self.budget,
+            rules,
+            self.journal,
+            self.clock,
+            self.random,
+            self.signatures,
         )
         exchange.meta.update(role="exchange", exchange=exchange_id, upstream=target.upstream_name)
         return exchange

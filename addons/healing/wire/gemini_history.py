@@ -32,12 +32,14 @@ class Place(NamedTuple):
 class Call(NamedTuple):
     """A function call of the history.
 
-    key: what identifies it in this conversation. first: whether it is the first of its turn, which has to be signed.
+    id: as the API gave it, "" if it gave none. key: what identifies it in this conversation.
+    first: whether it is the first of its turn, which has to be signed.
     current: whether it belongs to the current turn, which is checked.
     """
 
     place: Place
     part: Part
+    id: str
     key: str
     first: bool
     current: bool
@@ -121,10 +123,11 @@ def calls_of(body: Any) -> list[Call]:
         for number, part in enumerate(parts_of(content)):
             if (call := call_of(part)) is None:
                 continue
-            said = digest(said_in(part), str(call.get("id") or ""))
+            call_id = str(call.get("id") or "")
+            said = digest(said_in(part), call_id)
             seen[said] += 1
             key = digest(start, said, str(seen[said]))
-            calls.append(Call(Place(index, number), part, key, not signed_turn, index >= current_from))
+            calls.append(Call(Place(index, number), part, call_id, key, not signed_turn, index >= current_from))
             signed_turn = True
     return calls
 

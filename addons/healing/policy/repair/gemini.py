@@ -1,0 +1,127 @@
+"""The repairs of Gemini conversations: what each changes, and which answers which refusal."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from healing.policy.model_names import takes_stand_in
+from healing.policy.repair import gemini_signed
+from healing.policy.repair.rules import SHORT_NOTE, Case, Rule
+from healing.wire import gemini_history as history
+from healing.wire.gemini_history import Body, Call, Part, Place
+from healing.wire.refusals import SignatureFault
+
+
+class GeminiChange(BaseModel):
+    """What a repair changes, told by what identifies the parts, so that later requests get the same.
+
+    anchors: keys of calls or signatures of the history that it was made for.
+    unsigned: keys of the signatures that are taken off.
+    signed: by a call's key, the signature that it gets.
+    stand_ins: keys of the calls that get the documented stand-in.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    anchors: frozenset[str]
+    unsigned: frozenset[str] = frozenset()
+    signed: dict[str, str] = {}
+    stand_ins: frozenset[str] = frozenset()
+
+    @classmethod
+    def load(cls, value: dict[str, Any]) -> Self:
+        """The change that `dump` gave."""
+        return cls.model_validate(value)
+
+    def dump(self) -> dict[str, Any]:
+        """The change as JSON, equal for equal changes."""
+        value = self.model_dump(exclude_defaults=True)
+        return {name: sorted(item) if isinstance(item, frozenset) else item for name, item in value.items()}
+
+    def apply(self, body: Body) -> Body:
+        """The body with this change; applied again it changes nothing more."""
+        if self.unsigned:
+            body = history.with_parts(body, lambda _, part: self._without(part))
+        signatures: dict[Place, str] = {}
+        for call in history.calls_of(body) if self.signed or self.stand_ins else ():
+            if call.key in self.signed:
+                signatures[call.place] = self.signed[call.key]
+            elif call.key in self.stand_ins and not history.signature_of(call.part):
+                signatures[call.place] = history.STAND_IN
+        return gemini_signed.with_signatures(body, signatures)
+
+    def _without(self, part: Part) -> Part | None:
+        signature = history.signature_of(part)
+        if not signature or history.signature_key(signature) not in self.unsigned:
+            return part
+        return history.unsigned(part)
+
+
+def _restore(case: Case) -> GeminiChange | None:
+    """Put the signatures that the store has on calls that have none, or another one than was refused."""
+    signed = {}
+    for call in history.calls_of(case.body):
+        found = gemini_signed.call_signature(call, case.store, case.origin, case.now)
+        own = history.signature_of(call.part)
+        if found is not None and (not own or history.signature_key(found) != history.signature_key(own)):
+            signed[call.key] = found
+    return GeminiChange(anchors=frozenset(signed), signed=signed) if signed else None
+
+
+def _stand_in(case: Case) -> GeminiChange | None:
+    """Put the documented stand-in on the calls of the current turn that need a signature and have none."""
+    keys = frozenset(call.key for call in _checked(case) if not history.signature_of(call.part))
+    if not keys or not takes_stand_in(case.origin.model):
+        return None
+    return GeminiChange(anchors=keys, stand_ins=keys)
+
+
+def _unsign(case: Case) -> GeminiChange | None:
+    """Take all signatures off the history, and put the stand-in where one has to be."""
+    unsigned = frozenset(
+        history.signature_key(signature)
+        for _, part in history.model_parts(case.body)
+        if (signature := history.signature_of(part))
+    )
+    if not unsigned:
+        return None
+    needed = _checked(case) if takes_stand_in(case.origin.model) else []
+    stand_ins = frozenset(call.key for call in needed)
+    return GeminiChange(anchors=unsigned | stand_ins, unsigned=unsigned, stand_ins=stand_ins)
+
+
+def _checked(case: Case) -> list[Call]:
+    """The calls whose signatures upstream looks at: the first of each step of the current turn."""
+    return [call for call in history.calls_of(case.body) if call.current and call.first]
+
+
+_RESTORE = Rule("restore", _restore, "the signatures are put back")
+_UNSIGN = Rule("strip", _unsign, SHORT_NOTE)
+RULES = {
+    SignatureFault.CALL_UNSIGNED: (
+        _RESTORE,
+        Rule("stand_in", _stand_in, "the documented stand-in takes the place of what is missing"),
+    ),
+    SignatureFault.CALL_CORRUPTED: (_RESTORE, _UNSIGN),
+}
+
+
+class GeminiRepairer:
+    """The Gemini API's signatures."""
+
+    rules = RULES
+
+    load = GeminiChange.load
+    restore_lost = staticmethod(gemini_signed.restore_lost)
+    capture = staticmethod(gemini_signed.capture)
+    forget = staticmethod(gemini_signed.forget)
+
+    def anchors(self, body: Body) -> frozenset[str]:
+        """What identifies the pieces of a history."""
+        signatures = (history.signature_of(part) for _, part in history.model_parts(body))
+        keys = {history.signature_key(signature) for signature in signatures if signature}
+        return frozenset(keys | {call.key for call in history.calls_of(body)})
+
+    def betas(self, body: Body) -> tuple[str, ...]:
+        """None: this is no API with betas."""
+        return ()

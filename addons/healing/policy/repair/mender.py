@@ -1,0 +1,122 @@
+"""The repairs as an exchange uses them: none of their own failures ever reaches it."""
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate
+
+from healing.policy import config
+from healing.policy.accounts import Account
+from healing.policy.actions import ClientRequest, Clock
+from healing.policy.attempt import Attempt
+from healing.policy.failures import Failure, FailureClass
+from healing.policy.repair.repairs import Prepared, Repairs
+from healing.policy.repair.rules import Rule
+from healing.policy.signatures import SignatureStore
+from healing.wire.jsonvalue import parse
+
+logger = logging.getLogger(__name__)
+
+_REPAIRED_KINDS = ("generate", "count_tokens")
+
+
+def _or_nothing[**P, T](
+    method: Callable[Concatenate["Mender", P], T | None],
+) -> Callable[Concatenate["Mender", P], T | None]:
+    """A bug of ours must not cost a request that would have worked without us."""
+
+    @wraps(method)
+    def call(self: "Mender", /, *args: P.args, **kwargs: P.kwargs) -> T | None:
+        if self.repairs is None:
+            return None
+        try:
+            return method(self, *args, **kwargs)
+        except Exception:
+            logger.exception("signatures could not be looked after; this is a bug")
+            self.repairs = None
+            return None
+
+    return call
+
+
+class Mender:
+    """Looks after the signatures of one exchange.
+
+    refused: the first attempt that was refused for its signatures; its answer is the client's if nothing helps.
+    """
+
+    def __init__(
+        self, request: ClientRequest, store: SignatureStore | None, settings: config.Repair, clock: Clock
+    ) -> None:
+        self.refused: Attempt | None = None
+        self._request = request
+        self._clock = clock
+        self.repairs: Repairs | None = None
+        if store is not None and request.operation.kind in _REPAIRED_KINDS:
+            self.repairs = Repairs(
+                request.dialect.name,
+                request.body,
+                request.value,
+                request.route.model,
+                request.session,
+                store,
+                settings,
+            )
+
+    @property
+    def count(self) -> int:
+        """How many repairs there were."""
+        return self.repairs.count if self.repairs is not None else 0
+
+    @property
+    def possible(self) -> bool:
+        """Whether a refusal might be repaired."""
+        return bool(self._possible())
+
+    def prepare(self, account: Account) -> Prepared:
+        """What an attempt on this account sends."""
+        return self._prepare(account) or Prepared(self._request.body)
+
+    def after(self, attempt: Attempt, failure: Failure) -> Rule | None:
+        """The repair with which the next attempt is made, None where nothing helps."""
+        if failure.kind is FailureClass.SIGNATURE and self.refused is None:
+            self.refused = attempt
+        return self._after(attempt, failure)
+
+    def to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
+        """The attempt of whose failure the client is told: where no repair has helped, the first that was refused."""
+        if self.refused is not None and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER):
+            return self.refused
+        return attempt
+
+    @_or_nothing
+    def over(self, attempt: Attempt) -> None:
+        """The answer of this attempt has reached the client, wholly or in part: what it signed is kept."""
+        assert self.repairs is not None
+        if attempt.gate is not None:
+            content, accepted = attempt.gate.signed_content, attempt.gate.content
+        elif attempt.status == 200:
+            content, accepted = self._request.dialect.content_of(parse(attempt.whole)), True
+        else:
+            return
+        now = self._clock.wall()
+        if accepted:
+            self.repairs.served(now)
+        if self._request.operation.kind == "generate":
+            self.repairs.capture(attempt.account, content, now)
+
+    @_or_nothing
+    def _possible(self) -> bool:
+        assert self.repairs is not None
+        return self.repairs.possible
+
+    @_or_nothing
+    def _prepare(self, account: Account) -> Prepared:
+        assert self.repairs is not None
+        return self.repairs.prepare(account, self._clock.wall())
+
+    @_or_nothing
+    def _after(self, attempt: Attempt, failure: Failure) -> Rule | None:
+        assert self.repairs is not None
+        answer = bytes(attempt.whole) if attempt.whole_complete else b""
+        return self.repairs.after(attempt.account, failure, answer, self._clock.wall())
