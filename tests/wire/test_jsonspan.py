@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Operation
-from healing.wire.jsonspan import replace_member
+from healing.wire.jsonspan import replace_member, respell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,3 +134,52 @@ def test_deep_nesting_beside_the_model_is_borne() -> None:
     deep = b"[" * 1000 + b"]" * 1000
     body = b'{"a": ' + deep + b', "model": "x"}'
     assert replace_member(body, "model", "y") == b'{"a": ' + deep + b', "model": "y"}'
+
+
+@st.composite
+def edits(draw: st.DrawFn, value: Any) -> Any:
+    """A value made from this one, sharing with it what is not changed."""
+    match draw(st.sampled_from(["same", "same", "deeper", "deeper", "new"])), value:
+        case "deeper", dict():
+            changed = {name: draw(edits(item)) for name, item in value.items() if draw(st.integers(0, 5))}
+            return {**changed, "added": 1} if draw(st.booleans()) else changed
+        case "deeper", list():
+            changed_items = [draw(edits(item)) for item in value if draw(st.integers(0, 5))]
+            return [*changed_items, {"added": "é"}] if draw(st.booleans()) else changed_items
+        case "new", _:
+            return draw(st.sampled_from([None, "\ud800", "é", 7, [], {}, {"a": [1]}]))
+    return value
+
+
+@steady
+@given(texts, st.data())
+def test_a_changed_value_is_spelled_as_it_should_and_nothing_else_is_touched(text: str, data: st.DataObject) -> None:
+    old = json.loads(text)
+    new = data.draw(edits(old))
+    spelled = respell(text.encode("utf-8", "surrogatepass"), old, new)
+    assert json.loads(spelled) == new
+    assert respell(text.encode("utf-8", "surrogatepass"), old, old) == text.encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "expected"),
+    [
+        ('{"a": [1,  2 , 3], "b":"\\u00e9"}', lambda v: {**v, "a": [v["a"][0], 9, v["a"][2]]},
+         '{"a": [1,  9 , 3], "b":"\\u00e9"}'),
+        ('[ {"x": 1.50} , {"y":2} ]', lambda v: [v[1]], '[{"y":2} ]'),
+        ('{"a": 1.50, "b": 2}', lambda v: {"a": v["a"], "b": v["b"], "c": {"d": [1]}},
+         '{"a": 1.50, "b": 2,"c":{"d":[1]}}'),
+        ('{"a": 1.50, "b": 2}', lambda v: {"b": v["b"]}, '{"b": 2}'),
+        ('{"m":[{"c":[{"t":1},{"t":2}]}]}', lambda v: {"m": [{"c": [v["m"][0]["c"][1]]}]}, '{"m":[{"c":[{"t":2}]}]}'),
+    ],
+)  # fmt: skip
+def test_what_stays_keeps_its_bytes(text: str, change: Any, expected: str) -> None:
+    old = json.loads(text)
+    assert respell(text.encode(), old, change(old)).decode() == expected
+
+
+def test_what_is_no_json_can_not_be_respelled() -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        respell(b"\xff{}", {}, {"a": 1})
+    with pytest.raises(ValueError):  # noqa: PT011
+        respell(b"nothing", {}, {"a": 1})

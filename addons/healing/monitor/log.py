@@ -40,7 +40,7 @@ def _text_of(record: Record) -> str:
             after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
             return f"{head} {on}: {_words(record)} {record.text}{after}"
         case "repair":
-            return f"{head} {on}: Unexpected thinking signature error: {detail}; {record.text} in {record.wait_s:.1f} s"
+            return f"{head} {on}: Unexpected thinking signature error: {detail}. {record.text} ({record.wait_s:.1f} s)"
         case "wait":
             return f"{head} {record.text}; waiting {record.wait_s:.1f} s"
         case "hold":

@@ -24,6 +24,7 @@ CREATE TABLE repairs (id TEXT PRIMARY KEY, value BLOB NOT NULL, used REAL NOT NU
 # What is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 60.0
 _EVICT_AT_ONCE = 64
+_ROOM = 0.999
 _ENTRY_OVERHEAD_BYTES = 100
 _CACHE_KIB = 8192
 _BUSY_MS = 250
@@ -124,11 +125,19 @@ class Vault:
         self._flush_touched()
         expired = "DELETE FROM entries WHERE used < ? RETURNING size"
         self._count_off(self._ask(expired, now - self._ttl_s))
-        oldest = "DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY used LIMIT ?) RETURNING size"
+        oldest = "SELECT key, size FROM entries ORDER BY used LIMIT ?"
         while self.entries > self._max_entries or self.bytes > self._max_bytes:
-            too_many = max(self.entries - self._max_entries, _EVICT_AT_ONCE)
-            if not self._count_off(self._ask(oldest, min(too_many, self.entries))):
+            entries, size, gone = self.entries, self.bytes, []
+            for key, size_of_one in self._ask(oldest, _EVICT_AT_ONCE):
+                # A little more than needed, so that not every new value has to make room.
+                if entries <= self._max_entries * _ROOM and size <= self._max_bytes * _ROOM:
+                    break
+                gone.append((key,))
+                entries, size = entries - 1, size - size_of_one
+            if not gone:
                 return
+            self._do_each("DELETE FROM entries WHERE key = ?", gone)
+            self.entries, self.bytes = entries, size
 
     def _count_off(self, sizes: list[tuple[int]]) -> int:
         self.entries -= len(sizes)
@@ -145,6 +154,9 @@ class Vault:
 
     def _do(self, statement: str, *values: object) -> None:
         self._guarded(lambda: self._db.execute(statement, values))
+
+    def _do_each(self, statement: str, rows: list[tuple[str]]) -> None:
+        self._guarded(lambda: self._db.executemany(statement, rows))
 
     def _guarded[T](self, action: Callable[[], T]) -> T | None:
         try:

@@ -116,16 +116,25 @@ def betas_for(body: Body) -> tuple[str, ...]:
 
 
 def _strip(case: Case, turns: Iterable[Turn]) -> AnthropicChange | None:
-    """Take all thinking out of these turns, or make it text."""
+    """Take all thinking out of these turns."""
     keys = _keys(turns)
-    if not keys:
+    return AnthropicChange(anchors=keys, gone=keys, unthinking=_round_without_thinking(case)) if keys else None
+
+
+def _text(case: Case, turns: Iterable[Turn]) -> AnthropicChange | None:
+    """Make the thinking of these turns text, and tell the model so."""
+    style = case.settings.style
+    suits = style == "text" or (style == "auto" and has_prefix_check(case.origin.model) is False)
+    keys = _keys(turns)
+    if not suits or not keys:
         return None
-    # A round that is still open may not begin without thinking where thinking is `enabled`.
+    return AnthropicChange(anchors=keys, texts=keys, note=_note(case), unthinking=_round_without_thinking(case))
+
+
+def _round_without_thinking(case: Case) -> str | None:
+    """The open round, which may not begin without thinking where thinking is `enabled`."""
     now = history.open_round(case.body)
-    unthinking = now.key if now is not None and history.thinking_type(case.body) == "enabled" else None
-    if _as_text(case):
-        return AnthropicChange(anchors=keys, texts=keys, note=_note(case), unthinking=unthinking)
-    return AnthropicChange(anchors=keys, gone=keys, unthinking=unthinking)
+    return now.key if now is not None and history.thinking_type(case.body) == "enabled" else None
 
 
 def _keys(turns: Iterable[Turn]) -> frozenset[str]:
@@ -137,8 +146,12 @@ def _strip_all(case: Case) -> AnthropicChange | None:
     return _strip(case, history.turns_of(case.body))
 
 
+def _text_all(case: Case) -> AnthropicChange | None:
+    return _text(case, history.turns_of(case.body))
+
+
 def _strip_latest(case: Case) -> AnthropicChange | None:
-    return _strip(case, _latest(case))
+    return _text(case, _latest(case)) or _strip(case, _latest(case))
 
 
 def _drop_block(case: Case) -> AnthropicChange | None:
@@ -184,10 +197,8 @@ def _as_it_was(case: Case, turn: Turn) -> Layout | None:
 
 
 def _thinking_off(case: Case) -> AnthropicChange | None:
-    now = history.open_round(case.body)
-    if now is None or history.thinking_type(case.body) != "enabled":
-        return None
-    return AnthropicChange(anchors=frozenset({now.key}), unthinking=now.key)
+    key = _round_without_thinking(case)
+    return AnthropicChange(anchors=frozenset({key}), unthinking=key) if key else None
 
 
 def _drop_last(case: Case) -> AnthropicChange | None:
@@ -220,11 +231,6 @@ def _may_bind(body: Body) -> bool:
     )
 
 
-def _as_text(case: Case) -> bool:
-    style = case.settings.style
-    return style == "text" or (style == "auto" and has_prefix_check(case.origin.model) is False)
-
-
 def _note(case: Case) -> Note | None:
     text = case.settings.note.strip()
     messages = history.messages_of(case.body)
@@ -235,23 +241,30 @@ def _note(case: Case) -> Note | None:
     return Note(at=at, message=history.message_key(messages[at]), text=text)
 
 
-_RESTORE = Rule("restore", _restore, "the blocks are put back as they were")
-_STRIP = Rule("strip", _strip_all, SHORT_NOTE)
+_RESTORE = Rule("restore", _restore, "Retrying with the blocks put back as they were.")
+# Where thinking as text is refused too, it goes.
+_STRIP = (Rule("text", _text_all, SHORT_NOTE), Rule("strip", _strip_all, SHORT_NOTE))
 RULES = {
     SignatureFault.PREFIX: (
-        Rule("drop_block", _drop_block, "upstream is asked to drop the blocks that do not match"),
-        _STRIP,
+        Rule("drop_block", _drop_block, "Retrying with upstream asked to drop the blocks that do not match."),
+        *_STRIP,
     ),
-    SignatureFault.BLOCK: (_RESTORE, _STRIP),
-    SignatureFault.LOST: (_RESTORE, _STRIP),
+    SignatureFault.BLOCK: (_RESTORE, *_STRIP),
+    SignatureFault.LOST: (_RESTORE, *_STRIP),
     SignatureFault.LATEST: (
         _RESTORE,
         Rule("strip_latest", _strip_latest, f"{SHORT_NOTE} Those of the latest message, that is."),
-        _STRIP,
+        *_STRIP,
     ),
-    SignatureFault.UNOPENED: (_RESTORE, Rule("thinking_off", _thinking_off, "thinking is off for the open tool round")),
-    SignatureFault.UNWANTED: (_STRIP,),
-    SignatureFault.FINAL: (Rule("drop_last", _drop_last, "the thinking that the message ends in is taken out"), _STRIP),
+    SignatureFault.UNOPENED: (
+        _RESTORE,
+        Rule("thinking_off", _thinking_off, "Retrying with thinking off for the open tool round."),
+    ),
+    SignatureFault.UNWANTED: _STRIP,
+    SignatureFault.FINAL: (
+        Rule("drop_last", _drop_last, "Retrying without the thinking that the message ends in."),
+        *_STRIP,
+    ),
 }
 
 

@@ -95,12 +95,12 @@ def _checked(case: Case) -> list[Call]:
     return [call for call in history.calls_of(case.body) if call.current and call.first]
 
 
-_RESTORE = Rule("restore", _restore, "the signatures are put back")
+_RESTORE = Rule("restore", _restore, "Retrying with the signatures put back.")
 _UNSIGN = Rule("strip", _unsign, SHORT_NOTE)
 RULES = {
     SignatureFault.CALL_UNSIGNED: (
         _RESTORE,
-        Rule("stand_in", _stand_in, "the documented stand-in takes the place of what is missing"),
+        Rule("stand_in", _stand_in, "Retrying with the documented stand-in for what is missing."),
     ),
     SignatureFault.CALL_CORRUPTED: (_RESTORE, _UNSIGN),
 }

@@ -1,0 +1,76 @@
+"""What a flow tells of itself: the story that exchanges and attempts leave in its metadata."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from mitmproxy import flow, http
+
+from healing.policy.failures import one_line
+from healing.proxy.attempts import METADATA
+from healing.wire.errors import parse_error
+
+LONGEST_REASON = 160
+
+
+def story_of(about: flow.Flow) -> Mapping[str, Any]:
+    """The story, {} for a flow that is none of ours."""
+    story = about.metadata.get(METADATA)
+    return story if isinstance(story, dict) else {}
+
+
+def role_of(about: flow.Flow) -> str:
+    """`exchange`, `attempt`, or "" for a flow that is none of ours."""
+    return str(story_of(about).get("role", ""))
+
+
+def before_replay(about: http.HTTPFlow) -> http.HTTPFlow | None:
+    """A flow that has been replayed, as it was before; None for one that has not."""
+    backup = getattr(about, "_backup", None)
+    # What reads a state takes it to pieces, and a person may want to revert to this one.
+    recorded = http.HTTPFlow.from_state(copy.deepcopy(backup)) if backup else None
+    return recorded if isinstance(recorded, http.HTTPFlow) else None
+
+
+def name_of(story: Mapping[str, Any]) -> str:
+    """What an exchange is called in a line: its id and the client's model."""
+    model = one_line(str(story.get("model") or story.get("mapped_model") or "no model"))
+    return f"[{story.get('exchange', 'no id')}] {model}"
+
+
+def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
+    """What became of an exchange, in a few words: `clean`, `healed (2 attempts)`, `failed (429 …)`."""
+    attempts = story.get("attempts") or []
+    match story.get("outcome"):
+        case "clean":
+            return "clean"
+        case "healed":
+            return f"healed ({_count(len(attempts), 'attempt')})"
+        case None if response is None:
+            return "no answer"
+        case None if response is not None and response.status_code < 400:
+            return f"answered ({response.status_code})"
+    reason = _last_failure(attempts) or _told(response)
+    tried = f", {_count(len(attempts), 'attempt')}" if len(attempts) > 1 else ""
+    return f"failed ({shortened(reason)}{tried})"
+
+
+def shortened(text: str) -> str:
+    """The text as one line that is not too long."""
+    line = one_line(text)
+    return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
+
+
+def _last_failure(attempts: list[dict[str, Any]]) -> str:
+    return next((str(attempt["detail"]) for attempt in reversed(attempts) if attempt.get("detail")), "")
+
+
+def _told(response: http.Response | None) -> str:
+    if response is None:
+        return "no answer"
+    summary = parse_error(response.get_content(strict=False) or b"").summary
+    return f"{response.status_code} {summary}".strip()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
