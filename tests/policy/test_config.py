@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.config import Account, Config, Peek, PeekOverrides, Upstream, split_target
+from healing.policy.config import Account, Capture, Config, Peek, PeekOverrides, Upstream, split_target
 from healing.policy.config_file import ConfigError, find, load, parse
 from healing.policy.sources import Source, parse_source
 from hypothesis import given
@@ -76,6 +76,9 @@ loopback_only = true
 
 [flows]
 max_body_bytes = 1000
+
+[capture]
+max_exchanges = 20
 """
 
 
@@ -101,6 +104,7 @@ def test_the_whole_file() -> None:
     assert found.peek == Peek(first_byte=100, silence=None, commit="first_visible")
     assert [secret(key) for key in found.clients.keys] == ["env:GATEWAY_KEY"]
     assert found.flows.max_body_bytes == 1000
+    assert found.capture == Capture(max_exchanges=20)
 
 
 def test_without_a_file() -> None:
@@ -122,6 +126,8 @@ def test_without_a_file() -> None:
     assert Config().clients.loopback_only
     assert Config().clients.account_header
     assert Config().flows.max_body_bytes == 8 * 1024 * 1024
+    capture = Config().capture
+    assert (capture.enabled, capture.max_exchanges, capture.max_bytes, capture.days) == (True, 200, 64 * 1024 * 1024, 7)
 
 
 def test_what_is_loaded_does_not_change() -> None:
@@ -389,6 +395,12 @@ def test_merging_clocks() -> None:
         ("[clients]\nloopback_onyl = true", 'clients: unknown key "loopback_onyl"; did you mean "loopback_only"?'),
         ("[flows]\nmax_body_bytes = -1", "flows.max_body_bytes: must be at least 0"),
         ("[flows]\nx = 1", 'flows: unknown key "x"; what can be there: max_body_bytes'),
+        ("[capture]\nenabled = 1", "capture.enabled: expected true or false, got a number"),
+        ("[capture]\nmax_exchanges = 0", "capture.max_exchanges: must be at least 1"),
+        ("[capture]\nmax_bytes = 1", "capture.max_bytes: must be at least 65536"),
+        ("[capture]\ndays = 1.5", "capture.days: expected a whole number, got a decimal number"),
+        ("[capture]\ndays = 4000", "capture.days: must be at most 3650"),
+        ("[capture]\nmax_byte = 1", 'capture: unknown key "max_byte"; did you mean "max_bytes"?'),
         ("[flow]\n", 'unknown key "flow"; did you mean "flows"?'),
         ("models = 2020-01-01", "models: expected a table, got a date or time"),
     ],
@@ -468,9 +480,9 @@ HUSH = "Zq7HUSHq7Z"
 _wrong = st.sampled_from([0, -1, 1.5, True, False, "", "x", "a b", [], [1], {}, {"x": 1}, "gemni/x", "b*", "/"])
 _keys = st.sampled_from(
     [
-        *("accounts", "upstreams", "models", "retry", "peek", "clients", "flows", "name", "email", "upstream"),
+        *("accounts", "upstreams", "models", "retry", "peek", "clients", "flows", "capture", "name", "email"),
         *("api_key", "bearer", "headers", "priority", "weight", "ttl", "url", "dialect", "to", "idle", "commit"),
-        *("keys", "api_kee"),
+        *("keys", "api_kee", "upstream"),
     ]
 )
 _secrets = st.builds(

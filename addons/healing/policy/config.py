@@ -303,6 +303,18 @@ class Flows(_Table):
     """Bytes of a streamed body kept in the flow."""
 
 
+class Capture(_Table):
+    """What is kept of exchanges that failed, in files of the data folder. The newest stay."""
+
+    enabled: bool = True
+    max_exchanges: int = Field(default=200, ge=1)
+    """In all files together."""
+    max_bytes: int = Field(default=64 * 1024 * 1024, ge=64 * 1024)
+    """Of all files together."""
+    days: int = Field(default=7, ge=1, le=3650)
+    """After so many days a file is deleted."""
+
+
 class Signatures(_Table):
     """What is kept of the signatures that answers bring."""
 
@@ -378,6 +390,7 @@ class Config(_Table):
     peek: Peek = Peek()
     clients: Clients = Clients()
     flows: Flows = Flows()
+    capture: Capture = Capture()
     signatures: Signatures = Signatures()
     repair: Repair = Repair()
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from healing.policy.config import (
     FILE_NAME,
     Account,
+    Capture,
     Clients,
     Config,
     Flows,
@@ -156,6 +157,8 @@ def _table(loc: tuple[str | int, ...]) -> type[BaseModel]:
             return Clients
         case ("flows",):
             return Flows
+        case ("capture",):
+            return Capture
         case ("signatures",):
             return Signatures
         case ("repair",):

@@ -24,7 +24,9 @@ _LONGEST_ALIGNED = 2000
 _HIDDEN = "(hidden)"
 
 _SIGNATURES = frozenset({"signature", "thoughtSignature", "thought_signature", "encrypted_content"})
-_SECRET_NAME = re.compile(r"(?:^|[-_])(?:apikey|key|authorization|cookie|password|secret|token)$|accesstoken$", re.I)
+_SECRET_NAME = re.compile(
+    r"(?:^|[-_])(?:key|authorization|cookie|password|secret|token)$|(?:apikey|accesstoken)$", re.IGNORECASE
+)
 _BARE_KEY = re.compile(r"[A-Za-z_][\w-]*")
 # They follow from the address and from the body.
 _IMPLIED_HEADERS = frozenset({"host", "content-length"})
