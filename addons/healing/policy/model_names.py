@@ -4,6 +4,7 @@ import re
 
 _SUFFIX = re.compile(r"(?:@[\w.-]+|-latest|-\d{8}|-\d{3})$")
 _CLAUDE = re.compile(r"\b(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?:[-.](\d{1,2}))?(?![\d.])")
+_OLD_CLAUDE = re.compile(r"\bclaude-3(?:[-.]\d)?-(?:opus|sonnet|haiku)\b")
 _GEMINI = re.compile(r"\bgemini-(\d{1,2})(?:\.(\d{1,2}))?")
 
 
@@ -22,7 +23,7 @@ def has_prefix_check(model: str) -> bool | None:
     """
     match = _CLAUDE.search(model)
     if match is None:
-        return None
+        return False if _OLD_CLAUDE.search(model) else None
     version = int(match.group(2)), int(match.group(3) or 0)
     return version >= ((5, 1) if match.group(1) in ("fable", "mythos") else (5, 5))
 
