@@ -1,105 +1,18 @@
 import json
-from typing import Any
 
 import pytest
 from healing.wire.errors import parse_error
+from healing.wire.refusals import Position, SignatureFault, named_position
 
-BOUND = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
-FIRST_BLOCK = (
-    "messages.3.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{}`. When `thinking` is enabled,"
-    " a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` and"
-    " `tool_result` blocks)."
-)
-LATEST = (
-    "messages.1.content.0: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be modified."
-    " These blocks must remain as they were in the original response."
-)
-FUNCTION_CALL = (
-    "Function call is missing a thought_signature in functionCall parts. This is required for tools to work correctly,"
-    " and missing thought_signature may lead to degraded model performance. Additional data, function call"
-    " `default_api:read_file` , position 2. Please refer to https://ai.google.dev/gemini-api/docs/thought-signatures."
-)
-VERTEX = "Unable to submit: function call `read_file` in the 2. content block is missing a `thought_signature`."
-
-SIGNATURES = [
-    BOUND,
-    "messages.1.content.0: Invalid `signature` in `thinking` block: the block was not created in this conversation",
-    "messages.1.content.0: Invalid `signature` in `thinking` block",
-    "messages.5.content.2: Invalid `data` in `redacted_thinking` block",
-    "messages.1.content.0.thinking.signature: Field required",
-    "signature: Field required",
-    LATEST,
-    FIRST_BLOCK.format("tool_use"),
-    FIRST_BLOCK.format("text"),
-    "When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`",
-    "messages.1: The final block in an assistant message cannot be `thinking`.",
-    FUNCTION_CALL,
-    VERTEX,
-    "Corrupted thought signature.",
-    "Invalid thought signature.",
-    "Thought signature is not valid",
-    "Thought signature is not valid.",
-    "Invalid thought_signature in contents[3].parts[0]",
-    "The thoughtSignature is missing.",
-    "Invalid value at 'contents[1].parts[0].thought_signature' (TYPE_BYTES), Base64 decoding failed for \"***\"",
-]
-
-LOOKALIKES = [
-    "INVALID_ARGUMENT",
-    "Request contains an invalid argument.",
-    "invalid request",
-    "Invalid request: thinking is not supported by this model",
-    "Base64 decoding failed for \"***\" in inlineData",
-    "Invalid value at 'contents[0].parts[1].inline_data.data' (TYPE_BYTES), Base64 decoding failed for \"***\"",
-    "Invalid value at 'contents[1].parts[0].thought' (TYPE_BOOL), \"yes\"",
-    'Invalid JSON payload received. Unknown name "thoughtSignature" at \'contents[1].parts[0]\': Cannot find field.',
-    "The thought is missing.",
-    "Missing or invalid thought",
-    "Invalid signature",
-    "The request signature we calculated does not match the signature you provided.",
-    "Function signature is invalid: parameter `path` is missing a type",
-    "messages.0.content.0.text: Field required",
-    "thinking.budget_tokens: Field required",
-    "`max_tokens` must be greater than `thinking.budget_tokens`.",
-    "thinking.type: `enabled` is not supported by this model; use `adaptive`",
-    "block_binding: Extra inputs are not permitted",
-    "Unexpected value(s) `thinking-binding-controls-2026-08-01` for the `anthropic-beta` header.",
-    "messages.1.content.0.thinking.signatures: Extra inputs are not permitted",
-    "design_signature: Field required",
-    "Thought signatures are explained in the docs. Your quota is missing.",
-    "API key not valid. Please pass a valid API key.",
-    "messages: text content blocks must be non-empty",
-]  # fmt: skip
+from tests.support.refusals import LOOKALIKES, SIGNATURES, forms
 
 
-def anthropic(message: str) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": "invalid_request_error", "message": message}, "request_id": "req_1"}
-
-
-def google(message: str) -> dict[str, Any]:
-    return {"error": {"code": 400, "message": message, "status": "INVALID_ARGUMENT"}}
-
-
-def forms(message: str) -> list[Any]:
-    """The message in the ways in which it reaches a client."""
-    return [
-        anthropic(message),
-        google(message),
-        [google(message)],
-        google(json.dumps(anthropic(message))),
-        google("upstream: " + json.dumps(google(json.dumps(anthropic(message))))),
-        {"error": {"code": 429, "message": "Upstream failed", "upstream_error": anthropic(message)}},
-        {"error": {"message": "Upstream failed", "upstream_error": json.dumps(anthropic(message))}},
-        {"error": message},
-    ]
-
-
-@pytest.mark.parametrize("text", SIGNATURES)
-def test_a_refused_signature_is_recognised_in_every_form(text: str) -> None:
+@pytest.mark.parametrize(("fault", "text"), SIGNATURES)
+def test_a_refused_signature_is_understood_in_every_form(fault: SignatureFault, text: str) -> None:
     for variant in (text, text.replace("`", ""), text.upper()):
         for form in forms(variant):
-            assert parse_error(json.dumps(form).encode()).signature_fault, form
-        assert parse_error(variant.encode()).signature_fault
+            assert parse_error(json.dumps(form).encode()).signature_fault is fault, form
+        assert parse_error(variant.encode()).signature_fault is fault
 
 
 @pytest.mark.parametrize("text", LOOKALIKES)
@@ -112,3 +25,17 @@ def test_what_only_looks_like_it_is_not(text: str) -> None:
 def test_words_of_two_messages_do_not_make_one_text() -> None:
     body = {"error": {"message": "Something is missing", "details": [{"message": "thought_signature"}]}}
     assert not parse_error(json.dumps(body).encode()).signature_fault
+
+
+@pytest.mark.parametrize(
+    ("text", "position"),
+    [
+        ("messages.1.content.0: Invalid `signature` in `thinking` block", Position(1, 0)),
+        ("MESSAGES.12.CONTENT.3.THINKING.SIGNATURE: FIELD REQUIRED", Position(12, 3)),
+        ("messages.1: The final block in an assistant message cannot be `thinking`.", Position(1, None)),
+        ("Corrupted thought signature.", None),
+    ],
+)
+def test_the_block_that_upstream_names_is_found(text: str, position: Position | None) -> None:
+    for form in forms(text):
+        assert named_position(parse_error(json.dumps(form).encode()).text) == position
