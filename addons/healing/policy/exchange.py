@@ -18,14 +18,15 @@ from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules, S
 from healing.policy.answer import Answer
 from healing.policy.attempt import Attempt
 from healing.policy.blind import Blind
-from healing.policy.clocks import attempt_deadline
 from healing.policy.failures import Failure, FailureClass
-from healing.policy.journal import Journal, Record, Step
+from healing.policy.journal import Journal
 from healing.policy.judge import judge_whole
 from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
 from healing.policy.repair.mender import Mender
 from healing.policy.signatures import SignatureStore
+from healing.policy.story import Story
+from healing.policy.timing import Timing
 from healing.wire import headers as http
 from healing.wire.collect import LONGEST
 from healing.wire.encoding import DecodingError, Decompressor
@@ -84,17 +85,14 @@ class Exchange:
         self._accounts = accounts
         self._budget = budget
         self._rules = rules
-        self._journal = journal
         self._clock = clock
         self._planner = Planner(eligible, accounts, budget, rules.retry, random, request.route.model, request.session)
         self._answer = Answer(request, rules, self.actions)
         self._mender = Mender(request, signatures, rules.repair, clock)
         self._current: Attempt | None = None
-        self._resume_at: float | None = None
         self._next = Next(None)
-        self._held_since: float | None = None
-        self._last_stream: Attempt | None = None
-        self._started_at = clock.now()
+        self._timing = Timing(request, rules.peek)
+        self._story = Story(request, journal, clock)
 
     # What happens.
 
@@ -103,7 +101,7 @@ class Exchange:
         """The client's request is complete."""
         now, request = self._clock.now(), self.request
         self._budget.request(now)
-        self._tell("received", f"{request.method} {request.path} {request.model}".strip())
+        self._story.tell("received", f"{request.method} {request.path} {request.model}".strip())
         self._choose_and_begin(now)
 
     @_guarded
@@ -136,9 +134,7 @@ class Exchange:
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
         )
-        self._last_stream = attempt
-        if self._held_since is None:
-            self._held_since = now
+        self._timing.hold(attempt, now)
         if attempt.gate.committed:
             self._deliver_stream(attempt)
 
@@ -236,8 +232,8 @@ class Exchange:
                 self._mender.over(attempt)
             attempt.note(self.request.id, "the client left", self._clock.now())
             self._abort(attempt, "the client left")
-        self._resume_at = None
-        self._tell("client_left", "", attempt=attempt)
+        self._timing.resume_at = None
+        self._story.tell("client_left", "", attempt=attempt)
         self._close("failed")
 
     def _go_blind(self) -> None:
@@ -263,49 +259,31 @@ class Exchange:
     @property
     def deadline(self) -> float | None:
         """When `wakeup` is due, None if nothing waits for time."""
-        if self.blind is not None:
+        if self.blind is not None or self.outcome:
             return None
-        stall = self._stall_deadline()
-        times = (self._resume_at, stall[0] if stall else None, self._hold_deadline())
-        return min((at for at in times if at is not None), default=None)
+        return self._timing.deadline(self._current, self._answer)
 
     @_guarded
     def wakeup(self) -> None:
         """Time has passed: do what is due by now."""
-        now = self._clock.now()
-        if self._resume_at is not None and now >= self._resume_at:
-            self._resume_at = None
+        now, timing = self._clock.now(), self._timing
+        if timing.resumes(now):
             self._go_on(now)
-        stall = self._stall_deadline()
+        stall = timing.stall(self._current)
         if stall and now >= stall[0]:
             assert self._current is not None
             self._stop_short(self._current, Failure(FailureClass.STALLED, stall[1], 504))
-        hold_until = self._hold_deadline()
+        hold_until = None if self.outcome else timing.sign_of_life(self._current, self._answer)
         if hold_until is not None and now >= hold_until:
             self._keep_waiting(now)
 
-    def _stall_deadline(self) -> tuple[float, str] | None:
-        attempt = self._current
-        if attempt is None or attempt.ended:
-            return None
-        pings = self.request.dialect.pings
-        return attempt_deadline(attempt, self._rules.peek, streams=self.request.streams, pings=pings)
-
-    def _hold_deadline(self) -> float | None:
-        """When the waiting client is to get a sign of life."""
-        if self._held_since is None or self.outcome or (self._current and self._current.delivering):
-            return None
-        peek = self._rules.peek
-        if self._answer.begun:
-            return self._answer.last_sent_at + peek.keep_alive
-        return None if peek.soft_commit is None else self._held_since + peek.soft_commit
-
     def _keep_waiting(self, now: float) -> None:
-        assert self._last_stream is not None
-        assert self._held_since is not None
+        stream, since = self._timing.held, self._timing.held_since
+        assert stream is not None
+        assert since is not None
         if not self._answer.begun:
-            self._tell("hold", f"{now - self._held_since:.0f} s without content", attempt=self._last_stream)
-            self._answer.begin_stream(self._last_stream)
+            self._story.tell("hold", f"{now - since:.0f} s without content", attempt=stream)
+            self._answer.begin_stream(stream)
         self._answer.send(self.request.dialect.keep_alive, now)
 
     # Attempts.
@@ -320,7 +298,7 @@ class Exchange:
                 self._refuse(plan, now)
             return
         if plan.wait_s:
-            self._tell("wait", "every account is cooling", wait_s=plan.wait_s)
+            self._story.tell("wait", "every account is cooling", wait_s=plan.wait_s)
         self._follow(plan, now)
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
@@ -335,7 +313,7 @@ class Exchange:
         self._current = attempt
         attempt.probe = self._accounts.take(account, now)
         repaired = f", repaired ({', '.join(prepared.repaired)})" if prepared.repaired else ""
-        self._tell("attempt", account.upstream_name + repaired, attempt=attempt)
+        self._story.tell("attempt", account.upstream_name + repaired, attempt=attempt)
         self.actions.append(Start(attempt))
         attempt.sent = True
 
@@ -343,7 +321,7 @@ class Exchange:
         """Make the planned attempt, now or when its wait is over."""
         self._next = plan
         if plan.wait_s:
-            self._resume_at = now + plan.wait_s
+            self._timing.resume_at = now + plan.wait_s
         else:
             self._go_on(now)
 
@@ -383,7 +361,7 @@ class Exchange:
         if not attempt.delivering:
             attempt.delivering = True
             self._answer.begin_stream(attempt)
-            self._tell("commit", "", attempt=attempt)
+            self._story.tell("commit", "", attempt=attempt)
 
     def _judge_whole(self, attempt: Attempt) -> None:
         """A response that is not a stream of events is complete."""
@@ -417,7 +395,7 @@ class Exchange:
         if rule := self._mender.after(attempt, failure):
             plan = self._planner.repaired(attempt)
             attempt.note(self.request.id, f"repair ({rule.name}) after {plan.wait_s:.2f} s", now)
-            self._tell("repair", rule.says, attempt=attempt, failure=failure, wait_s=plan.wait_s)
+            self._story.tell("repair", rule.says, attempt=attempt, failure=failure, wait_s=plan.wait_s)
             self._leave(attempt, failure, plan, now)
             return
         next_plan = self._planner.after(attempt, failure, now)
@@ -430,7 +408,7 @@ class Exchange:
         else:
             where = "on the same account" if account is attempt.account else f"on {account.name}"
         attempt.note(self.request.id, f"retry {where} after {plan.wait_s:.2f} s", now)
-        self._tell("retry", where, attempt=attempt, failure=failure, wait_s=plan.wait_s)
+        self._story.tell("retry", where, attempt=attempt, failure=failure, wait_s=plan.wait_s)
         self._leave(attempt, failure, plan, now)
 
     def _leave(self, attempt: Attempt, failure: Failure, plan: Next, now: float) -> None:
@@ -452,7 +430,7 @@ class Exchange:
             self._answer.attempts = len(self.attempts)
         attempt.note(self.request.id, "deliver", now if attempt.ended else None)
         attempt.told = True
-        self._tell("gave_up", "", attempt=attempt, failure=failure)
+        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._mender.refused
         if gate is not None and gate.relayed_error is None and gate.empty and whole:
@@ -480,7 +458,7 @@ class Exchange:
         """No attempt can be made: every account is cooling for longer than may be waited."""
         wait_s = max(1, math.ceil(cooling_s))
         message = f"Every account that may serve {self.request.model} is cooling down; the first is free in {wait_s} s."
-        self._tell("gave_up", message)
+        self._story.tell("gave_up", message)
         self._answer.refuse(message, wait_s, now)
         self._finish(None, "failed")
 
@@ -490,7 +468,7 @@ class Exchange:
         self._settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)
-        self._tell("broke", "", attempt=attempt, failure=failure)
+        self._story.tell("broke", "", attempt=attempt, failure=failure)
         # A JSON array has no place for an error: a broken connection is the only truth left.
         self._finish(attempt, "failed", broken=failure.detail if attempt.raw else "")
 
@@ -504,7 +482,7 @@ class Exchange:
         self._settle_account(attempt, attempt.failure)
         outcome = "failed" if attempt.failure else "clean" if len(self.attempts) == 1 else "healed"
         if attempt.failure and not attempt.told:
-            self._tell("gave_up", "", attempt=attempt, failure=attempt.failure)
+            self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
         attempt.note(self.request.id, "deliver", now)
         self._abort(attempt, "upstream has said all and does not close")
         if not attempt.delivering:
@@ -517,24 +495,13 @@ class Exchange:
         if attempt is not None and attempt.delivering:
             self._mender.over(attempt)
         if outcome != "failed":
-            self._tell("delivered", outcome, attempt=attempt)
+            self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
 
     def _close(self, outcome: str) -> None:
         self._current = None
         self.outcome = outcome
-        request = self.request
-        self.meta.update(
-            role="exchange",
-            exchange=request.id,
-            dialect=request.dialect.name,
-            model=request.model,
-            mapped_model=request.route.model,
-            outcome=outcome,
-            attempts=[dict(attempt.meta) for attempt in self.attempts],
-            waited_s=round(self._planner.waited_s, 3),
-            duration_s=round(self._clock.now() - self._started_at, 4),
-        )
+        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s)
 
     def _abort(self, attempt: Attempt, why: str) -> None:
         if not attempt.ended:
@@ -547,37 +514,7 @@ class Exchange:
             now = self._clock.now()
             self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
 
-    # Telling.
-
-    def _tell(
-        self,
-        step: Step,
-        text: str,
-        *,
-        attempt: Attempt | None = None,
-        failure: Failure | None = None,
-        wait_s: float = 0.0,
-    ) -> None:
-        request = self.request
-        record = Record(
-            request.id,
-            step,
-            request.dialect.label,
-            text,
-            attempt.number if attempt else 0,
-            attempt.account.name if attempt else "",
-            attempt.model if attempt else request.route.model,
-            failure,
-            wait_s,
-        )
-        self._journal.tell(record)
-
     @property
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
-        failures = [
-            f"attempt {attempt.number} on {attempt.account.name}: {attempt.failure.detail}"
-            for attempt in self.attempts
-            if attempt.failure
-        ]
-        return f"{self.outcome} ({'; '.join(failures)})" if failures else ""
+        return self._story.comment(self.outcome, self.attempts)
