@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 from healing.policy import config
 from healing.policy.accounts import Account, Accounts
@@ -12,11 +12,14 @@ from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal, Record
 from healing.policy.models import Route
+from healing.policy.repair.repairs import MAX_REPAIRS
 from healing.policy.retry import RetryBudget
+from healing.policy.signatures import SignatureStore
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.gemini import Gemini
 from healing.wire.headers import Headers
+from healing.wire.jsonvalue import dump
 
 DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 MODEL = "the-model"
@@ -78,13 +81,14 @@ def accounts_named(*names: str, dialect: str = "anthropic") -> list[Account]:
     return [Account(name, f"{name}@x.example", dialect, config.BUILT_IN[dialect]) for name in names]
 
 
-def request_in(dialect: str, mode: Mode = "sse", session: str = "session") -> ClientRequest:
-    """A request for an answer."""
+def request_in(dialect: str, mode: Mode = "sse", session: str = "session", value: Any = None) -> ClientRequest:
+    """A request for an answer; `value` is what its body says."""
     operation = Operation("generate", MODEL, mode != "json", sse=mode == "sse")
     path, route = "/v1/generate", Route(None, MODEL, None)
     streams = mode != "json"
+    value = {} if value is None else value
     return ClientRequest(
-        "e1", DIALECTS[dialect], operation, "POST", path, "alt=sse", b"{}", MODEL, streams, route, session
+        "e1", DIALECTS[dialect], operation, "POST", path, "alt=sse", dump(value), MODEL, streams, route, session, value
     )
 
 
@@ -107,6 +111,9 @@ class Stage:
     """When the client leaves, in seconds from the start."""
     meanwhile: Callable[[], None] = lambda: None
     """What others do when a wait begins."""
+    value: Any = None
+    """What the request's body says."""
+    signatures: SignatureStore | None = None
 
     def __post_init__(self) -> None:
         self.records: list[Record] = []
@@ -122,7 +129,7 @@ class Stage:
         journal = Journal()
         journal.listen(self.records.append)
         self.exchange = Exchange(
-            request_in(self.dialect, self.mode),
+            request_in(self.dialect, self.mode, value=self.value),
             self.accounts.all,
             self.accounts,
             self.budget,
@@ -130,6 +137,7 @@ class Stage:
             journal,
             self.clock,
             Random(self.seed),
+            self.signatures,
         )
 
     # What can be asked afterwards.
@@ -289,7 +297,8 @@ class Stage:
         assert not self.left, "an attempt after the client left"
         assert all(played.ended_at is not None for played in self.played), "two attempts at once"
         assert attempt.number == len(self.played) + 1
-        assert attempt.number <= self.rules.retry.max_attempts, "too many attempts"
+        assert attempt.tries <= self.rules.retry.max_attempts, "too many attempts"
+        assert attempt.number - attempt.tries <= MAX_REPAIRS, "too many repairs"
         self.played.append(Played(attempt, self.script_for(attempt.number), self.clock.at))
 
     def _check_end(self) -> None:
