@@ -3,7 +3,13 @@
 from healing.monitor.log import Log
 from healing.policy.journal import Journal
 from healing.proxy.addon import Healing
+from healing.proxy.capture import Capture
+from healing.proxy.commands import Commands
+from healing.proxy.replays import Replays
 
 _journal = Journal()
+_healing = Healing(_journal)
+_capture = Capture(_healing)
+_replays = Replays(_healing)
 
-addons = [Healing(_journal), Log(_journal)]
+addons = [_healing, _replays, _capture, Commands(_healing, _capture, _replays), Log(_journal)]

@@ -81,7 +81,8 @@ def told(output: str) -> list[list[str]]:
     """The lines that the demonstration logs for each exchange, in the order of the exchanges."""
     lines: dict[str, list[str]] = defaultdict(list)
     for exchange, text in _EXCHANGE.findall(output):
-        lines[exchange].append(text)
+        if " → " not in text:
+            lines[exchange].append(text)
     return list(lines.values())
 
 
@@ -96,6 +97,18 @@ def test_demonstration_heals_each_exchange_as_it_was_recorded(told: list[list[st
         )
         for line, attempt in zip(retries, exchange["attempts"], strict=False):
             assert f"({attempt['failure']})" in line, lines
+
+
+def test_demonstration_tells_before_and_after(output: str) -> None:
+    told = [(exchange, text) for exchange, text in _EXCHANGE.findall(output) if " → " in text]
+    healed, clean = "healed (2 attempts)", "clean"
+    assert told == [
+        (recorded["exchange"], f"{recorded['model']}: {outcome} → {outcome}")
+        for recorded, outcome in zip(
+            (story(flow) for flow in read(FOLDER / CLIENTS)), (healed, healed, healed, clean), strict=True
+        )
+    ]
+    assert "4 exchanges replayed: 4 succeeded, 0 failed" in output
 
 
 def test_demonstration_says_what_was_wrong(told: list[list[str]]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 import platformdirs
-from mitmproxy import ctx, exceptions, http
+from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
@@ -21,7 +21,7 @@ from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
-from healing.proxy.replay import HealingServerPlayback, close_transport, keep_as_recorded, replay, role_of
+from healing.proxy.replay import close_transport
 from healing.proxy.stream import CredentialRequest
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ WATCH_EVERY_S = 1.0
 
 
 class Healing:
-    """Puts the healing layer into each connection, and replays through it."""
+    """Puts the healing layer into each connection."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
@@ -59,8 +59,6 @@ class Healing:
             "",
             "The healing proxy's data folder: logs, signatures. Default: the platform's folder for user data.",
         )
-        if playback := ctx.master.addons.get("serverplayback"):
-            HealingServerPlayback.adopt(playback)
         if not ctx.options.has_changed("connection_strategy"):
             ctx.options.update(connection_strategy="lazy")
 
@@ -105,17 +103,6 @@ class Healing:
         for inner in data.context.layers:
             if type(inner) is HttpLayer:
                 HealingLayer.adopt(inner, self.governor)
-
-    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """A request that is replayed is healed like one that a client sends."""
-        if flow.is_replay != "request" or self.governor is None or flow.response is not None:
-            return None
-        if role_of(flow) == "attempt":
-            logger.info("%s %s is an attempt: not replayed by itself", flow.request.method, flow.request.path)
-            keep_as_recorded(flow)
-        elif role_of(flow) == "exchange" or self.governor.serves(flow.request):
-            return replay(flow, self.governor)
-        return None
 
     async def antigravity_await(self, awaitable: Awaitable[object]) -> None:
         """Await what another addon's hook gave (see `healing.proxy.hooks`)."""

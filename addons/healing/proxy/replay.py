@@ -5,10 +5,11 @@ healing layer, and its answer is put on the flow: the stock replay then has noth
 """
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
+from mitmproxy.addons.keepserving import KeepServing
 from mitmproxy.addons.serverplayback import ServerPlayback
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands
@@ -18,14 +19,11 @@ from mitmproxy.proxy.server import ConnectionHandler
 from healing.proxy.attempts import METADATA
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
+from healing.proxy.story import before_replay, role_of, story_of
 
 
-class HealingReplayHandler(ReplayHandler):
-    """Replays one flow through a healing layer. The flow's own hooks stay silent, those of its attempts do not."""
-
-    def __init__(self, flow: http.HTTPFlow, governor: Governor) -> None:
-        super().__init__(flow, ctx.options)
-        self.layer = HealingLayer.adopt(self.layer, governor)
+class QuietReplayHandler(ReplayHandler):
+    """Replays one flow, whose own hooks stay silent; those of other flows that come of it do not."""
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Let every hook through but those of the flow itself; its end is the replay's end."""
@@ -57,10 +55,29 @@ def close_transport(handler: ConnectionHandler, connection: Connection) -> None:
         transport.writer.close()
 
 
-def role_of(flow: http.HTTPFlow) -> str:
-    """`exchange`, `attempt`, or "" for a flow that is none of ours."""
-    story = flow.metadata.get(METADATA)
-    return str(story.get("role", "")) if isinstance(story, dict) else ""
+class HealingReplayHandler(QuietReplayHandler):
+    """Replays one flow through a healing layer."""
+
+    def __init__(self, flow: http.HTTPFlow, governor: Governor) -> None:
+        super().__init__(flow, ctx.options)
+        self.layer = HealingLayer.adopt(self.layer, governor)
+
+
+class PatientKeepServing(KeepServing):
+    """mitmdump's decision when to end. It forgets replays that run side by side, and would end in their middle."""
+
+    busy: Callable[[], bool]
+
+    @classmethod
+    def adopt(cls, plain: KeepServing, busy: Callable[[], bool]) -> None:
+        """Teach mitmproxy's own addon to ask this too."""
+        plain.__class__ = cls
+        assert isinstance(plain, PatientKeepServing)
+        plain.busy = busy
+
+    def keepgoing(self) -> bool:
+        """Whether there is anything left to do."""
+        return super().keepgoing() or self.busy()
 
 
 class HealingServerPlayback(ServerPlayback):
@@ -89,6 +106,9 @@ async def replay(flow: http.HTTPFlow, governor: Governor) -> None:
     """Answer a replayed request with what healing makes of it."""
     copy = flow.copy()
     copy.is_replay = "request"
+    if role_of(flow) == "exchange" and "upstream" not in story_of(flow) and not governor.serves(flow.request):
+        # It was refused before it got anywhere: it was meant for the proxy.
+        copy.metadata[METADATA] = {**story_of(flow), "upstream": ""}
     handler = HealingReplayHandler(copy, governor)
     try:
         await handler.replay()
@@ -105,9 +125,8 @@ async def replay(flow: http.HTTPFlow, governor: Governor) -> None:
 
 def keep_as_recorded(flow: http.HTTPFlow) -> None:
     """Give an attempt's flow, which is no client's request, the response that was recorded for it."""
-    backup = getattr(flow, "_backup", None)
-    recorded = http.HTTPFlow.from_state(backup) if backup else None
-    response = recorded.response if isinstance(recorded, http.HTTPFlow) else None
+    recorded = before_replay(flow)
+    response = recorded.response if recorded else None
     flow.response = response or http.Response.make(
         409, b"an attempt is not replayed by itself: replay its exchange", {"content-type": "text/plain"}
     )

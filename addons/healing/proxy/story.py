@@ -32,10 +32,14 @@ def before_replay(about: http.HTTPFlow) -> http.HTTPFlow | None:
     return recorded if isinstance(recorded, http.HTTPFlow) else None
 
 
-def name_of(story: Mapping[str, Any]) -> str:
-    """What an exchange is called in a line: its id and the client's model."""
-    model = one_line(str(story.get("model") or story.get("mapped_model") or "no model"))
-    return f"[{story.get('exchange', 'no id')}] {model}"
+def name_of(about: http.HTTPFlow) -> str:
+    """What an exchange or an attempt is called in a line: the exchange's id, then the model or the attempt."""
+    story = story_of(about)
+    if role_of(about) == "attempt":
+        what = f"attempt {story.get('attempt')} on {story.get('account')}"
+    else:
+        what = str(story.get("model") or f"{about.request.method} {about.request.path.partition('?')[0]}")
+    return one_line(f"[{story['exchange']}] {what}" if "exchange" in story else what)
 
 
 def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
@@ -45,13 +49,13 @@ def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
         case "clean":
             return "clean"
         case "healed":
-            return f"healed ({_count(len(attempts), 'attempt')})"
+            return f"healed ({counted(len(attempts), 'attempt')})"
         case None if response is None:
             return "no answer"
         case None if response is not None and response.status_code < 400:
             return f"answered ({response.status_code})"
     reason = _last_failure(attempts) or _told(response)
-    tried = f", {_count(len(attempts), 'attempt')}" if len(attempts) > 1 else ""
+    tried = f", {counted(len(attempts), 'attempt')}" if len(attempts) > 1 else ""
     return f"failed ({shortened(reason)}{tried})"
 
 
@@ -72,5 +76,6 @@ def _told(response: http.Response | None) -> str:
     return f"{response.status_code} {summary}".strip()
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """So many of these, in words."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,164 @@
+"""One attempt again, exactly as it was sent, with its account's credential put on anew at the wire."""
+
+import time
+from dataclasses import dataclass
+
+from mitmproxy import ctx, http
+from mitmproxy.proxy import events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseHeaders
+
+from healing.policy import config
+from healing.policy.failures import Failure
+from healing.policy.judge import judge_whole
+from healing.policy.peek import Gate
+from healing.proxy.claims import Target, understand
+from healing.proxy.credentials import CredentialError
+from healing.proxy.governor import Governor
+from healing.proxy.replay import QuietReplayHandler
+from healing.proxy.seal import Seal
+from healing.proxy.story import role_of, story_of
+from healing.wire.jsonvalue import parse
+
+
+class NotReplayedError(Exception):
+    """An attempt can't be replayed; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sent an attempt: the account, and its upstream, as they are configured now."""
+
+    account: config.Account
+    upstream: config.Upstream
+
+
+def sender_of(flow: http.HTTPFlow, settings: config.Config) -> Sender:
+    """Who can send an attempt again. Raises NotReplayedError."""
+    if role_of(flow) != "attempt":
+        raise NotReplayedError("this is no attempt: choose one of the flows that antigravity sent upstream")
+    name = str(story_of(flow).get("account"))
+    if name == config.RESERVED_ACCOUNT:
+        raise NotReplayedError(
+            "it was sent with the client's own credential, which is kept nowhere: replay its exchange on an account"
+        )
+    account = next((account for account in settings.accounts if account.name == name), None)
+    if account is None:
+        raise NotReplayedError(f"account {name} is not in the configuration any more: replay its exchange instead")
+    upstream = settings.upstreams[account.upstream]
+    request = flow.request
+    # A credential goes where the configuration says, not where a file says that it once went.
+    if (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):
+        went_to = f"{request.scheme}://{request.host}:{request.port}"
+        raise NotReplayedError(
+            f"it went to {went_to}, and account {name} is for {upstream.url} now: replay its exchange instead"
+        )
+    return Sender(account, upstream)
+
+
+async def replay_attempt(flow: http.HTTPFlow, governor: Governor) -> Failure | None:
+    """Send an attempt again and put the answer on its flow; gives what is wrong with it. Raises NotReplayedError."""
+    sender = sender_of(flow, governor.config)
+    try:
+        seal = await governor.credentials.fetch(sender.account, sender.upstream.dialect)
+    except CredentialError as error:
+        raise NotReplayedError(f"no credential for account {sender.account.name}: {error}") from None
+    copy = flow.copy()
+    copy.is_replay = "request"
+    handler = QuietReplayHandler(copy, ctx.options)
+    SealedLayer.adopt(handler.layer, seal)
+    try:
+        await handler.replay()
+    finally:
+        await handler.close()
+    if copy.response is None:
+        reason = seal.redact((copy.error.msg if copy.error else "no answer came").encode()).decode("utf-8", "replace")
+        raise NotReplayedError(f"{sender.upstream.url} gave no answer: {reason}")
+    flow.response = copy.response
+    return _judge(flow.request, copy.response, sender, governor.config.retry.grace)
+
+
+class SealedLayer(HttpLayer):
+    """mitmproxy's HTTP layer, with a credential that is on the wire and in no flow."""
+
+    seal: Seal
+
+    @classmethod
+    def adopt(cls, plain: HttpLayer, seal: Seal) -> None:
+        """Make a plain layer that has not begun yet a sealed one."""
+        plain.__class__ = cls
+        assert isinstance(plain, SealedLayer)
+        plain.seal = seal
+
+    def make_stream(self, stream_id: int) -> CommandGenerator[None]:
+        """A sealed stream for each request."""
+        stream = self.streams[stream_id] = SealedStream(self.context.fork(), stream_id, self.seal)
+        yield from self.event_to_child(stream, events.Start())
+
+    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
+        """Put the credential on where the request goes to a connection."""
+        if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream):
+            event = RequestHeaders(event.stream_id, self.seal.on(event.request), event.end_stream)
+        yield from super().event_to_child(child, event)
+
+
+class SealedStream(HttpStream):
+    """mitmproxy's stream of one request; a credential that upstream repeats is taken out of its answer."""
+
+    def __init__(self, context: Context, stream_id: int, seal: Seal) -> None:
+        super().__init__(context, stream_id)
+        self.seal = seal
+
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:
+        """Nothing is streamed: the answer is wanted whole."""
+        yield from ()
+        return False
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        """Of the headers."""
+        event.response.headers = self.seal.redact_headers(event.response.headers)
+        yield from super().state_wait_for_response_headers(event)
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """Of the body."""
+        response = self.flow.response
+        assert response is not None
+        response.raw_content = self.seal.redact(response.raw_content or b"")
+        yield from super().send_response(already_streamed)
+
+
+def _judge(request: http.Request, response: http.Response, sender: Sender, grace_s: float) -> Failure | None:
+    """What is wrong with an answer, None if it would have served."""
+    asked = understand(request, [Target("upstream", sender.account.upstream, sender.upstream)])
+    if asked is None:
+        return None
+    body = response.get_content(strict=False) or b""
+    _, _, dialect, operation = asked
+    streams = operation.streams if operation.streams is not None else _wants_stream(request)
+    json = response.headers.get("content-type", "").lower().startswith("application/json")
+    if streams and operation.sse and response.status_code < 300 and not json:
+        gate = Gate(dialect, "first_content", hold=True, grace_s=grace_s, wall_s=time.time())
+        gate.feed(body)
+        gate.end()
+        return gate.failure or gate.empty
+    if streams and not operation.sse and response.status_code < 300:
+        return None
+    return judge_whole(
+        dialect,
+        operation.kind,
+        response.status_code,
+        response.headers.fields,
+        body,
+        grace_s=grace_s,
+        wall_s=time.time(),
+    )
+
+
+def _wants_stream(request: http.Request) -> bool:
+    try:
+        body = parse(request.get_content(strict=False) or b"")
+    except ValueError:
+        return False
+    return isinstance(body, dict) and body.get("stream") is True

@@ -1,0 +1,156 @@
+"""Capturing: an exchange that ended `failed` is kept in a file, to be looked at and replayed."""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+from threading import BoundedSemaphore
+
+from mitmproxy import ctx, http
+from mitmproxy.flow import Error
+
+from healing import data_folder
+from healing.policy import config
+from healing.policy.journal import Record
+from healing.proxy.addon import Healing
+from healing.proxy.captures import Captures
+from healing.proxy.story import role_of, story_of
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "captured"
+DELAY_S = 0.05
+MOST_WAITING = 50
+_MOST_RUNNING = 10_000
+
+
+class Capture:
+    """Keeps the attempts of each exchange until it is over, and writes down those that failed.
+
+    What failed because the client left, or because a person killed it, is no failure to look into; what fails while it
+    is replayed is in a file already.
+    """
+
+    def __init__(self, healing: Healing) -> None:
+        self._healing = healing
+        self._attempts: OrderedDict[str, list[http.HTTPFlow]] = OrderedDict()
+        self._left: set[str] = set()
+        self._failed: list[list[http.HTTPFlow]] = []
+        self._captures: Captures | None = None
+        # Of one thread: writing takes time, and the files bear one writer only.
+        self._writer = ThreadPoolExecutor(1, "antigravity capture")
+        self._places = BoundedSemaphore(MOST_WAITING)
+        self._complained = False
+        healing.journal.listen(self._hear)
+
+    def settings(self) -> config.Capture:
+        """The settings of now."""
+        governor = self._healing.governor
+        return governor.config.capture if governor else config.Capture(enabled=False)
+
+    def captures(self) -> Captures:
+        """The files, with all in them that has been captured so far."""
+        assert self._captures is not None
+        self._flush()
+        self._writer.submit(lambda: None).result()
+        return self._captures
+
+    def configure(self, updated: set[str]) -> None:
+        """Find the folder."""
+        if "antigravity_home" in updated or self._captures is None:
+            self._captures = Captures(data_folder(ctx.options.antigravity_home) / FOLDER)
+
+    def running(self) -> None:
+        """Delete what is too old, also where nothing fails any more."""
+        if self.settings().enabled and self._captures is not None:
+            self._writer.submit(self._prune, self._captures, self.settings())
+
+    def done(self) -> None:
+        """Write what is left."""
+        self._flush()
+        self._writer.shutdown()
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """An attempt begins. One that is loaded from a file is not live."""
+        if flow.live and role_of(flow) == "attempt" and self.settings().enabled:
+            exchange = str(story_of(flow).get("exchange"))
+            self._attempts.setdefault(exchange, []).append(flow)
+            if len(self._attempts) > _MOST_RUNNING:
+                self._attempts.popitem(last=False)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """A flow is over; what is kept of a failed exchange is written a moment later, when its answer is out."""
+        if role_of(flow) != "exchange":
+            return
+        story = story_of(flow)
+        exchange = str(story.get("exchange"))
+        attempts = self._attempts.pop(exchange, [])
+        left = exchange in self._left
+        self._left.discard(exchange)
+        if left or story.get("outcome") != "failed" or flow.is_replay or not flow.live or not self.settings().enabled:
+            return
+        self._failed.append([flow, *attempts])
+        if len(self._failed) == 1:
+            asyncio.get_running_loop().call_later(DELAY_S, self._flush)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """A flow is over, without an answer or with one that broke."""
+        self.response(flow)
+
+    def _hear(self, record: Record) -> None:
+        if record.step == "client_left":
+            if len(self._left) > _MOST_RUNNING:
+                self._left.clear()
+            self._left.add(record.exchange)
+
+    def _flush(self) -> None:
+        failed, self._failed = self._failed, []
+        for flows in failed:
+            if any(flow.error is not None and flow.error.msg == Error.KILLED_MESSAGE for flow in flows):
+                continue
+            if not self._places.acquire(blocking=False):
+                self._complain("failures come faster than they can be written")
+                continue
+            # Snapshots: people may go on to change these flows, or replay them.
+            snapshots = [_snapshot(flow) for flow in flows]
+            assert self._captures is not None
+            self._writer.submit(self._write, self._captures, snapshots, self.settings())
+
+    def _write(self, captures: Captures, flows: list[http.HTTPFlow], settings: config.Capture) -> None:
+        """In the thread: add an exchange to the files."""
+        try:
+            path = captures.add(flows, settings, date.today())
+        except OSError as error:
+            self._complain(f"{captures.folder} can't be written: {error.strerror}")
+        except Exception:
+            logger.exception("an exchange could not be captured; this is a bug")
+        else:
+            self._complained = False
+            _tell(flows[0], path)
+        finally:
+            self._places.release()
+
+    def _prune(self, captures: Captures, settings: config.Capture) -> None:
+        """In the thread: delete what is too old."""
+        try:
+            captures.prune(settings, date.today())
+        except OSError as error:
+            self._complain(f"{captures.folder} can't be read: {error.strerror}")
+
+    def _complain(self, what: str) -> None:
+        """Say it once, until it has worked again."""
+        if not self._complained:
+            self._complained = True
+            logger.warning("failed exchanges are not captured: %s", what)
+
+
+def _snapshot(flow: http.HTTPFlow) -> http.HTTPFlow:
+    copy = http.HTTPFlow.from_state(flow.get_state())
+    assert isinstance(copy, http.HTTPFlow)
+    return copy
+
+
+def _tell(exchange: http.HTTPFlow, path: Path) -> None:
+    logger.info("[%s] captured in %s", story_of(exchange).get("exchange"), path)

@@ -1,0 +1,192 @@
+"""The files of captured exchanges: a file a day, bounded in number and bytes, the newest kept.
+
+Flows in mitmproxy's own format, each exchange's followed by those of its attempts. Nothing here knows of a running
+proxy; it may all be done in a thread, by one at a time.
+"""
+
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from io import BytesIO
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from mitmproxy import exceptions, flow, http
+from mitmproxy.io import FlowReader, FlowWriter
+
+from healing.policy.config import Capture
+from healing.proxy.story import role_of
+
+# A second file a day is there only where the first one can't be read to its end.
+_NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:-(\d+))?\.flow")
+
+
+@dataclass(slots=True)
+class _File:
+    """What is in a file. sizes: of its exchanges, with their attempts, in bytes. whole: it can be read to its end."""
+
+    path: Path
+    size: int = 0
+    sizes: list[int] = field(default_factory=list)
+    whole: bool = True
+
+
+class Captures:
+    """The folder with the files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[Path, _File] = {}
+
+    def add(self, flows: Iterable[flow.Flow], limits: Capture, today: date) -> Path:
+        """Add one exchange and its attempts to the file of the day, which is given. Raises OSError."""
+        data = _written(flows)
+        if len(data) > limits.max_bytes:
+            raise OSError(errno.EFBIG, "the exchange alone is larger than capture.max_bytes")
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = self._open_file(today)
+        descriptor = os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with open(descriptor, "wb", buffering=0) as stream:
+            try:
+                _write_all(stream, data)
+            except OSError:
+                # Half an exchange would make all that is added later unreadable.
+                with contextlib.suppress(OSError):
+                    stream.truncate(file.size)
+                raise
+        file.size += len(data)
+        file.sizes.append(len(data))
+        self.prune(limits, today)
+        return file.path
+
+    def prune(self, limits: Capture, today: date) -> None:
+        """Delete what is too old, and the oldest of what is too much. Raises OSError."""
+        files = self._files()
+        oldest = f"{today - timedelta(days=limits.days - 1):%Y-%m-%d}"
+        for file in [file for file in files if file.path.name < oldest]:
+            self._delete(file)
+            files.remove(file)
+        if (
+            sum(len(file.sizes) for file in files) > limits.max_exchanges
+            or sum(file.size for file in files) > limits.max_bytes
+        ):
+            self._make_room(files, limits)
+
+    def names(self) -> list[str]:
+        """The names of the files, oldest first; also of those that somebody else has put there."""
+        try:
+            return sorted((path.name for path in self.folder.glob("*.flow")), key=_age)
+        except OSError:
+            return []
+
+    def read(self, name: str) -> list[http.HTTPFlow]:
+        """The flows of a file; of a damaged one, what can be read. Raises OSError."""
+        with (self.folder / name).open("rb") as stream:
+            return [found for found, _ in _flows(stream) if isinstance(found, http.HTTPFlow)]
+
+    def _open_file(self, today: date) -> _File:
+        """The file to add to: the day's, or another one if that can't be read to its end."""
+        for number in count(1):
+            path = self.folder / (f"{today:%Y-%m-%d}.flow" if number == 1 else f"{today:%Y-%m-%d}-{number}.flow")
+            if (file := self._look_at(path)).whole:
+                return file
+        raise AssertionError
+
+    def _files(self) -> list[_File]:
+        """The files that are ours, oldest first."""
+        return [self._look_at(self.folder / name) for name in self.names() if _NAME.fullmatch(name)]
+
+    def _look_at(self, path: Path) -> _File:
+        """What is in a file. It is read again if another process has changed it."""
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            size = 0
+        known = self._known.get(path)
+        if known is None or known.size != size:
+            known = self._known[path] = _scan(path) if size else _File(path)
+        return known
+
+    def _delete(self, file: _File) -> None:
+        file.path.unlink(missing_ok=True)
+        self._known.pop(file.path, None)
+
+    def _make_room(self, files: Sequence[_File], limits: Capture) -> None:
+        """Leave out the oldest, a quarter more than need be: else every new exchange would have a file written anew."""
+        most, most_bytes = max(1, limits.max_exchanges * 3 // 4), limits.max_bytes * 3 // 4
+        if files[-1].sizes:
+            most_bytes = max(most_bytes, files[-1].sizes[-1])
+        for file in reversed(files):
+            kept = _newest(file.sizes, most, most_bytes)
+            most, most_bytes = most - len(kept), most_bytes - sum(kept)
+            if len(kept) < len(file.sizes):
+                most = 0  # nothing that is older stays
+            if not kept:
+                self._delete(file)
+            elif len(kept) < len(file.sizes) or not file.whole:
+                self._shorten(file, kept)
+
+    def _shorten(self, file: _File, kept: list[int]) -> None:
+        """Leave only the last exchanges of a file."""
+        with file.path.open("rb") as stream:
+            stream.seek(sum(file.sizes) - sum(kept))
+            rest = stream.read(sum(kept))
+        new = file.path.with_suffix(".new")
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            stream.write(rest)
+        new.replace(file.path)
+        self._known[file.path] = _File(file.path, len(rest), kept)
+
+
+def _age(name: str) -> tuple[str, int]:
+    found = _NAME.fullmatch(name)
+    return (found[1], int(found[2] or 1)) if found else (name, 0)
+
+
+def _newest(sizes: Sequence[int], most: int, most_bytes: int) -> list[int]:
+    """The last of these sizes, as many as the bounds allow."""
+    kept: list[int] = []
+    for size in reversed(sizes):
+        if len(kept) >= most or sum(kept) + size > most_bytes:
+            break
+        kept.insert(0, size)
+    return kept
+
+
+def _written(flows: Iterable[flow.Flow]) -> bytes:
+    data = BytesIO()
+    writer = FlowWriter(data)
+    for one in flows:
+        writer.add(one)
+    return data.getvalue()
+
+
+def _write_all(stream: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
+def _flows(stream: BinaryIO) -> Iterator[tuple[flow.Flow, int]]:
+    """Each flow and where it ends, as far as the file can be read."""
+    with contextlib.suppress(exceptions.FlowReadException):
+        for one in FlowReader(stream).stream():
+            yield one, stream.tell()
+
+
+def _scan(path: Path) -> _File:
+    file = _File(path)
+    with path.open("rb") as stream:
+        for one, end in _flows(stream):
+            if role_of(one) != "attempt" or not file.sizes:
+                file.sizes.append(0)
+            file.sizes[-1] += end - file.size
+            file.size = end
+        file.whole = stream.seek(0, os.SEEK_END) == file.size
+        file.size = stream.tell()
+    return file

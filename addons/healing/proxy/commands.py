@@ -1,0 +1,227 @@
+"""Commands for the command bars of mitmweb and mitmproxy: replay, compare, and look into what has been captured."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from mitmproxy import command, ctx, exceptions, flow, http, types
+from mitmproxy.addons.view import View
+
+from healing.policy.config import Config
+from healing.proxy.addon import Healing
+from healing.proxy.attempt_replay import NotReplayedError, sender_of
+from healing.proxy.capture import Capture
+from healing.proxy.captures import Captures
+from healing.proxy.replays import Replays, tell
+from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, shortened, story_of
+from healing.wire.diff import Sent, request_changes
+
+ALL = "all"
+
+
+class Commands:
+    """The commands. What they find out is what they return, and it is told in the log as well."""
+
+    def __init__(self, healing: Healing, capture: Capture, replays: Replays) -> None:
+        self._healing = healing
+        self._capture = capture
+        self._replays = replays
+
+    @command.command("antigravity.replay")
+    def replay(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
+        """Send these exchanges again, through the configuration as it is now, and say whether they work now."""
+        exchanges, problems = self._exchanges_of(flows)
+        if not exchanges:
+            raise exceptions.CommandError("; ".join(problems) or "there is no flow like that")
+        self._replays.start(exchanges)
+        lines = [
+            f"{name_of(exchange)}: being replayed; the log will say whether it works now" for exchange in exchanges
+        ]
+        return [*lines, *problems]
+
+    @command.command("antigravity.replay.attempt")
+    def replay_attempt(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
+        """Send these attempts again exactly as they were sent, each with its account's credential put on anew."""
+        attempts: list[http.HTTPFlow] = []
+        for one in flows:
+            if not isinstance(one, http.HTTPFlow):
+                raise exceptions.CommandError("only HTTP flows can be replayed")
+            try:
+                sender_of(one, self._settings())
+            except NotReplayedError as error:
+                raise exceptions.CommandError(f"{name_of(one)}: {error}") from None
+            if one.live:
+                raise exceptions.CommandError(f"{name_of(one)}: it is still running")
+            attempts.append(one)
+        if not attempts:
+            raise exceptions.CommandError("there is no flow like that")
+        self._replays.start(attempts)
+        return [f"{name_of(attempt)}: being sent again; the log will say what came of it" for attempt in attempts]
+
+    @command.command("antigravity.diff")
+    def diff(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
+        """Tell what changed from the client's request to each attempt, and from attempt to attempt."""
+        wanted = dict.fromkeys(str(story_of(one)["exchange"]) for one in flows if "exchange" in story_of(one))
+        if not wanted:
+            raise exceptions.CommandError("neither an exchange nor an attempt of antigravity is among these flows")
+        at_hand = list(_at_hand(flows))
+        lines = [line for exchange in wanted for line in _differences(exchange, at_hand)]
+        for line in lines:
+            tell(line)
+        return lines
+
+    @command.command("antigravity.capture.list")
+    def capture_list(self) -> Sequence[str]:
+        """List the captured exchanges, by their files: when, which, and why they failed."""
+        captures = self._capture.captures()
+        lines = [line for name in captures.names() for line in _listed(captures, name)]
+        lines = lines or [f"nothing has been captured in {captures.folder}"]
+        for line in lines:
+            tell(line)
+        return lines
+
+    @command.command("antigravity.capture.names")
+    def capture_names(self) -> Sequence[str]:
+        """What `antigravity.capture.load` can load: "all", a day, or the name of a file."""
+        names = self._capture.captures().names()
+        return [ALL, *(name.removesuffix(".flow") for name in names), *names]
+
+    @command.command("antigravity.capture.load")
+    @command.argument("what", type=types.Choice("antigravity.capture.names"))
+    def capture_load(self, what: str) -> Sequence[str]:
+        """Load captured exchanges into the list of flows: those of a day, of a file, or "all"."""
+        view = ctx.master.addons.get("view")
+        if view is None:
+            raise exceptions.CommandError(
+                "mitmdump has no list of flows: use mitmweb or mitmproxy, or replay with -C FILE"
+            )
+        captures = self._capture.captures()
+        if what not in self.capture_names():
+            raise exceptions.CommandError(f"there is no captured {what}: see antigravity.capture.list")
+        names = [name for name in captures.names() if what in (ALL, name, name.removesuffix(".flow"))]
+        lines = [_load(captures, name, view) for name in names] or [f"nothing has been captured in {captures.folder}"]
+        for line in lines:
+            tell(line)
+        return lines
+
+    def _settings(self) -> Config:
+        governor = self._healing.governor
+        if governor is None:
+            raise exceptions.CommandError("there is no configuration that can be used")
+        return governor.config
+
+    def _exchanges_of(self, flows: Sequence[flow.Flow]) -> tuple[list[http.HTTPFlow], list[str]]:
+        """The flows that can be replayed in place of these, once each; and what stands in the way of the others."""
+        found: dict[str, http.HTTPFlow] = {}
+        problems: list[str] = []
+        for one in flows:
+            exchange = self._exchange_of(one)
+            if isinstance(exchange, str):
+                problems.append(exchange)
+            elif exchange.live:
+                problems.append(f"{name_of(exchange)}: it is still running")
+            else:
+                found[exchange.id] = exchange
+        return list(found.values()), list(dict.fromkeys(problems))
+
+    def _exchange_of(self, one: flow.Flow) -> http.HTTPFlow | str:
+        governor = self._healing.governor
+        if not isinstance(one, http.HTTPFlow) or governor is None:
+            return "only HTTP flows can be replayed"
+        if role_of(one) == "exchange" or (not role_of(one) and governor.serves(one.request)):
+            return one
+        if role_of(one) != "attempt":
+            return f"{name_of(one)}: this is not for an API that antigravity heals; replay.client replays it as it is"
+        exchange = _exchange_with(str(story_of(one).get("exchange")), _at_hand([one]))
+        return exchange or (
+            f"{name_of(one)}: its exchange's own flow is not in the list of flows: load the file that has it, or send "
+            "this attempt again by antigravity.replay.attempt"
+        )
+
+
+def _at_hand(flows: Sequence[flow.Flow]) -> Iterator[http.HTTPFlow]:
+    """These flows, and all others that mitmproxy shows; mitmdump keeps none."""
+    shown = ctx.master.commands.call("view.flows.resolve", "@all") if ctx.master.addons.get("view") else []
+    known = {one.id: one for one in (*flows, *shown) if isinstance(one, http.HTTPFlow)}
+    yield from known.values()
+
+
+def _exchange_with(exchange: str, flows: Iterator[http.HTTPFlow] | list[http.HTTPFlow]) -> http.HTTPFlow | None:
+    """The client's flow of an exchange: one that has been replayed since was another exchange before."""
+    earlier = None
+    for one in flows:
+        if role_of(one) == "exchange" and story_of(one).get("exchange") == exchange:
+            return one
+        if earlier is None and role_of(one) == "exchange" and (recorded := before_replay(one)) is not None:
+            earlier = one if story_of(recorded).get("exchange") == exchange else None
+    return earlier
+
+
+def _differences(exchange: str, at_hand: list[http.HTTPFlow]) -> Iterator[str]:
+    """What changed in the course of one exchange, a heading before each pair of requests."""
+    client = _exchange_with(exchange, at_hand)
+    flows = {int(story_of(one).get("attempt", 0)): one for one in reversed(at_hand) if _is_attempt_of(exchange, one)}
+    told = story_of(client).get("attempts", []) if client and story_of(client).get("exchange") == exchange else []
+    stories = {number: dict(story) for number, story in enumerate(told, 1)}
+    stories.update((number, dict(story_of(one))) for number, one in flows.items())
+    if client is None:
+        yield f"[{exchange}] the client's own flow is not in the list of flows"
+    for number, story in sorted(stories.items()):
+        attempt = flows.get(number)
+        heading = f"attempt {number} on {story.get('account')} ({_came_of(story)})"
+        if attempt is None:
+            yield f"[{exchange}] {heading}: model {story.get('mapped_model')}; its flow is not in the list of flows"
+            continue
+        befores = (("the client's request", client), (f"attempt {number - 1}", flows.get(number - 1)))
+        for before, earlier in befores:
+            if earlier is not None:
+                yield f"[{exchange}] {before} → {heading}"
+                yield from (f"    {line}" for line in _lines_between(earlier, attempt))
+
+
+def _lines_between(before: http.HTTPFlow, after: http.HTTPFlow) -> list[str]:
+    lines = request_changes(_sent(before), _sent(after))
+    model, mapped = story_of(before).get("model"), story_of(after).get("mapped_model")
+    if model and mapped and model != mapped and not any(line.startswith("model: ") for line in lines):
+        lines.insert(0, f"model: {model} → {mapped}")
+    return lines or ["nothing changed"]
+
+
+def _sent(one: http.HTTPFlow) -> Sent:
+    request = one.request
+    origin = f"{request.scheme}://{request.host}:{request.port}"
+    body = request.get_content(strict=False) or b""
+    return Sent(request.method, origin, request.path, request.headers.fields, body)
+
+
+def _is_attempt_of(exchange: str, one: http.HTTPFlow) -> bool:
+    return role_of(one) == "attempt" and story_of(one).get("exchange") == exchange
+
+
+def _came_of(story: dict[str, object]) -> str:
+    return shortened(str(story.get("detail") or story.get("status") or "no answer"))
+
+
+def _listed(captures: Captures, name: str) -> Iterator[str]:
+    """The lines about one file."""
+    flows = _read(captures, name)
+    exchanges = [one for one in flows if role_of(one) != "attempt"]
+    yield f"{name}: {counted(len(exchanges), 'exchange')}, {counted(len(flows) - len(exchanges), 'attempt')}"
+    for one in exchanges:
+        at = datetime.fromtimestamp(one.request.timestamp_start).strftime("%H:%M:%S")
+        dialect = story_of(one).get("dialect", "unknown dialect")
+        yield f"    {at} {name_of(one)} ({dialect}): {outcome_of(story_of(one), one.response)}"
+
+
+def _load(captures: Captures, name: str, view: View) -> str:
+    flows = _read(captures, name)
+    new = [one for one in flows if view.get_by_id(one.id) is None]
+    view.add(new)
+    there = len(flows) - len(new)
+    return f"{name}: {counted(len(new), 'flow')} loaded" + (f", {there} there already" if there else "")
+
+
+def _read(captures: Captures, name: str) -> list[http.HTTPFlow]:
+    try:
+        return captures.read(name)
+    except OSError as error:
+        raise exceptions.CommandError(f"{captures.folder / name} can't be read: {error.strerror}") from None
