@@ -1,12 +1,9 @@
 """mitmproxy's own replays: `-C`, mitmweb's button, and `-S`."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import orjson
 import pytest
 from mitmproxy import http
 
@@ -17,13 +14,13 @@ from tests.e2e.test_modes_helpers import (
     ask,
     empty,
     error,
-    free_port,
     keys_of,
     read_stream,
     saved_flows,
     story,
     stream,
 )
+from tests.e2e.web import Web, running_web
 from tests.support import raw
 from tests.upstream import Call, Reply, Upstream, healthy
 
@@ -178,65 +175,10 @@ def offline(recorded: Recorded) -> Iterator[Proxy]:
         yield proxy
 
 
-@dataclass(frozen=True)
-class Web:
-    """A mitmweb and its HTTP API."""
-
-    proxy: Proxy
-    upstream: Upstream
-    port: int
-
-    def flows(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = orjson.loads(self._ask("GET", "/flows").body)
-        return found
-
-    def client_flow(self, model: str) -> dict[str, Any]:
-        """The flow of the request that a client sent to the proxy."""
-        [flow] = [
-            flow for flow in self.flows() if flow["request"]["port"] == self.proxy.port and self._asks(flow, model)
-        ]
-        return flow
-
-    def attempts(self, model: str) -> list[dict[str, Any]]:
-        flows = self.flows()
-        return [flow for flow in flows if flow["request"]["port"] == self.upstream.port and self._asks(flow, model)]
-
-    def content(self, flow: dict[str, Any], message: str = "response") -> bytes:
-        return self._ask("GET", f"/flows/{flow['id']}/{message}/content.data").body
-
-    def outcome(self, model: str) -> str | None:
-        """What the answer on the client's flow says of itself."""
-        response = self.client_flow(model).get("response") or {"headers": []}
-        return dict(response["headers"]).get("X-Healing-Outcome")
-
-    def replay(self, flow: dict[str, Any]) -> None:
-        """Press the button."""
-        assert self._ask("POST", f"/flows/{flow['id']}/replay").status == 200
-
-    def wait_for(self, condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 15
-        while not condition():
-            assert time.monotonic() < end, self.proxy.log
-            time.sleep(0.05)
-
-    def _asks(self, flow: dict[str, Any], model: str) -> bool:
-        return model in flow["request"]["path"] or model.encode() in self.content(flow, "request")
-
-    def _ask(self, method: str, path: str) -> raw.RawResponse:
-        # Tornado wants the same token as cookie and as header with whatever changes something.
-        headers = {"authorization": "Bearer open", "cookie": "_mitmproxy_xsrf=token", "x-xsrftoken": "token"}
-        body = b"" if method == "POST" else None
-        return raw.request(method, f"http://127.0.0.1:{self.port}{path}", body, headers)
-
-
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
-    port = free_port()
-    options = {"web_open_browser": "false", "web_port": str(port), "web_password": "open"}
-    with Upstream() as server:
-        folder = tmp_path_factory.mktemp("web")
-        with Proxy(folder, configuration(server), options=options, tool="mitmweb") as proxy:
-            yield Web(proxy, server, port)
+    with Upstream() as server, running_web(tmp_path_factory.mktemp("web"), server, configuration(server)) as web:
+        yield web
 
 
 @each_dialect

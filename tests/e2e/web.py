@@ -1,0 +1,98 @@
+"""mitmweb with the addon, driven through its HTTP API."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.e2e.harness import Proxy
+from tests.e2e.test_modes_helpers import free_port
+from tests.support import raw
+from tests.upstream import Upstream
+
+
+class CommandFailedError(Exception):
+    """A command was refused; the text is what a person sees."""
+
+
+@dataclass(frozen=True)
+class Web:
+    """A mitmweb and its HTTP API."""
+
+    proxy: Proxy
+    upstream: Upstream
+    port: int
+
+    def flows(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = orjson.loads(self._ask("GET", "/flows").body)
+        return found
+
+    def client_flow(self, model: str) -> dict[str, Any]:
+        """The flow of the request that a client sent to the proxy."""
+        [flow] = [
+            flow for flow in self.flows() if flow["request"]["port"] == self.proxy.port and self._asks(flow, model)
+        ]
+        return flow
+
+    def attempts(self, model: str) -> list[dict[str, Any]]:
+        flows = self.flows()
+        return [flow for flow in flows if flow["request"]["port"] == self.upstream.port and self._asks(flow, model)]
+
+    def content(self, flow: dict[str, Any], message: str = "response") -> bytes:
+        return self._ask("GET", f"/flows/{flow['id']}/{message}/content.data").body
+
+    def outcome(self, model: str) -> str | None:
+        """What the answer on the client's flow says of itself."""
+        response = self.client_flow(model).get("response") or {"headers": []}
+        return dict(response["headers"]).get("X-Healing-Outcome")
+
+    def replay(self, flow: dict[str, Any]) -> None:
+        """Press the button."""
+        assert self._ask("POST", f"/flows/{flow['id']}/replay").status == 200
+
+    def command(self, name: str, *args: str) -> Any:
+        """Run a command as the command bar does, and give what it returned. Raises CommandFailedError."""
+        answer = orjson.loads(self._ask("POST", f"/commands/{name}", {"arguments": args}).body)
+        if "error" in answer:
+            raise CommandFailedError(answer["error"])
+        return answer["value"]
+
+    def events(self) -> list[str]:
+        """What the event log shows."""
+        found = orjson.loads(self._ask("GET", "/events").body)
+        # Alerts are not among the levels that it can show.
+        return [event["message"] for event in found if event["level"] in ("info", "warn", "error")]
+
+    def wait_for_event(self, text: str, count: int = 1) -> str:
+        """Wait until the event log shows `count` lines with a text, and give the last of them."""
+        self.wait_for(lambda: sum(text in line for line in self.events()) >= count)
+        return [line for line in self.events() if text in line][-1]
+
+    def wait_for(self, condition: Callable[[], object]) -> None:
+        end = time.monotonic() + 15
+        while not condition():
+            assert time.monotonic() < end, self.proxy.log
+            time.sleep(0.05)
+
+    def _asks(self, flow: dict[str, Any], model: str) -> bool:
+        return model in flow["request"]["path"] or model.encode() in self.content(flow, "request")
+
+    def _ask(self, method: str, path: str, content: Any = None) -> raw.RawResponse:
+        # Tornado wants the same token as cookie and as header with whatever changes something.
+        headers = {"authorization": "Bearer open", "cookie": "_mitmproxy_xsrf=token", "x-xsrftoken": "token"}
+        body = orjson.dumps(content) if content is not None else b"" if method == "POST" else None
+        headers |= {"content-type": "application/json"} if content is not None else {}
+        return raw.request(method, f"http://127.0.0.1:{self.port}{path}", body, headers)
+
+
+@contextmanager
+def running_web(folder: Path, server: Upstream, config: str, args: Sequence[str] = ()) -> Iterator[Web]:
+    """A mitmweb, as a context manager."""
+    port = free_port()
+    options = {"web_open_browser": "false", "web_port": str(port), "web_password": "open"}
+    with Proxy(folder, config, options=options, args=args, tool="mitmweb") as proxy:
+        yield Web(proxy, server, port)
