@@ -130,7 +130,7 @@ class Exchange:
         attempt.gate = Gate(
             self.request.dialect,
             rules.peek.commit,
-            hold=self._planner.may_retry(attempt.tries, now) or self._mender.possible,
+            hold=self._planner.may_retry(attempt.tries, now) or self._mender.may_end_unsigned,
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 from healing.wire.jsonvalue import parse
 
-LONGEST = 16 * 1024 * 1024
+LONGEST = 2 * 1024 * 1024
 """Characters of an answer up to which it is collected."""
 _TEXT_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "input"}
 
@@ -44,6 +44,10 @@ class AnthropicCollector:
             text = delta.get("partial_json" if name == "input" else name)
             if isinstance(text, str):
                 self._size += len(text)
+                if self._size > LONGEST:
+                    self._blocks.clear()
+                    self._pieces.clear()
+                    return
                 self._pieces[index].setdefault(name, []).append(text)
         elif kind == "signature_delta":
             self._blocks[index]["signature"] = delta.get("signature")
@@ -74,6 +78,13 @@ class GeminiCollector:
 
     def take(self, parts: list[dict[str, Any]]) -> None:
         """Take the parts of the next chunk."""
-        self._size += sum(len(text) for part in parts if isinstance(text := part.get("text"), str))
+        self._size += sum(_size(part) for part in parts)
         if self._size <= LONGEST:
             self.content += parts
+
+
+def _size(part: dict[str, Any]) -> int:
+    """About how many characters a part has."""
+    image = part.get("inlineData")
+    texts = (part.get("text"), image.get("data") if isinstance(image, dict) else None)
+    return sum(len(text) for text in texts if isinstance(text, str))

@@ -72,7 +72,7 @@ class Change:
 def request_changes(before: Sent, after: Sent) -> list[str]:
     """What changed from one request to another, a line each; none if they are the same."""
     lines = [
-        f"{what}: {old} → {new}"
+        f"{what}: {_plain(old)} → {_plain(new)}"
         for what, old, new in (
             ("method", before.method, after.method),
             ("host", before.origin, after.origin),
@@ -98,7 +98,7 @@ def json_changes(before: Any, after: Any) -> Iterator[Change]:
 def shown(value: Any, *, signed: bool = False) -> str:
     """A JSON value in one short line."""
     if isinstance(value, str):
-        return _digest(value) if signed or len(value) > LONGEST_VALUE else json.dumps(value, ensure_ascii=False)
+        return _digest(value) if signed or len(value) > LONGEST_VALUE else _quoted(value)
     if isinstance(value, dict | list) and value:
         text = _compact(value, 0)
         return text if len(text) <= LONGEST_SUMMARY else _summary(value)
@@ -242,7 +242,13 @@ def _plain(text: str) -> str:
     """A header's value: as it is if it is short, and nothing in it can break the line."""
     if len(text) > LONGEST_SUMMARY:
         return _digest(text)
-    return text if text.isprintable() else json.dumps(text)
+    return text if text.isprintable() else _quoted(text)
+
+
+def _quoted(text: str) -> str:
+    """The text as JSON; nothing in it breaks the line or steers a terminal."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return quoted if quoted.isprintable() else "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)
 
 
 def _joined(path: str, key: str) -> str:

@@ -282,6 +282,10 @@ class AnthropicRepairer:
         """What identifies the pieces of a history."""
         return frozenset(history.anchors_of(body))
 
+    def may_end_unsigned(self, body: Body, model: str) -> bool:
+        """Never: this API refuses with a status."""
+        return False
+
     def betas(self, body: Body) -> tuple[str, ...]:
         """The values of `anthropic-beta` that the body needs."""
         return betas_for(body)

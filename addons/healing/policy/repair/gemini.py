@@ -122,6 +122,14 @@ class GeminiRepairer:
         keys = {history.signature_key(signature) for signature in signatures if signature}
         return frozenset(keys | {call.key for call in history.calls_of(body)})
 
+    def may_end_unsigned(self, body: Body, model: str) -> bool:
+        """Whether a call of the current turn lacks the signature that it needs: `MISSING_THOUGHT_SIGNATURE`."""
+        if not takes_stand_in(model):
+            return False
+        return any(
+            call.current and call.first and not history.signature_of(call.part) for call in history.calls_of(body)
+        )
+
     def betas(self, body: Body) -> tuple[str, ...]:
         """None: this is no API with betas."""
         return ()

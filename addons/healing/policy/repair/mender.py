@@ -69,9 +69,9 @@ class Mender:
         return self.repairs.count if self.repairs is not None else 0
 
     @property
-    def possible(self) -> bool:
-        """Whether a refusal might be repaired."""
-        return bool(self._possible())
+    def may_end_unsigned(self) -> bool:
+        """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
+        return bool(self._may_end_unsigned())
 
     def prepare(self, account: Account) -> Prepared:
         """What an attempt on this account sends."""
@@ -106,9 +106,9 @@ class Mender:
             self.repairs.capture(attempt.account, content, now)
 
     @_or_nothing
-    def _possible(self) -> bool:
+    def _may_end_unsigned(self) -> bool:
         assert self.repairs is not None
-        return self.repairs.possible
+        return self.repairs.may_end_unsigned
 
     @_or_nothing
     def _prepare(self, account: Account) -> Prepared:

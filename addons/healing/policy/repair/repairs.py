@@ -69,11 +69,9 @@ class Repairs:
         return REPAIRERS[self.dialect]
 
     @property
-    def possible(self) -> bool:
-        """Whether there is anything in the history that could be repaired."""
-        if self.count >= MAX_REPAIRS or not isinstance(self.value, dict):
-            return False
-        return bool(self._repairer.anchors(self.value))
+    def may_end_unsigned(self) -> bool:
+        """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
+        return self.count < MAX_REPAIRS and self._repairer.may_end_unsigned(self._sent, self.model)
 
     def prepare(self, account: Account, now: float) -> Prepared:
         """The body for an attempt on this account: with what the client lost, and what was repaired before."""
