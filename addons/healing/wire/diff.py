@@ -72,7 +72,7 @@ class Change:
 def request_changes(before: Sent, after: Sent) -> list[str]:
     """What changed from one request to another, a line each; none if they are the same."""
     lines = [
-        f"{what}: {_plain(old)} → {_plain(new)}"
+        f"{what}: {_printable(old)} → {_printable(new)}"
         for what, old, new in (
             ("method", before.method, after.method),
             ("host", before.origin, after.origin),
@@ -239,9 +239,11 @@ def _is_secret(name: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """A header's value: as it is if it is short, and nothing in it can break the line."""
-    if len(text) > LONGEST_SUMMARY:
-        return _digest(text)
+    """A header's value."""
+    return _digest(text) if len(text) > LONGEST_SUMMARY else _printable(text)
+
+
+def _printable(text: str) -> str:
     return text if text.isprintable() else _quoted(text)
 
 
