@@ -328,3 +328,13 @@ def test_no_header_makes_it_raise_and_every_wait_is_finite(status: int, headers:
     error = parse_error(json.dumps(body).encode())
     wait_s = classify(status, encoded, error, grace_s=GRACE_S, wall_s=NOON).wait_s
     assert wait_s is None or 0 <= wait_s < float("inf")
+
+
+def test_a_signature_that_upstream_quotes_is_in_no_message_of_ours() -> None:
+    signature = "c2lnbmF0dXJl" * 10
+    field = "contents[1].parts[0].thought_signature"
+    message = f"Invalid value at '{field}' (TYPE_BYTES), Base64 decoding failed for \"{signature}\""
+    failure = failed(400, google(400, "INVALID_ARGUMENT", message))
+    assert failure.kind is FailureClass.SIGNATURE
+    assert "[signature]" in failure.detail
+    assert "c2lnbmF0" not in failure.detail

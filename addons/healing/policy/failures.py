@@ -75,6 +75,7 @@ _AUTH_REASONS = {"API_KEY_INVALID", "API_KEY_EXPIRED", "ACCESS_TOKEN_EXPIRED", "
 _BAD_KEY = ("api key not valid", "api key expired")
 _SPEND_LIMITS = {"enforced_spend_limit_reached", "contract_spend_limit_reached"}
 _NO_LIMIT = re.compile(r"\blimit: 0(?!\d|\.\d)")
+_LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 _NO_CREDIT = "credit balance is too low"
 # The claims of a plan's quota that belong to one model's share of it.
 _MODEL_CLAIM_PREFIX = "7d_"
@@ -96,6 +97,8 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
         return Failure(kind, detail, shown, wait_s)
 
     if fault := error.signature_fault:
+        # Google quotes what it can't decode, and that is somebody's signature.
+        detail = _LONG_WORD.sub("[signature]", detail)
         return Failure(FailureClass.SIGNATURE, detail, shown, fault=fault, position=named_position(error.text))
     if _AUTH_REASONS.intersection(error.reasons) or any(words in text for words in _BAD_KEY):
         return failure(FailureClass.AUTH)

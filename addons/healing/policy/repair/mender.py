@@ -96,7 +96,11 @@ class Mender:
         if attempt.gate is not None:
             content, accepted = attempt.gate.signed_content, attempt.gate.content
         elif attempt.status == 200:
-            content, accepted = self._request.dialect.content_of(parse(attempt.whole)), True
+            try:
+                answer = parse(attempt.whole)
+            except ValueError:
+                answer = None  # an array that was cut, or too long to be kept
+            content, accepted = self._request.dialect.content_of(answer), True
         else:
             return
         now = self._clock.wall()
