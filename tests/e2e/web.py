@@ -95,4 +95,5 @@ def running_web(folder: Path, server: Upstream, config: str, args: Sequence[str]
     port = free_port()
     options = {"web_open_browser": "false", "web_port": str(port), "web_password": "open"}
     with Proxy(folder, config, options=options, args=args, tool="mitmweb") as proxy:
+        proxy.wait_for_log("Web server listening at")
         yield Web(proxy, server, port)
