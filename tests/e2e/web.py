@@ -1,5 +1,6 @@
 """mitmweb with the addon, driven through its HTTP API."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from tests.e2e.harness import Proxy
 from tests.e2e.test_modes_helpers import free_port
 from tests.support import raw
 from tests.upstream import Upstream
+
+_HEAD = re.compile(r"^\[[0-9:.]+\](?:\[[^]]*\])? ")
 
 
 class CommandFailedError(Exception):
@@ -34,13 +37,13 @@ class Web:
     def client_flow(self, model: str) -> dict[str, Any]:
         """The flow of the request that a client sent to the proxy."""
         [flow] = [
-            flow for flow in self.flows() if flow["request"]["port"] == self.proxy.port and self._asks(flow, model)
+            flow for flow in self.flows() if flow["request"]["port"] == self.proxy.port and self.asks(flow, model)
         ]
         return flow
 
     def attempts(self, model: str) -> list[dict[str, Any]]:
         flows = self.flows()
-        return [flow for flow in flows if flow["request"]["port"] == self.upstream.port and self._asks(flow, model)]
+        return [flow for flow in flows if flow["request"]["port"] == self.upstream.port and self.asks(flow, model)]
 
     def content(self, flow: dict[str, Any], message: str = "response") -> bytes:
         return self._ask("GET", f"/flows/{flow['id']}/{message}/content.data").body
@@ -62,10 +65,11 @@ class Web:
         return answer["value"]
 
     def events(self) -> list[str]:
-        """What the event log shows."""
+        """The lines of the event log, without time and client."""
         found = orjson.loads(self._ask("GET", "/events").body)
         # Alerts are not among the levels that it can show.
-        return [event["message"] for event in found if event["level"] in ("info", "warn", "error")]
+        shown = [event["message"] for event in found if event["level"] in ("info", "warn", "error")]
+        return [_HEAD.sub("", message, count=1) for message in shown]
 
     def wait_for_event(self, text: str, count: int = 1) -> str:
         """Wait until the event log shows `count` lines with a text, and give the last of them."""
@@ -78,7 +82,8 @@ class Web:
             assert time.monotonic() < end, self.proxy.log
             time.sleep(0.05)
 
-    def _asks(self, flow: dict[str, Any], model: str) -> bool:
+    def asks(self, flow: dict[str, Any], model: str) -> bool:
+        """Whether a flow's request is for a model."""
         return model in flow["request"]["path"] or model.encode() in self.content(flow, "request")
 
     def _ask(self, method: str, path: str, content: Any = None) -> raw.RawResponse:

@@ -1,5 +1,6 @@
 """One attempt again, exactly as it was sent, with its account's credential put on anew at the wire."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 
@@ -21,6 +22,9 @@ from healing.proxy.replay import QuietReplayHandler
 from healing.proxy.seal import Seal
 from healing.proxy.story import role_of, story_of
 from healing.wire.jsonvalue import parse
+
+LONGEST_S = 900.0
+"""Nothing else is replayed meanwhile, and no clock of an exchange runs here."""
 
 
 class NotReplayedError(Exception):
@@ -70,7 +74,9 @@ async def replay_attempt(flow: http.HTTPFlow, governor: Governor) -> Failure | N
     handler = QuietReplayHandler(copy, ctx.options)
     SealedLayer.adopt(handler.layer, seal)
     try:
-        await handler.replay()
+        await asyncio.wait_for(handler.replay(), LONGEST_S)
+    except TimeoutError:
+        raise NotReplayedError(f"{sender.upstream.url} gave no whole answer in {LONGEST_S:.0f} s") from None
     finally:
         await handler.close()
     if copy.response is None:
