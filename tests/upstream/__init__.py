@@ -39,6 +39,7 @@ from .gemini import (
 from .healthy import healthy
 from .replies import Play, Reply
 from .server import Upstream
+from .talking import Talking
 
 __all__ = [
     "HEARTBEAT",
@@ -46,6 +47,7 @@ __all__ = [
     "Call",
     "Play",
     "Reply",
+    "Talking",
     "Upstream",
     "anthropic_empty",
     "anthropic_end",

@@ -1,0 +1,166 @@
+"""Conversations of ten turns with tools, through the real SDKs, against an API that checks every signature."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Lane
+from tests.e2e.conversations import (
+    PROMPTS,
+    Talker,
+    edit_last_thinking,
+    lose_signatures,
+    store_aborted_answer,
+    talker,
+)
+from tests.e2e.harness import Proxy, account, upstream
+from tests.e2e.test_modes_helpers import DIALECTS
+from tests.upstream import Talking, Upstream, anthropic_error, gemini_error, healthy, retry_info
+
+CALLS = 22
+"""What the ten turns take: ten last answers and twelve rounds of tools."""
+
+each_model = pytest.mark.parametrize(
+    ("lane", "prefix_check"),
+    [
+        pytest.param("anthropic", False, id="anthropic"),
+        pytest.param("anthropic", True, id="anthropic with prefix check"),
+        pytest.param("gemini", False, id="gemini"),
+    ],
+    indirect=["lane"],
+)
+streaming_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+
+
+@pytest.fixture
+def talking(lane: Lane) -> Iterator[Talking]:
+    """The lane's upstream checks signatures."""
+    api = Talking()
+    lane.upstream.default = api
+    yield api
+    lane.upstream.default = healthy
+
+
+def client_of(lane: Lane, stream: bool, prefix_check: bool) -> Talker:
+    return talker(lane.proxy.url, lane.dialect, lane.model.removesuffix("x"), stream=stream, prefix_check=prefix_check)
+
+
+def talk(client: Talker, prompts: tuple[str, ...]) -> None:
+    for prompt in prompts:
+        assert client.turn(prompt).startswith("Words number")
+
+
+@streaming_or_not
+@each_model
+def test_ten_turns_with_tools_cost_not_one_extra_call(
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking
+) -> None:
+    client = client_of(lane, stream, prefix_check)
+    talk(client, PROMPTS)
+    assert talking.refused == []
+    assert len(talking.judged) == CALLS
+
+
+@streaming_or_not
+@each_model
+def test_a_client_that_loses_all_signatures_is_never_refused(
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking
+) -> None:
+    client = client_of(lane, stream, prefix_check)
+    client.spoil = lose_signatures
+    talk(client, PROMPTS)
+    assert talking.refused == []
+
+
+def refusals_in_the_middle(client: Talker, talking: Talking, mishap: object) -> tuple[list[str], list[str]]:
+    """Five turns, the mishap, one turn, four more: what was refused of the one, and of the four."""
+    talk(client, PROMPTS[:5])
+    assert talking.refused == []
+    mishap(client.history)  # type: ignore[operator]
+    talk(client, PROMPTS[5:6])
+    first = talking.refused
+    talk(client, PROMPTS[6:])
+    return first, talking.refused[len(first) :]
+
+
+@streaming_or_not
+@each_model
+@pytest.mark.parametrize("mishap", [lose_signatures, edit_last_thinking, store_aborted_answer])
+def test_a_mishap_costs_one_refused_call_at_most_and_no_later_turn_another(
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, mishap: object
+) -> None:
+    client = client_of(lane, stream, prefix_check)
+    first, later = refusals_in_the_middle(client, talking, mishap)
+    assert len(first) <= 1
+    assert later == []
+
+
+@streaming_or_not
+@each_model
+def test_a_system_prompt_edited_in_the_middle(lane: Lane, prefix_check: bool, stream: bool, talking: Talking) -> None:
+    client = client_of(lane, stream, prefix_check)
+
+    def edit(_: object) -> None:
+        client.system = "Be very brief."
+
+    first, later = refusals_in_the_middle(client, talking, edit)
+    assert len(first) == (1 if prefix_check else 0)
+    assert later == []
+
+
+@streaming_or_not
+@each_model
+def test_a_model_switched_in_the_middle(lane: Lane, prefix_check: bool, stream: bool, talking: Talking) -> None:
+    client = client_of(lane, stream, prefix_check)
+
+    def switch(_: object) -> None:
+        client.model = client.model.replace("opus", "sonnet") if prefix_check else client.model + "-other"
+
+    first, later = refusals_in_the_middle(client, talking, switch)
+    assert len(first) <= 1
+    assert later == []
+
+
+@streaming_or_not
+@each_model
+def test_an_account_rotated_in_the_middle(lane: Lane, prefix_check: bool, stream: bool, talking: Talking) -> None:
+    client = client_of(lane, stream, prefix_check)
+
+    def rotate(_: object) -> None:
+        if lane.dialect == "anthropic":
+            limited = anthropic_error(429, "rate_limit_error", "Slow down.", headers={"retry-after": "3600"})
+        else:
+            limited = gemini_error(429, None, "Slow down.", details=[retry_info("3600s")])
+        # In the middle of a tool round, where signatures count.
+        lane.upstream.play(talking, limited)
+
+    first, later = refusals_in_the_middle(client, talking, rotate)
+    assert len({lane.account_of(call) for call in lane.upstream.calls}) == 2
+    # Gemini's signatures are good for the key that they were made for; the Messages API drops what it can't use.
+    assert len(first) == (1 if lane.dialect == "gemini" else 0)
+    assert later == []
+
+
+def test_a_restart_keeps_the_store_and_without_it_there_is_one_refusal(tmp_path: Path) -> None:
+    with Upstream() as server:
+        talking = Talking()
+        server.default = talking
+        config = "".join(account(dialect, dialect) + upstream(dialect, dialect, server.url) for dialect in DIALECTS)
+        config += "[retry]\nspare_retries = 1000000\n"
+        clients = [
+            talker("", dialect, f"{dialect}-", stream=stream, prefix_check=prefix_check)
+            for dialect, prefix_check in (("anthropic", False), ("anthropic", True), ("gemini", False))
+            for stream in (True, False)
+        ]
+        for client in clients:
+            client.spoil = lose_signatures
+        for folder, prompts, most in (("a", PROMPTS[:4], 0), ("a", PROMPTS[4:7], 0), ("b", PROMPTS[7:], 1)):
+            # A new folder is a new store.
+            with Proxy(tmp_path / folder, config) as proxy:
+                for client in clients:
+                    client.point_at(proxy.url)
+                    before = len(talking.refused)
+                    talk(client, prompts)
+                    refused = talking.refused[before:]
+                    assert len(refused) <= most, (folder, client, refused)
