@@ -29,6 +29,7 @@ class AnthropicChange(BaseModel):
 
     anchors: keys of blocks, or ids of calls, of the history that it was made for.
     gone, texts: keys of the thinking blocks that are taken out, or become text.
+    tails: keys of those that are taken out where a turn ends in them.
     restored: by a turn's anchor, its blocks as they were.
     note: what is told the model about it.
     binding: whether upstream is asked to drop mismatched blocks by itself.
@@ -40,6 +41,7 @@ class AnthropicChange(BaseModel):
     anchors: frozenset[str]
     gone: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
+    tails: frozenset[str] = frozenset()
     restored: dict[str, Layout] = {}
     note: Note | None = None
     binding: bool = False
@@ -72,9 +74,11 @@ class AnthropicChange(BaseModel):
             if layout := self.restored.get(anchor):
                 content = history.laid_out(content, layout)
                 break
-        if not any(history.is_thinking(block) for block in content) or not (self.gone or self.texts):
-            return content
-        kept = [new for block in content if (new := self._kept(block)) is not None]
+        kept = list(content)
+        while kept and history.is_thinking(kept[-1]) and history.block_key(kept[-1]) in self.tails:
+            kept.pop()
+        if self.gone or self.texts:
+            kept = [new for block in kept if (new := self._kept(block)) is not None]
         return kept if kept != content else content
 
     def _kept(self, block: Block) -> Block | None:
@@ -210,7 +214,7 @@ def _drop_last(case: Case) -> AnthropicChange | None:
                 if not history.is_thinking(block):
                     break
                 keys.add(history.block_key(block))
-    return AnthropicChange(anchors=frozenset(keys), gone=frozenset(keys)) if keys else None
+    return AnthropicChange(anchors=frozenset(keys), tails=frozenset(keys)) if keys else None
 
 
 def _latest(case: Case) -> list[Turn]:
