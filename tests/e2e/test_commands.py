@@ -3,8 +3,10 @@
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from tests.e2e.harness import account, key_of, upstream
 from tests.e2e.test_modes_helpers import CLIENT_KEY, DIALECTS, ask, empty, error, read_stream, stream
 from tests.e2e.web import CommandFailedError, Web, running_web
 from tests.support import raw
-from tests.upstream import Call, Upstream
+from tests.upstream import Call, Reply, Upstream
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 SIGNATURE = "EqQBCgIYAhIkYTBi" * 20
@@ -246,7 +248,7 @@ def test_diff_tells_what_changed_on_the_way(place: Place) -> None:
         "    nothing changed",
     ]
     # Whoever looks into the event log sees it as well, and an attempt leads to its exchange.
-    assert set(lines) <= set(place.web.events())
+    place.web.wait_for(lambda: set(lines) <= set(place.web.events()))
     assert place.web.command("antigravity.diff", f"~meta {exchange}") == lines
 
     place.web.command("view.flows.remove", f"~meta {exchange} & {ATTEMPT}.*attempt.: 2'")
@@ -297,7 +299,7 @@ def test_captured_exchanges_are_listed_and_loaded(place: Place) -> None:
     assert re.fullmatch(rf"{day}\.flow: \d+ exchanges, \d+ attempts", lines[0])
     [line] = [line for line in lines if exchange in line]
     assert re.fullmatch(rf"    \d\d:\d\d:\d\d \[{exchange}\] captured-m \(gemini\): failed \(400 .*Gone wrong\)", line)
-    assert set(lines) <= set(place.web.events())
+    place.web.wait_for(lambda: set(lines) <= set(place.web.events()))
     assert place.web.command("antigravity.capture.names") == ["all", day, f"{day}.flow"]
 
     place.web.command("view.clear")
@@ -315,6 +317,27 @@ def test_captured_exchanges_are_listed_and_loaded(place: Place) -> None:
     place.web.wait_for_event(f"[{exchange}] captured-m: failed (400 ")
     assert place.refusal("antigravity.capture.load", "../antigravity.toml")
     assert place.refusal("antigravity.capture.load", "1999-01-01")
+
+
+def test_what_a_person_kills_is_not_captured(place: Place) -> None:
+    killed = Event()
+
+    def after_the_kill(_: Call) -> Reply:
+        killed.wait(10)
+        return stream("anthropic")
+
+    # mitmproxy looks at what has been killed only when something happens to it.
+    place.server.play(after_the_kill)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, place.web.proxy.url, "anthropic", "killed-m")
+        place.web.wait_for(lambda: place.web.attempts("killed-m"))
+        place.web.command("flow.kill", place.attempt("killed-m"))
+        killed.set()
+        assert waiting.result().status >= 500
+    later = place.fail("not-killed-m")
+    lines = place.web.command("antigravity.capture.list")
+    assert [line for line in lines if later in line]
+    assert not [line for line in lines if place.id_of("killed-m") in line]
 
 
 def test_an_attempt_whose_account_is_not_what_it_was_is_not_sent(place: Place) -> None:

@@ -42,7 +42,7 @@ class Capture:
         # Of one thread: writing takes time, and the files bear one writer only.
         self._writer = ThreadPoolExecutor(1, "antigravity capture")
         self._places = BoundedSemaphore(MOST_WAITING)
-        self._complained = False
+        self._complained = self._ended = False
         healing.journal.listen(self._hear)
 
     def settings(self) -> config.Capture:
@@ -70,6 +70,7 @@ class Capture:
     def done(self) -> None:
         """Write what is left."""
         self._flush()
+        self._ended = True
         self._writer.shutdown()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -89,7 +90,9 @@ class Capture:
         attempts = self._attempts.pop(exchange, [])
         left = exchange in self._left
         self._left.discard(exchange)
-        if left or story.get("outcome") != "failed" or flow.is_replay or not flow.live or not self.settings().enabled:
+        if left or story.get("outcome") != "failed" or flow.is_replay or not flow.live:
+            return
+        if self._ended or not self.settings().enabled:
             return
         self._failed.append([flow, *attempts])
         if len(self._failed) == 1:
