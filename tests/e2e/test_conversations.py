@@ -1,7 +1,9 @@
 """Conversations of ten turns with tools, through the real SDKs, against an API that checks every signature."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,8 @@ from tests.e2e.conversations import (
     talker,
 )
 from tests.e2e.harness import Proxy, account, upstream
-from tests.e2e.test_modes_helpers import DIALECTS
+from tests.e2e.test_modes_helpers import DIALECTS, credential, target
+from tests.support import raw
 from tests.upstream import Talking, Upstream, anthropic_error, gemini_error, healthy, retry_info
 
 CALLS = 22
@@ -40,6 +43,9 @@ def talking(lane: Lane) -> Iterator[Talking]:
     lane.upstream.default = api
     yield api
     lane.upstream.default = healthy
+    told = lane.proxy.log + lane.proxy.log_file.read_text("utf-8")
+    assert api.minted
+    assert not any(signature[40:80] in told for signature in api.minted), "a signature is in the log"
 
 
 def client_of(lane: Lane, stream: bool, prefix_check: bool) -> Talker:
@@ -164,3 +170,42 @@ def test_a_restart_keeps_the_store_and_without_it_there_is_one_refusal(tmp_path:
                     talk(client, prompts)
                     refused = talking.refused[before:]
                     assert len(refused) <= most, (folder, client, refused)
+
+
+CALL = {"functionCall": {"name": "look", "args": {"at": 1}}}
+SEEN = {"functionResponse": {"name": "look", "response": {"output": "seen"}}}
+TOOLS = [{"functionDeclarations": [{"name": "look"}]}]
+
+
+def in_a_round(*parts: dict[str, Any], question: str = "Look.") -> dict[str, Any]:
+    """A Gemini request in the middle of a tool round that began with these parts."""
+    turns = (("user", [{"text": f"{question} [steps:2]"}]), ("model", list(parts)), ("user", [SEEN]))
+    return {"contents": [{"role": role, "parts": each} for role, each in turns], "tools": TOOLS}
+
+
+@pytest.mark.parametrize("lane", ["gemini"], indirect=True)
+@streaming_or_not
+def test_an_answer_that_ends_for_a_missing_signature_is_healed(lane: Lane, stream: bool) -> None:
+    talking = Talking(missing_as_finish=True)
+    lane.upstream.default = talking
+    try:
+        path = target("gemini", lane.model, stream=stream)
+        response = raw.request("POST", lane.proxy.url + path, in_a_round(CALL), credential("gemini"))
+    finally:
+        lane.upstream.default = healthy
+    assert response.header("x-healing-outcome") == "healed"
+    assert len(talking.refused) == 1
+    assert b"functionCall" in response.body
+
+
+@pytest.mark.parametrize("lane", ["gemini"], indirect=True)
+def test_signatures_of_an_array_that_streams_are_kept_too(lane: Lane, talking: Talking) -> None:
+    path = f"/v1beta/models/{lane.model}:streamGenerateContent"
+    first = {"contents": [{"role": "user", "parts": [{"text": "Look. [steps:2]"}]}], "tools": TOOLS}
+    response = raw.request("POST", lane.proxy.url + path, first, credential("gemini"))
+    parts = [part for chunk in json.loads(response.body) for part in chunk["candidates"][0]["content"]["parts"]]
+    [call] = [part for part in parts if "functionCall" in part]
+    signature = call.pop("thoughtSignature")
+    raw.request("POST", lane.proxy.url + path, in_a_round(call), credential("gemini"))
+    assert talking.refused == []
+    assert lane.calls[-1].json["contents"][1]["parts"] == [{**call, "thoughtSignature": signature}]

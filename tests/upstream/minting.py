@@ -67,6 +67,8 @@ class Signer:
     """Mints signatures and reads them; two signers with the same secret trust each other."""
 
     def __init__(self, secret: bytes = b"the faulty upstream") -> None:
+        self.minted: list[str] = []
+        """All that this signer has minted."""
         self._secret = secret
         self._nonces = count(1)
         self._turns = count(1)
@@ -78,7 +80,8 @@ class Signer:
     def mint(self, claims: Claims) -> str:
         """A signature: standard base64, at least 60 characters, never the same twice."""
         text = json.dumps([next(self._nonces), *claims.__dict__.values()], separators=(",", ":")).encode()
-        return base64.b64encode(self._mac(text) + text).decode()
+        self.minted.append(base64.b64encode(self._mac(text) + text).decode())
+        return self.minted[-1]
 
     def read(self, signature: object) -> Claims | None:
         """What a signature says, None if this signer did not make it. Any spelling of base64 will do."""

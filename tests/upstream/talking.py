@@ -67,6 +67,11 @@ class Talking:
         self._numbers = count(1)
 
     @property
+    def minted(self) -> list[str]:
+        """All signatures that it has given out."""
+        return self._signer.minted
+
+    @property
     def refused(self) -> list[str]:
         """The texts of the refusals."""
         return [text for text in self.judged if text]
