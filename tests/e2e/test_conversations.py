@@ -190,7 +190,9 @@ def test_an_answer_that_ends_for_a_missing_signature_is_healed(lane: Lane, strea
     lane.upstream.default = talking
     try:
         path = target("gemini", lane.model, stream=stream)
-        response = raw.request("POST", lane.proxy.url + path, in_a_round(CALL), credential("gemini"))
+        # What has been repaired once is sent right at once: each conversation begins in its own way.
+        asked = in_a_round(CALL, question=f"Look, {lane.model}.")
+        response = raw.request("POST", lane.proxy.url + path, asked, credential("gemini"))
     finally:
         lane.upstream.default = healthy
     assert response.header("x-healing-outcome") == "healed"
