@@ -4,7 +4,7 @@ import pytest
 from healing.policy import signatures
 from healing.policy.config import Signatures
 from healing.policy.model_names import family_of, has_prefix_check, takes_stand_in
-from healing.policy.signatures import KeptRepair, Minted, Origin, SignatureStore
+from healing.policy.signatures import KeptRepair, Minted, Origin, SignatureStore, conversation_key
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5-20250929", "work")
@@ -49,10 +49,10 @@ def test_a_conversation_tells_what_it_got_and_when() -> None:
     kept = store()
     for number in range(60):
         kept.note("session", ORIGIN, [f"call {number}"], NOW + number)
-    told = kept.conversation("session", NOW + 60)
+    told = kept.conversation(conversation_key("session"), NOW + 60)
     assert len(told) == signatures.SESSION_LENGTH
     assert told[-1] == Minted(NOW + 59, "call 59", "work", ORIGIN.model)
-    assert kept.conversation("another", NOW) == []
+    assert kept.conversation(conversation_key("another"), NOW) == []
 
 
 @pytest.mark.parametrize("persist", [True, False])

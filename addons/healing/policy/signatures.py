@@ -42,6 +42,11 @@ class Origin:
         return f"{layer}:{digest(self.upstream, family_of(self.model), *what)}"
 
 
+def conversation_key(session: str) -> str:
+    """What a conversation is called in the store and in flows: its session may be somebody's name."""
+    return digest(session)
+
+
 class Minted(NamedTuple):
     """One thing that a conversation got. at: seconds since 1970."""
 
@@ -131,15 +136,15 @@ class SignatureStore:
 
     def note(self, session: str, origin: Origin, minted: Iterable[str], now: float) -> None:
         """Remember what a conversation got: short words for each signed piece, without their signatures."""
-        key = f"session:{digest(session)}"
+        key = f"session:{conversation_key(session)}"
         found = self._vault.get(key, now)
         entries = parse(found) if found is not None else []
         entries += [[now, what, origin.account, origin.model] for what in minted]
         self._vault.put(key, dump(entries[-SESSION_LENGTH:]), now)
 
-    def conversation(self, session: str, now: float) -> list[Minted]:
-        """What a conversation got, and when, in order."""
-        found = self._vault.get(f"session:{digest(session)}", now)
+    def conversation(self, key: str, now: float) -> list[Minted]:
+        """What the conversation with this key got lately, and when, in order."""
+        found = self._vault.get(f"session:{key}", now)
         return [Minted(*entry) for entry in parse(found)] if found is not None else []
 
     def writing(self) -> AbstractContextManager[None]:

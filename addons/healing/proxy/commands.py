@@ -69,6 +69,23 @@ class Commands:
             tell(line)
         return lines
 
+    @command.command("antigravity.signatures")
+    def signatures(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
+        """Tell what the conversations of these flows got signed lately, and when. Signatures are not shown."""
+        keys = dict.fromkeys(str(story["conversation"]) for one in flows if "conversation" in (story := story_of(one)))
+        governor = self._healing.governor
+        if not keys or governor is None or governor.signatures is None:
+            raise exceptions.CommandError("no exchange of antigravity is among these flows")
+        lines = [
+            f"{datetime.fromtimestamp(minted.at):%Y-%m-%d %H:%M:%S} {minted.what} of {minted.model} on {minted.account}"
+            for key in keys
+            for minted in governor.signatures.conversation(key, governor.clock.wall())
+        ]
+        lines = lines or ["nothing signed is known of it"]
+        for line in lines:
+            tell(line)
+        return lines
+
     @command.command("antigravity.capture.list")
     def capture_list(self) -> Sequence[str]:
         """List the captured exchanges, by their files: when, which, and why they failed."""

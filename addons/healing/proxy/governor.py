@@ -16,7 +16,7 @@ from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
 from healing.policy.retry import RetryBudget
-from healing.policy.signatures import SignatureStore
+from healing.policy.signatures import SignatureStore, conversation_key
 from healing.proxy import local
 from healing.proxy.admission import Admission
 from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
@@ -221,7 +221,12 @@ class Governor:
             self.random,
             self.signatures,
         )
-        exchange.meta.update(role="exchange", exchange=exchange_id, upstream=target.upstream_name)
+        exchange.meta.update(
+            role="exchange",
+            exchange=exchange_id,
+            upstream=target.upstream_name,
+            conversation=conversation_key(session),
+        )
         return exchange
 
     @staticmethod
