@@ -1,6 +1,6 @@
 """Commands for the command bars of mitmweb and mitmproxy: replay, compare, and look into what has been captured."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
 from mitmproxy import command, ctx, exceptions, flow, http, types
@@ -64,10 +64,7 @@ class Commands:
         if not wanted:
             raise exceptions.CommandError("neither an exchange nor an attempt of antigravity is among these flows")
         at_hand = list(_at_hand(flows))
-        lines = [line for exchange in wanted for line in _differences(exchange, at_hand)]
-        for line in lines:
-            tell(line)
-        return lines
+        return _told(line for exchange in wanted for line in _differences(exchange, at_hand))
 
     @command.command("antigravity.signatures")
     def signatures(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
@@ -91,10 +88,7 @@ class Commands:
         """List the captured exchanges, by their files: when, which, and why they failed."""
         captures = self._capture.captures()
         lines = [line for name in captures.names() for line in _listed(captures, name)]
-        lines = lines or [f"nothing has been captured in {captures.folder}"]
-        for line in lines:
-            tell(line)
-        return lines
+        return _told(lines or [f"nothing has been captured in {captures.folder}"])
 
     @command.command("antigravity.capture.names")
     def capture_names(self) -> Sequence[str]:
@@ -115,10 +109,8 @@ class Commands:
         if what not in self.capture_names():
             raise exceptions.CommandError(f"there is no captured {what}: see antigravity.capture.list")
         names = [name for name in captures.names() if what in (ALL, name, name.removesuffix(".flow"))]
-        lines = [_load(captures, name, view) for name in names] or [f"nothing has been captured in {captures.folder}"]
-        for line in lines:
-            tell(line)
-        return lines
+        lines = [_load(captures, name, view) for name in names]
+        return _told(lines or [f"nothing has been captured in {captures.folder}"])
 
     def _settings(self) -> Config:
         governor = self._healing.governor
@@ -155,6 +147,14 @@ class Commands:
         )
 
 
+def _told(lines: Iterable[str]) -> list[str]:
+    """Tell these lines, and give them. Some of what is in them comes from files: it must not steer a terminal."""
+    safe = ["".join(char if char.isprintable() else " " for char in line) for line in lines]
+    for line in safe:
+        tell(line)
+    return safe
+
+
 def _at_hand(flows: Sequence[flow.Flow]) -> Iterator[http.HTTPFlow]:
     """These flows, and all others that mitmproxy shows; mitmdump keeps none."""
     shown = ctx.master.commands.call("view.flows.resolve", "@all") if ctx.master.addons.get("view") else []
@@ -162,7 +162,7 @@ def _at_hand(flows: Sequence[flow.Flow]) -> Iterator[http.HTTPFlow]:
     yield from known.values()
 
 
-def _exchange_with(exchange: str, flows: Iterator[http.HTTPFlow] | list[http.HTTPFlow]) -> http.HTTPFlow | None:
+def _exchange_with(exchange: str, flows: Iterable[http.HTTPFlow]) -> http.HTTPFlow | None:
     """The client's flow of an exchange: one that has been replayed since was another exchange before."""
     earlier = None
     for one in flows:
