@@ -340,12 +340,16 @@ def test_what_a_person_kills_is_not_captured(place: Place) -> None:
     assert not [line for line in lines if place.id_of("killed-m") in line]
 
 
-def test_an_attempt_whose_account_is_not_what_it_was_is_not_sent(place: Place) -> None:
+def test_with_another_configuration(place: Place) -> None:
+    """What no account could serve is served; an attempt whose account is not what it was is not sent."""
+    assert ask(place.web.proxy.url, "anthropic", "late-a").status == 404
     for model in ("gone-a", "moved-a"):
         place.fail(model)
     text = configuration(place.server, place.open_server)
     text = text.replace(account("gone", "anthropic", models=["gone-*"]), "")
-    text = text.replace(account("moved", "anthropic", models=["moved-*"]), account("moved", "open", models=["moved-*"]))
+    text = text.replace(
+        account("moved", "anthropic", models=["moved-*"]), account("moved", "open", models=["moved-*", "late-*"])
+    )
     loaded = sum("Configuration: " in line for line in place.web.events())
     place.web.proxy.config_file.write_text(text)
     place.web.wait_for_event("Configuration: ", loaded + 1)
@@ -356,4 +360,7 @@ def test_an_attempt_whose_account_is_not_what_it_was_is_not_sent(place: Place) -
     text = place.refusal("antigravity.replay.attempt", place.attempt("moved-a"))
     assert f"it went to {place.server.url}, and account moved is for {place.open_server.url} now" in text
     assert not place.server.calls
-    assert not [call for call in place.open_server.calls if key_of("moved") in call.credential]
+    place.web.command("antigravity.replay", place.flow("late-a"))
+    told = place.web.wait_for_event("late-a: failed (404 not_found_error: No account may serve")
+    assert told.endswith(" → clean")
+    assert [call.json["model"] for call in place.open_server.calls if key_of("moved") in call.credential] == ["late-a"]
