@@ -28,11 +28,13 @@ from tests.upstream import (
     gemini_reply,
     gemini_stream,
 )
+from tests.upstream.anthropic import SIGNATURE
 
 FOLDER = ROOT / "flows"
 CONFIG = "demo.toml"
 CLIENTS = "clients.flow"
 UPSTREAM = "upstream.flow"
+CAPTURED = "captured.flow"
 METADATA = "antigravity"
 
 NOWHERE = ("127.0.0.1", 9)
@@ -102,6 +104,28 @@ SCENES = (
     ),
 )
 
+_HISTORY = [
+    {"role": "user", "content": "Name the smallest planet."},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "Pluto is none (edited by the client).", "signature": SIGNATURE},
+            {"type": "text", "text": "Mercury."},
+        ],
+    },
+    {"role": "user", "content": "And the coldest?"},
+]
+_INVALID = anthropic_error(
+    400, "invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block"
+)
+POISONED = Scene(
+    "a history that upstream refuses for a signature, whatever is tried; replayed later, it is healed",
+    "/v1/messages?beta=true",
+    {"model": "claude-sonnet-4-5", "max_tokens": 256, "stream": True, "messages": _HISTORY},
+    (_INVALID, anthropic_stream("Uranus is the coldest planet.")),
+)
+"""Its replies are those to its replay."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
@@ -117,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def record() -> dict[str, list[http.HTTPFlow]]:
-    """Play all scenes; gives the flows of the clients and those of their attempts, by file name."""
+    """Play all scenes; gives the flows of the clients, those of their attempts, and what was captured, by file name."""
     with tempfile.TemporaryDirectory(prefix="record-flows-") as temporary, Upstream() as upstream:
         folder = Path(temporary)
         host, port = NOWHERE
@@ -126,14 +150,44 @@ def record() -> dict[str, list[http.HTTPFlow]]:
         with Proxy(folder / "proxy", config, options={"save_stream_file": str(saved)}) as proxy:
             for scene in SCENES:
                 _play(scene, upstream, proxy)
-        flows = [flow for flow in io.read_flows_from_paths([str(saved)]) if isinstance(flow, http.HTTPFlow)]
-    clients = [flow for flow in flows if flow.metadata[METADATA]["role"] == "exchange"]
-    attempts = [flow for flow in flows if flow.metadata[METADATA]["role"] == "attempt"]
-    for flow in clients:
-        _settle_ports(flow, _PROXY)
-    for flow in attempts:
-        _settle_ports(flow, NOWHERE)
-    return {CLIENTS: clients, UPSTREAM: attempts}
+        captured = _capture(upstream, folder / "capturing", config)
+        flows = [*_read(saved), *_replay(upstream, folder / "replaying", config, captured)]
+        failed = _read(captured)
+    clients = [flow for flow in flows if _role(flow) == "exchange"]
+    attempts = [flow for flow in flows if _role(flow) == "attempt"]
+    for flow in (*clients, *failed, *attempts):
+        _settle_ports(flow, NOWHERE if _role(flow) == "attempt" else _PROXY)
+    return {CLIENTS: clients, UPSTREAM: attempts, CAPTURED: failed}
+
+
+def _capture(upstream: Upstream, folder: Path, config: str) -> Path:
+    """Have the poisoned conversation fail; gives the file in which it was captured by itself."""
+    with Proxy(folder, config) as proxy:
+        upstream.play(*[_INVALID] * 3)
+        response = raw.request("POST", proxy.url + POISONED.path, POISONED.body, _headers(POISONED))
+        assert (response.status, response.body) == (400, _INVALID.body)
+        assert not upstream.unplayed
+    [file] = (folder / "home" / "captured").iterdir()
+    return file
+
+
+def _replay(upstream: Upstream, folder: Path, config: str, captured: Path) -> list[http.HTTPFlow]:
+    """Replay what was captured; gives the flows of the replay's attempts."""
+    upstream.play(*POISONED.replies)
+    saved = folder / "saved.flow"
+    args = ["-C", str(captured), "-w", str(saved)]
+    replay = Proxy(folder, config, args=args).start(wait=False)
+    assert replay.wait_exit() == 0, replay.log
+    old = {flow.id for flow in _read(captured)}
+    return [flow for flow in _read(saved) if flow.id not in old]
+
+
+def _read(file: Path) -> list[http.HTTPFlow]:
+    return [flow for flow in io.read_flows_from_paths([str(file)]) if isinstance(flow, http.HTTPFlow)]
+
+
+def _role(flow: http.HTTPFlow) -> str:
+    return str(flow.metadata[METADATA]["role"])
 
 
 def write(file: Path, flows: Sequence[http.HTTPFlow]) -> None:
@@ -146,17 +200,19 @@ def write(file: Path, flows: Sequence[http.HTTPFlow]) -> None:
 
 def _play(scene: Scene, upstream: Upstream, proxy: Proxy) -> None:
     upstream.play(*scene.replies)
-    # A credential as any client sends one; the flows must not show it.
-    headers = {"user-agent": "demonstration", "x-api-key": "key-of-the-client-0123456789"}
-    if scene.path.startswith("/v1/"):
-        headers["anthropic-version"] = "2023-06-01"
-    response = raw.request("POST", proxy.url + scene.path, scene.body, headers, timeout=_TIMEOUT_S)
+    response = raw.request("POST", proxy.url + scene.path, scene.body, _headers(scene), timeout=_TIMEOUT_S)
     tries = len(scene.replies)
     assert response.status == 200, f"{scene.name}: {response.status} {response.body!r}"
     assert response.ended == "complete", f"{scene.name}: {response.ended}"
     assert response.header("x-healing-attempts") == str(tries), f"{scene.name}: {response.headers}"
     assert response.header("x-healing-outcome") == ("healed" if tries > 1 else "clean"), scene.name
     assert not upstream.unplayed, scene.name
+
+
+def _headers(scene: Scene) -> dict[str, str]:
+    """A credential as any client sends one, among others; the flows must not show it."""
+    headers = {"user-agent": "demonstration", "x-api-key": "key-of-the-client-0123456789"}
+    return {**headers, **({"anthropic-version": "2023-06-01"} if scene.path.startswith("/v1/") else {})}
 
 
 def _settle_ports(flow: http.HTTPFlow, target: tuple[str, int]) -> None:

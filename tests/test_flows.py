@@ -15,13 +15,13 @@ from healing.policy.config_file import load
 from mitmproxy import http, io
 
 from tests.e2e.harness import ROOT, Proxy
-from tests.record_flows import CLIENTS, CONFIG, FOLDER, METADATA, NOWHERE, SCENES, UPSTREAM, record
+from tests.record_flows import CAPTURED, CLIENTS, CONFIG, FOLDER, METADATA, NOWHERE, POISONED, SCENES, UPSTREAM, record
 from tests.support import raw
 from tests.support.protocol import check_anthropic_stream, check_gemini_stream
 
 COMMAND = (
     "uv run mitmdump -n -s addons/antigravity.py --set antigravity_config=flows/demo.toml "
-    "-C flows/clients.flow -S flows/upstream.flow --flow-detail 0"
+    "-C flows/clients.flow -C flows/captured.flow -S flows/upstream.flow --flow-detail 0"
 )
 _EXCHANGE = re.compile(r"\[([0-9a-f]{8})\] (.*)")
 _CREDENTIAL = re.compile(
@@ -88,8 +88,9 @@ def told(output: str) -> list[list[str]]:
 
 def test_demonstration_heals_each_exchange_as_it_was_recorded(told: list[list[str]], output: str) -> None:
     recorded = [story(flow) for flow in read(FOLDER / CLIENTS)]
-    assert len(told) == len(recorded) == len(SCENES), output
-    for lines, exchange in zip(told, recorded, strict=True):
+    assert len(recorded) == len(SCENES)
+    assert len(told) == len(SCENES) + 1, output
+    for lines, exchange in zip(told, recorded, strict=False):
         retries = [line for line in lines if "retrying..." in line]
         assert len(retries) == len(exchange["attempts"]) - 1, lines
         assert lines[-1] == f"attempt {len(exchange['attempts'])} on {exchange['attempts'][-1]['account']}: " + (
@@ -101,24 +102,29 @@ def test_demonstration_heals_each_exchange_as_it_was_recorded(told: list[list[st
 
 def test_demonstration_tells_before_and_after(output: str) -> None:
     told = [(exchange, text) for exchange, text in _EXCHANGE.findall(output) if " → " in text]
-    healed, clean = "healed (2 attempts)", "clean"
-    assert told == [
+    outcomes = ["healed (2 attempts)"] * 3 + ["clean"]
+    expected = [
         (recorded["exchange"], f"{recorded['model']}: {outcome} → {outcome}")
-        for recorded, outcome in zip(
-            (story(flow) for flow in read(FOLDER / CLIENTS)), (healed, healed, healed, clean), strict=True
-        )
+        for recorded, outcome in zip((story(flow) for flow in read(FOLDER / CLIENTS)), outcomes, strict=True)
     ]
-    assert "4 exchanges replayed: 4 succeeded, 0 failed" in output
+    assert told[:-1] == expected
+    before, _, after = told[-1][1].partition(" → ")
+    assert before.startswith("claude-sonnet-4-5: failed (400 invalid_request_error: messages.1.content.0: Invalid")
+    assert after == "healed (2 attempts)"
+    assert "5 exchanges replayed: 5 succeeded, 0 failed" in output
 
 
 def test_demonstration_says_what_was_wrong(told: list[list[str]]) -> None:
-    limited, empty, cut, clean = ("\n".join(lines) for lines in told)
+    limited, empty, cut, clean, poisoned = ("\n".join(lines) for lines in told)
     assert "429 rate_limit_error: This request would exceed your organization's rate limit" in limited
     assert "200 OK but 0 tokens" in empty
     assert "claude-3-5-haiku-latest" in empty, "the name that the client used"
     assert "claude-haiku-4-5 at anthropic" in empty, "the name that was asked for"
     assert "Stream ended during peek" in cut
     assert "retrying" not in clean
+    assert "Unexpected thinking signature error: 400 invalid_request_error: messages.1.content.0: Invalid" in poisoned
+    assert "Retrying with all thinking blocks removed." in poisoned
+    assert "delivered, healed" in poisoned
 
 
 def test_demonstration_connects_to_nothing(output: str) -> None:
@@ -186,13 +192,23 @@ def test_upstream_flows_hold_the_attempts_of_these_exchanges() -> None:
     expected = [(story(flow)["exchange"], attempt) for flow in read(FOLDER / CLIENTS)
                 for attempt in story(flow)["attempts"]]  # fmt: skip
     attempts = read(FOLDER / UPSTREAM)
-    assert [(story(flow)["exchange"], story(flow)) for flow in attempts] == expected
-    for flow, reply in zip(attempts, [reply for scene in SCENES for reply in scene.replies], strict=True):
+    assert [(story(flow)["exchange"], story(flow)) for flow in attempts[: len(expected)]] == expected
+    replies = [reply for scene in (*SCENES, POISONED) for reply in scene.replies]
+    for flow, reply in zip(attempts, replies, strict=True):
         assert story(flow)["role"] == "attempt"
         assert story(flow)["verdict"]
         assert (flow.request.host, flow.request.port) == NOWHERE
         assert flow.response is not None
         assert (flow.response.status_code, flow.response.raw_content) == (reply.status, reply.whole)
+
+
+def test_captured_flows_hold_the_failed_exchange_and_all_that_was_tried() -> None:
+    client, *attempts = read(FOLDER / CAPTURED)
+    assert story(client)["outcome"] == "failed"
+    assert [(story(flow)["role"], story(flow)["failure"]) for flow in attempts] == [("attempt", "signature")] * 3
+    assert [story(flow).get("repaired") for flow in attempts] == [None, ["text"], ["strip"]]
+    assert client.response is not None
+    assert (client.response.status_code, client.response.content) == (400, POISONED.replies[0].body)
 
 
 def test_recording_again_gives_equivalent_flows() -> None:
