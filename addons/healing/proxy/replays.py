@@ -49,8 +49,9 @@ class Replays:
 
     def start(self, flows: Sequence[http.HTTPFlow]) -> None:
         """Replay these: exchanges healed, attempts exactly as they were sent."""
-        self._attempts.update(one.id for one in flows if role_of(one) == "attempt")
         ctx.master.commands.call("replay.client", flows)
+        # What mitmproxy has refused still has its response, and is not to be sent by the next press of the button.
+        self._attempts.update(one.id for one in flows if role_of(one) == "attempt" and one.response is None)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """A request is replayed: heal it like one that a client sends."""
