@@ -1,5 +1,6 @@
 """Exchanges that failed are captured in files, and `-C` replays those in scripts."""
 
+import gzip
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +27,7 @@ from tests.e2e.test_modes_helpers import (
 from tests.e2e.test_modes_helpers import body as body_of
 from tests.e2e.web import running_web
 from tests.support import raw
-from tests.upstream import Call, Reply, Upstream, anthropic_heartbeats, anthropic_stream, healthy
+from tests.upstream import Call, Reply, Upstream, anthropic_heartbeats, anthropic_json, anthropic_stream, healthy
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 RULES = """
@@ -250,3 +251,24 @@ def test_no_exchange_suffers_when_the_folder_cant_be_written(tmp_path: Path) -> 
     # What failed just before the end is written at the end, as soon as it can be.
     assert "last" in [story(exchange)["model"] for exchange, _ in captured(proxy)]
     assert sum("failed exchanges are not captured" in line for line in proxy.lines) == 1, proxy.log
+
+
+def test_a_compressed_request_and_half_a_character_in_its_model_are_captured_and_replayed(tmp_path: Path) -> None:
+    with Upstream() as server:
+        server.default = error("anthropic", 400, "Not like this")
+        body = b'{"model":"odd-\\ud800","max_tokens":9,"messages":[{"role":"user","content":"packed"}]}'
+        headers = {"x-api-key": CLIENT_KEY, "content-encoding": "gzip", "content-type": "application/json"}
+        saved = tmp_path / "saved.flows"
+        with Proxy(tmp_path / "first", configuration(server), args=["-w", str(saved)]) as proxy:
+            packed = gzip.compress(body)
+            assert raw.request("POST", f"{proxy.url}/v1/messages", packed, headers).status == 400
+            proxy.wait_for_log("captured in")
+            [(exchange, [attempt])] = captured(proxy)
+        assert (exchange.request.content, exchange.request.raw_content) == (body, packed)
+        assert (attempt.request.raw_content, attempt.request.headers.get("content-encoding")) == (body, None)
+        assert len(saved_flows(saved)) == 2
+        server.default = anthropic_json()
+        [file] = (proxy.folder / "home" / "captured").iterdir()
+        replay = Proxy(tmp_path / "again", configuration(server), args=["-C", str(file)]).start(wait=False)
+        assert replay.wait_exit() == 0, replay.log
+        assert [call.body for call in server.calls] == [body, body]

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from healing.policy.accounts import Account
-from healing.policy.failures import Failure
+from healing.policy.failures import Failure, one_line
 from healing.policy.peek import Gate
 from healing.wire.encoding import Decompressor
 from healing.wire.headers import Headers
@@ -112,7 +112,7 @@ class Attempt:
             exchange=exchange_id,
             attempt=self.number,
             account=self.account.name,
-            mapped_model=self.model,
+            mapped_model=one_line(self.model),
             status=self.status,
             failure=str(self.failure.kind) if self.failure else None,
             detail=self.failure.detail if self.failure else None,

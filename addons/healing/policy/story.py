@@ -5,7 +5,7 @@ from typing import Any
 
 from healing.policy.actions import ClientRequest, Clock
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure
+from healing.policy.failures import Failure, one_line
 from healing.policy.journal import Journal, Record, Step
 
 
@@ -49,8 +49,8 @@ class Story:
             role="exchange",
             exchange=request.id,
             dialect=request.dialect.name,
-            model=request.model,
-            mapped_model=request.route.model,
+            model=one_line(request.model),
+            mapped_model=one_line(request.route.model),
             outcome=outcome,
             attempts=[dict(attempt.meta) for attempt in attempts],
             waited_s=round(waited_s, 3),

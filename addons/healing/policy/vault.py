@@ -45,6 +45,7 @@ class Vault:
         self._touched: dict[str, float] = {}
         self._told = False
         self._writing = False
+        self._closed = False
         self._db = self._open()
         self.entries, self.bytes = 0, 0
         for entries, size in self._ask("SELECT COUNT(*), TOTAL(size) FROM entries"):
@@ -98,6 +99,7 @@ class Vault:
         if self._touched:
             with self.writing():
                 pass
+        self._closed = True
         with contextlib.suppress(sqlite3.Error):
             self._db.close()
 
@@ -159,6 +161,8 @@ class Vault:
         self._guarded(lambda: self._db.executemany(statement, rows))
 
     def _guarded[T](self, action: Callable[[], T]) -> T | None:
+        if self._closed:
+            return None  # what ends after the proxy is not kept
         try:
             return action()
         except sqlite3.Error as error:

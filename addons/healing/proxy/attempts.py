@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 METADATA = "antigravity"
 """The key under which both an exchange's and an attempt's flow carry what was done."""
 
-_NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"accept-encoding", b"expect"}
+# The body is sent as what it says, whatever coding the client chose for it.
+_NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
 
 
 @dataclass

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Any
 
 from mitmproxy import ctx, http
 from mitmproxy.flow import Error
@@ -153,17 +152,7 @@ class Capture:
 def _snapshot(flow: http.HTTPFlow) -> http.HTTPFlow:
     copy = http.HTTPFlow.from_state(flow.get_state())
     assert isinstance(copy, http.HTTPFlow)
-    copy.metadata = _encodable(copy.metadata)
     return copy
-
-
-def _encodable(value: Any) -> Any:
-    """The value without halves of surrogate pairs: a client may name its model so, and no file can have it."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    if isinstance(value, dict):
-        return {_encodable(key): _encodable(item) for key, item in value.items()}
-    return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
 def _tell(exchange: http.HTTPFlow, path: Path) -> None:

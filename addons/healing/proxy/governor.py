@@ -277,7 +277,7 @@ class Governor:
         return eligible
 
     def _plain_body(self, request: http.Request, dialect: Dialect) -> bytes:
-        """The body without a content-encoding; the header goes with it. Raises RefusedError."""
+        """The body without its content-encoding. Raises RefusedError."""
         body = request.raw_content or b""
         coding = request.headers.get("content-encoding", "")
         if not coding:
@@ -287,5 +287,4 @@ class Governor:
         except (ValueError, DecodingError) as error:
             message = f"The request body is not what its content-encoding says: {error}"
             raise RefusedError(local.refusal(dialect, 400, message)) from None
-        del request.headers["content-encoding"]
         return plain

@@ -188,7 +188,7 @@ def test_short_signatures_are_not_taken_for_real_ones() -> None:
         {"contents": [{"role": "model", "parts": [{"text": "x", "thoughtSignature": "not base64 \u00e9 %"}]}]},
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("fault", [SignatureFault.CALL_UNSIGNED, SignatureFault.CALL_CORRUPTED])
+@pytest.mark.parametrize("fault", list(SignatureFault))
 def test_odd_bodies_do_no_harm(odd: Any, fault: SignatureFault) -> None:
     request = desk().request(odd)
     assert json.loads(request.prepared().body) == odd

@@ -94,7 +94,8 @@ class Repairs:
         origin = self._origin(account)
         self._repairer.forget(self.store, origin, self._sent, fault, position, now)
         case = Case(self._body(origin, now), origin, self.store, self.settings, fault, position, now)
-        for rule in self._repairer.rules[fault]:
+        # A gateway may pass on what the other dialect's API says: for that there is nothing here.
+        for rule in self._repairer.rules.get(fault, ()):
             if rule.name in self._used:
                 continue
             change = rule.make(case)
