@@ -22,6 +22,7 @@ UNOPENED = (
     "message must start with a thinking block (preceeding the lastmost set of `tool_use` and `tool_result` blocks)."
 )
 UNWANTED = "When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`"
+UNPAIRED = "messages.{}: `tool_use` ids {} were found, and `tool_result` blocks for {}"
 FINAL = "The final block in an assistant message cannot be `thinking`"
 THINKING = ("thinking", "redacted_thinking")
 
@@ -60,6 +61,9 @@ class AnthropicJudge:
     def judge(self, headers: Mapping[str, str], body: dict[str, Any], key: str) -> Accepted:
         """What the model sees. Raises RefusedError."""
         drops = self._drops(headers, body)
+        for name in ("model", "messages"):
+            if not body.get(name):
+                raise RefusedError(f"{name}: {LOST}")
         _check_setting(body)
         _check_structure(body["messages"])
         accepted = self._check_blocks(body, key, drops=drops)
@@ -67,7 +71,7 @@ class AnthropicJudge:
         return accepted
 
     def _drops(self, headers: Mapping[str, str], body: dict[str, Any]) -> bool:
-        asked = BETA in headers.get("anthropic-beta", "")
+        asked = BETA in (name.strip() for name in headers.get("anthropic-beta", "").split(","))
         if asked and not self._knows_binding:
             raise RefusedError(f"Unexpected value(s) `{BETA}` for the `anthropic-beta` header.")
         thinking = body.get("thinking") or {}
@@ -82,7 +86,8 @@ class AnthropicJudge:
     def _check_blocks(self, body: dict[str, Any], key: str, *, drops: bool) -> Accepted:
         messages = body["messages"]
         latest = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
-        accepted = Accepted(key_of(plain(body.get("system")), plain(body.get("tools"))), ())
+        system, tools = as_blocks(body.get("system") or []), body.get("tools") or []
+        accepted = Accepted(key_of([plain(block) for block in system], [plain(tool) for tool in tools]), ())
         for number, message in enumerate(messages):
             turn: list[Claims] = []
             for place, block in enumerate(blocks_of(message)):
@@ -99,8 +104,9 @@ class AnthropicJudge:
 
     def _verified(self, where: str, block: dict[str, Any], *, latest: bool) -> Claims:
         redacted = block["type"] == "redacted_thinking"
-        if not redacted and "signature" not in block:
-            raise RefusedError(f"{where}.thinking.signature: {LOST}")
+        for name in () if redacted else ("signature", "thinking"):
+            if name not in block:
+                raise RefusedError(f"{where}.thinking.{name}: {LOST}")
         claims = self._signer.read(block.get("data" if redacted else "signature"))
         if claims is None or claims.vendor != "anthropic" or claims.signed != signed_by(block):
             if latest and self._strict_latest and claims is not None:
@@ -146,7 +152,7 @@ def _check_setting(body: dict[str, Any]) -> None:
     modern = line in ("fable", "mythos")
     if kind == "enabled" and (modern or version >= (4, 7)):
         raise RefusedError("thinking.type: `enabled` is not supported by this model; use `adaptive`")
-    if kind == "disabled" and (modern or version >= (5, 5)):
+    if kind == "disabled" and (modern or (line != "haiku" and version >= (5, 5))):
         raise RefusedError("thinking.type: `disabled` is not supported by this model")
 
 
@@ -162,10 +168,10 @@ def _check_structure(messages: list[dict[str, Any]]) -> None:
             raise RefusedError(f"messages.{number}: {FINAL}")
         results = [block["tool_use_id"] for block in blocks if block.get("type") == "tool_result"]
         if sorted(results) != sorted(open_calls):
-            raise RefusedError(
-                f"messages.{number}: `tool_use` ids were found without `tool_result` blocks: {open_calls}"
-            )
+            raise RefusedError(UNPAIRED.format(number, open_calls, results))
         open_calls = [block["id"] for block in blocks if block.get("type") == "tool_use"]
+    if open_calls:
+        raise RefusedError(UNPAIRED.format(len(messages), open_calls, []))
 
 
 def _check_rounds(body: dict[str, Any]) -> None:
@@ -178,13 +184,18 @@ def _check_rounds(body: dict[str, Any]) -> None:
     blocks = blocks_of(messages[number])
     if kind == "enabled" and in_round and blocks[0].get("type") not in THINKING:
         raise RefusedError(f"messages.{number}.content.0.type: " + UNOPENED.format(blocks[0].get("type")))
-    if kind == "disabled" and any(block.get("type") in THINKING for block in blocks):
-        raise RefusedError(UNWANTED)
+    for place, block in enumerate(blocks):
+        if kind == "disabled" and block.get("type") in THINKING:
+            raise RefusedError(f"messages.{number}.content.{place}: {UNWANTED}")
 
 
 def blocks_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     """A message's content as blocks."""
-    content = message["content"]
+    return as_blocks(message["content"])
+
+
+def as_blocks(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Blocks, also of what is written as a string."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 
 
@@ -198,11 +209,9 @@ def block_key(block: dict[str, Any]) -> str:
     return key_of(block.get("signature"), block.get("data"))
 
 
-def plain(value: Any) -> Any:
-    """A value without the marks that change nothing: `cache_control`, and a text that is written as a string."""
-    if isinstance(value, dict):
-        kept = {name: item for name, item in value.items() if name != "cache_control"}
-        if value.get("type") == "tool_result" and isinstance(value.get("content"), str):
-            kept["content"] = [{"type": "text", "text": value["content"]}]
-        return {name: plain(item) for name, item in kept.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+def plain(block: dict[str, Any]) -> dict[str, Any]:
+    """A block or tool without what changes nothing: its cache mark, and whether a result's text is a string."""
+    kept = {name: item for name, item in block.items() if name != "cache_control"}
+    if block.get("type") == "tool_result":
+        kept["content"] = [plain(each) for each in as_blocks(block.get("content") or [])]
+    return kept

@@ -18,7 +18,8 @@ MISSING_ON_VERTEX = (
     "Unable to submit request: function call `{name}` in the {place}. content block is missing a `thought_signature`."
 )
 CORRUPTED = "Corrupted thought signature."
-_VERSION = re.compile(r"\bgemini-(\d+)")
+# `gemini-3-pro`, and `2.5` wherever it stands.
+_VERSION = re.compile(r"\bgemini-(\d+)|\b(\d{1,2})\.\d")
 
 
 class MissingError(RefusedError):
@@ -34,7 +35,11 @@ class GeminiJudge:
 
     def judge(self, path: str, model: str, body: dict[str, Any], key: str) -> None:
         """Raises RefusedError, MissingError among them."""
-        turns = merged(body["contents"])
+        contents = body.get("contents") or []
+        if not contents:
+            raise RefusedError("* GenerateContentRequest.contents: contents is not specified")
+        _check_encodings(contents)
+        turns = merged(contents)
         _check_structure(turns)
         for number, (role, parts) in enumerate(turns):
             if role == "model" and number >= _current(turns):
@@ -48,24 +53,19 @@ class GeminiJudge:
                 said += part.get("text", "")
             if signature:
                 signed = call_key(call) if call is not None else key_of("text", said)
-                self._check_signature(signature, signed, model, key, stand_in=call is not None)
+                self._check_signature(path, signature, signed, model, key, stand_in=call is not None)
             elif call is not None and not called and needs_signatures(model):
-                text = MISSING_ON_VERTEX if "/publishers/" in path else MISSING
+                text = MISSING_ON_VERTEX if vendor_of(path) == "vertex" else MISSING
                 raise MissingError(text.format(name=call["name"], place=number + 1))
             called = called or call is not None
 
-    def _check_signature(self, signature: str, signed: str, model: str, key: str, *, stand_in: bool) -> None:
-        raw = decoded(signature)
-        if signature == STAND_IN or raw == STAND_IN.encode():
+    def _check_signature(self, path: str, signature: str, signed: str, model: str, key: str, *, stand_in: bool) -> None:
+        if signature == STAND_IN or decoded(signature) == STAND_IN.encode():
             if not stand_in or not needs_signatures(model):
                 raise RefusedError("Thought signature is not valid")
             return
-        if raw is None:
-            field = "contents[1].parts[0].thought_signature"
-            text = f"Invalid value at '{field}' (TYPE_BYTES), Base64 decoding failed for \"{signature}\""
-            raise RefusedError(text)
         claims = self._signer.read(signature)
-        good = claims is not None and claims.vendor == "gemini" and claims.signed == signed
+        good = claims is not None and claims.vendor == vendor_of(path) and claims.signed == signed
         if claims is None or not good or claims.family != key_of(family_of(model)):
             raise RefusedError(CORRUPTED)
         if self._per_key and claims.credential != key_of(key):
@@ -75,14 +75,20 @@ class GeminiJudge:
 def needs_signatures(model: str) -> bool:
     """Whether a model insists on signatures: from 3 on, also where the name does not tell."""
     match = _VERSION.search(model)
-    return match is None or int(match[1]) >= 3
+    return match is None or int(match[1] or match[2]) >= 3
+
+
+def vendor_of(path: str) -> str:
+    """Who mints: the Gemini API and Vertex do not take each other's signatures."""
+    return "vertex" if "/publishers/" in path else "gemini"
 
 
 def merged(contents: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
     """The turns: role and parts. Neighbouring contents of one role are one."""
     turns: list[tuple[str, list[dict[str, Any]]]] = []
     for content in contents:
-        role, parts = content.get("role", "user"), content.get("parts")
+        # Results of functions may come as of a role of their own.
+        role, parts = "model" if content.get("role") == "model" else "user", content.get("parts")
         if not isinstance(parts, list) or not parts:
             raise RefusedError("contents.parts must not be empty.")
         if turns and turns[-1][0] == role:
@@ -115,6 +121,16 @@ def _current(turns: list[tuple[str, list[dict[str, Any]]]]) -> int:
         if role == "user" and not any(member(part, "functionResponse") is not None for part in parts):
             last = number
     return last
+
+
+def _check_encodings(contents: list[dict[str, Any]]) -> None:
+    """The request is decoded before anything is looked at, so this goes for what is over, too."""
+    for number, content in enumerate(contents):
+        for place, part in enumerate(content.get("parts") or []):
+            if decoded(signature := signature_of(part)) is None:
+                field = f"contents[{number}].parts[{place}].thought_signature"
+                text = f"Invalid value at '{field}' (TYPE_BYTES), Base64 decoding failed for \"{signature}\""
+                raise RefusedError(text)
 
 
 def _check_structure(turns: list[tuple[str, list[dict[str, Any]]]]) -> None:

@@ -86,7 +86,9 @@ class Signer:
     def read(self, signature: object) -> Claims | None:
         """What a signature says, None if this signer did not make it. Any spelling of base64 will do."""
         raw = decoded(signature)
-        if raw is None or not hmac.compare_digest(raw[:_MAC_BYTES], self._mac(raw[_MAC_BYTES:])):
+        if raw is None or not encodes(str(signature), raw):
+            return None
+        if not hmac.compare_digest(raw[:_MAC_BYTES], self._mac(raw[_MAC_BYTES:])):
             return None
         _, vendor, family, credential, signed, prefix, chain, turn, ordinal, size = json.loads(raw[_MAC_BYTES:])
         return Claims(vendor, family, credential, signed, prefix, tuple(chain), turn, ordinal, size)
@@ -104,3 +106,8 @@ def decoded(signature: object) -> bytes | None:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except ValueError:
         return None
+
+
+def encodes(signature: str, raw: bytes) -> bool:
+    """Whether it is the base64 of these bytes, and not one with other bits behind the last byte."""
+    return base64.b64encode(raw).decode().rstrip("=") == signature.rstrip("=").replace("-", "+").replace("_", "/")

@@ -10,9 +10,9 @@ from typing import Any
 
 from . import anthropic, gemini
 from .calls import Call
-from .healthy import Asked, asked, healthy
+from .healthy import Asked, asked, body_of, healthy
 from .judging_anthropic import Accepted, AnthropicJudge, RefusedError, block_key, blocks_of, signed_by
-from .judging_gemini import GeminiJudge, MissingError, call_key, member, merged
+from .judging_gemini import GeminiJudge, MissingError, call_key, member, merged, vendor_of
 from .minting import Claims, Signer, family_of, has_prefix_check, key_of
 from .replies import Reply
 
@@ -79,7 +79,7 @@ class Talking:
     def __call__(self, call: Call) -> Reply:
         """The reply to a call."""
         ask = asked(call)
-        if ask.action != "generate":
+        if ask.action != "generate" or not body_of(call):
             return healthy(call)
         try:
             reply = self._answer_anthropic(call, ask) if ask.dialect == "anthropic" else self._answer_gemini(call, ask)
@@ -93,9 +93,7 @@ class Talking:
         if ask.dialect == "gemini":
             if self._missing_as_finish and isinstance(refused, MissingError):
                 chunk = gemini.gemini_chunk(None, finish_reason="MISSING_THOUGHT_SIGNATURE", model=ask.model)
-                if ask.stream:
-                    return gemini.gemini_reply([gemini.gemini_event(chunk)])
-                return Reply(headers=gemini.JSON_HEADERS, body=anthropic.compact(chunk).encode())
+                return _responses([chunk], ask)
             return self._wrap(gemini.gemini_error(400, None, refused.message))
         headers = {"anthropic-thinking-prefix-mismatch": "true"} if refused.mismatch else {}
         return self._wrap(anthropic.anthropic_error(400, "invalid_request_error", refused.message, headers=headers))
@@ -146,8 +144,8 @@ class Talking:
     # Gemini.
 
     def _answer_gemini(self, call: Call, ask: Asked) -> Reply:
-        body, key = call.json, call.credential
-        self._gemini.judge(call.path, ask.model, body, key)
+        body = call.json
+        self._gemini.judge(call.path, ask.model, body, call.credential)
         plan, number = _plan(_gemini_turns(body), bool(body.get("tools"))), next(self._numbers)
         parts: list[dict[str, Any]] = [{"text": f"Thought number {number}.", "thought": True}]
         if plan.calls:
@@ -155,18 +153,19 @@ class Talking:
                 made = {"name": "look", "args": {"at": number * 10 + each}}
                 parts.append({"functionCall": {**made, "id": f"call{number}{each}"} if self._call_ids else made})
             first = parts[1]
-            first["thoughtSignature"] = self._minted(call_key(first["functionCall"]), ask.model, key)
+            first["thoughtSignature"] = self._minted(call, call_key(first["functionCall"]), ask.model)
             return _candidate(parts, ask)
         said = f"Words number {number}, and that is all."
-        signature = self._minted(key_of("text", said), ask.model, key)
+        signature = self._minted(call, key_of("text", said), ask.model)
         if not ask.stream:
             return _candidate([*parts, {"text": said, "thoughtSignature": signature}], ask)
         # In a stream the signature comes last, on a part of its own with nothing in it.
         halves = [{"text": said[:8]}, {"text": said[8:]}]
         return _candidate([*parts, *halves, {"text": "", "thoughtSignature": signature}], ask)
 
-    def _minted(self, signed: str, model: str, key: str) -> str:
-        return self._signer.mint(Claims("gemini", key_of(family_of(model)), key_of(key), signed))
+    def _minted(self, call: Call, signed: str, model: str) -> str:
+        claims = Claims(vendor_of(call.path), key_of(family_of(model)), key_of(call.credential), signed)
+        return self._signer.mint(claims)
 
 
 def _thinks(body: dict[str, Any]) -> bool:
@@ -249,17 +248,23 @@ def _streamed(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
 
 def _candidate(parts: list[dict[str, Any]], ask: Asked) -> Reply:
     """A Gemini answer of these parts: one object, or one for each part."""
+    pieces = [[part] for part in parts] if ask.stream else [parts]
+    last = len(pieces) - 1
+    return _responses(
+        [
+            gemini.gemini_chunk(piece, finish_reason="STOP" if number == last else None, model=ask.model)
+            for number, piece in enumerate(pieces)
+        ],
+        ask,
+    )
+
+
+def _responses(chunks: list[dict[str, Any]], ask: Asked) -> Reply:
+    """These objects as they were asked for: as events, as an array that streams, or the only one."""
+    if ask.stream and ask.sse:
+        return gemini.gemini_reply([gemini.gemini_event(chunk) for chunk in chunks], name="talking")
+    body = anthropic.compact(chunks if ask.stream else chunks[0]).encode()
     if not ask.stream:
-        whole = gemini.gemini_chunk(parts, finish_reason="STOP", model=ask.model)
-        return Reply(headers=gemini.JSON_HEADERS, body=anthropic.compact(whole).encode(), name="talking")
-    last = len(parts) - 1
-    chunks = [
-        gemini.gemini_chunk([part], finish_reason="STOP" if number == last else None, model=ask.model)
-        for number, part in enumerate(parts)
-    ]
-    if not ask.sse:
-        body = anthropic.compact(chunks).encode()
-        return Reply(
-            headers=gemini.JSON_HEADERS, chunks=(body[: len(body) // 2], body[len(body) // 2 :]), name="talking"
-        )
-    return gemini.gemini_reply([gemini.gemini_event(chunk) for chunk in chunks], name="talking")
+        return Reply(headers=gemini.JSON_HEADERS, body=body, name="talking")
+    halves = (body[: len(body) // 2], body[len(body) // 2 :])
+    return Reply(headers=gemini.JSON_HEADERS, chunks=halves, name="talking")

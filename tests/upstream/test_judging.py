@@ -1,7 +1,7 @@
 """The faulty upstream judges signatures as the real APIs are said to: each legal change passes, each other one is
 refused in the right words or dropped in silence."""
 
-import json
+import base64
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -10,57 +10,22 @@ import pytest
 
 from . import judging_anthropic as a
 from . import judging_gemini as g
-from .calls import Call
+from .histories import (
+    GEMINI,
+    NEW,
+    OLD,
+    OTHER_KEY,
+    VERTEX,
+    Body,
+    ask,
+    called,
+    calls,
+    refusal_of,
+    talked,
+    thoughts,
+    without,
+)
 from .talking import Talking
-
-OLD, NEW = "claude-sonnet-4-5", "claude-opus-5-5"
-KEY, OTHER_KEY = "the key of one organization", "the key of another one"
-type Body = dict[str, Any]
-
-
-def ask(talking: Talking, body: Body, *, key: str = KEY, beta: str = "", model: str = "", path: str = "") -> Any:
-    """The answer's JSON."""
-    if "contents" in body:
-        headers = {"x-goog-api-key": key}
-        path = path or f"/v1beta/models/{model}:generateContent"
-    else:
-        headers, path = {"x-api-key": key, "anthropic-beta": beta}, "/v1/messages"
-    reply = talking(
-        Call(0, 0.0, "POST", path, "", headers, list(headers.items()), json.dumps(body).encode(), "HTTP/1.1")
-    )
-    return json.loads(reply.body or b"")
-
-
-def talked(model: str, talking: Talking, turns: int = 3) -> Body:
-    """A healthy Anthropic conversation in the middle of the last turn's tool round."""
-    thinking = {"type": "adaptive"} if model == NEW else {"type": "enabled"}
-    tools = [{"name": "look", "input_schema": {"type": "object"}}]
-    body: Body = {"model": model, "system": "Be brief.", "tools": tools, "thinking": thinking, "messages": []}
-    for turn in range(turns):
-        body["messages"].append({"role": "user", "content": f"Turn {turn}. [steps:1]"})
-        while True:
-            content = ask(talking, body)["content"]
-            body["messages"].append({"role": "assistant", "content": content})
-            if content[-1]["type"] != "tool_use":
-                break
-            result = {"type": "tool_result", "tool_use_id": content[-1]["id"], "content": "seen"}
-            body["messages"].append({"role": "user", "content": [result]})
-            if turn == turns - 1:
-                return body
-    return body
-
-
-def thoughts(body: Body) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The messages with thinking, and its block."""
-    return [
-        (m, b) for m in body["messages"] if m["role"] == "assistant" for b in m["content"] if b["type"] == "thinking"
-    ]
-
-
-def without(body: Body, *numbers: int) -> None:
-    for number in sorted(numbers, reverse=True):
-        message, block = thoughts(body)[number]
-        message["content"] = [each for each in message["content"] if each is not block]
 
 
 def change(path: str) -> Callable[[Body], None]:
@@ -132,6 +97,9 @@ def test_the_binding_control_needs_its_beta_and_an_api_that_knows_it() -> None:
     assert "Extra inputs are not permitted" in ask(talking, body)["error"]["message"]
     old = Talking(knows_binding=False)
     assert "Unexpected value(s)" in ask(old, talked(NEW, old), beta=a.BETA)["error"]["message"]
+    for kind in ("disabled", "between_tools"):
+        off = {**body, "model": OLD, "thinking": {**body["thinking"], "type": kind}}
+        assert f"{kind}.block_binding: Extra inputs" in ask(talking, off, beta=a.BETA)["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -166,22 +134,28 @@ def test_blocks_of_another_model_or_organization_are_dropped_in_silence() -> Non
 
 def test_the_latest_message_keeps_all_its_blocks_in_their_order() -> None:
     talking = Talking()
-    body = talked(OLD, talking, turns=1)
-    body["messages"] = body["messages"][:1]
-    body["messages"][0]["content"] = "Turn. [steps:1][redacted]"
-    content = ask(talking, body)["content"]
-    result = {"type": "tool_result", "tool_use_id": content[-1]["id"], "content": "seen"}
+    body = talked(OLD, talking, ["Turn. [steps:1][redacted]"])
+    content = body["messages"][1]["content"]
     for broken in ([content[1], content[0], *content[2:]], content[1:]):
-        messages = [*body["messages"], {"role": "assistant", "content": broken}, {"role": "user", "content": [result]}]
-        ask(talking, {**body, "messages": messages})
+        body["messages"][1]["content"] = broken
+        ask(talking, body)
     assert [a.CHANGED in text for text in talking.refused] == [True, True]
+
+
+def test_an_edit_of_the_latest_message_may_be_told_in_other_words() -> None:
+    talking = Talking(strict_latest=True)
+    body = talked(OLD, talking)
+    for number, text in ((0, a.INVALID), (-1, a.CHANGED)):
+        edited = deepcopy(body)
+        thoughts(edited)[number][1]["thinking"] = "edited"
+        assert text in ask(talking, edited)["error"]["message"]
 
 
 def test_rounds_and_settings() -> None:
     talking = Talking()
     body = talked(OLD, talking)
     off = {**body, "thinking": {"type": "disabled"}}
-    assert a.UNWANTED in ask(talking, off)["error"]["message"]
+    assert ask(talking, off)["error"]["message"] == f"messages.9.content.0: {a.UNWANTED}"
     without(body, len(thoughts(body)) - 1)
     assert "Expected `thinking` or `redacted_thinking`, but found `text`" in ask(talking, body)["error"]["message"]
     assert "error" not in ask(talking, {**body, "thinking": {"type": "disabled"}})
@@ -190,32 +164,47 @@ def test_rounds_and_settings() -> None:
     assert a.FINAL in ask(talking, {**body, "messages": ended})["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("model", "refused"),
+    [
+        ("claude-opus-4-6", []),
+        ("claude-sonnet-4-7", ["enabled"]),
+        ("claude-opus-5-4", ["enabled"]),
+        ("claude-opus-5-5", ["enabled", "disabled"]),
+        ("claude-sonnet-6-20270101", ["enabled", "disabled"]),
+        ("claude-haiku-5-5", ["enabled"]),
+        ("claude-fable-5", ["enabled", "disabled"]),
+        ("any-name", []),
+    ],
+)
+def test_some_models_refuse_settings_in_words_that_are_of_no_signature(model: str, refused: list[str]) -> None:
+    talking = Talking()
+    asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+    answers = {kind: ask(talking, {**asked, "thinking": {"type": kind}}) for kind in ("enabled", "disabled")}
+    assert [kind for kind, answer in answers.items() if "error" in answer] == refused
+    assert all("signature" not in text and "final position" not in text for text in talking.refused)
+
+
+def test_the_structure_of_messages_is_insisted_on() -> None:
+    talking = Talking()
+    body = talked(OLD, talking)
+    messages = body["messages"]
+    result, empty = messages[-1], {"type": "text", "text": ""}
+    for broken in (
+        [],
+        messages[1:],
+        messages[:-1],
+        [*messages[:-1], {"role": "user", "content": "What of the tool?"}],
+        [*messages, result],
+        [{"role": "user", "content": []}, *messages[1:]],
+        [*messages[:-1], {**result, "content": [*result["content"], empty]}],
+    ):
+        assert "error" in ask(talking, {**body, "messages": broken})
+    assert len(talking.refused) == 7
+    assert not any("signature" in text for text in talking.refused)
+
+
 # Gemini.
-
-GEMINI = "gemini-3-pro-preview"
-
-
-def called(talking: Talking, *, steps: int = 2, parallel: int = 2, key: str = KEY) -> Body:
-    """A Gemini conversation whose turn has two steps and is not over."""
-    contents: list[dict[str, Any]] = [
-        {"role": "user", "parts": [{"text": f"Look. [steps:{steps}][parallel:{parallel}]"}]}
-    ]
-    body: Body = {"contents": contents, "tools": [{}]}
-    for _ in range(steps):
-        parts = ask(talking, body, model=GEMINI, key=key)["candidates"][0]["content"]["parts"]
-        names = [part["functionCall"]["name"] for part in parts if "functionCall" in part]
-        responses = [{"functionResponse": {"name": name, "response": {}}} for name in names]
-        contents += [{"role": "model", "parts": parts}, {"role": "user", "parts": responses}]
-    return body
-
-
-def refusal_of(talking: Talking, body: Body, **how: str) -> str:
-    answer = ask(talking, body, **{"model": GEMINI, **how})
-    return str(answer["error"]["message"]) if "error" in answer else ""
-
-
-def calls(body: Body, content: int) -> list[dict[str, Any]]:
-    return [part for part in body["contents"][content]["parts"] if "functionCall" in part]
 
 
 def test_only_the_first_call_of_each_step_is_signed_and_has_to_be() -> None:
@@ -231,10 +220,17 @@ def test_only_the_first_call_of_each_step_is_signed_and_has_to_be() -> None:
         for part in calls(none, 1) + calls(none, 3):
             part.pop("thoughtSignature", None)
         assert refusal_of(talking, none, model="gemini-2.5-pro") == ""
-        vertex = f"/v1/projects/p/locations/l/publishers/google/models/{GEMINI}:generateContent"
-        assert f"in the {content + 1}. content block" in refusal_of(talking, broken, path=vertex)
         calls(broken, content)[0]["thoughtSignature"] = g.STAND_IN
         assert refusal_of(talking, broken) == ""
+
+
+def test_vertex_says_it_in_its_own_words_and_takes_no_signature_of_the_other_api() -> None:
+    talking = Talking()
+    body = called(talking, path=VERTEX)
+    assert refusal_of(talking, body, path=VERTEX) == ""
+    assert refusal_of(talking, body) == g.CORRUPTED
+    del calls(body, 3)[0]["thoughtSignature"]
+    assert "call `look` in the 4. content block is missing" in refusal_of(talking, body, path=VERTEX)
 
 
 def test_what_is_over_is_not_checked() -> None:
@@ -257,13 +253,26 @@ def test_a_signature_is_good_for_its_call_its_model_and_its_key_in_any_spelling(
     part["function_call"]["args"] = {"at": -1}
     assert refusal_of(talking, body) == g.CORRUPTED
     part["thought_signature"] = "not base64!"
-    assert "Base64 decoding failed" in refusal_of(talking, body)
+    body["contents"] += [{"role": "model", "parts": [{"text": "so"}]}, {"role": "user", "parts": [{"text": "And?"}]}]
+    assert "'contents[1].parts[1].thought_signature' (TYPE_BYTES), Base64 decoding failed" in refusal_of(talking, body)
+
+
+def test_the_stand_in_stands_in_for_calls_only_and_not_on_older_models() -> None:
+    talking = Talking()
+    body = called(talking)
+    encoded = base64.b64encode(g.STAND_IN.encode()).decode()
+    for spelled in (g.STAND_IN, encoded):
+        calls(body, 1)[0]["thoughtSignature"] = calls(body, 3)[0]["thoughtSignature"] = spelled
+        assert refusal_of(talking, body) == ""
+        assert "not valid" in refusal_of(talking, body, model="gemini-2.5-pro")
+    body["contents"][2]["parts"][0]["thoughtSignature"] = g.STAND_IN
+    assert "not valid" in refusal_of(talking, body)
 
 
 def test_structure_is_insisted_on() -> None:
     talking = Talking()
     body = called(talking)
-    for broken in ({"role": "model", "parts": []}, {"role": "model", "parts": [{"thoughtSignature": "x"}]}):
+    for broken in ({"role": "model", "parts": []}, {"role": "model", "parts": [{"thoughtSignature": "eA=="}]}):
         assert refusal_of(talking, {**body, "contents": [*body["contents"][:1], broken]})
     one_missing = deepcopy(body)
     one_missing["contents"][2]["parts"].pop()
@@ -276,3 +285,6 @@ def test_a_missing_signature_may_be_told_by_a_finish_reason() -> None:
     del calls(body, 1)[0]["thoughtSignature"]
     answer = ask(talking, body, model=GEMINI)
     assert answer["candidates"][0]["finishReason"] == "MISSING_THOUGHT_SIGNATURE"
+    assert "content" not in answer["candidates"][0]
+    [piece] = ask(talking, body, path=f"/v1beta/models/{GEMINI}:streamGenerateContent")
+    assert piece["candidates"] == answer["candidates"]
