@@ -132,6 +132,24 @@ def calls_of(body: Any) -> list[Call]:
     return calls
 
 
+def lacks_signatures(body: Any) -> bool:
+    """Whether any turn of the model may have lost a signature: cheap, and right whenever it says no."""
+    in_turn = False
+    for content in contents_of(body):
+        if content.get("role") != "model":
+            in_turn = False
+            continue
+        parts = parts_of(content)
+        signed_part = any(signature_of(part) for part in parts)
+        call = next((part for part in parts if call_of(part) is not None), None)
+        if not signed_part and not in_turn:
+            return True
+        if call is not None and not in_turn and not signature_of(call):
+            return True
+        in_turn = in_turn or call is not None
+    return False
+
+
 def with_parts(body: Body, change: Callable[[Place, Part], Part | None]) -> Body:
     """The body with each of the model's parts as `change` gives it; None takes a part out."""
     changed: dict[int, list[Part]] = {}

@@ -1,14 +1,13 @@
 """The repairs of Anthropic conversations: what each changes, and which answers which refusal."""
 
 from collections.abc import Iterable
-from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from healing.policy.model_names import has_prefix_check
 from healing.policy.repair import anthropic_signed
 from healing.policy.repair.anthropic_signed import found_turn, other_signature
-from healing.policy.repair.rules import SHORT_NOTE, Case, Rule
+from healing.policy.repair.rules import REMOVED, Case, Change, Rule
 from healing.wire import anthropic_history as history
 from healing.wire.anthropic_history import Block, Body, Layout, Turn
 from healing.wire.refusals import SignatureFault
@@ -24,10 +23,10 @@ class Note(BaseModel):
     text: str
 
 
-class AnthropicChange(BaseModel):
-    """What a repair changes, told by what identifies the blocks, so that later requests get the same.
+class AnthropicChange(Change):
+    """A repair of a Messages conversation.
 
-    anchors: keys of blocks, or ids of calls, of the history that it was made for.
+    anchors: keys of thinking blocks, and ids of calls.
     gone, texts: keys of the thinking blocks that are taken out, or become text.
     tails: keys of those that are taken out where a turn ends in them.
     restored: by a turn's anchor, its blocks as they were.
@@ -36,26 +35,13 @@ class AnthropicChange(BaseModel):
     unthinking: the key of the open tool round in which thinking is off.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    anchors: frozenset[str]
     gone: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     tails: frozenset[str] = frozenset()
-    restored: dict[str, Layout] = {}
+    restored: dict[str, Layout] = Field(default_factory=dict)
     note: Note | None = None
     binding: bool = False
     unthinking: str | None = None
-
-    @classmethod
-    def load(cls, value: dict[str, Any]) -> Self:
-        """The change that `dump` gave."""
-        return cls.model_validate(value)
-
-    def dump(self) -> dict[str, Any]:
-        """The change as JSON, equal for equal changes."""
-        value = self.model_dump(exclude_defaults=True)
-        return {name: sorted(item) if isinstance(item, frozenset) else item for name, item in value.items()}
 
     def apply(self, body: Body) -> Body:
         """The body with this change; applied again it changes nothing more."""
@@ -160,9 +146,7 @@ def _strip_latest(case: Case) -> AnthropicChange | None:
 
 def _drop_block(case: Case) -> AnthropicChange | None:
     """Let upstream drop what does not match: the provider's own repair, and the only one that loses nothing more."""
-    keys = frozenset(
-        history.block_key(b) for turn in history.turns_of(case.body) for b in history.thinking_of(turn.content)
-    )
+    keys = _keys(history.turns_of(case.body))
     if not keys or not _may_bind(case.body):
         return None
     return AnthropicChange(anchors=keys, binding=True)
@@ -247,7 +231,7 @@ def _note(case: Case) -> Note | None:
 
 _RESTORE = Rule("restore", _restore, "Retrying with the blocks put back as they were.")
 # Where thinking as text is refused too, it goes.
-_STRIP = (Rule("text", _text_all, SHORT_NOTE), Rule("strip", _strip_all, SHORT_NOTE))
+_STRIP = (Rule("text", _text_all, REMOVED), Rule("strip", _strip_all, REMOVED))
 RULES = {
     SignatureFault.PREFIX: (
         Rule("drop_block", _drop_block, "Retrying with upstream asked to drop the blocks that do not match."),
@@ -257,7 +241,7 @@ RULES = {
     SignatureFault.LOST: (_RESTORE, *_STRIP),
     SignatureFault.LATEST: (
         _RESTORE,
-        Rule("strip_latest", _strip_latest, f"{SHORT_NOTE} Those of the latest message, that is."),
+        Rule("strip_latest", _strip_latest, f"{REMOVED} (Those of the latest message.)"),
         *_STRIP,
     ),
     SignatureFault.UNOPENED: (

@@ -1,42 +1,27 @@
 """The repairs of Gemini conversations: what each changes, and which answers which refusal."""
 
-from typing import Any, Self
-
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from healing.policy.model_names import takes_stand_in
 from healing.policy.repair import gemini_signed
-from healing.policy.repair.rules import SHORT_NOTE, Case, Rule
+from healing.policy.repair.rules import REMOVED, Case, Change, Rule
 from healing.wire import gemini_history as history
 from healing.wire.gemini_history import Body, Call, Part, Place
 from healing.wire.refusals import SignatureFault
 
 
-class GeminiChange(BaseModel):
-    """What a repair changes, told by what identifies the parts, so that later requests get the same.
+class GeminiChange(Change):
+    """A repair of a Gemini conversation.
 
-    anchors: keys of calls or signatures of the history that it was made for.
+    anchors: keys of calls and of signatures.
     unsigned: keys of the signatures that are taken off.
     signed: by a call's key, the signature that it gets.
     stand_ins: keys of the calls that get the documented stand-in.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    anchors: frozenset[str]
     unsigned: frozenset[str] = frozenset()
-    signed: dict[str, str] = {}
+    signed: dict[str, str] = Field(default_factory=dict)
     stand_ins: frozenset[str] = frozenset()
-
-    @classmethod
-    def load(cls, value: dict[str, Any]) -> Self:
-        """The change that `dump` gave."""
-        return cls.model_validate(value)
-
-    def dump(self) -> dict[str, Any]:
-        """The change as JSON, equal for equal changes."""
-        value = self.model_dump(exclude_defaults=True)
-        return {name: sorted(item) if isinstance(item, frozenset) else item for name, item in value.items()}
 
     def apply(self, body: Body) -> Body:
         """The body with this change; applied again it changes nothing more."""
@@ -96,7 +81,7 @@ def _checked(case: Case) -> list[Call]:
 
 
 _RESTORE = Rule("restore", _restore, "Retrying with the signatures put back.")
-_UNSIGN = Rule("strip", _unsign, SHORT_NOTE)
+_UNSIGN = Rule("strip", _unsign, REMOVED)
 RULES = {
     SignatureFault.CALL_UNSIGNED: (
         _RESTORE,

@@ -10,7 +10,7 @@ from healing.wire.refusals import Position, SignatureFault
 
 def restore_lost(body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
     """The body with the signatures that the client lost, each on exactly the call or text that it was made for."""
-    if not store.entries:
+    if not store.entries or not history.lacks_signatures(body):
         return body
     found: dict[Place, str] = {}
     for call in history.calls_of(body):

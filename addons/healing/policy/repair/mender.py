@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate
+from typing import Any, Concatenate
 
 from healing.policy import config
 from healing.policy.accounts import Account
@@ -93,21 +93,22 @@ class Mender:
     def over(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part: what it signed is kept."""
         assert self.repairs is not None
-        if attempt.gate is not None:
-            content, accepted = attempt.gate.signed_content, attempt.gate.content
-        elif attempt.status == 200:
-            try:
-                answer = parse(attempt.whole)
-            except ValueError:
-                answer = None  # an array that was cut, or too long to be kept
-            content, accepted = self._request.dialect.content_of(answer), True
-        else:
+        if attempt.status is None or attempt.status >= 300:
             return
-        now = self._clock.wall()
-        if accepted:
+        now, gate = self._clock.wall(), attempt.gate
+        if attempt.failure is None or (gate is not None and gate.content):
             self.repairs.served(now)
         if self._request.operation.kind == "generate":
-            self.repairs.capture(attempt.account, content, now)
+            self.repairs.capture(attempt.account, self._content(attempt), now)
+
+    def _content(self, attempt: Attempt) -> list[dict[str, Any]]:
+        """The blocks or parts of an answer that the client has got whole."""
+        if attempt.gate is not None:
+            return attempt.gate.signed_content
+        try:
+            return self._request.dialect.content_of(parse(attempt.whole))
+        except ValueError:
+            return []  # an array that was cut, or is too long to be kept
 
     @_or_nothing
     def _may_end_unsigned(self) -> bool:

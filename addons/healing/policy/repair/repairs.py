@@ -63,6 +63,7 @@ class Repairs:
     _looked: bool = False
     _outdated: list[str] = field(default_factory=list)
     _sent: Body = field(default_factory=dict)
+    _restored: tuple[str, ...] = ()
 
     @property
     def _repairer(self) -> Repairer:
@@ -78,9 +79,8 @@ class Repairs:
         if not isinstance(self.value, dict):
             return Prepared(self.text)
         try:
-            body = self._body(self._origin(account), now)
-            self._sent = body
-            names = tuple(tried.name for tried in self._changes)
+            body = self._sent = self._body(self._origin(account), now)
+            names = (*self._restored, *(tried.name for tried in self._changes))
             return Prepared(respell(self.text, self.value, body), self._repairer.betas(body), names)
         except (ValueError, RecursionError):
             # What is no JSON in UTF-8 is upstream's to refuse.
@@ -107,7 +107,7 @@ class Repairs:
         return None
 
     def served(self, now: float) -> None:
-        """The request was accepted: what it took belongs to the conversation."""
+        """The request was accepted: what it took belongs to the conversation from now on."""
         for number, tried in enumerate(self._changes):
             if not tried.kept:
                 at = now + number * _TICK_S
@@ -130,6 +130,7 @@ class Repairs:
     def _body(self, origin: Origin, now: float) -> Body:
         """The client's body with what it lost and with all changes."""
         body: Body = self._repairer.restore_lost(self.value, self.store, origin, now)
+        self._restored = ("restore_lost",) if body is not self.value else ()
         if not self._looked:
             self._looked = True
             return self._look_up(body, now)

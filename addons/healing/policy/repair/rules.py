@@ -1,8 +1,11 @@
 """The one shape of all repairs."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict
 
 from healing.policy import config
 from healing.policy.signatures import Origin, SignatureStore
@@ -10,25 +13,33 @@ from healing.wire.refusals import Position, SignatureFault
 
 type Body = dict[str, Any]
 
-SHORT_NOTE = "Retrying with all thinking blocks removed."
+REMOVED = "Retrying with all thinking blocks removed."
+"""What is told of each repair after which none is left; users know the words from older proxies."""
 
 
-class Change(Protocol):
-    """What a repair changes, in a form that is kept and applied to later requests of the conversation."""
+class Change(BaseModel):
+    """What a repair changes, told by what identifies the pieces of a history, so that later requests get the same.
 
-    @property
-    def anchors(self) -> frozenset[str]:
-        """Keys of pieces of the histories that it belongs to."""
+    anchors: keys of pieces of the history that it was made for: it belongs to whatever history has one of them.
+    """
 
+    model_config = ConfigDict(frozen=True)
+
+    anchors: frozenset[str]
+
+    @abstractmethod
     def apply(self, body: Body) -> Body:
         """The body with this change, made without touching the given one; applied again it changes nothing more."""
-
-    def dump(self) -> dict[str, Any]:
-        """The change as JSON, equal for equal changes."""
 
     @classmethod
     def load(cls, value: dict[str, Any]) -> Self:
         """The change that `dump` gave."""
+        return cls.model_validate(value)
+
+    def dump(self) -> dict[str, Any]:
+        """The change as JSON, equal for equal changes."""
+        value = self.model_dump(exclude_defaults=True)
+        return {name: sorted(item) if isinstance(item, frozenset) else item for name, item in value.items()}
 
 
 @dataclass(frozen=True, slots=True)
