@@ -46,7 +46,8 @@ class AnthropicTalker:
             if not calls:
                 return "".join(block["text"] for block in blocks if block["type"] == "text")
             results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "seen"} for call in calls]
-            self.history.append({"role": "user", "content": results})
+            # As Claude Code does on newer models.
+            self.history += [{"role": "user", "content": results}, {"role": "system", "content": "Go on."}]
 
     def point_at(self, url: str) -> None:
         """From now on ask there."""

@@ -24,6 +24,7 @@ UNOPENED = (
 UNWANTED = "When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`"
 UNPAIRED = "messages.{}: `tool_use` ids {} were found, and `tool_result` blocks for {}"
 FINAL = "The final block in an assistant message cannot be `thinking`"
+CLEAR_THINKING = "clear_thinking_20251015"
 THINKING = ("thinking", "redacted_thinking")
 
 
@@ -145,6 +146,9 @@ def _check_turn(where: str, turn: list[Claims]) -> None:
 
 def _check_setting(body: dict[str, Any]) -> None:
     kind = (body.get("thinking") or {}).get("type")
+    edits = (body.get("context_management") or {}).get("edits", [])
+    if kind not in ("enabled", "adaptive") and any(edit["type"] == CLEAR_THINKING for edit in edits):
+        raise RefusedError(f"`{CLEAR_THINKING}` strategy requires `thinking` to be enabled or adaptive")
     found = claude_version(body["model"])
     if found is None:
         return
@@ -162,6 +166,8 @@ def _check_structure(messages: list[dict[str, Any]]) -> None:
     open_calls: list[str] = []
     for number, message in enumerate(messages):
         blocks = blocks_of(message)
+        if message["role"] == "system":
+            continue
         if not blocks or any(block.get("type") == "text" and not block["text"].strip() for block in blocks):
             raise RefusedError(f"messages.{number}: text content blocks must be non-empty")
         if message["role"] == "assistant" and blocks[-1].get("type") in THINKING:
@@ -176,12 +182,13 @@ def _check_structure(messages: list[dict[str, Any]]) -> None:
 
 def _check_rounds(body: dict[str, Any]) -> None:
     """What the message in the final position may begin with and contain."""
-    messages, kind = body["messages"], (body.get("thinking") or {}).get("type")
-    in_round = any(block.get("type") == "tool_result" for block in blocks_of(messages[-1]))
-    number = len(messages) - (2 if in_round else 1)
-    if messages[number]["role"] != "assistant":
+    kind = (body.get("thinking") or {}).get("type")
+    messages = [(number, message) for number, message in enumerate(body["messages"]) if message["role"] != "system"]
+    in_round = any(block.get("type") == "tool_result" for block in blocks_of(messages[-1][1]))
+    number, message = messages[-2 if in_round else -1]
+    if message["role"] != "assistant":
         return
-    blocks = blocks_of(messages[number])
+    blocks = blocks_of(message)
     if kind == "enabled" and in_round and blocks[0].get("type") not in THINKING:
         raise RefusedError(f"messages.{number}.content.0.type: " + UNOPENED.format(blocks[0].get("type")))
     for place, block in enumerate(blocks):

@@ -16,6 +16,8 @@ type Layout = list[int | Block]
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
 """The value of `anthropic-beta` that allows `thinking.block_binding`."""
 DROP_BLOCK = {"prefix_mismatch_behavior": "drop_block"}
+CLEAR_THINKING = "clear_thinking_"
+"""How the types of the context edits begin that the API refuses while thinking is off."""
 EMPTY_TURN: Block = {"type": "text", "text": "(no text)"}
 """Stands in a turn of which nothing is left: a message without content is refused."""
 
@@ -118,24 +120,49 @@ def laid_out(content: list[Block], layout: Layout) -> list[Block]:
     return [others[item] if isinstance(item, int) else item for item in layout]
 
 
+def spoken(body: Any) -> list[tuple[int, dict[str, Any]]]:
+    """The messages of user and assistant with their places: clients put `system` messages anywhere between them."""
+    return [(place, message) for place, message in enumerate(messages_of(body)) if message.get("role") != "system"]
+
+
+def answered_by(body: Any, place: int) -> dict[str, Any]:
+    """The message that the one at this place answers, {} if there is none."""
+    return next((message for at, message in reversed(spoken(body)) if at < place), {})
+
+
 def open_round(body: Any) -> Round | None:
     """The open tool round at the end of the history, None if the last message is no tool's result."""
-    messages = messages_of(body)
-    if not messages or not _has_results(messages[-1]):
+    messages = spoken(body)
+    if not messages or not _has_results(messages[-1][1]):
         return None
     start = len(messages) - 1
-    while start > 0 and (messages[start - 1].get("role") == "assistant" or _has_results(messages[start - 1])):
+    while start > 0 and (messages[start - 1][1].get("role") == "assistant" or _has_results(messages[start - 1][1])):
         start -= 1
-    ids = [
-        key for message in messages[start:] if message.get("role") == "assistant" for key in call_ids(_blocks(message))
-    ]
-    return Round(start, ids[0]) if ids else None
+    for _, message in messages[start:]:
+        if message.get("role") == "assistant" and (ids := call_ids(_blocks(message))):
+            return Round(messages[start][0], ids[0])
+    return None
 
 
 def thinking_type(body: Body) -> str | None:
     """The `type` of the thinking setting, None where there is none."""
     thinking = body.get("thinking")
     return str(thinking.get("type")) if isinstance(thinking, dict) else None
+
+
+def without_thinking_setting(body: Body) -> Body:
+    """The body with thinking off, and without the context edit that is only taken while it is on."""
+    off = {**body, "thinking": {"type": "disabled"}}
+    management = body.get("context_management")
+    if not isinstance(management, dict) or not isinstance(edits := management.get("edits"), list):
+        return off
+    kept = [edit for edit in edits if not (isinstance(edit, dict) and str(edit.get("type")).startswith(CLEAR_THINKING))]
+    if len(kept) == len(edits):
+        return off
+    if kept or len(management) > 1:
+        return {**off, "context_management": {**management, "edits": kept}}
+    del off["context_management"]
+    return off
 
 
 def with_content(body: Body, change: Callable[[int, list[Block]], list[Block]]) -> Body:

@@ -349,3 +349,29 @@ def test_odd_bodies_do_no_harm(odd: Any, fault: SignatureFault) -> None:
     while request.refuse(refused(fault, 0, 0)):
         request.sent()
     request.accept({"type": "thinking"}, {"type": "thinking", "thinking": None, "signature": "x" * 60})
+
+
+def system(said: str) -> dict[str, Any]:
+    return {"role": "system", "content": said}
+
+
+def test_system_messages_in_between_are_no_turns() -> None:
+    desk = Desk(model=OLD)
+    asked = (user("one"), system("Agents: none."))
+    desk.request(body(*asked, thinks="enabled")).accept(thinking("A"), call(1))
+    lost = assistant({"type": "thinking", "thinking": "A"}, call(1))
+    request = desk.request(body(*asked, lost, user(result(1)), system("Hurry."), thinks="enabled"))
+    assert request.sent()["messages"][2] == assistant(thinking("A"), call(1))
+    unknown = body(*asked, assistant(call(2)), user(result(2)), system("Hurry."), thinks="enabled")
+    request = desk.request(unknown)
+    assert request.refuse(refused(SignatureFault.UNOPENED, 2, 0))
+    assert request.sent() == {**unknown, "thinking": {"type": "disabled"}}
+
+
+@pytest.mark.parametrize("more", [[], [{"type": "clear_tool_uses_20250919"}]])
+def test_what_clears_thinking_goes_while_thinking_is_off(more: list[dict[str, Any]]) -> None:
+    asked = body(user("one"), assistant(call(1)), user(result(1)), thinks="enabled")
+    asked["context_management"] = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}, *more]}
+    request = Desk(model=OLD).request(asked)
+    assert request.refuse(refused(SignatureFault.UNOPENED, 1, 0))
+    assert request.sent().get("context_management") == ({"edits": more} if more else None)

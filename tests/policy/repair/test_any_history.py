@@ -123,11 +123,13 @@ def check_idempotent(request: Request) -> None:
 
 def check_nothing_else_changed(dialect: str, before: Body, after: Body) -> None:
     """Beside thinking, signatures, the note and the thinking setting all is as the client sent it."""
-    names = {"messages", "thinking"} if dialect == "anthropic" else {"contents"}
+    names = {"messages", "thinking", "context_management"} if dialect == "anthropic" else {"contents"}
     assert {k: v for k, v in before.items() if k not in names} == {k: v for k, v in after.items() if k not in names}
     if dialect == "gemini":
         assert [bare(content) for content in before["contents"]] == [bare(content) for content in after["contents"]]
         return
+    off = after.get("thinking") != before.get("thinking") and after["thinking"]["type"] == "disabled"
+    assert after.get("context_management") == (None if off else before.get("context_management"))
     assert len(before["messages"]) == len(after["messages"])
     for old, new in zip(before["messages"], after["messages"], strict=True):
         assert old["role"] == new["role"]
@@ -230,6 +232,8 @@ def started(dialect: str, model: str, plan: list[tuple[int, int, str]], style: s
     if dialect == "anthropic":
         setting = {"thinking": {"type": thinks}} if thinks else {}
         body = {"model": model, "max_tokens": 100, "system": "Be brief.", "tools": tools, **setting, **body}
+        if thinks:
+            body["context_management"] = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
     else:
         body = {"tools": [{"functionDeclarations": tools}], **body}
     talk = Conversation(Desk(dialect, model, style), Api(dialect, model), body)

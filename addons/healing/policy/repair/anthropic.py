@@ -88,7 +88,7 @@ class AnthropicChange(Change):
                 return content
             return [block for block in content if not history.is_thinking(block)]
 
-        return {**history.with_content(body, without_thinking), "thinking": {"type": "disabled"}}
+        return history.without_thinking_setting(history.with_content(body, without_thinking))
 
     @staticmethod
     def _with_binding(body: Body) -> Body:
@@ -172,8 +172,7 @@ def _restore(case: Case) -> AnthropicChange | None:
 
 def _as_it_was(case: Case, turn: Turn) -> Layout | None:
     """A turn's signed blocks as the store knows them: all of the turn, else each by its text."""
-    messages = history.messages_of(case.body)
-    before = messages[turn.place - 1] if turn.place else {}
+    before = history.answered_by(case.body, turn.place)
     whole = found_turn(case.store, case.origin, before, turn.content, case.now)
     if whole is not None:
         return whole

@@ -10,12 +10,11 @@ from healing.wire.refusals import Position, SignatureFault
 
 def restore_lost(body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
     """The body with the signatures that the client lost, each on exactly the text that it was made for."""
-    messages = history.messages_of(body)
 
     def signed(place: int, content: list[Block]) -> list[Block]:
         if not any(_lacks_signature(block) for block in content):
             return content
-        before = messages[place - 1] if place else {}
+        before = history.answered_by(body, place)
         known = [block for block in found_turn(store, origin, before, content, now) or () if isinstance(block, dict)]
         new = [_signed(block, known, store, origin, now) if _lacks_signature(block) else block for block in content]
         return new if new != content else content
@@ -59,11 +58,11 @@ def capture(
 ) -> None:
     """Keep the signed blocks of an answer to this request, as the client sent it."""
     signed = [block for block in content if _is_signed(block)]
-    messages = history.messages_of(request)
+    _, asked = (history.spoken(request) or [(0, {})])[-1]
     # After a prefill the client has another message than the one that was answered.
-    if not signed or not messages or messages[-1].get("role") != "user":
+    if not signed or asked.get("role") != "user":
         return
-    key = history.turn_key(messages[-1], content)
+    key = history.turn_key(asked, content)
     whole = [block for block in content if not history.is_thinking(block) or _is_signed(block)]
     store.keep("turn", origin, (key,), history.layout_of(whole), now)
     for block in signed:
@@ -80,7 +79,6 @@ def forget(
     """Upstream rejected a block of this body: what the store has of it is no good."""
     if fault is not SignatureFault.BLOCK or position is None or position.block is None:
         return
-    messages = history.messages_of(body)
     for turn in history.turns_of(body):
         if turn.place != position.message or position.block >= len(turn.content):
             continue
@@ -88,7 +86,7 @@ def forget(
         text = ("thinking", str(block.get("thinking") or ""))
         if store.find("family", origin, text, now) == block.get("signature"):
             store.forget("family", origin, text)
-        before = messages[turn.place - 1] if turn.place else {}
+        before = history.answered_by(body, turn.place)
         for key in _turn_keys(store, origin, before, turn.content, now):
             if block in (store.find("turn", origin, (key,), now) or ()):
                 store.forget("turn", origin, (key,))
