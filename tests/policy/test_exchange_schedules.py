@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from healing.policy.accounts import Accounts
 from healing.policy.actions import Rules
-from healing.policy.config import Commit, Peek, Retry
+from healing.policy.config import Commit, Peek, Retry, Signatures
 from healing.policy.failures import Failure, FailureClass
 from healing.policy.retry import RetryBudget
+from healing.policy.signatures import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,7 +57,7 @@ class Fault:
     what: a status, or what a 200 brings. cut: after which share of the body it ends before its end.
     """
 
-    what: int | Kind | Literal["dead"]
+    what: int | Kind | Literal["dead", "signature"]
     end: End | Literal["no_credential", "killed"] = "end"
     cut: float = 1.0
     pauses: tuple[float, ...] = ()
@@ -82,10 +83,29 @@ streams = st.builds(
     pauses,
     waits_before,
 )
+signatures = st.builds(Fault, st.just("signature"), st.sampled_from(["end", "end", "cut", "hang"]), pauses=pauses)
 dead = st.builds(
     Fault, st.just("dead"), st.sampled_from(["end", "cut", "hang", "no_credential", "killed"]), before_head=waits_before
 )
-faults = st.one_of(refusals, streams, streams, dead)
+faults = st.one_of(refusals, streams, streams, signatures, dead)
+SIGNED = "c2lnbmVk" * 10
+HISTORIES: dict[DialectName, Any] = {
+    "anthropic": {
+        "messages": [
+            {"role": "user", "content": "one"},
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": "A", "signature": SIGNED}]},
+            {"role": "user", "content": "two"},
+        ]
+    },
+    "gemini": {
+        "contents": [
+            {"role": "user", "parts": [{"text": "one"}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "look"}, "thoughtSignature": SIGNED}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "look"}}]},
+        ]
+    },
+}
+"""In each there is something to repair, once."""
 
 
 def tag(number: int) -> str:
@@ -108,6 +128,14 @@ def error_of(dialect: DialectName, status: int) -> Any:
         529: "overloaded_error",
     }
     return anthropic_error_body(kinds.get(status, "api_error"), f"model error {status}")
+
+
+def signature_error(dialect: DialectName) -> Any:
+    if dialect == "gemini":
+        return gemini_error_body(400, None, "Corrupted thought signature.")
+    return anthropic_error_body(
+        "invalid_request_error", "messages.1.content.0: Invalid `signature` in `thinking` block"
+    )
 
 
 def sse_body(dialect: DialectName, kind: Kind, number: int) -> bytes:
@@ -166,7 +194,9 @@ def script_of(fault: Fault, number: int, dialect: DialectName, mode: Mode) -> Sc
     if fault.what == "dead":
         end = "cut" if fault.end == "end" else fault.end
         return Script(None, end=end, before_head=fault.before_head)
-    if isinstance(fault.what, int):
+    if fault.what == "signature":
+        body, status, headers = json.dumps(signature_error(dialect)).encode(), 400, JSON
+    elif isinstance(fault.what, int):
         body, status, headers = json.dumps(error_of(dialect, fault.what)).encode(), fault.what, JSON
         if fault.retry_after is not None:
             headers = (*JSON, (b"retry-after", f"{fault.retry_after:g}".encode()))
@@ -246,6 +276,8 @@ def staged(world: World) -> Stage:
         clock=clock,
         seed=world.seed,
         leave_at=world.leave_at,
+        value=HISTORIES[world.dialect],
+        signatures=SignatureStore(None, Signatures()),
     )
 
 
@@ -256,10 +288,13 @@ def report_of(world: World, body: bytes, *, allow_cut: bool = False) -> Anthropi
 
 
 def check_budgets(world: World, played: Stage) -> None:
-    assert played.attempts <= world.retry.max_attempts
-    retried_at = [each.ended_at for each in played.played[:-1] if each.ended_at is not None]
+    repaired = {record.attempt for record in played.records if record.step == "repair"}
+    assert len(repaired) <= 1, "there was one thing to repair"
+    assert played.attempts <= world.retry.max_attempts + len(repaired)
+    failed = [each for each in played.played[:-1] if each.attempt.number not in repaired]
+    retried_at = [each.ended_at for each in failed if each.ended_at is not None]
     assert all(sum(at - 60 < other <= at for other in retried_at) <= world.spare for at in retried_at)
-    assert played.waited_s <= world.retry.max_wait + EPSILON
+    assert played.waited_s <= world.retry.max_wait + 0.24 * len(repaired) + EPSILON
     starts = [each.started_at for each in played.played]
     for since, until in played.waits:
         assert until > since or played.left
@@ -339,6 +374,12 @@ def check_cause(world: World, played: Stage) -> None:
         return
     assert played.respond is not None
     assert played.exchange.outcome == "failed"
+    repaired = next((record.attempt for record in played.records if record.step == "repair"), None)
+    if repaired is not None and fault.what in (400, 413):
+        # Refused again, for whatever reason: the repair was in vain, and the first refusal is the cause.
+        last = played.played[repaired - 1]
+        assert played.body == last.script.whole or played.respond.streams
+        return
     if played.respond.streams:
         report = report_of(world, played.body)
         assert report.error == json.loads(last.script.whole)["error"]
@@ -351,7 +392,7 @@ def check_told(played: Stage) -> None:
     steps = played.steps()
     assert steps[0] == "received"
     assert steps.count("attempt") == played.attempts
-    assert steps.count("retry") <= max(0, played.attempts - (not played.left))
+    assert steps.count("retry") + steps.count("repair") <= max(0, played.attempts - (not played.left))
     assert steps.count("commit") <= 1
     assert steps.count("delivered") == (played.exchange.outcome != "failed")
     assert ("client_left" in steps) == played.left
@@ -363,7 +404,10 @@ def check_told(played: Stage) -> None:
     if count == played.attempts and played.exchange.outcome != "failed":
         assert played.header("x-healing-outcome") == played.exchange.outcome
     if count:
-        assert played.header("x-account-email") == played.played[count - 1].attempt.account.label
+        # The answer told may be that of the first refusal, after all attempts.
+        repaired = next((record.attempt for record in played.records if record.step == "repair"), count)
+        told = {played.played[number - 1].attempt.account.label for number in (count, repaired)}
+        assert played.header("x-account-email") in told
     if played.exchange.outcome == "clean":
         assert played.attempts == 1
     if played.exchange.outcome == "healed":
