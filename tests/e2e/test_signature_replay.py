@@ -106,3 +106,15 @@ def test_a_script_heals_what_was_captured(web: Web, server: Upstream, tmp_path: 
     for dialect in DIALECTS:
         [line] = [line for line in replay.lines if f"{dialect}-script: failed" in line]
         assert "→ healed (2 attempts)" in line
+
+
+def test_a_restart_keeps_a_repair_with_its_conversation(server: Upstream, tmp_path: Path) -> None:
+    outcomes = []
+    for _ in range(2):
+        with Proxy(tmp_path, configuration(server)) as proxy:
+            for dialect in DIALECTS:
+                model = f"{dialect}-restarted"
+                url = proxy.url + target(dialect, model)
+                response = raw.request("POST", url, poisoned(dialect, model), credential(dialect))
+                outcomes.append((response.status, response.header("x-healing-outcome")))
+    assert outcomes == [(200, "healed")] * 2 + [(200, "clean")] * 2

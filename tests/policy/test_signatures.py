@@ -98,6 +98,19 @@ def test_the_number_of_repairs_is_bounded_and_the_unused_go_first(monkeypatch: p
     ]
 
 
+def test_the_bytes_of_repairs_are_bounded_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(signatures, "MAX_REPAIRS_BYTES", 1000)
+    file = tmp_path / "signatures.sqlite3"
+    kept = store(file)
+    for number in range(50):
+        kept.keep_repair(repair(number, anchors=(f"{number}", "all"), at=NOW + number))
+    left = [each.change["number"] for _, each in kept.repairs_for("anthropic", ["all"], NOW + 50)]
+    assert left == list(range(50 - len(left), 50))
+    assert 3 < len(left) < 10
+    again = [each.change["number"] for _, each in store(file).repairs_for("anthropic", ["all"], NOW + 50)]
+    assert again == left
+
+
 def test_repairs_outlive_signatures_but_not_for_ever(tmp_path: Path) -> None:
     file = tmp_path / "signatures.sqlite3"
     store(file).keep_repair(repair(1))

@@ -23,6 +23,8 @@ SHORTEST = 50
 SESSION_LENGTH = 50
 REPAIRS_TTL_S = 30 * 24 * 3600.0
 MAX_REPAIRS = 1000
+MAX_REPAIRS_BYTES = 8 * 1024 * 1024
+"""They are kept in memory, too."""
 # A repair that is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 3600.0
 
@@ -62,7 +64,7 @@ class KeptRepair:
 
     name: the rule that made it. change: what it changes, as JSON.
     anchors: keys of pieces of the histories that it belongs to.
-    made_at, used_at: seconds since 1970.
+    made_at, used_at: seconds since 1970. size: about how many bytes it takes.
     """
 
     dialect: str
@@ -71,6 +73,7 @@ class KeptRepair:
     anchors: frozenset[str]
     made_at: float
     used_at: float
+    size: int = 0
 
     @property
     def key(self) -> str:
@@ -99,6 +102,7 @@ class SignatureStore:
         )
         self._repairs: OrderedDict[str, KeptRepair] | None = None
         self._by_anchor: dict[str, list[str]] = {}
+        self._repairs_bytes = 0
 
     @property
     def entries(self) -> int:
@@ -158,9 +162,10 @@ class SignatureStore:
         repairs, key = self._loaded(repair.made_at), repair.key
         if key in repairs:
             return
-        self._add(key, repair, repairs)
-        self._vault.keep_repair(key, repair.dump(), repair.used_at)
-        while len(repairs) > MAX_REPAIRS:
+        data = repair.dump()
+        self._add(key, repair, len(data), repairs)
+        self._vault.keep_repair(key, data, repair.used_at)
+        while len(repairs) > MAX_REPAIRS or self._repairs_bytes > MAX_REPAIRS_BYTES:
             self.forget_repair(next(iter(repairs)), repair.made_at)
 
     def repairs_for(self, dialect: str, anchors: Iterable[str], now: float) -> list[tuple[str, KeptRepair]]:
@@ -183,6 +188,7 @@ class SignatureStore:
         """This repair no longer holds."""
         gone = self._loaded(now).pop(key, None)
         self._vault.forget_repair(key)
+        self._repairs_bytes -= gone.size if gone else 0
         for anchor in gone.anchors if gone else ():
             self._by_anchor[anchor].remove(key)
             if not self._by_anchor[anchor]:
@@ -196,10 +202,12 @@ class SignatureStore:
                 anchors = frozenset(kept["anchors"])
                 name, change = kept["name"], kept["change"]
                 repair = KeptRepair(kept["dialect"], name, change, anchors, kept["made_at"], used_at)
-                self._add(key, repair, self._repairs)
+                self._add(key, repair, len(value), self._repairs)
         return self._repairs
 
-    def _add(self, key: str, repair: KeptRepair, repairs: OrderedDict[str, KeptRepair]) -> None:
+    def _add(self, key: str, repair: KeptRepair, size: int, repairs: OrderedDict[str, KeptRepair]) -> None:
         repairs[key] = repair
+        repair.size = size
+        self._repairs_bytes += size
         for anchor in repair.anchors:
             self._by_anchor.setdefault(anchor, []).append(key)
