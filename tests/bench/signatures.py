@@ -42,7 +42,7 @@ def _measure(name: str, file: Path, settings: Signatures, blocks: int) -> None:
     capture_s = _timed(lambda number: _capture(store, number), range(blocks))
     lookups = range(blocks - LOOKUPS, blocks)
     lookup_s = _timed(lambda number: _restored(store, number), lookups)
-    entries, size = store.entries, store.bytes
+    entries, size = store.entries, store.report()["bytes"]
     store.close()
     store = SignatureStore(file, settings)
     found = sum(

@@ -66,6 +66,7 @@ def test_health_tells_how_the_proxy_is(lane: Lane) -> None:
     names = {one["name"]: one for one in found["accounts"]}
     assert names[lane.accounts[0]]["healthy"] is True
     assert names[lane.accounts[0]]["email"] == f"{lane.accounts[0]}@accounts.example"
+    assert set(found["signatures"]) == {"entries", "bytes", "repairs"}
 
 
 @pytest.mark.parametrize("path", ["/", "/api/hello"])

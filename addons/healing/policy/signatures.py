@@ -109,10 +109,9 @@ class SignatureStore:
         """How many entries are kept."""
         return self._vault.entries
 
-    @property
-    def bytes(self) -> int:
-        """How many bytes they take."""
-        return self._vault.bytes
+    def report(self) -> dict[str, int]:
+        """How much is kept, for people."""
+        return {"entries": self._vault.entries, "bytes": self._vault.bytes, "repairs": len(self._repairs or ())}
 
     def has_repairs(self, now: float) -> bool:
         """Whether any conversation has been repaired."""

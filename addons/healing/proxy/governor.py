@@ -166,6 +166,7 @@ class Governor:
             "running": self.running,
             "retries_left": self.budget.left(now),
             "accounts": self.accounts.report(now),
+            "signatures": self.signatures.report() if self.signatures else None,
             "upstreams": {name: upstream.url for name, upstream in self.config.upstreams.items()},
             "routes": {name: target.to or name for name, target in self.config.models.items()},
         }
