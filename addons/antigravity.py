@@ -1,10 +1,10 @@
 """The healing proxy for LLM APIs, as a mitmproxy addon: `mitmdump -s addons/antigravity.py`."""
 
+from healing.monitor.commands import Commands
 from healing.monitor.log import Log
 from healing.policy.journal import Journal
 from healing.proxy.addon import Healing
 from healing.proxy.capture import Capture
-from healing.proxy.commands import Commands
 from healing.proxy.replays import Replays
 
 _journal = Journal()

@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
-from healing.wire.diff import MOST_CHANGES, Sent, json_changes, request_changes, shown
+from healing.monitor.diff import MOST_CHANGES, Sent, json_changes, request_changes, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

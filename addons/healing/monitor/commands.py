@@ -6,6 +6,7 @@ from datetime import datetime
 from mitmproxy import command, ctx, exceptions, flow, http, types
 from mitmproxy.addons.view import View
 
+from healing.monitor.diff import Sent, request_changes
 from healing.policy.config import Config
 from healing.proxy.addon import Healing
 from healing.proxy.attempt_replay import NotReplayedError, sender_of
@@ -13,7 +14,6 @@ from healing.proxy.capture import Capture
 from healing.proxy.captures import Captures
 from healing.proxy.replays import Replays, tell
 from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, shortened, story_of
-from healing.wire.diff import Sent, request_changes
 
 ALL = "all"
 
