@@ -25,6 +25,7 @@ from pathlib import Path
 
 from healing.monitor.log import Log
 from healing.policy.accounts import Accounts
+from healing.policy.course import Course
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal
 from healing.policy.peek import Gate
@@ -60,7 +61,8 @@ for owner, *names in (
     (Accounts, "choose", "settle", "take"),
     (Anthropic, "clean", "model_of", "session_of"),
     (AnthropicReader, "read"),
-    (Exchange, "_begin", "_deliver_stream", "_open_gate", "_succeed_if_current", "_through_gate"),
+    (Course, "_begin", "deliver_stream", "succeed_if_current"),
+    (Exchange, "_open_gate", "_through_gate"),
     (Gate, "end", "feed"),
     (GeminiReader, "read"),
     (Governor, "claim", "exchange"),
@@ -186,10 +188,10 @@ OTHERS = (
     "Accounts.choose",
     "Accounts.take",
     "Anthropic.model_of",
-    "Exchange._begin",
-    "Exchange._deliver_stream",
+    "Course._begin",
+    "Course.deliver_stream",
+    "Course.succeed_if_current",
     "Exchange._open_gate",
-    "Exchange._succeed_if_current",
     "Exchange._through_gate",
     "Governor.exchange",
     "Journal.tell",
