@@ -20,6 +20,7 @@ from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import DIALECTS, credential, target
 from tests.support import raw
 from tests.upstream import Talking, Upstream, anthropic_error, gemini_error, healthy, retry_info
+from tests.upstream.judging_anthropic import BETA
 
 CALLS = 22
 """What the ten turns take: ten last answers and twelve rounds of tools."""
@@ -211,3 +212,25 @@ def test_signatures_of_an_array_that_streams_are_kept_too(lane: Lane, talking: T
     raw.request("POST", lane.proxy.url + path, in_a_round(call), credential("gemini"))
     assert talking.refused == []
     assert lane.calls[-1].json["contents"][1]["parts"] == [{**call, "thoughtSignature": signature}]
+
+
+@pytest.mark.parametrize("own", [None, "context-management-2025-06-27", f"a,{BETA}"])
+def test_the_betas_that_a_client_asks_for_stay_and_the_needed_one_is_added_once(
+    lane: Lane, talking: Talking, own: str | None
+) -> None:
+    model = lane.model.removesuffix("x") + "opus-5-5"
+    headers = {**credential("anthropic"), **({"anthropic-beta": own} if own else {})}
+    question = {"role": "user", "content": f"Hello, {lane.model}."}
+    first = {"model": model, "max_tokens": 9, "messages": [question]}
+    url = lane.proxy.url + target("anthropic", model)
+    content = raw.request("POST", url, first, headers).json()["content"]
+    turns = [question, {"role": "assistant", "content": content}, {"role": "user", "content": "And?"}]
+    edited = {**first, "system": "Edited.", "messages": turns}
+    response = raw.request("POST", url, edited, headers)
+    assert (response.status, len(talking.refused)) == (200, 1)
+    assert response.json()["input_transformations"], "what upstream dropped is passed on"
+    sent = lane.upstream.calls[-1].headers["anthropic-beta"].split(",")
+    assert [beta for beta in sent if beta != BETA] == [
+        beta for beta in (own or "").split(",") if beta not in ("", BETA)
+    ]
+    assert sent.count(BETA) == 1
