@@ -8,25 +8,28 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from .calls import Call
 from .healthy import asked, healthy
 from .replies import Reply
 from .scenarios import UnknownScenarioError, known, scenario
 from .server import Upstream
+from .talking import Talking
 
 
 class Show:
-    """Plays scenarios in their order, for calls that ask for an answer; prints what happens."""
+    """Plays scenarios in their order, for calls that ask for an answer, then `default`; prints what happens."""
 
-    def __init__(self, scenarios: list[str], loop: bool) -> None:
+    def __init__(self, scenarios: list[str], loop: bool, default: Callable[[Call], Reply] = healthy) -> None:
         self._plays = deque(scenario(text) for text in scenarios)
         self._loop = loop
+        self._default = default
 
     def __call__(self, call: Call) -> Reply:
         # A client's HEAD or list of models must not use a scenario up.
         if asked(call).action != "generate" or not self._plays:
-            return healthy(call).but(name="ok")
+            return self._default(call).but(name="ok")
         play = self._plays.popleft()
         if self._loop:
             self._plays.append(play)
@@ -64,11 +67,14 @@ def main(arguments: list[str] | None = None) -> int:
         default=[],
         help="what the next call gets; again for the call after it. Then, or without --play: ok",
     )
+    parser.add_argument(
+        "--talk", action="store_true", help="talk, mint signatures and check those that come back, instead of ok"
+    )
     parser.add_argument("--loop", action="store_true", help="begin anew when all scenarios are played")
     options = parser.parse_args(arguments)
 
     try:
-        show = Show(options.play, options.loop)
+        show = Show(options.play, options.loop, Talking() if options.talk else healthy)
     except UnknownScenarioError as unknown:
         print(f"--play: {unknown}", file=sys.stderr)
         return 2
