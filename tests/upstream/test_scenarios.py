@@ -60,7 +60,7 @@ def test_unknown_scenarios_say_what_is_known(text: str) -> None:
 
 
 def test_by_hand() -> None:
-    command = [sys.executable, "-m", "tests.upstream", "--port", "0", "--play", "529", "--play", "empty"]
+    command = [sys.executable, "-m", "tests.upstream", "--port", "0", "--talk", "--play", "529"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         port = int(process.stdout.readline().rpartition(":")[2])
@@ -69,6 +69,13 @@ def test_by_hand() -> None:
         response = connection.getresponse()
         assert response.status == 529
         assert b"overloaded_error" in response.read()
+        garbled = {"type": "thinking", "thinking": "Hm.", "signature": "garbage"}
+        answer = {"role": "assistant", "content": [garbled, {"type": "text", "text": "So."}]}
+        messages = [{"role": "user", "content": "One."}, answer, {"role": "user", "content": "Two."}]
+        connection.request("POST", "/v1/messages", json.dumps({"model": "m", "messages": messages}))
+        response = connection.getresponse()
+        assert response.status == 400
+        assert b"Invalid `signature` in `thinking` block" in response.read()
         connection.close()
         process.send_signal(signal.SIGINT)
         output = process.stdout.read()
