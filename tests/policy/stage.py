@@ -9,6 +9,7 @@ from healing.policy import config
 from healing.policy.accounts import Account, Accounts
 from healing.policy.actions import Abort, ClientRequest, Finish, Respond, Rules, Send, Start
 from healing.policy.attempt import Attempt
+from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal, Record
 from healing.policy.models import Route
@@ -131,13 +132,8 @@ class Stage:
         self.exchange = Exchange(
             request_in(self.dialect, self.mode, value=self.value),
             self.accounts.all,
-            self.accounts,
-            self.budget,
             self.rules,
-            journal,
-            self.clock,
-            Random(self.seed),
-            self.signatures,
+            Shared(self.accounts, self.budget, journal, self.clock, Random(self.seed), self.signatures),
         )
 
     # What can be asked afterwards.

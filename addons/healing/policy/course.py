@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -21,6 +22,18 @@ from healing.policy.story import Story
 from healing.policy.timing import Timing
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all exchanges share. signatures: None keeps none."""
+
+    accounts: Accounts
+    budget: retry.RetryBudget
+    journal: Journal
+    clock: Clock
+    random: Random
+    signatures: SignatureStore | None = None
+
+
 class Course:
     """Begins attempts, and decides what follows when one has failed, served, or been left.
 
@@ -29,18 +42,7 @@ class Course:
     meta: what is kept of it in the client's flow. answer: what the client gets. timing: what is waited for.
     """
 
-    def __init__(
-        self,
-        request: ClientRequest,
-        eligible: Sequence[Account],
-        accounts: Accounts,
-        budget: retry.RetryBudget,
-        rules: Rules,
-        journal: Journal,
-        clock: Clock,
-        random: Random,
-        signatures: SignatureStore | None,
-    ) -> None:
+    def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
         self.request = request
         self.actions: deque[Action] = deque()
         self.attempts: list[Attempt] = []
@@ -49,13 +51,13 @@ class Course:
         self.meta: dict[str, Any] = {}
         self.answer = Answer(request, rules, self.actions)
         self.timing = Timing(request, rules.peek)
-        self._accounts = accounts
-        self._budget = budget
-        self._clock = clock
-        self._planner = Planner(eligible, accounts, budget, rules.retry, random, request.route.model, request.session)
-        self._mender = Mender(request, signatures, rules.repair, clock)
+        self._accounts, self._budget, self._clock = shared.accounts, shared.budget, shared.clock
+        self._planner = Planner(
+            eligible, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
+        )
+        self._mender = Mender(request, shared.signatures, rules.repair, shared.clock)
         self._next = Next(None)
-        self._story = Story(request, journal, clock)
+        self._story = Story(request, shared.journal, shared.clock)
 
     @property
     def comment(self) -> str:

@@ -8,20 +8,16 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import wraps
-from random import Random
 from typing import Any, Concatenate
 
-from healing.policy import retry
-from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules
+from healing.policy.accounts import Account
+from healing.policy.actions import Abort, Action, ClientRequest, Rules
 from healing.policy.attempt import Attempt
 from healing.policy.blind import Blind
-from healing.policy.course import Course
+from healing.policy.course import Course, Shared
 from healing.policy.failures import Failure, FailureClass
-from healing.policy.journal import Journal
 from healing.policy.judge import judge_whole
 from healing.policy.peek import Gate
-from healing.policy.signatures import SignatureStore
 from healing.wire import headers as http
 from healing.wire.collect import LONGEST
 from healing.wire.encoding import DecodingError, Decompressor
@@ -54,25 +50,15 @@ class Exchange:
     blind: what passes upstream's answer through after a bug; crashed: whether not even that is possible.
     """
 
-    def __init__(
-        self,
-        request: ClientRequest,
-        eligible: Sequence[Account],
-        accounts: Accounts,
-        budget: retry.RetryBudget,
-        rules: Rules,
-        journal: Journal,
-        clock: Clock,
-        random: Random,
-        signatures: SignatureStore | None = None,
-    ) -> None:
+    def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
+        """eligible: the accounts that may serve it, at least one."""
         self.request = request
         self.blind: Blind | None = None
         self.crashed = False
         self._eligible = tuple(eligible)
         self._rules = rules
-        self._clock = clock
-        self._course = Course(request, eligible, accounts, budget, rules, journal, clock, random, signatures)
+        self._clock = shared.clock
+        self._course = Course(request, eligible, rules, shared)
 
     @property
     def actions(self) -> deque[Action]:

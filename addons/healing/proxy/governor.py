@@ -12,6 +12,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from healing.policy.accounts import Account, Accounts, eligible_accounts, runtime_accounts
 from healing.policy.actions import ClientRequest, Rules
 from healing.policy.config import RESERVED_ACCOUNT, Config
+from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
@@ -211,17 +212,8 @@ class Governor:
         )
         eligible = self._eligible(target, dialect, route)
         self.exchanges += 1
-        exchange = Exchange(
-            client_request,
-            eligible,
-            self.accounts,
-            self.budget,
-            rules,
-            self.journal,
-            self.clock,
-            self.random,
-            self.signatures,
-        )
+        shared = Shared(self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures)
+        exchange = Exchange(client_request, eligible, rules, shared)
         exchange.meta.update(
             role="exchange",
             exchange=exchange_id,
