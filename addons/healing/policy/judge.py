@@ -1,7 +1,7 @@
 """Judging whole answers: what is wrong with a body that came with a good or a bad status."""
 
 from healing.policy.failures import Failure, FailureClass, classify
-from healing.policy.peek import EMPTY_CLASS
+from healing.policy.peek import empty_failure
 from healing.wire.dialect import Dialect, Kind, OperationKind
 from healing.wire.errors import parse_error, read_error
 from healing.wire.headers import Headers
@@ -34,5 +34,4 @@ def judge_whole(
         return classify(None, (), read_error(reading.error), grace_s=grace_s, wall_s=wall_s)
     if operation != "generate" or reading.kind is Kind.CONTENT:
         return None
-    kind = EMPTY_CLASS.get(dialect.empty_stop(reading.stop))
-    return Failure(kind, f"200 OK but 0 tokens (stop reason {reading.stop or 'none'})") if kind else None
+    return empty_failure(dialect, reading.stop)

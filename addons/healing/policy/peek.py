@@ -27,6 +27,15 @@ EMPTY_CLASS = {
 }
 
 
+def empty_failure(dialect: Dialect, stop: str) -> Failure | None:
+    """The failure that an answer without content is, None if its stop reason makes an answer of it."""
+    kind = EMPTY_CLASS.get(dialect.empty_stop(stop))
+    if kind is None:
+        return None
+    fault = SignatureFault.CALL_UNSIGNED if kind is FailureClass.SIGNATURE else None
+    return Failure(kind, f"200 OK but 0 tokens (stop reason {stop or 'none'})", _BAD_GATEWAY, fault=fault)
+
+
 class Gate:
     """Decides for one stream. `feed` and `end` give the bytes that may go to the client now.
 
@@ -67,10 +76,7 @@ class Gate:
         """The failure that an answer without content is, None if there is content or a reason for there being none."""
         if self.content or self._blind or not self._reader.stopped:
             return None
-        kind = EMPTY_CLASS.get(self._dialect.empty_stop(self.stop))
-        detail = f"200 OK but 0 tokens (stop reason {self.stop or 'none'})"
-        fault = SignatureFault.CALL_UNSIGNED if kind is FailureClass.SIGNATURE else None
-        return Failure(kind, detail, _BAD_GATEWAY, fault=fault) if kind else None
+        return empty_failure(self._dialect, self.stop)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the stream."""

@@ -1,6 +1,5 @@
 """The repairs of one exchange: what its conversation has had so far, what this refusal asks for, what is kept of it."""
 
-import logging
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,8 +13,6 @@ from healing.policy.signatures import KeptRepair, Origin, SignatureStore
 from healing.wire.errors import parse_error
 from healing.wire.jsonspan import respell
 from healing.wire.refusals import Position, SignatureFault, refuses_binding
-
-logger = logging.getLogger(__name__)
 
 MAX_REPAIRS = 3
 REPAIRERS: dict[str, Repairer] = {"anthropic": AnthropicRepairer(), "gemini": GeminiRepairer()}
@@ -157,10 +154,9 @@ class Repairs:
         """What is to be repaired. What was tried for the same fault in vain is given up first."""
         last = self._changes[-1] if self._changes and not self._changes[-1].kept else None
         if failure.kind is FailureClass.SIGNATURE:
-            fault = failure.fault or SignatureFault.CALL_UNSIGNED
-            if last is not None and last.fault is fault:
+            if last is not None and last.fault is failure.fault:
                 self._changes.pop()
-            return fault, failure.position
+            return failure.fault, failure.position
         if failure.kind is not FailureClass.CALLER:
             return None, None
         if last is not None:
