@@ -6,7 +6,7 @@ Nothing here changes what it is given: changed bodies share their unchanged part
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from healing.wire.jsonvalue import canonical, digest
+from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]
@@ -46,10 +46,7 @@ def is_thinking(block: Block) -> bool:
 
 def messages_of(body: Any) -> list[dict[str, Any]]:
     """The messages; what is no message at all stands as an empty one, so that places stay right."""
-    messages = body.get("messages") if isinstance(body, dict) else None
-    if not isinstance(messages, list):
-        return []
-    return [message if isinstance(message, dict) else {} for message in messages]
+    return objects_at(body, "messages")
 
 
 def turns_of(body: Any) -> Iterator[Turn]:
@@ -62,6 +59,11 @@ def turns_of(body: Any) -> Iterator[Turn]:
 def thinking_of(content: Sequence[Block]) -> list[Block]:
     """The thinking blocks among these."""
     return [block for block in content if is_thinking(block)]
+
+
+def without_thinking(content: Sequence[Block]) -> list[Block]:
+    """The others."""
+    return [block for block in content if not is_thinking(block)]
 
 
 def block_key(block: Block) -> str:
@@ -84,19 +86,18 @@ def anchors_of(body: Any) -> Iterator[str]:
 
 def turn_anchors(content: Sequence[Block]) -> list[str]:
     """What identifies a turn, as the client sends it."""
-    return [*call_ids(content), *(block_key(block) for block in content if is_thinking(block))]
+    return [*call_ids(content), *map(block_key, thinking_of(content))]
 
 
 def message_key(message: dict[str, Any]) -> str:
     """What identifies a message: its role and content, without the cache marks, which move from turn to turn."""
-    content = message.get("content")
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    blocks = _as_list(message.get("content"))
     return digest(str(message.get("role")), canonical(_without_cache_marks(blocks)))
 
 
 def turn_key(before: dict[str, Any], content: Sequence[Block]) -> str:
     """What identifies a turn by what it answers and by what it says aloud, whatever became of its thinking."""
-    return digest(message_key(before), *map(_spoken, (block for block in content if not is_thinking(block))))
+    return digest(message_key(before), *map(_spoken, without_thinking(content)))
 
 
 def layout_of(content: Sequence[Block]) -> Layout:
@@ -114,7 +115,7 @@ def layout_of(content: Sequence[Block]) -> Layout:
 
 def laid_out(content: list[Block], layout: Layout) -> list[Block]:
     """A turn with the signed blocks of the layout in their places; as it is where the layout does not fit it."""
-    others = [block for block in content if not is_thinking(block)]
+    others = without_thinking(content)
     if len(others) != sum(isinstance(item, int) for item in layout):
         return content
     return [others[item] if isinstance(item, int) else item for item in layout]
@@ -127,7 +128,8 @@ def spoken(body: Any) -> list[tuple[int, dict[str, Any]]]:
 
 def answered_by(body: Any, place: int) -> dict[str, Any]:
     """The message that the one at this place answers, {} if there is none."""
-    return next((message for at, message in reversed(spoken(body)) if at < place), {})
+    earlier = (body["messages"][at] for at in range(place - 1, -1, -1))
+    return next((each for each in earlier if isinstance(each, dict) and each.get("role") != "system"), {})
 
 
 def open_round(body: Any) -> Round | None:
@@ -171,30 +173,24 @@ def with_content(body: Body, change: Callable[[int, list[Block]], list[Block]]) 
     for turn in turns_of(body):
         content = change(turn.place, turn.content)
         if content is not turn.content:
-            changed[turn.place] = content or [EMPTY_TURN]
-    if not changed:
-        return body
-    messages = list(body["messages"])
-    for place, content in changed.items():
-        messages[place] = {**messages[place], "content": content}
-    return {**body, "messages": messages}
+            changed[turn.place] = {**body["messages"][turn.place], "content": content or [EMPTY_TURN]}
+    return with_items(body, "messages", changed)
 
 
 def with_note(body: Body, place: int, note: str) -> Body:
     """The body with a text block at the end of the user message at this place."""
     message = body["messages"][place]
-    content = message["content"]
-    blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    messages = list(body["messages"])
-    messages[place] = {**message, "content": [*blocks, {"type": "text", "text": note}]}
-    return {**body, "messages": messages}
+    noted = {**message, "content": [*_as_list(message["content"]), {"type": "text", "text": note}]}
+    return with_items(body, "messages", {place: noted})
+
+
+def _as_list(content: Any) -> Any:
+    """Content as blocks, also where it is written as a string."""
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _blocks(message: dict[str, Any]) -> list[Block]:
-    content = message.get("content")
-    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
-        return []
-    return content
+    return only_objects_at(message, "content")
 
 
 def _has_results(message: dict[str, Any]) -> bool:

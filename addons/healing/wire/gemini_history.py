@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from healing.wire.jsonvalue import canonical, digest
+from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
 
 type Body = dict[str, Any]
 type Part = dict[str, Any]
@@ -32,7 +32,8 @@ class Place(NamedTuple):
 class Call(NamedTuple):
     """A function call of the history.
 
-    id: as the API gave it, "" if it gave none. key: what identifies it in this conversation.
+    id: as the API gave it, "" if it gave none. said: its name and arguments, as a key.
+    key: what identifies it in this conversation.
     first: whether it is the first of its turn, which has to be signed.
     current: whether it belongs to the current turn, which is checked.
     """
@@ -40,6 +41,7 @@ class Call(NamedTuple):
     place: Place
     part: Part
     id: str
+    said: str
     key: str
     first: bool
     current: bool
@@ -47,16 +49,12 @@ class Call(NamedTuple):
 
 def contents_of(body: Any) -> list[dict[str, Any]]:
     """The contents; what is none at all stands as an empty one, so that places stay right."""
-    contents = body.get("contents") if isinstance(body, dict) else None
-    if not isinstance(contents, list):
-        return []
-    return [content if isinstance(content, dict) else {} for content in contents]
+    return objects_at(body, "contents")
 
 
 def parts_of(content: dict[str, Any]) -> list[Part]:
     """The parts of a content; none where they are not what they should be."""
-    parts = content.get("parts")
-    return parts if isinstance(parts, list) and all(isinstance(part, dict) for part in parts) else []
+    return only_objects_at(content, "parts")
 
 
 def model_parts(body: Any) -> Iterator[tuple[Place, Part]]:
@@ -92,13 +90,9 @@ def call_of(part: Part) -> dict[str, Any] | None:
     return None
 
 
-def said_in(part: Part) -> str:
-    """What a part says, whatever its signature and its spelling: equal for equal parts only."""
-    call = call_of(part)
-    if call is not None:
-        return digest("call", str(call.get("name")), canonical(call.get("args") or {}))
-    rest = {name: value for name, value in part.items() if name not in _SPELLINGS}
-    return digest("part", canonical(rest))
+def said_by(call: dict[str, Any]) -> str:
+    """What a call says, whatever its id: equal for equal names and arguments only."""
+    return digest("call", str(call.get("name")), canonical(call.get("args") or {}))
 
 
 def visible_text(parts: Sequence[Part]) -> str | None:
@@ -124,12 +118,18 @@ def calls_of(body: Any) -> list[Call]:
             if (call := call_of(part)) is None:
                 continue
             call_id = str(call.get("id") or "")
-            said = digest(said_in(part), call_id)
-            seen[said] += 1
-            key = digest(start, said, str(seen[said]))
-            calls.append(Call(Place(index, number), part, call_id, key, not signed_turn, index >= current_from))
+            said = said_by(call)
+            same = digest(said, call_id)
+            seen[same] += 1
+            key = digest(start, same, str(seen[same]))
+            calls.append(Call(Place(index, number), part, call_id, said, key, not signed_turn, index >= current_from))
             signed_turn = True
     return calls
+
+
+def checked_calls(body: Any) -> list[Call]:
+    """The calls whose signatures upstream looks at: the first of each step of the current turn."""
+    return [call for call in calls_of(body) if call.current and call.first]
 
 
 def lacks_signatures(body: Any) -> bool:
@@ -152,41 +152,37 @@ def lacks_signatures(body: Any) -> bool:
 
 def with_parts(body: Body, change: Callable[[Place, Part], Part | None]) -> Body:
     """The body with each of the model's parts as `change` gives it; None takes a part out."""
-    changed: dict[int, list[Part]] = {}
+    changed = {}
     for index, content in enumerate(contents_of(body)):
         if content.get("role") != "model":
             continue
         parts = parts_of(content)
         new = [change(Place(index, number), part) for number, part in enumerate(parts)]
         if any(after is not before for after, before in zip(new, parts, strict=True)):
-            changed[index] = [part for part in new if part is not None] or [_EMPTY_PART]
-    if not changed:
-        return body
-    contents = list(body["contents"])
-    for index, parts in changed.items():
-        contents[index] = {**contents[index], "parts": parts}
-    return {**body, "contents": contents}
+            changed[index] = {**content, "parts": [part for part in new if part is not None] or [_EMPTY_PART]}
+    return with_items(body, "contents", changed)
 
 
 def signed(part: Part, signature: str, spelling: str) -> Part:
     """The part with this signature."""
-    rest = {name: value for name, value in part.items() if name not in _SPELLINGS}
-    return {**rest, spelling: signature}
+    return {**_bare(part), spelling: signature}
 
 
 def unsigned(part: Part) -> Part | None:
     """The part without its signature, None if there is nothing else in it."""
-    rest = {name: value for name, value in part.items() if name not in _SPELLINGS}
+    rest = _bare(part)
     return rest if rest.get("text") or rest.keys() - {"text", "thought"} else None
+
+
+def _bare(part: Part) -> Part:
+    return {name: value for name, value in part.items() if name not in _SPELLINGS}
 
 
 def spelling_in(body: Any) -> str:
     """How this client spells the member that holds a signature."""
-    parts = [part for _, part in model_parts(body)]
-    snake = any("thought_signature" in part or "function_call" in part for part in parts)
-    return (
-        "thought_signature" if snake and not any("thoughtSignature" in part for part in parts) else "thoughtSignature"
-    )
+    names = {name for _, part in model_parts(body) for name in part}
+    snake = names & {"thought_signature", "function_call"} and "thoughtSignature" not in names
+    return "thought_signature" if snake else "thoughtSignature"
 
 
 def _current_turn(contents: Sequence[dict[str, Any]]) -> int:

@@ -30,6 +30,28 @@ def dump(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def objects_at(body: Any, name: str) -> list[dict[str, Any]]:
+    """The objects of a list in a body; what is none stands as an empty one, so that places stay right."""
+    items = body.get(name) if isinstance(body, dict) else None
+    return [item if isinstance(item, dict) else {} for item in items] if isinstance(items, list) else []
+
+
+def only_objects_at(body: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects of a list in a body, the list itself; an empty one where anything else is in it."""
+    items = body.get(name)
+    return items if isinstance(items, list) and all(isinstance(item, dict) for item in items) else []
+
+
+def with_items(body: dict[str, Any], name: str, changed: dict[int, Any]) -> dict[str, Any]:
+    """The body with other items at some places of a list; the body itself where nothing is to be changed."""
+    if not changed:
+        return body
+    items = list(body[name])
+    for place, item in changed.items():
+        items[place] = item
+    return {**body, name: items}
+
+
 def canonical(value: Any) -> bytes:
     """The value as JSON that is the same for equal values, whatever the order of their members."""
     try:

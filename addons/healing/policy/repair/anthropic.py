@@ -83,12 +83,12 @@ class AnthropicChange(Change):
         if now is None or now.key != self.unthinking or history.thinking_type(body) != "enabled":
             return body
 
-        def without_thinking(place: int, content: list[Block]) -> list[Block]:
+        def outside_of_round(place: int, content: list[Block]) -> list[Block]:
             if place < now.start or not history.thinking_of(content):
                 return content
-            return [block for block in content if not history.is_thinking(block)]
+            return history.without_thinking(content)
 
-        return history.without_thinking_setting(history.with_content(body, without_thinking))
+        return history.without_thinking_setting(history.with_content(body, outside_of_round))
 
     @staticmethod
     def _with_binding(body: Body) -> Body:
@@ -96,13 +96,6 @@ class AnthropicChange(Change):
             return body
         setting = body.get("thinking") or {"type": "adaptive"}
         return {**body, "thinking": {**setting, "block_binding": history.DROP_BLOCK}}
-
-
-def betas_for(body: Body) -> tuple[str, ...]:
-    """The values of `anthropic-beta` that the body needs."""
-    thinking = body.get("thinking")
-    binds = isinstance(thinking, dict) and thinking.get("block_binding") == history.DROP_BLOCK
-    return (history.BINDING_BETA,) if binds else ()
 
 
 def _strip(case: Case, turns: Iterable[Turn]) -> AnthropicChange | None:
@@ -275,4 +268,6 @@ class AnthropicRepairer:
 
     def betas(self, body: Body) -> tuple[str, ...]:
         """The values of `anthropic-beta` that the body needs."""
-        return betas_for(body)
+        thinking = body.get("thinking")
+        binds = isinstance(thinking, dict) and thinking.get("block_binding") == history.DROP_BLOCK
+        return (history.BINDING_BETA,) if binds else ()

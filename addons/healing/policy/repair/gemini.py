@@ -6,7 +6,7 @@ from healing.policy.model_names import takes_stand_in
 from healing.policy.repair import gemini_signed
 from healing.policy.repair.rules import REMOVED, Case, Change, Rule
 from healing.wire import gemini_history as history
-from healing.wire.gemini_history import Body, Call, Part, Place
+from healing.wire.gemini_history import Body, Part, Place
 from healing.wire.refusals import SignatureFault
 
 
@@ -55,7 +55,7 @@ def _restore(case: Case) -> GeminiChange | None:
 
 def _stand_in(case: Case) -> GeminiChange | None:
     """Put the documented stand-in on the calls of the current turn that need a signature and have none."""
-    keys = frozenset(call.key for call in _checked(case) if not history.signature_of(call.part))
+    keys = frozenset(call.key for call in history.checked_calls(case.body) if not history.signature_of(call.part))
     if not keys or not takes_stand_in(case.origin.model):
         return None
     return GeminiChange(anchors=keys, stand_ins=keys)
@@ -70,14 +70,9 @@ def _unsign(case: Case) -> GeminiChange | None:
     )
     if not unsigned:
         return None
-    needed = _checked(case) if takes_stand_in(case.origin.model) else []
+    needed = history.checked_calls(case.body) if takes_stand_in(case.origin.model) else []
     stand_ins = frozenset(call.key for call in needed)
     return GeminiChange(anchors=unsigned | stand_ins, unsigned=unsigned, stand_ins=stand_ins)
-
-
-def _checked(case: Case) -> list[Call]:
-    """The calls whose signatures upstream looks at: the first of each step of the current turn."""
-    return [call for call in history.calls_of(case.body) if call.current and call.first]
 
 
 _RESTORE = Rule("restore", _restore, "Retrying with the signatures put back.")
@@ -111,9 +106,7 @@ class GeminiRepairer:
         """Whether a call of the current turn lacks the signature that it needs: `MISSING_THOUGHT_SIGNATURE`."""
         if not takes_stand_in(model):
             return False
-        return any(
-            call.current and call.first and not history.signature_of(call.part) for call in history.calls_of(body)
-        )
+        return any(not history.signature_of(call.part) for call in history.checked_calls(body))
 
     def betas(self, body: Body) -> tuple[str, ...]:
         """None: this is no API with betas."""

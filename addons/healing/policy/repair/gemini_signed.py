@@ -43,10 +43,9 @@ def call_signature(call: history.Call, store: SignatureStore, origin: Origin, no
 
     Of calls that are made at once only the first is signed: one that looks like an earlier one needs none.
     """
-    said = history.said_in(call.part)
-    places: list[tuple[str, ...]] = [("id", call.id, said)] if call.id else []
+    places: list[tuple[str, ...]] = [("id", call.id, call.said)] if call.id else []
     if call.first:
-        places.append(("call", said))
+        places.append(("call", call.said))
     for what in places:
         if isinstance(found := store.find("tool", origin, what, now), str):
             return found
@@ -68,7 +67,7 @@ def capture(
         if len(signature) < SHORTEST:
             continue
         if call is not None:
-            said = history.said_in(part)
+            said = history.said_by(call)
             store.keep("tool", origin, ("call", said), signature, now)
             if call.get("id"):
                 store.keep("tool", origin, ("id", str(call["id"]), said), signature, now)
@@ -87,8 +86,8 @@ def forget(
     if fault is not SignatureFault.CALL_CORRUPTED:
         return
     for call in history.calls_of(body):
-        said, sent = history.said_in(call.part), history.signature_key(history.signature_of(call.part))
-        for what in (("id", call.id, said), ("call", said)):
+        sent = history.signature_key(history.signature_of(call.part))
+        for what in (("id", call.id, call.said), ("call", call.said)):
             found: Any = store.find("tool", origin, what, now)
             if isinstance(found, str) and history.signature_key(found) == sent:
                 store.forget("tool", origin, what)

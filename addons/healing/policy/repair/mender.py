@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, Concatenate
+from typing import Any
 
 from healing.policy import config
 from healing.policy.accounts import Account
@@ -18,25 +17,6 @@ from healing.wire.jsonvalue import parse
 logger = logging.getLogger(__name__)
 
 _REPAIRED_KINDS = ("generate", "count_tokens")
-
-
-def _or_nothing[**P, T](
-    method: Callable[Concatenate["Mender", P], T | None],
-) -> Callable[Concatenate["Mender", P], T | None]:
-    """A bug of ours must not cost a request that would have worked without us."""
-
-    @wraps(method)
-    def call(self: "Mender", /, *args: P.args, **kwargs: P.kwargs) -> T | None:
-        if self.repairs is None:
-            return None
-        try:
-            return method(self, *args, **kwargs)
-        except Exception:
-            logger.exception("signatures could not be looked after; this is a bug")
-            self.repairs = None
-            return None
-
-    return call
 
 
 class Mender:
@@ -71,17 +51,20 @@ class Mender:
     @property
     def may_end_unsigned(self) -> bool:
         """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
-        return bool(self._may_end_unsigned())
+        return self._safely(lambda repairs: repairs.may_end_unsigned, False)
 
     def prepare(self, account: Account) -> Prepared:
         """What an attempt on this account sends."""
-        return self._prepare(account) or Prepared(self._request.body)
+        now = self._clock.wall()
+        return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(self._request.body))
 
     def after(self, attempt: Attempt, failure: Failure) -> Rule | None:
         """The repair with which the next attempt is made, None where nothing helps."""
         if failure.kind is FailureClass.SIGNATURE and self.refused is None:
             self.refused = attempt
-        return self._after(attempt, failure)
+        answer = bytes(attempt.whole) if attempt.whole_complete else b""
+        now = self._clock.wall()
+        return self._safely(lambda repairs: repairs.after(attempt.account, failure, answer, now), None)
 
     def to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
         """The attempt of whose failure the client is told: where no repair has helped, the first that was refused."""
@@ -89,17 +72,17 @@ class Mender:
             return self.refused
         return attempt
 
-    @_or_nothing
     def over(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part: what it signed is kept."""
-        assert self.repairs is not None
-        if attempt.status is None or attempt.status >= 300:
-            return
+        if attempt.status is not None and attempt.status < 300:
+            self._safely(lambda repairs: self._keep(repairs, attempt), None)
+
+    def _keep(self, repairs: Repairs, attempt: Attempt) -> None:
         now, gate = self._clock.wall(), attempt.gate
         if attempt.failure is None or (gate is not None and gate.content):
-            self.repairs.served(now)
+            repairs.served(now)
         if self._request.operation.kind == "generate":
-            self.repairs.capture(attempt.account, self._content(attempt), now)
+            repairs.capture(attempt.account, self._content(attempt), now)
 
     def _content(self, attempt: Attempt) -> list[dict[str, Any]]:
         """The blocks or parts of an answer that the client has got whole."""
@@ -110,18 +93,13 @@ class Mender:
         except ValueError:
             return []  # an array that was cut, or is too long to be kept
 
-    @_or_nothing
-    def _may_end_unsigned(self) -> bool:
-        assert self.repairs is not None
-        return self.repairs.may_end_unsigned
-
-    @_or_nothing
-    def _prepare(self, account: Account) -> Prepared:
-        assert self.repairs is not None
-        return self.repairs.prepare(account, self._clock.wall())
-
-    @_or_nothing
-    def _after(self, attempt: Attempt, failure: Failure) -> Rule | None:
-        assert self.repairs is not None
-        answer = bytes(attempt.whole) if attempt.whole_complete else b""
-        return self.repairs.after(attempt.account, failure, answer, self._clock.wall())
+    def _safely[T](self, action: Callable[[Repairs], T], otherwise: T) -> T:
+        """A bug of ours must not cost a request that would have worked without us."""
+        if self.repairs is None:
+            return otherwise
+        try:
+            return action(self.repairs)
+        except Exception:
+            logger.exception("signatures could not be looked after; this is a bug")
+            self.repairs = None
+            return otherwise
