@@ -8,6 +8,7 @@ from typing import Any
 
 from .calls import Call
 from .minting import has_prefix_check
+from .replies import Reply
 from .talking import Talking
 
 OLD, NEW = "claude-sonnet-4-5", "claude-opus-5-5"
@@ -20,15 +21,17 @@ type Body = dict[str, Any]
 
 def ask(talking: Talking, body: Body, *, key: str = KEY, beta: str = "", model: str = "", path: str = "") -> Any:
     """The answer's JSON."""
-    if "contents" in body:
-        headers = {"x-goog-api-key": key}
-        path = path or f"/v1beta/models/{model}:generateContent"
-    else:
-        headers, path = {"x-api-key": key, "anthropic-beta": beta}, "/v1/messages"
-    reply = talking(
-        Call(0, 0.0, "POST", path, "", headers, list(headers.items()), json.dumps(body).encode(), "HTTP/1.1")
-    )
-    return json.loads(reply.whole)
+    if "contents" not in body:
+        path = "/v1/messages"
+    path = path or f"/v1beta/models/{model}:generateContent"
+    return json.loads(reply_to(talking, path, json.dumps(body).encode(), key=key, beta=beta).whole)
+
+
+def reply_to(talking: Talking, path: str, body: bytes, *, key: str = KEY, beta: str = "") -> Reply:
+    """The reply to a request with this body."""
+    anthropic = path == "/v1/messages"
+    headers = {"x-api-key": key, "anthropic-beta": beta} if anthropic else {"x-goog-api-key": key}
+    return talking(Call(0, 0.0, "POST", path, "", headers, list(headers.items()), body, "HTTP/1.1"))
 
 
 def talked(model: str, talking: Talking, prompts: Sequence[str] = PROMPTS, *, thinking: str = "") -> Body:

@@ -15,16 +15,9 @@ from pydantic import BaseModel, ValidationError
 from healing.policy.config import (
     FILE_NAME,
     Account,
-    Capture,
-    Clients,
     Config,
-    Flows,
-    Peek,
     PeekOverrides,
     ProblemsError,
-    Repair,
-    Retry,
-    Signatures,
     Target,
     Upstream,
 )
@@ -149,20 +142,10 @@ def _table(loc: tuple[str | int, ...]) -> type[BaseModel]:
             return Target
         case ("models", str(), "peek"):
             return PeekOverrides
-        case ("retry",):
-            return Retry
-        case ("peek",):
-            return Peek
-        case ("clients",):
-            return Clients
-        case ("flows",):
-            return Flows
-        case ("capture",):
-            return Capture
-        case ("signatures",):
-            return Signatures
-        case ("repair",):
-            return Repair
+        case (str(name),) if name in Config.model_fields:
+            table = Config.model_fields[name].annotation
+            if isinstance(table, type) and issubclass(table, BaseModel):
+                return table
     return Config
 
 

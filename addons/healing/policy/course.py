@@ -13,7 +13,7 @@ from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules, S
 from healing.policy.answer import Answer
 from healing.policy.attempt import Attempt
 from healing.policy.failures import Failure
-from healing.policy.journal import Journal
+from healing.policy.journal import Journal, Step
 from healing.policy.peek import EMPTY_CLASS
 from healing.policy.planner import Next, Planner
 from healing.policy.repair.mender import Mender
@@ -158,27 +158,16 @@ class Course:
         now = self._clock.now()
         failure = attempt.blame(failure)
         self.settle_account(attempt, failure)
-        if rule := self._mender.after(attempt, failure):
-            plan = self._planner.repaired(attempt)
-            attempt.note(self.request.id, f"repair ({rule.name}) after {plan.wait_s:.2f} s", now)
-            self._story.tell("repair", rule.says, attempt=attempt, failure=failure, wait_s=plan.wait_s)
-            self._leave(attempt, failure, plan, now)
-            return
-        next_plan = self._planner.after(attempt, failure, now)
-        if next_plan is None:
+        rule = self._mender.after(attempt, failure)
+        plan = self._planner.repaired(attempt) if rule else self._planner.after(attempt, failure, now)
+        if plan is None:
             self.give_up(attempt, failure)
             return
-        plan, account = next_plan, next_plan.account
-        if account is None:
-            where = "when an account is free"
-        else:
-            where = "on the same account" if account is attempt.account else f"on {account.name}"
-        attempt.note(self.request.id, f"retry {where} after {plan.wait_s:.2f} s", now)
-        self._story.tell("retry", where, attempt=attempt, failure=failure, wait_s=plan.wait_s)
-        self._leave(attempt, failure, plan, now)
-
-    def _leave(self, attempt: Attempt, failure: Failure, plan: Next, now: float) -> None:
-        """End an attempt, and follow the plan."""
+        step: Step = "repair" if rule else "retry"
+        text = rule.says if rule else _where(plan, attempt)
+        verdict = f"repair ({rule.name})" if rule else f"retry {text}"
+        attempt.note(self.request.id, f"{verdict} after {plan.wait_s:.2f} s", now)
+        self._story.tell(step, text, attempt=attempt, failure=failure, wait_s=plan.wait_s)
         self._abort(attempt, failure.detail)
         self.current = None
         self._follow(plan, now)
@@ -280,3 +269,10 @@ class Course:
             attempt.settled = True
             now = self._clock.now()
             self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
+
+
+def _where(plan: Next, attempt: Attempt) -> str:
+    """Where the attempt after this one goes, in words."""
+    if plan.account is None:
+        return "when an account is free"
+    return "on the same account" if plan.account is attempt.account else f"on {plan.account.name}"

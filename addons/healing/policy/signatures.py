@@ -170,8 +170,6 @@ class SignatureStore:
     def repairs_for(self, dialect: str, anchors: Iterable[str], now: float) -> list[tuple[str, KeptRepair]]:
         """The repairs that belong to a history with these pieces, with their keys, in the order of their making."""
         repairs = self._loaded(now)
-        if not repairs:
-            return []
         keys = {key for anchor in anchors for key in self._by_anchor.get(anchor, ())}
         found = sorted(
             ((key, repairs[key]) for key in keys if repairs[key].dialect == dialect), key=lambda pair: pair[1].made_at

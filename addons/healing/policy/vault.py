@@ -65,8 +65,7 @@ class Vault:
         """Keep a value. Several are written faster inside `writing`."""
         size = len(value) + len(key) + _ENTRY_OVERHEAD_BYTES
         with self.writing():
-            for (before,) in self._ask("SELECT size FROM entries WHERE key = ?", key):
-                self.entries, self.bytes = self.entries - 1, self.bytes - before
+            self._count_off(self._ask("SELECT size FROM entries WHERE key = ?", key))
             self._do("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", key, value, size, now)
             self.entries, self.bytes = self.entries + 1, self.bytes + size
             self._touched.pop(key, None)
@@ -76,8 +75,7 @@ class Vault:
         """Forget a value."""
         self._touched.pop(key, None)
         with self.writing():
-            for (size,) in self._ask("DELETE FROM entries WHERE key = ? RETURNING size", key):
-                self.entries, self.bytes = self.entries - 1, self.bytes - size
+            self._count_off(self._ask("DELETE FROM entries WHERE key = ? RETURNING size", key))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -141,10 +139,10 @@ class Vault:
             self._do_each("DELETE FROM entries WHERE key = ?", gone)
             self.entries, self.bytes = entries, size
 
-    def _count_off(self, sizes: list[tuple[int]]) -> int:
+    def _count_off(self, sizes: list[tuple[int]]) -> None:
+        """Entries of these sizes are gone."""
         self.entries -= len(sizes)
         self.bytes -= sum(size for (size,) in sizes)
-        return len(sizes)
 
     def _flush_touched(self) -> None:
         touched, self._touched = self._touched, {}

@@ -89,15 +89,19 @@ def _joined(
     source: str, start: int, end: int, spans: list[tuple[int, int]], chosen: list[tuple[int | None, list[str]]]
 ) -> Iterator[str]:
     """The items of a container with what stood between them, where they still are neighbours."""
-    before = -1
-    yield source[start] if chosen and chosen[0][0] != 0 else source[start : spans[0][0]] if chosen else source[start]
+    before: int | None = None
     for number, (place, text) in enumerate(chosen):
-        if number:
-            neighbours = place is not None and place == before + 1 and place > 0
-            yield source[spans[before][1] : spans[place][0]] if neighbours and place is not None else ","
+        if number == 0:
+            yield source[start : spans[0][0]] if place == 0 else source[start]
+        elif place is not None and before == place - 1:
+            yield source[spans[before][1] : spans[place][0]]
+        else:
+            yield ","
         yield from text
-        before = len(spans) if place is None else place
-    yield source[spans[-1][1] : end] if chosen and before == len(spans) - 1 else source[end - 1]
+        before = place
+    if not chosen:
+        yield source[start]
+    yield source[spans[-1][1] : end] if before == len(spans) - 1 else source[end - 1]
 
 
 def _dump(value: Any) -> str:

@@ -14,7 +14,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.policy.repair.desk import NOW, Desk, Request
-from tests.upstream import Call, Talking
+from tests.upstream import Talking
+from tests.upstream.histories import reply_to
 
 type Body = dict[str, Any]
 THINKING = ("thinking", "redacted_thinking")
@@ -40,10 +41,8 @@ class Api:
     def ask(self, body: bytes, betas: tuple[str, ...] = ()) -> tuple[int, bytes]:
         """Status and body of the answer."""
         path = "/v1/messages" if self.dialect == "anthropic" else f"/v1beta/models/{self.model}:generateContent"
-        name = "x-api-key" if self.dialect == "anthropic" else "x-goog-api-key"
-        headers = {name: self.key, **({"anthropic-beta": ",".join(betas)} if betas else {})}
-        reply = self.talking(Call(0, 0.0, "POST", path, "", headers, list(headers.items()), body, "HTTP/1.1"))
-        return reply.status, reply.body or b""
+        reply = reply_to(self.talking, path, body, key=self.key, beta=",".join(betas))
+        return reply.status, reply.whole
 
 
 @dataclass
