@@ -9,7 +9,7 @@ from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
-from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseHeaders
+from mitmproxy.proxy.layers.http._events import RequestHeaders
 
 from healing.policy import config
 from healing.policy.failures import Failure
@@ -18,6 +18,7 @@ from healing.policy.peek import Gate
 from healing.proxy.claims import Target, understand
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
+from healing.proxy.redacting import RedactingStream, sealed
 from healing.proxy.replay import QuietReplayHandler
 from healing.proxy.seal import Seal
 from healing.proxy.story import role_of, story_of
@@ -106,33 +107,23 @@ class SealedLayer(HttpLayer):
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Put the credential on where the request goes to a connection."""
         if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream):
-            event = RequestHeaders(event.stream_id, self.seal.on(event.request), event.end_stream)
+            event = sealed(event, self.seal)
         yield from super().event_to_child(child, event)
 
 
-class SealedStream(HttpStream):
-    """mitmproxy's stream of one request; a credential that upstream repeats is taken out of its answer."""
+class SealedStream(RedactingStream):
+    """The stream of one request, whose answer is wanted whole and without the credential."""
+
+    hooks_in_place = False
 
     def __init__(self, context: Context, stream_id: int, seal: Seal) -> None:
         super().__init__(context, stream_id)
-        self.seal = seal
+        self.passing = seal
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
-        """Nothing is streamed: the answer is wanted whole."""
+        """Nothing is streamed."""
         yield from ()
         return False
-
-    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
-        """Of the headers."""
-        event.response.headers = self.seal.redact_headers(event.response.headers)
-        yield from super().state_wait_for_response_headers(event)
-
-    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
-        """Of the body."""
-        response = self.flow.response
-        assert response is not None
-        response.raw_content = self.seal.redact(response.raw_content or b"")
-        yield from super().send_response(already_streamed)
 
 
 def _judge(request: http.Request, response: http.Response, sender: Sender, grace_s: float) -> Failure | None:

@@ -18,6 +18,7 @@ from healing.policy.attempt import Attempt
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
 from healing.proxy.governor import Governor
 from healing.proxy.recorder import Recorder
+from healing.proxy.redacting import sealed
 from healing.proxy.seal import Seal
 from healing.proxy.stream import ExchangeReady, HealingStream, SealRequest
 
@@ -80,8 +81,7 @@ class HealingLayer(HttpLayer):
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Put credentials on at the wire, and set aside what must not be done while the child is running."""
         if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream) and event.stream_id in self.seals:
-            sealed = self.seals[event.stream_id].on(event.request)
-            event = RequestHeaders(event.stream_id, sealed, event.end_stream)
+            event = sealed(event, self.seals[event.stream_id])
         for command in super().event_to_child(child, event):
             if isinstance(command, LaunchAttempt | AbortAttempt):
                 self.deferred.append(command)

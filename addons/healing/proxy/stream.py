@@ -38,9 +38,9 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
-from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.local import refusal
 from healing.proxy.recorder import Recorder
+from healing.proxy.redacting import RedactingStream
 from healing.proxy.seal import Seal
 from healing.wire.headers import Headers
 
@@ -81,15 +81,13 @@ class ExchangeReady(events.Event):
     """The exchange has something to do, or its next deadline has changed."""
 
 
-class HealingStream(InPlaceHooks):
+class HealingStream(RedactingStream):
     """A client's request. One that is not claimed is treated as in plain mitmproxy."""
 
     hooks_in_place = False
     governor: Governor
     claim: Claim | None = None
     exchange: Exchange | None = None
-    passing: Seal | None = None
-    """The credentials of a request that is passed on without healing."""
     recorder: Recorder | None = None
     poked = False
     timer: commands.RequestWakeup | None = None
@@ -224,22 +222,6 @@ class HealingStream(InPlaceHooks):
         self.passing = seal
         yield SealRequest(self.stream_id, seal)
         return (yield from super().make_server_connection())
-
-    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
-        """No hook and no client sees a credential that an upstream repeats."""
-        if self.passing is not None:
-            event.response.headers = self.passing.redact_headers(event.response.headers)
-        yield from super().state_wait_for_response_headers(event)
-
-    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
-        """The same for the body of what is passed on."""
-        response = self.flow.response
-        if self.passing is not None and response is not None and not already_streamed:
-            content = self.passing.redact(response.raw_content or b"")
-            if content != response.raw_content:
-                response.raw_content = content
-                response.headers["Content-Length"] = str(len(content))
-        yield from super().send_response(already_streamed)
 
     def answer_with(self, response: http.Response) -> CommandGenerator[None]:
         """Answer the request by ourselves."""
