@@ -1,0 +1,1 @@
+"""One dialect in the other: requests there, answers back."""

@@ -1,0 +1,110 @@
+"""What both directions of translation share: names, ids, and how a turn was shown to a client."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, Protocol
+
+from healing.wire.jsonvalue import digest
+
+type Body = dict[str, Any]
+type Block = dict[str, Any]
+
+_TOOL_USE_ID = re.compile(r"toolu_[0-9a-f]{16}(?:([rb])_([A-Za-z0-9_-]+))?")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class UntranslatableError(ValueError):
+    """The other dialect has no place for something. The message names it, where it is, and what would do."""
+
+
+class Piece(NamedTuple):
+    """One part of a Gemini turn, as far as the client that was shown it can't give it back.
+
+    kind: "text", `what` is the number of characters of it (0: an empty part);
+    "thought", `what` is its text, only for one that is signed;
+    "call", `what` is the id that the client was given.
+    signature: the part's own, "" if it has none.
+    """
+
+    kind: Literal["text", "thought", "call"]
+    what: int | str
+    signature: str = ""
+
+
+class History(Protocol):
+    """What is known of the turns that this client was given as translations of Gemini's."""
+
+    def pieces(self, asked: Body, content: list[Block]) -> list[Piece] | None:
+        """The parts of the turn with these blocks, which answered the message `asked`; None if it is not known."""
+
+    def signature(self, tool_use_id: str) -> str:
+        """The signature of the call that the client knows by this id, "" if there is none."""
+
+
+class AnswerTranslator(Protocol):
+    """Makes the client's events of upstream's, each as soon as it comes."""
+
+    def take(self, event: Body) -> list[Body]:
+        """The client's events that this event of upstream makes."""
+
+    def end(self) -> list[Body]:
+        """The client's events that end the answer, unless they have been given."""
+
+
+def tool_use_id(unique: str, own: str) -> str:
+    """An id for an Anthropic client: unique by `unique`, and leading back to Gemini's own id ("": it gave none)."""
+    head = "toolu_" + digest(unique)[:16]
+    if not own:
+        return head
+    if _PLAIN_ID.fullmatch(own):
+        return f"{head}r_{own}"
+    return f"{head}b_{base64.urlsafe_b64encode(own.encode('utf-8', 'surrogatepass')).decode().rstrip('=')}"
+
+
+def own_id(shown: str) -> str:
+    """Gemini's own id of the call that a client knows by this id, "" if it gave none."""
+    match = _TOOL_USE_ID.fullmatch(shown)
+    if match is None or match.group(1) is None:
+        return ""
+    if match.group(1) == "r":
+        return match.group(2)
+    encoded = match.group(2)
+    try:
+        return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode("utf-8", "surrogatepass")
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+
+
+class ToolNames:
+    """The names of a request's tools, there and back: a name that upstream would not take becomes one that it does.
+
+    legal: what the whole of a name has to match. longest: its characters at most.
+    """
+
+    def __init__(self, names: Iterable[str], legal: re.Pattern[str], longest: int) -> None:
+        self._legal = legal
+        self._longest = longest
+        # Only the tools that the request declares can be called, so only they have to be led back.
+        self._back = {self.there(name): name for name in names}
+
+    def there(self, name: str) -> str:
+        """The name that upstream takes: always the same for the same name, another for another."""
+        if self._legal.fullmatch(name):
+            return name
+        mark = "_" + digest(name)[:8]
+        plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        if not plain or not (plain[0].isascii() and (plain[0].isalpha() or plain[0] == "_")):
+            plain = "_" + plain
+        return plain[: self._longest - len(mark)] + mark
+
+    def back(self, name: str) -> str:
+        """The client's own name for the tool that upstream calls so."""
+        return self._back.get(name, name)
+
+
+GEMINI_TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
+GEMINI_TOOL_NAME_LENGTH = 64
+ANTHROPIC_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
+ANTHROPIC_TOOL_NAME_LENGTH = 128
