@@ -24,13 +24,16 @@ class Piece(NamedTuple):
 
     kind: "text", `what` is the number of characters of it (0: an empty part);
     "thought", `what` is its text, only for one that is signed;
-    "call", `what` is the id that the client was given.
+    "call", `what` is the id that the client was given;
+    "part", `what` is the whole part as JSON: the client was shown blocks of server tools, or words.
     signature: the part's own, "" if it has none.
+    shown: for a "part", the number of characters of the text block that it was shown as (0: it was none).
     """
 
-    kind: Literal["text", "thought", "call"]
+    kind: Literal["text", "thought", "call", "part"]
     what: int | str
     signature: str = ""
+    shown: int = 0
 
 
 class History(Protocol):

@@ -1,0 +1,245 @@
+"""Gemini's answers as Anthropic's: chunks in, events out, each as soon as it comes."""
+
+from typing import Any
+
+from healing.wire.gemini_history import call_of, signature_of
+from healing.wire.jsonvalue import digest, dump, objects_at
+from healing.wire.translate.common import Block, Body, Piece, ToolNames, tool_use_id
+from healing.wire.translate.gemini_endings import BROKEN_TURNS, Grounding, Usage, server_tool_id, stop_of, why_stopped
+
+_DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
+# Members of a part that say nothing by themselves.
+_FRAME = frozenset(("text", "thought", "thoughtSignature", "thought_signature", "partMetadata", "videoMetadata"))
+_OUTCOMES = {"OUTCOME_OK": 0, "OUTCOME_FAILED": 1}
+
+
+class AnthropicAnswer:
+    """One message, made of one Gemini answer, or of several where Gemini has to be asked to go on.
+
+    pieces: the parts that came, as far as the client can't give them back.
+    """
+
+    def __init__(self, *, names: ToolNames, model: str, seed: str, web_search: bool = False) -> None:
+        """
+        names: of the request's tools. model: what upstream was asked for. seed: what makes this answer's ids unique.
+        web_search: whether the client asked for it, so that it is told what the answer is grounded in.
+        """
+        self.pieces: list[Piece] = []
+        self._names = names
+        self._model = model
+        self._seed = seed
+        self._web_search = web_search
+        self._usage = Usage()
+        self._grounding = Grounding()
+        self._started = False
+        self._ended = False
+        self._blocks = 0
+        self._open = ""
+        self._called = False
+        self._finish = ""
+        self._why = ""
+        self._token = ""
+        self._code_id = ""
+
+    @property
+    def continuation(self) -> str:
+        """The token with which upstream has to be asked to go on, "" where its answer is complete."""
+        return self._token if self._finish == "CONTINUATION" else ""
+
+    @property
+    def broken(self) -> str:
+        """Why what came can't be told as a good answer, "" if it can."""
+        if self._finish not in BROKEN_TURNS:
+            return ""
+        return f"Gemini stopped with {self._finish}" + (f": {self._why}" if self._why else "")
+
+    def go_on(self) -> None:
+        """What follows is the answer to the request with the continuation token."""
+        self._usage.go_on()
+        self._finish = self._why = self._token = ""
+
+    def take(self, event: Body) -> list[Body]:
+        """The events that a GenerateContentResponse makes. Of several candidates only the first is told."""
+        self._usage.take(event.get("usageMetadata"))
+        events = [] if self._started else [self._start(event)]
+        feedback = event.get("promptFeedback")
+        if isinstance(feedback, dict) and feedback.get("blockReason"):
+            self._finish, self._why = str(feedback["blockReason"]), why_stopped(feedback)
+        for candidate in objects_at(event, "candidates"):
+            if candidate.get("index", 0) == 0:
+                self._take_candidate(candidate, events)
+        return events
+
+    def end(self) -> list[Body]:
+        """The last events: the block's end, what the answer is grounded in, the stop reason with the usage."""
+        if self._ended or not self._started:
+            return []
+        self._ended = True
+        events: list[Body] = []
+        usage = self._usage.told()
+        if self._web_search:
+            self._tell_grounding(events, usage)
+        self._close(events)
+        stop = stop_of(self._finish, self._why, called=self._called)
+        delta = {"stop_reason": stop.reason, "stop_sequence": None, "stop_details": stop.details}
+        events.append({"type": "message_delta", "delta": delta, "usage": usage})
+        events.append({"type": "message_stop"})
+        return events
+
+    def _start(self, chunk: Body) -> Body:
+        self._started = True
+        version = chunk.get("modelVersion")
+        message = {
+            "id": f"msg_{digest(self._seed)[:24]}",
+            "type": "message",
+            "role": "assistant",
+            "model": version if isinstance(version, str) and version else self._model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "stop_details": None,
+            "usage": self._usage.told(),
+        }
+        return {"type": "message_start", "message": message}
+
+    def _take_candidate(self, candidate: Body, events: list[Body]) -> None:
+        content = candidate.get("content")
+        for part in objects_at(content, "parts"):
+            self._take_part(part, events)
+        self._grounding.take(candidate.get("groundingMetadata"))
+        if isinstance(token := candidate.get("continuationToken"), str):
+            self._token = token
+        if reason := candidate.get("finishReason"):
+            self._finish, self._why = str(reason), why_stopped(candidate)
+
+    def _take_part(self, part: Body, events: list[Body]) -> None:
+        signature = signature_of(part)
+        text = part.get("text")
+        if (call := call_of(part)) is not None:
+            self._take_call(call, signature, events)
+        elif isinstance(text, str) and part.get("thought"):
+            self._take_thought(text, signature, events)
+        elif isinstance(text, str):
+            self._take_text(text, signature, events)
+        elif part.keys() - _FRAME:
+            self._take_other(part, signature, events)
+        elif signature:
+            self._take_text("", signature, events)
+
+    def _take_text(self, text: str, signature: str, events: list[Body]) -> None:
+        same_block = self._open == "text"
+        if text:
+            self._say("text", text, events)
+        elif not signature:
+            return
+        last = self.pieces[-1] if self.pieces else None
+        if same_block and not signature and last is not None and last.kind == "text" and not last.signature:
+            assert isinstance(last.what, int)
+            self.pieces[-1] = last._replace(what=last.what + len(text))
+        else:
+            self.pieces.append(Piece("text", len(text), signature))
+
+    def _take_thought(self, text: str, signature: str, events: list[Body]) -> None:
+        if text or signature:
+            self._say("thinking", text, events)
+        if signature:
+            self._delta({"type": "signature_delta", "signature": signature}, events)
+            # What comes next is no part of what was signed.
+            self._close(events)
+            self.pieces.append(Piece("thought", text, signature))
+
+    def _take_call(self, call: Body, signature: str, events: list[Body]) -> None:
+        own, args = call.get("id"), call.get("args")
+        shown = tool_use_id(f"{self._seed}:{len(self.pieces)}", own if isinstance(own, str) else "")
+        name = self._names.back(str(call.get("name") or ""))
+        self._begin({"type": "tool_use", "id": shown, "name": name, "input": {}}, events)
+        if isinstance(args, dict) and args:
+            self._delta({"type": "input_json_delta", "partial_json": dump(args).decode()}, events)
+        self._close(events)
+        self._called = True
+        self.pieces.append(Piece("call", shown, signature))
+
+    def _take_other(self, part: Body, signature: str, events: list[Body]) -> None:
+        """A part that has no counterpart of the same form: in blocks of server tools, else in words."""
+        code, result = part.get("executableCode"), part.get("codeExecutionResult")
+        length = 0
+        if isinstance(code, dict):
+            self._code_id = server_tool_id(f"{self._seed}:{len(self.pieces)}")
+            block = {"type": "server_tool_use", "id": self._code_id, "name": "code_execution"}
+            self._whole({**block, "input": {"code": str(code.get("code") or "")}}, events)
+        elif isinstance(result, dict) and self._code_id:
+            self._whole(_code_result(result, self._code_id), events)
+        else:
+            words = _in_words(part)
+            self._close(events)
+            self._say("text", words, events)
+            self._close(events)
+            length = len(words)
+        self.pieces.append(Piece("part", dump(part).decode(), signature, length))
+
+    # Blocks.
+
+    def _say(self, kind: str, text: str, events: list[Body]) -> None:
+        delta, field = _DELTAS[kind]
+        if self._open != kind:
+            begun = {"type": kind, field: ""} | ({"signature": ""} if kind == "thinking" else {})
+            self._begin(begun, events)
+        if text:
+            self._delta({"type": delta, field: text}, events)
+
+    def _whole(self, block: Block, events: list[Body]) -> None:
+        given = block.get("input")
+        self._begin({**block, "input": {}} if given else block, events)
+        if given:
+            self._delta({"type": "input_json_delta", "partial_json": dump(given).decode()}, events)
+        self._close(events)
+
+    def _begin(self, block: Block, events: list[Body]) -> None:
+        self._close(events)
+        self._open = str(block["type"])
+        events.append({"type": "content_block_start", "index": self._blocks, "content_block": block})
+
+    def _delta(self, delta: Block, events: list[Body]) -> None:
+        events.append({"type": "content_block_delta", "index": self._blocks, "delta": delta})
+
+    def _close(self, events: list[Body]) -> None:
+        if self._open:
+            events.append({"type": "content_block_stop", "index": self._blocks})
+            self._open = ""
+            self._blocks += 1
+
+    def _tell_grounding(self, events: list[Body], usage: Body) -> None:
+        if self._open == "text":
+            for citation in self._grounding.citations():
+                self._delta({"type": "citations_delta", "citation": citation}, events)
+        for block in self._grounding.blocks(self._seed):
+            self._whole(block, events)
+        if self._grounding.queries:
+            usage["server_tool_use"] = {"web_search_requests": len(self._grounding.queries), "web_fetch_requests": 0}
+
+
+def _code_result(result: Body, code_id: str) -> Block:
+    output, outcome = str(result.get("output") or ""), str(result.get("outcome") or "OUTCOME_OK")
+    content: Block
+    if outcome in _OUTCOMES:
+        failed = _OUTCOMES[outcome]
+        content = {
+            "type": "code_execution_result",
+            "stdout": "" if failed else output,
+            "stderr": output if failed else "",
+            "return_code": failed,
+            "content": [],
+        }
+    else:
+        content = {"type": "code_execution_tool_result_error", "error_code": "execution_time_exceeded"}
+    return {"type": "code_execution_tool_result", "tool_use_id": code_id, "content": content}
+
+
+def _in_words(part: Body) -> str:
+    """What a part is, for someone who can't be given it."""
+    data = part.get("inlineData")
+    if isinstance(data, dict):
+        size = len(str(data.get("data") or "").rstrip("=")) * 3 // 4
+        return f"[The model gave {data.get('mimeType') or 'data'} of {size} bytes, which can't be shown here.]"
+    rest: dict[str, Any] = {name: value for name, value in part.items() if name not in _FRAME}
+    return f"[{', '.join(rest)}: {dump(rest).decode()}]"
