@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from healing.policy import config
 from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, ClientRequest, Finish, Respond, Rules, Send, Start
+from healing.policy.actions import Abort, Finish, Respond, Rules, Send, Start
 from healing.policy.attempt import Attempt
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal, Record
 from healing.policy.models import Route
 from healing.policy.repair.repairs import MAX_REPAIRS
+from healing.policy.request import ClientRequest
 from healing.policy.retry import RetryBudget
 from healing.policy.signatures import SignatureStore
 from healing.wire.anthropic import Anthropic

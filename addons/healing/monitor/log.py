@@ -47,6 +47,8 @@ def _text_of(record: Record) -> str:
             return f"{head} {on}: {record.text}; keeping the client waiting with keep-alives"
         case "commit":
             return f"{head} {on}: the answer begins"
+        case "continued":
+            return f"{head} {on}: upstream has more to say; going on with its token"
         case "delivered":
             return f"{head} {on}: delivered, {record.text}"
         case "gave_up":

@@ -1,12 +1,10 @@
 """What an exchange is given, and what it asks to be done."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from healing.policy.attempt import Attempt
 from healing.policy.config import Peek, Repair, Retry
-from healing.policy.models import Route
-from healing.wire.dialect import Dialect, Operation
 from healing.wire.headers import Headers
 
 
@@ -18,34 +16,6 @@ class Clock(Protocol):
 
     def wall(self) -> float:
         """Seconds since 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientRequest:
-    """What the client asked, understood.
-
-    id: the exchange's short id.
-    path, body: for the model that the route leads to; the path without an upstream's prefix.
-    query: as it came, without credentials. value: what the body says, None if that is no JSON.
-    model: the name that the client used. streams: whether it wants a stream.
-    """
-
-    id: str
-    dialect: Dialect
-    operation: Operation
-    method: str
-    path: str
-    query: str
-    body: bytes
-    model: str
-    streams: bool
-    route: Route
-    session: str
-    value: Any = None
-
-    def path_at(self, prefix: str) -> str:
-        """The path and query to ask an upstream for whose paths all begin with `prefix`."""
-        return prefix + self.path + (f"?{self.query}" if self.query else "")
 
 
 @dataclass(frozen=True, slots=True)

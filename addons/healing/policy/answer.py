@@ -1,10 +1,14 @@
 """The answer to the client: its headers, its body, and the forms that a failure takes in it."""
 
+import math
 from collections import deque
 
-from healing.policy.actions import Action, ClientRequest, Finish, Respond, Rules, Send
+from healing.policy.actions import Action, Finish, Respond, Rules, Send
 from healing.policy.attempt import Attempt
 from healing.policy.failures import Failure, one_line
+from healing.policy.request import ClientRequest
+from healing.policy.told import ToldError, told_error
+from healing.policy.writer import Framing
 from healing.wire import headers as http
 from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump, parse
@@ -17,7 +21,9 @@ _NOT_FORWARDED = http.HOP_BY_HOP | {
     b"x-healing-attempts",
     b"x-healing-outcome",
 }
+_OF_THE_BODY = (b"content-type", b"content-disposition", b"etag", b"digest", b"content-digest")
 _JSON: Headers = ((b"content-type", b"application/json"),)
+_EVENTS: Headers = ((b"content-type", b"text/event-stream"),)
 
 
 class Answer:
@@ -63,12 +69,18 @@ class Answer:
         self._begin(status or attempt.status or 502, self._upstream_headers(attempt), attempt, outcome)
         self.send(self._whole_body(attempt), now)
 
-    def fail(self, attempt: Attempt, failure: Failure, tried: str, now: float) -> None:
+    def fail(self, attempt: Attempt, failure: Failure, tried: str, framing: Framing, now: float) -> None:
         """Tell a failure for which there is no upstream's answer to deliver, or no place for it any more.
 
-        tried: what was tried, for the end of the message.
+        tried: what was tried, for the end of the message. framing: of an answer that has begun and is ours.
         """
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
+        if attempt.asked.translated:
+            told = told_error(failure, upstream_error)
+            if upstream_error is None:
+                told = told._replace(message=f"{told.message}. {tried}")
+            self._tell_translated(attempt, told, framing, now)
+            return
         if self.begun:
             if upstream_error is not None:
                 self.send(attempt.redactor.redact(dialect.relayed_error(upstream_error)), now)
@@ -80,6 +92,19 @@ class Answer:
             self.send(attempt.redactor.redact(dump(dialect.shaped(upstream_error))), now)
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
+
+    def _tell_translated(self, attempt: Attempt, told: ToldError, framing: Framing, now: float) -> None:
+        dialect = self._request.dialect
+        if self.begun:
+            body = framing.failed(told.status, told.message)
+        else:
+            status = dialect.fitting_status(told.status)
+            headers = http.without(self._upstream_headers(attempt), _OF_THE_BODY)
+            if told.wait_s is not None and http.get(headers, "retry-after") is None:
+                headers += ((b"retry-after", str(math.ceil(told.wait_s)).encode()),)
+            self._begin(status, (*headers, *_JSON), attempt, "failed")
+            body = dialect.error_body(told.status, told.message, told.wait_s)
+        self.send(attempt.redactor.redact(body), now)
 
     def refuse(self, message: str, retry_after_s: int, now: float) -> None:
         """A 429 of our own: no account was free for even a first attempt."""
@@ -104,9 +129,14 @@ class Answer:
         own = tuple((name.encode(), value) for name, value in clean.items() if value)
         self._actions.append(Respond(status, headers + own, streams))
 
-    @staticmethod
-    def _upstream_headers(attempt: Attempt) -> Headers:
-        return http.without(attempt.headers, _NOT_FORWARDED)
+    def _upstream_headers(self, attempt: Attempt) -> Headers:
+        headers = http.without(attempt.headers, _NOT_FORWARDED)
+        if attempt.writer is None and not attempt.rewritten:
+            return headers
+        # The body is ours: what upstream said about its own is not about this one.
+        events = self._request.streams and self._request.operation.sse and not attempt.rewritten
+        kind = _EVENTS if events else _JSON
+        return (*http.without(headers, _OF_THE_BODY), *kind)
 
     def _whole_body(self, attempt: Attempt) -> bytes:
         body = bytes(attempt.whole)

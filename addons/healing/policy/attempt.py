@@ -6,8 +6,11 @@ from typing import Any, Protocol
 from healing.policy.accounts import Account
 from healing.policy.failures import Failure, one_line
 from healing.policy.peek import Gate
+from healing.policy.request import UpstreamRequest
+from healing.policy.writer import Rewriting
 from healing.wire.encoding import Decompressor
 from healing.wire.headers import Headers
+from healing.wire.jsonvalue import dump
 
 
 class Redactor(Protocol):
@@ -36,7 +39,7 @@ class NoSecrets:
 class Attempt:
     """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
 
-    path: with the upstream's prefix and the query, without credentials.
+    asked: what is asked of upstream; body: the same with what was repaired.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     probe: whether it finds out how a benched account is.
@@ -44,7 +47,9 @@ class Attempt:
     redactor: knows the secrets that this attempt carries.
     kept_back: bytes of a raw body that may be the beginning of a secret.
     whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
-    signatures); whole_complete: all of it is there, to be judged.
+    signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
+    writer: makes what the client gets, where that is not what upstream sends.
+    rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
     incoming: what is about to go into the gate.
     outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
     delivering: whether the client gets this attempt's answer.
@@ -57,7 +62,7 @@ class Attempt:
     number: int
     account: Account
     model: str
-    path: str
+    asked: UpstreamRequest
     body: bytes
     started_at: float
     renew: bool = False
@@ -78,6 +83,9 @@ class Attempt:
     decompressor: Decompressor | None = None
     whole: bytearray = field(default_factory=bytearray)
     whole_complete: bool = False
+    writer: Rewriting | None = None
+    rewritten: bool = False
+    upstream_whole: bytes = b""
     pending: list[bytes] = field(default_factory=list)
     incoming: bytes = b""
     outgoing: bytes = b""
@@ -91,6 +99,11 @@ class Attempt:
     meta: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def path(self) -> str:
+        """With the upstream's prefix and the query, without credentials."""
+        return self.asked.path_at(self.account.upstream.path)
+
+    @property
     def committed(self) -> bool:
         """Whether bytes of this attempt have been let through to the client."""
         return self.raw or (self.gate is not None and self.gate.committed)
@@ -100,6 +113,22 @@ class Attempt:
         detail = self.redactor.redact(failure.detail.encode()).decode("utf-8", "replace")
         self.failure = replace(failure, detail=detail)
         return self.failure
+
+    def collect(self) -> bool:
+        """Put together what a stream has said as one answer. False where it is none."""
+        answer = self.writer.answer if self.writer is not None else None
+        if answer is not None:
+            self.rewrite(answer)
+        return answer is not None
+
+    def seed(self, exchange_id: str) -> str:
+        """What makes ids of this attempt's answer unique."""
+        return f"{exchange_id}:{self.number}:{self.started_at}"
+
+    def rewrite(self, value: Any) -> None:
+        """Put what the client gets in the place of what upstream sent."""
+        self.upstream_whole, self.whole = bytes(self.whole), bytearray(self.redactor.redact(dump(value)))
+        self.rewritten = self.whole_complete = True
 
     def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
         """Bring `meta` up to date; with `now` where the attempt is over."""

@@ -6,8 +6,9 @@ No judging, no retry, no bookkeeping: as little as possible that could fail too.
 from collections import deque
 
 from healing.policy.accounts import Account
-from healing.policy.actions import Action, ClientRequest, Finish, Respond, Send, Start
+from healing.policy.actions import Action, Finish, Respond, Send, Start
 from healing.policy.attempt import Attempt
+from healing.policy.request import ClientRequest
 from healing.wire import headers as http
 from healing.wire.headers import Headers
 
@@ -18,19 +19,22 @@ class Blind:
     """Passes one attempt's answer through.
 
     begun: whether the answer to the client has begun. done: whether it is over.
+    attempt: the one that was started here, None where it was under way.
     """
 
     def __init__(self, request: ClientRequest, actions: deque[Action], *, begun: bool, done: bool) -> None:
         self.begun = begun
         self.done = done
+        self.attempt: Attempt | None = None
         self._request = request
         self._actions = actions
 
-    def start(self, account: Account, now: float) -> None:
-        """Make the one attempt, on this account."""
+    def start(self, account: Account, now: float, number: int = 1) -> None:
+        """Make the one attempt that passes, on this account."""
         request = self._request
-        target = request.path_at(account.upstream.path)
-        self._actions.append(Start(Attempt(1, account, request.route.model, target, request.body, now)))
+        asked = request.as_it_is()
+        self.attempt = Attempt(number, account, request.route.model, asked, asked.body, now)
+        self._actions.append(Start(self.attempt))
 
     def adopt(self, attempt: Attempt) -> None:
         """Go on with an attempt that is under way: what has come of it and was not passed on yet goes first."""
@@ -50,15 +54,19 @@ class Blind:
 
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers have come."""
+        if self._is_other(attempt):
+            return
         self._begin(status, headers)
 
     def data(self, attempt: Attempt, data: bytes) -> None:
         """More of the body has come."""
+        if self._is_other(attempt):
+            return
         self._send(attempt, attempt.decompressor.decode(data) if attempt.decompressor else data)
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """The body has ended, or the connection failed."""
-        if self.done:
+        if self.done or self._is_other(attempt):
             return
         if not self.begun:
             dialect, broken = self._request.dialect, ""
@@ -67,6 +75,10 @@ class Blind:
             self._actions.append(Send(dialect.error_body(status, "internal error of the proxy; see its log")))
         self.done = True
         self._actions.append(Finish(broken))
+
+    def _is_other(self, attempt: Attempt) -> bool:
+        """Whether this is one that was given up for the one that passes."""
+        return self.attempt is not None and attempt is not self.attempt
 
     def _begin(self, status: int, headers: Headers) -> None:
         if not self.begun:

@@ -4,12 +4,14 @@ from healing.policy.attempt import Attempt
 from healing.policy.config import Peek
 
 _FIRST = "Timeout waiting for first data"
+LINGER_S = 5.0
+"""For how long an answer that has said all may say more: its usage comes late at times."""
 
 
 def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool) -> tuple[float, str] | None:
     """When (monotonic seconds) this attempt counts as stalled, and what to say then; None where no clock runs.
 
-    streams: whether the client asked for a stream. pings: whether a healthy stream says something now and then.
+    streams: whether upstream was asked for a stream. pings: whether a healthy stream says something now and then.
     """
     clocks: list[tuple[float, float | None, str]] = []
     if attempt.head_at is None:
@@ -18,6 +20,9 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
     else:
         # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
         waits_for_content = attempt.gate is not None and not attempt.gate.content
+        if attempt.gate is not None and attempt.gate.rewrites and attempt.gate.complete:
+            # The client waits for an end that is made here.
+            clocks.append((attempt.last_byte_at, LINGER_S, "the answer did not end"))
         if attempt.committed or not waits_for_content:
             clocks.append((attempt.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
         if waits_for_content and pings:

@@ -234,6 +234,8 @@ class Retry(_Table):
     grace: Wait = 2.0
     """A rate limit of at most so many seconds is waited for on the same account."""
     strategy: Strategy = "affinity"
+    upgrade: bool = True
+    """Whether a request for a whole answer is sent as one for a stream, so that a cut anywhere in it can be healed."""
     spare_retries: int = Field(default=20, ge=0)
     """Retries that the whole process may make a minute beside one for every two requests."""
 

@@ -3,23 +3,28 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 from healing.policy import retry
 from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Action, ClientRequest, Clock, Rules, Start
+from healing.policy.actions import Abort, Action, Clock, Rules, Start
 from healing.policy.answer import Answer
+from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure
+from healing.policy.failures import Failure, FailureClass
 from healing.policy.journal import Journal, Step
-from healing.policy.peek import EMPTY_CLASS
+from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
 from healing.policy.repair.mender import Mender
+from healing.policy.repair.repairs import Prepared
+from healing.policy.request import ClientRequest
 from healing.policy.signatures import SignatureStore
 from healing.policy.story import Story
 from healing.policy.timing import Timing
+from healing.policy.unsupported import Unsupported
+from healing.policy.writer import Rewriting
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Shared:
     clock: Clock
     random: Random
     signatures: SignatureStore | None = None
+    unsupported: Unsupported = field(default_factory=Unsupported)
 
 
 class Course:
@@ -42,7 +48,9 @@ class Course:
     meta: what is kept of it in the client's flow. answer: what the client gets. timing: what is waited for.
     """
 
-    def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
+    def __init__(
+        self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared, asking: Asking
+    ) -> None:
         self.request = request
         self.actions: deque[Action] = deque()
         self.attempts: list[Attempt] = []
@@ -50,12 +58,13 @@ class Course:
         self.outcome = ""
         self.meta: dict[str, Any] = {}
         self.answer = Answer(request, rules, self.actions)
-        self.timing = Timing(request, rules.peek)
+        self.timing = Timing(rules.peek)
         self._accounts, self._budget, self._clock = shared.accounts, shared.budget, shared.clock
         self._planner = Planner(
             eligible, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
         )
-        self._mender = Mender(request, shared.signatures, rules.repair, shared.clock)
+        self._asking = asking
+        self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
         self._next = Next(None)
         self._story = Story(request, shared.journal, shared.clock)
 
@@ -81,7 +90,7 @@ class Course:
         if attempt is not None:
             self.settle_account(attempt, None, judged=False)
             if attempt.delivering:
-                self._mender.over(attempt)
+                self._keep_signed(attempt)
             attempt.note(self.request.id, "the client left", self._clock.now())
             self._abort(attempt, "the client left")
         self.timing.resume_at = None
@@ -104,18 +113,18 @@ class Course:
         self._follow(plan, now)
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
-        request, model = self.request, self.request.route.model
-        target = request.path_at(account.upstream.path)
+        request, model, asking = self.request, self.request.route.model, self._asking
         prepared = self._mender.prepare(account)
-        attempt = Attempt(len(self.attempts) + 1, account, model, target, prepared.body, now, renew)
+        attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, prepared.body, now, renew)
         attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
-        attempt.tries = attempt.number - self._mender.count
+        attempt.tries = attempt.number - self._mender.count - asking.extra
+        attempt.writer = asking.writer(attempt.seed(request.id))
         attempt.note(request.id)
         self.attempts.append(attempt)
         self.current = attempt
         attempt.probe = self._accounts.take(account, now)
-        repaired = f", repaired ({', '.join(prepared.repaired)})" if prepared.repaired else ""
-        self._story.tell("attempt", account.upstream_name + repaired, attempt=attempt)
+        how = ", ".join((account.upstream_name, *asking.says, *_repaired(prepared)))
+        self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
         attempt.sent = True
 
@@ -159,12 +168,16 @@ class Course:
         failure = attempt.blame(failure)
         self.settle_account(attempt, failure)
         rule = self._mender.after(attempt, failure)
-        plan = self._planner.repaired(attempt) if rule else self._planner.after(attempt, failure, now)
+        conceded = "" if rule else self._asking.concede(attempt, failure)
+        if conceded:
+            self._mender.use(self._asking.asked)
+        same = rule is not None or bool(conceded)
+        plan = self._planner.repaired(attempt) if same else self._planner.after(attempt, failure, now)
         if plan is None:
             self.give_up(attempt, failure)
             return
         step: Step = "repair" if rule else "retry"
-        text = rule.says if rule else _where(plan, attempt)
+        text = rule.says if rule else conceded or _where(plan, attempt)
         verdict = f"repair ({rule.name})" if rule else f"retry {text}"
         attempt.note(self.request.id, f"{verdict} after {plan.wait_s:.2f} s", now)
         self._story.tell(step, text, attempt=attempt, failure=failure, wait_s=plan.wait_s)
@@ -189,20 +202,64 @@ class Course:
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._mender.refused
         if gate is not None and gate.relayed_error is None and gate.empty and whole:
-            out = gate.deliver_empty()
-            self.deliver_stream(attempt)
-            self.answer.send(attempt.redactor.redact(out), now)
-            self.succeed_if_current(attempt, only_if=attempt.ended)
+            self._deliver_empty(attempt, gate, now)
             return
         self._abort(attempt, failure.detail)
         attempt.note(self.request.id, "deliver", now)
-        if attempt.whole_complete and not self.answer.begun:
+        if attempt.asked.translated and failure.kind in EMPTY_CLASS.values():
+            self._translate_empty(attempt)
+        if attempt.whole_complete and not self.answer.begun and (attempt.rewritten or not attempt.asked.translated):
             # An error that came with status 200 is told with the status that it means.
             answered = (attempt.status or 0) >= 300 or failure.kind in EMPTY_CLASS.values()
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
         else:
-            self.answer.fail(attempt, failure, self._tried(), now)
+            self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
         self._finish(attempt, "failed")
+
+    def _deliver_empty(self, attempt: Attempt, gate: Gate, now: float) -> None:
+        """The client gets the stream without content, now or when it has come to its end."""
+        out = gate.deliver_empty()
+        if attempt.ended:
+            out += gate.end()
+        if not gate.writer.whole:
+            self.deliver_stream(attempt)
+            self.answer.send(attempt.redactor.redact(out), now)
+        elif attempt.ended:
+            attempt.collect()
+        self.succeed_if_current(attempt, only_if=attempt.ended)
+
+    def _translate_empty(self, attempt: Attempt) -> None:
+        """A whole answer without content is the client's if it can be told at all."""
+        if not attempt.whole_complete or attempt.rewritten:
+            return
+        try:
+            writer = self._asking.rewrite(attempt)
+        except ValueError:
+            return
+        if writer is not None and not writer.broken and not writer.continuation:
+            writer.end()
+            attempt.writer = writer
+            attempt.collect()
+
+    def continue_after(self, attempt: Attempt, writer: Rewriting) -> None:
+        """Upstream has more to say: it is asked to go on, and the client gets that in the same answer."""
+        now = self._clock.now()
+        if not self._asking.go_on(writer):
+            self.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
+            return
+        self._mender.use(self._asking.asked)
+        self.settle_account(attempt, None)
+        self._mender.over(attempt)
+        attempt.note(self.request.id, "go on", now)
+        self._story.tell("continued", "", attempt=attempt)
+        self._abort(attempt, "upstream has said all and does not close")
+        self.current = None
+        self._follow(Next(attempt.account), now)
+
+    def _keep_signed(self, attempt: Attempt) -> None:
+        """The answer of this attempt has reached the client, wholly or in part."""
+        self._mender.over(attempt)
+        self._asking.keep(attempt)
 
     def _tried(self) -> str:
         names = ", ".join(dict.fromkeys(attempt.account.name for attempt in self.attempts))
@@ -235,7 +292,8 @@ class Course:
         if attempt.gate is not None and attempt.failure is None and (empty := attempt.gate.empty):
             attempt.blame(empty)
         self.settle_account(attempt, attempt.failure)
-        outcome = "failed" if attempt.failure else "clean" if len(self.attempts) == 1 else "healed"
+        healed = any(each.failure for each in self.attempts)
+        outcome = "failed" if attempt.failure else "healed" if healed else "clean"
         if attempt.failure and not attempt.told:
             self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
         attempt.note(self.request.id, "deliver", now)
@@ -248,7 +306,7 @@ class Course:
     def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "") -> None:
         self.answer.finish(broken)
         if attempt is not None and attempt.delivering:
-            self._mender.over(attempt)
+            self._keep_signed(attempt)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
@@ -256,7 +314,7 @@ class Course:
     def _close(self, outcome: str) -> None:
         self.current = None
         self.outcome = outcome
-        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s)
+        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s, self._asking.says)
 
     def _abort(self, attempt: Attempt, why: str) -> None:
         if not attempt.ended:
@@ -269,6 +327,10 @@ class Course:
             attempt.settled = True
             now = self._clock.now()
             self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
+
+
+def _repaired(prepared: Prepared) -> tuple[str, ...]:
+    return (f"repaired ({', '.join(prepared.repaired)})",) if prepared.repaired else ()
 
 
 def _where(plan: Next, attempt: Attempt) -> str:

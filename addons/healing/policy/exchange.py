@@ -11,13 +11,17 @@ from functools import wraps
 from typing import Any, Concatenate
 
 from healing.policy.accounts import Account
-from healing.policy.actions import Abort, Action, ClientRequest, Rules
+from healing.policy.actions import Abort, Action, Rules
+from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
 from healing.policy.blind import Blind
 from healing.policy.course import Course, Shared
+from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass
 from healing.policy.judge import judge_whole
 from healing.policy.peek import Gate
+from healing.policy.request import ClientRequest
+from healing.policy.writer import Rewriting
 from healing.wire import headers as http
 from healing.wire.collect import LONGEST
 from healing.wire.encoding import DecodingError, Decompressor
@@ -51,14 +55,22 @@ class Exchange:
     """
 
     def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
-        """eligible: the accounts that may serve it, at least one."""
+        """
+        eligible: the accounts that may serve it, at least one, all of one upstream if that speaks the other dialect.
+        Raises UntranslatableError.
+        """
         self.request = request
         self.blind: Blind | None = None
         self.crashed = False
         self._eligible = tuple(eligible)
         self._rules = rules
         self._clock = shared.clock
-        self._course = Course(request, eligible, rules, shared)
+        upstream = eligible[0].upstream
+        crossing = None
+        if upstream.dialect != request.dialect.name:
+            crossing = DIRECTIONS[upstream.dialect](request, upstream, shared.signatures, shared.clock)
+        self._asking = Asking(request, crossing, upstream.url, shared.unsupported, upgrade=rules.retry.upgrade)
+        self._course = Course(request, eligible, rules, shared, self._asking)
 
     @property
     def actions(self) -> deque[Action]:
@@ -97,17 +109,17 @@ class Exchange:
         """The response headers of an attempt have come."""
         if attempt is not self._course.current:
             return
-        now, request = self._clock.now(), self.request
+        now, asked = self._clock.now(), attempt.asked
         attempt.status, attempt.headers, attempt.head_at, attempt.last_byte_at = status, headers, now, now
-        attempt.note(request.id)
+        attempt.note(self.request.id)
         try:
             attempt.decompressor = Decompressor(http.get(headers, "content-encoding") or "")
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
-        if not (200 <= status < 300 and request.operation.kind == "generate" and request.streams):
+        if not (200 <= status < 300 and asked.operation.kind == "generate" and asked.streams):
             return
-        if not request.operation.sse:
+        if not asked.operation.sse:
             attempt.raw = True
             self._course.deliver_stream(attempt)
         elif not (http.get(headers, "content-type") or "").lower().startswith("application/json"):
@@ -116,13 +128,15 @@ class Exchange:
     def _open_gate(self, attempt: Attempt, now: float) -> None:
         rules = self._rules
         attempt.gate = Gate(
-            self.request.dialect,
+            attempt.asked.dialect,
             rules.peek.commit,
             hold=self._course.may_go_on(attempt, now),
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
+            writer=attempt.writer,
         )
-        self._course.timing.hold(attempt, now)
+        if not attempt.gate.writer.whole:
+            self._course.timing.hold(attempt, now)
         if attempt.gate.committed:
             self._course.deliver_stream(attempt)
 
@@ -177,7 +191,7 @@ class Exchange:
             return
         if attempt.gate is not None:
             self._through_gate(attempt, attempt.gate.end(broken))
-            self._course.succeed_if_current(attempt)
+            self._gate_is_over(attempt)
         elif attempt.raw:
             self._pass_raw(attempt, b"", last=True)
             if broken:
@@ -219,6 +233,9 @@ class Exchange:
 
     def _go_blind(self) -> None:
         answer = self._course.answer
+        if self._asking.rewrites:
+            self._start_over()
+            return
         self.blind = Blind(self.request, self.actions, begun=answer.begun, done=answer.finished)
         try:
             if self._course.current is not None:
@@ -229,6 +246,19 @@ class Exchange:
             logger.exception("what had come could not be passed on")
             self.blind = None
             self.crashed = True
+
+    def _start_over(self) -> None:
+        """What has come is not what the client can take: ask for what it asked for, if upstream speaks as it does."""
+        answer, current = self._course.answer, self._course.current
+        if self._asking.crossing is not None or answer.begun:
+            self.crashed = True
+            return
+        if current is not None and not current.ended:
+            current.ended = current.aborted = True
+            self.actions.append(Abort(current, "internal error of the proxy"))
+        self.blind = Blind(self.request, self.actions, begun=False, done=False)
+        account = current.account if current is not None else self._eligible[0]
+        self.blind.start(account, self._clock.now(), len(self.attempts) + 1)
 
     def _end_if_passed(self) -> None:
         if self.blind is not None and self.blind.done and not self.outcome:
@@ -279,7 +309,7 @@ class Exchange:
         """The attempt can't go on; a stream that has said all there is to say is merely ended."""
         if attempt.gate is not None:
             self._through_gate(attempt, attempt.gate.stop_short(failure))
-            self._course.succeed_if_current(attempt)
+            self._gate_is_over(attempt)
         elif attempt.raw:
             self._course.break_off(attempt, failure)
         else:
@@ -292,8 +322,8 @@ class Exchange:
         if status >= 400:
             attempt.whole = bytearray(attempt.redactor.redact(bytes(attempt.whole)))
         failure = judge_whole(
-            self.request.dialect,
-            self.request.operation.kind,
+            attempt.asked.dialect,
+            attempt.asked.operation.kind,
             status,
             attempt.headers,
             bytes(attempt.whole),
@@ -304,5 +334,36 @@ class Exchange:
             failure = Failure(FailureClass.MALFORMED, "the answer is not an event stream")
         if failure is not None:
             self._course.fail(attempt, failure)
+        elif not attempt.asked.translated:
+            self._course.succeed_if_current(attempt)
+        else:
+            self._translate_whole(attempt)
+
+    def _translate_whole(self, attempt: Attempt) -> None:
+        try:
+            writer = self._asking.rewrite(attempt)
+        except ValueError as error:
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {error}"))
+            return
+        if writer is not None:
+            attempt.writer = writer
+            if writer.broken:
+                self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
+                return
+            if not writer.continuation:
+                writer.end()
+        self._written(attempt, writer)
+
+    def _gate_is_over(self, attempt: Attempt) -> None:
+        """The stream has come to its end, unless what came last was a failure and has been dealt with."""
+        if attempt is self._course.current:
+            self._written(attempt, attempt.writer)
+
+    def _written(self, attempt: Attempt, writer: Rewriting | None) -> None:
+        """All that this attempt has to say has been taken by its writer."""
+        if writer is not None and writer.continuation:
+            self._course.continue_after(attempt, writer)
+        elif writer is not None and writer.whole and not attempt.collect():
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, "the stream is no whole answer"))
         else:
             self._course.succeed_if_current(attempt)

@@ -8,7 +8,8 @@ from typing import Literal
 from healing.policy.failures import Failure
 
 Step = Literal[
-    "received", "attempt", "retry", "repair", "wait", "hold", "commit", "delivered", "gave_up", "broke", "client_left"
+    "received", "attempt", "retry", "repair", "wait", "hold", "commit", "continued", "delivered", "gave_up", "broke",
+    "client_left",
 ]  # fmt: skip
 
 

@@ -40,6 +40,10 @@ class Routes:
             return Route(None, name, None)
         return found if found.model else Route(found.pattern, name, found.upstream, found.peek)
 
+    def upstreams(self) -> set[str]:
+        """The upstreams that routes lead to by name."""
+        return {route.upstream for route in (*self._exact.values(), *self._patterns) if route.upstream}
+
     def names(self) -> list[str]:
         """The names configured that are no patterns, in the order of the file."""
         return list(self._exact)

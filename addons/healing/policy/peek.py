@@ -9,6 +9,7 @@ from typing import Any
 
 from healing.policy.config import Commit
 from healing.policy.failures import Failure, FailureClass, classify
+from healing.policy.writer import Passing, Writer
 from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors import read_error
 from healing.wire.refusals import SignatureFault
@@ -45,9 +46,24 @@ class Gate:
     relayed_error: upstream's own error object, if that is the failure.
     """
 
-    def __init__(self, dialect: Dialect, commit: Commit, *, hold: bool, grace_s: float, wall_s: float) -> None:
-        """commit: what to wait for. hold: False lets everything through at once, as nothing could be retried."""
-        self.committed = not hold
+    def __init__(
+        self,
+        dialect: Dialect,
+        commit: Commit,
+        *,
+        hold: bool,
+        grace_s: float,
+        wall_s: float,
+        writer: Writer | None = None,
+    ) -> None:
+        """
+        dialect: upstream's. commit: what to wait for.
+        hold: False lets everything through at once, as nothing could be retried.
+        writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
+        """
+        self.writer: Writer = Passing(dialect) if writer is None else writer
+        self._passing = writer is None
+        self.committed = not hold and not self.writer.whole
         self.failure: Failure | None = None
         self.content = False
         self.stop = ""
@@ -64,7 +80,13 @@ class Gate:
         self._events = 0
         self._said = False
         self._blind = False
+        self._empty_served = False
         self._unsent: list[bytes] = []
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether the client gets something else than upstream's own events."""
+        return not self._passing
 
     @property
     def complete(self) -> bool:
@@ -87,7 +109,9 @@ class Gate:
         if self._decoder.pending > LONGEST_EVENT_BYTES and self.failure is None:
             out.append(self._fail(Failure(FailureClass.MALFORMED, "an event without an end", _BAD_GATEWAY)))
         out.append(self._judge_empty())
-        if not self.committed or not events:
+        if not self._passing:
+            pass  # nobody could go on with what was made for another
+        elif not self.committed or not events:
             self._unsent.append(data)
         else:
             self._unsent = [data[len(data) - self._decoder.pending :]] if self._decoder.pending else []
@@ -104,17 +128,30 @@ class Gate:
 
     def end(self, broken: str = "") -> bytes:
         """The body has ended: in the regular way, or `broken` says how the connection broke."""
-        if self.failure is not None or self._blind:
+        if self._is_over:
             return b""
         out = self._take_all(self._decoder.flush())
         out += self._judge_empty()
         if self.committed:
             self._unsent = []
-        if self.failure is not None or self._reader.ended or self._blind:
+        if self._is_over:
             return out
-        if self._reader.stopped:
-            return out + self._let_through(self._dialect.end_marker)
-        return out + self._fail(self._end_failure(broken))
+        if not self._reader.stopped:
+            return out + self._fail(self._end_failure(broken))
+        return out + self._finish()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing is judged any more."""
+        return self.failure is not None or self._blind
+
+    def _finish(self) -> bytes:
+        """Upstream has said all: the end, unless its answer is to be continued, or can't be told."""
+        if self.writer.continuation:
+            return b""
+        if why := self.writer.broken:
+            return self._fail(Failure(FailureClass.MALFORMED, why, _BAD_GATEWAY))
+        return self._let_through(self.writer.end(marked=self._reader.ended))
 
     def _take_all(self, events: list[SSEEvent]) -> bytes:
         out = []
@@ -124,6 +161,8 @@ class Gate:
             try:
                 out.append(self._take_whole(event) if event.complete else self._take_last(event))
             except Exception:
+                if not self._passing:
+                    raise
                 # A bug here must not cost the client its answer: from now on everything passes unseen.
                 logger.exception("an event could not be read; the rest of the stream passes as it comes")
                 self._blind = True
@@ -149,12 +188,13 @@ class Gate:
     def deliver_empty(self) -> bytes:
         """Let an answer without content through after all, since no try is left."""
         self.failure = None
-        return self.commit()
+        self._empty_served = True
+        return b"" if self.writer.whole else self.commit()
 
     def _take(self, event: SSEEvent, reading: Reading) -> bytes:
         match reading.kind:
             case Kind.HEARTBEAT:
-                return self._let_through(self._dialect.clean(event, reading))
+                return self._let_through(self.writer.heartbeat(event, reading))
             case Kind.ERROR:
                 return self._fail_with_error(event, reading)
             case Kind.MALFORMED:
@@ -166,7 +206,7 @@ class Gate:
         self._said = True
         self._events += 1
         self.stop = reading.stop or self.stop
-        out = self._let_through(self._dialect.clean(event, reading))
+        out = self._let_through(self.writer.event(event, reading, self._reader.body))
         if not self.committed and self._may_commit():
             return out + self.commit()
         return out
@@ -186,13 +226,15 @@ class Gate:
         return b""
 
     def _let_through(self, data: bytes) -> bytes:
-        if self.committed:
+        if self.committed or self.writer.whole:
             return data
         self._held.append(data)
         self._held_bytes += len(data)
         return self.commit() if self._events >= HELD_EVENTS or self._held_bytes >= HELD_BYTES else b""
 
     def _may_commit(self) -> bool:
+        if self.writer.whole:
+            return False
         match self._commit_at:
             case "first_content":
                 return self.content
@@ -203,14 +245,15 @@ class Gate:
 
     def _judge_empty(self) -> bytes:
         """Upstream has said its stop reason and held no content before: a failure, or an answer as it is."""
-        if self.committed or self._blind or self.failure is not None or not self._reader.stopped:
+        if self.committed or self._blind or self.failure is not None or not self._reader.stopped or self._empty_served:
             return b""
         self.failure = self.empty
-        return b"" if self.failure else self.commit()
+        return b"" if self.failure or self.writer.whole else self.commit()
 
     @property
     def _where(self) -> str:
-        return "in the middle of the answer" if self.committed else "during peek"
+        told = self.committed or (self.writer.whole and self.content)
+        return "in the middle of the answer" if told else "during peek"
 
     def _end_failure(self, broken: str) -> Failure:
         why = f": {broken}" if broken else ""
@@ -223,9 +266,9 @@ class Gate:
         error = read_error(reading.error)
         failure = classify(None, (), error, grace_s=self._grace_s, wall_s=self._wall_s)
         self.failure = replace(failure, detail=f"Stream error {self._where}: {failure.detail}")
-        return self._dialect.relayed_error(reading.error, event) if self.committed else b""
+        return self.writer.error(self.failure, reading.error, event) if self.committed else b""
 
     def _fail(self, failure: Failure) -> bytes:
         """Remember the failure; once committed, tell it in the form that the dialect's SDKs raise."""
         self.failure = failure
-        return self._dialect.late_error(failure.status, f"{failure.detail}.") if self.committed else b""
+        return self.writer.failed(failure) if self.committed else b""

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from healing.policy.actions import ClientRequest, Clock
+from healing.policy.actions import Clock
 from healing.policy.attempt import Attempt
 from healing.policy.failures import Failure, one_line
 from healing.policy.journal import Journal, Record, Step
+from healing.policy.request import ClientRequest
 
 
 class Story:
@@ -42,8 +43,10 @@ class Story:
         )
         self._journal.tell(record)
 
-    def end(self, meta: dict[str, Any], outcome: str, attempts: Sequence[Attempt], waited_s: float) -> None:
-        """Put the whole story into what is kept in the client's flow."""
+    def end(
+        self, meta: dict[str, Any], outcome: str, attempts: Sequence[Attempt], waited_s: float, asked: Sequence[str]
+    ) -> None:
+        """Put the whole story into what is kept in the client's flow. asked: how upstream was asked, in words."""
         request = self._request
         meta.update(
             role="exchange",
@@ -52,6 +55,7 @@ class Story:
             model=one_line(request.model),
             mapped_model=one_line(request.route.model),
             outcome=outcome,
+            **({"asked": list(asked)} if asked else {}),
             attempts=[dict(attempt.meta) for attempt in attempts],
             waited_s=round(waited_s, 3),
             duration_s=round(self._clock.now() - self._started_at, 4),

@@ -1,6 +1,5 @@
 """When an exchange has to be woken: for its next attempt, for a stalled one, for a client that waits."""
 
-from healing.policy.actions import ClientRequest
 from healing.policy.answer import Answer
 from healing.policy.attempt import Attempt
 from healing.policy.clocks import attempt_deadline
@@ -14,11 +13,10 @@ class Timing:
     held, held_since: the stream whose start was held last, and since when the client has been kept waiting.
     """
 
-    def __init__(self, request: ClientRequest, peek: Peek) -> None:
+    def __init__(self, peek: Peek) -> None:
         self.resume_at: float | None = None
         self.held: Attempt | None = None
         self.held_since: float | None = None
-        self._request = request
         self._peek = peek
 
     def hold(self, attempt: Attempt, now: float) -> None:
@@ -44,8 +42,8 @@ class Timing:
         """When the attempt that is under way counts as stalled, and what to say then."""
         if current is None or current.ended:
             return None
-        pings = self._request.dialect.pings
-        return attempt_deadline(current, self._peek, streams=self._request.streams, pings=pings)
+        asked = current.asked
+        return attempt_deadline(current, self._peek, streams=asked.streams, pings=asked.dialect.pings)
 
     def sign_of_life(self, current: Attempt | None, answer: Answer) -> float | None:
         """When the waiting client is to get one."""

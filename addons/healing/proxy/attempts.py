@@ -42,6 +42,10 @@ METADATA = "antigravity"
 _NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
 
 
+# What a client of the other dialect says in other headers is said to an API that this one is not.
+_OF_NO_DIALECT = {b"accept", b"content-type", b"user-agent", b"traceparent", b"tracestate", b"baggage"}
+
+
 @dataclass
 class LaunchAttempt(HttpCommand):
     """Ask the layer to send an attempt upstream."""
@@ -200,6 +204,9 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
     host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
     authority = host if upstream.port == default_port else f"{host}:{upstream.port}"
     headers = pairs.without(request.headers.fields, _NOT_SENT)
+    if attempt.asked.translated:
+        headers = tuple(pair for pair in headers if pair[0].lower() in _OF_NO_DIALECT)
+        headers += attempt.asked.dialect.required_headers
     headers += ((b"Accept-Encoding", b"identity"),)
     if attempt.betas:
         headers = _with_betas(headers, attempt.betas)

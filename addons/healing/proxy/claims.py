@@ -15,14 +15,11 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.config import Upstream
 from healing.proxy.seal import Seal
-from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Dialect, Operation
-from healing.wire.gemini import Gemini
+from healing.wire.dialects import DIALECTS
 from healing.wire.headers import by_name
 
 _API_PATH = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?\d*/.")
-
-DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 
 
 @dataclass(frozen=True, slots=True)

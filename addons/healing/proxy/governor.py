@@ -10,14 +10,16 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 
 from healing.policy.accounts import Account, Accounts, eligible_accounts, runtime_accounts
-from healing.policy.actions import ClientRequest, Rules
+from healing.policy.actions import Rules
 from healing.policy.config import RESERVED_ACCOUNT, Config
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
 from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
+from healing.policy.request import ClientRequest
 from healing.policy.retry import RetryBudget
 from healing.policy.signatures import SignatureStore, conversation_key
+from healing.policy.unsupported import Unsupported
 from healing.proxy import local
 from healing.proxy.admission import Admission
 from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
@@ -25,7 +27,8 @@ from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor
-from healing.wire.jsonvalue import parse
+from healing.wire.jsonvalue import dump, parse
+from healing.wire.translate.common import UntranslatableError
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,8 @@ class Governor:
         self.signatures: SignatureStore | None = None
         self.credentials = Credentials()
         self.budget = RetryBudget()
+        self.unsupported = Unsupported()
+        self._unpaid: set[str] = set()
         self.clock = SystemClock()
         self.random: Random = SystemRandom()
         self.running = 0
@@ -130,7 +135,7 @@ class Governor:
         client_address = context.client.peername[0]
         answer = self.admission.refusal(request, client_address, seal, asked.dialect if asked else None)
         if answer is None and at_proxy:
-            answer = self._local_answer(request.method, path)
+            answer = self._local_answer(request.method, path, asked)
             if answer is None and (asked is None or not self._adds_to(asked)):
                 answer = local.not_found(request.method, path)
         return Claim(asked, query, self.admission.without_keys(seal), answer)
@@ -149,13 +154,22 @@ class Governor:
         upstream = self.config.upstreams.get(recorded)
         return [Target("upstream", recorded, upstream) if upstream else Target("proxy")]
 
-    def _local_answer(self, method: str, path: str) -> http.Response | None:
+    def _local_answer(self, method: str, path: str, asked: Asked | None) -> http.Response | None:
+        if asked is not None and asked.operation.kind == "list_models" and self._is_all_translated(asked.dialect):
+            return local.json_response(200, dump(asked.dialect.model_list(self.routes.names())))
         match method, path:
             case "GET", "/health":
                 return local.json_response(200, self.health())
             case "HEAD", "/" | "/api/hello" | "/health":
                 return http.Response.make(200, b"", {"content-type": "application/json"})
         return None
+
+    def _is_all_translated(self, dialect: Dialect) -> bool:
+        """Whether a client of this dialect is served by upstreams of the other one only: none has a list for it."""
+        if any(account.upstream.dialect == dialect.name for account in self.accounts.all):
+            return False
+        served = {account.upstream_name for account in self.accounts.all}
+        return any(upstream in served for upstream in self.routes.upstreams())
 
     def health(self) -> dict[str, object]:
         """How the proxy is, without secrets."""
@@ -211,9 +225,15 @@ class Governor:
             self.config.repair,
         )
         eligible = self._eligible(target, dialect, route)
+        shared = Shared(
+            self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures, self.unsupported
+        )  # fmt: skip
+        try:
+            exchange = Exchange(client_request, eligible, rules, shared)
+        except UntranslatableError as error:
+            message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
+            raise RefusedError(local.refusal(dialect, 400, message)) from None
         self.exchanges += 1
-        shared = Shared(self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures)
-        exchange = Exchange(client_request, eligible, rules, shared)
         exchange.meta.update(
             role="exchange",
             exchange=exchange_id,
@@ -243,25 +263,24 @@ class Governor:
     def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
         """What an attempt on this account carries, None if a command has to be run for it. Raises CredentialError."""
         if account.source is None:
-            return claim.seal
+            assert claim.asked is not None
+            # A client's credential is for the API that it believes to talk to, and for nobody else.
+            return claim.seal if account.upstream.dialect == claim.asked.dialect.name else Seal()
         return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
 
     def _eligible(self, target: Target, dialect: Dialect, route: Route) -> tuple[Account, ...]:
         upstreams = self.config.upstreams
-        if route.upstream and upstreams[route.upstream].dialect != dialect.name:
-            other = upstreams[route.upstream].dialect
-            message = (
-                f"The route {route.pattern!r} leads to {route.upstream}, which speaks {other} and not {dialect.name}: "
-                "this proxy does not translate between them."
-            )
-            raise RefusedError(local.refusal(dialect, 400, message))
+        spoken = upstreams[route.upstream].dialect if route.upstream else dialect.name
         name = route.upstream or target.upstream_name
         if target.kind == "reverse" and not route.upstream:
             assert target.upstream is not None
             return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", target.upstream),)
-        there, eligible = eligible_accounts(self.accounts.all, dialect.name, name or None, route.model)
+        there, eligible = eligible_accounts(self.accounts.all, spoken, name or None, route.model)
         if not there:
-            name = name or dialect.name
+            name = name or spoken
+            if spoken != dialect.name and name not in self._unpaid:
+                self._unpaid.add(name)
+                logger.warning("%s has no account: what is translated for it goes there without a credential", name)
             return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstreams[name]),)
         if not eligible:
             names = ", ".join(account.name for account in there)

@@ -2,16 +2,17 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from healing.wire.collect import AnthropicCollector
-from healing.wire.dialect import EmptyStop, Kind, Operation, Reading
+from healing.wire.dialect import EmptyStop, Kind, Operation, Reading, Streamed
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
-from healing.wire.jsonspan import replace_member
+from healing.wire.jsonspan import replace_member, respell
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import BOM, SSEEvent, encode
+from healing.wire.translate.anthropic_events import events_of
 
 _MODEL_PATH = re.compile(r"/v1/models/([^/]+)")
 _TYPE_OF_STATUS = {status: kind for kind, status in STATUS_OF_ANTHROPIC_TYPE.items()}
@@ -36,6 +37,7 @@ class AnthropicReader:
     def __init__(self) -> None:
         self.stopped = False
         self.ended = False
+        self.body: dict[str, Any] = {}
         self._blocks: dict[str, str] = {}
         self._collector = AnthropicCollector()
 
@@ -51,6 +53,7 @@ class AnthropicReader:
 
     def read(self, event: SSEEvent) -> Reading:
         """Understand the next event."""
+        self.body = {}
         if event.data is None:
             return self._read_stray(event.stray) if event.stray else _HEARTBEAT
         if event.data.strip() in (b"", b"[DONE]"):
@@ -62,6 +65,7 @@ class AnthropicReader:
         if not isinstance(body, dict):
             return _MALFORMED
         name = str(body.get("type", event.name))
+        self.body = body
         self._collector.take(body)
         reading = self._read_body(name, body)
         return reading if name == event.name else reading._replace(name=name)
@@ -131,6 +135,8 @@ class Anthropic:
     label = "Anthropic"
     pings = True
     keep_alive = encode(b'{"type": "ping"}', "ping")
+    # Not the newest: with 2026-10-21 no model takes sampling settings any more.
+    required_headers = ((b"anthropic-version", b"2023-06-01"),)
     end_marker = encode(b'{"type":"message_stop"}', "message_stop")
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
@@ -261,3 +267,29 @@ class Anthropic:
         ]
         data = added + body["data"]
         return {**body, "data": data, **({"first_id": data[0].get("id")} if added else {})}
+
+    def model_list(self, names: list[str]) -> Any:
+        """A model list with these names and no others."""
+        last = names[-1] if names else None
+        return self.with_models({"data": [], "has_more": False, "first_id": None, "last_id": last}, names)
+
+    def encode(self, event: dict[str, Any]) -> bytes:
+        """The event with its name, as the SDKs go by it."""
+        return encode(dump(event), str(event.get("type")))
+
+    def collector(self, longest: int | None) -> AnthropicCollector:
+        """A collector for a new stream."""
+        return AnthropicCollector(longest)
+
+    def events_of(self, answer: Any) -> Iterator[dict[str, Any]]:
+        """A whole message as its events."""
+        if not isinstance(answer, dict):
+            raise ValueError("no message")
+        return events_of(answer)
+
+    def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
+        """The same request with `stream: true`."""
+        if not isinstance(value, dict):
+            raise ValueError("no JSON object")
+        streaming = {**value, "stream": True}
+        return Streamed(path, query, respell(body, value, streaming), streaming)

@@ -1,6 +1,6 @@
 """What a dialect is: the questions that policy asks of a wire protocol, and the shapes of the answers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol
@@ -80,8 +80,36 @@ class EventReader(Protocol):
     def content(self) -> list[dict[str, Any]]:
         """The blocks or parts that have come whole so far."""
 
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the event that was read last says, {} where it says nothing."""
+
     def read(self, event: SSEEvent) -> Reading:
         """Understand the next event."""
+
+
+class Collector(Protocol):
+    """Puts a stream together as the answer that a request without streaming gets."""
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The blocks or parts that have come whole so far."""
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """The whole answer; None unless it has come to its end."""
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take what the next event says; never raises."""
+
+
+class Streamed(NamedTuple):
+    """A request for a stream: its path, its query, its body and what that says."""
+
+    path: str
+    query: str
+    body: bytes
+    value: Any
 
 
 class Dialect(Protocol):
@@ -102,6 +130,10 @@ class Dialect(Protocol):
     @property
     def keep_alive(self) -> bytes:
         """What keeps a waiting client from giving up, without saying anything."""
+
+    @property
+    def required_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Headers without which the API takes no request, for one whose client does not know them."""
 
     @property
     def end_marker(self) -> bytes:
@@ -157,3 +189,21 @@ class Dialect(Protocol):
 
     def with_models(self, body: Any, names: list[str]) -> Any:
         """An upstream's model list with these names added."""
+
+    def model_list(self, names: list[str]) -> Any:
+        """A model list with these names and no others."""
+
+    def encode(self, event: dict[str, Any]) -> bytes:
+        """An event that says this, as it stands in a stream."""
+
+    def collector(self, longest: int | None) -> Collector:
+        """A collector for a new stream, of answers with about so many characters at most (None: of any length)."""
+
+    def events_of(self, answer: Any) -> Iterable[dict[str, Any]]:
+        """A whole answer as what the events of a stream would have said. Raises ValueError where it is none."""
+
+    def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
+        """The same request for a stream instead of a whole answer; None where a stream would not give the same.
+
+        Raises ValueError for a body that is no JSON object.
+        """

@@ -2,12 +2,12 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from healing.wire.collect import GeminiCollector
-from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading
+from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEEvent
@@ -26,6 +26,7 @@ _METHODS: dict[str, OperationKind] = {
 _STATUS_OF_CODE = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
+    402: "RESOURCE_EXHAUSTED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     429: "RESOURCE_EXHAUSTED",
@@ -49,6 +50,7 @@ class GeminiReader:
         self._open: set[str] = set()
         self._finished: set[str] = set()
         self._blocked = False
+        self.body: dict[str, Any] = {}
         self._collector = GeminiCollector()
 
     @property
@@ -73,6 +75,7 @@ class GeminiReader:
 
     def read(self, event: SSEEvent) -> Reading:
         """Understand the next event."""
+        self.body = {}
         if event.stray and (error := _error_in(event.stray)):
             return Reading(Kind.ERROR, error=error)
         if event.data is None:
@@ -92,6 +95,7 @@ class GeminiReader:
             return Reading(Kind.ERROR, error=error)
         if not isinstance(body, dict):
             return _MALFORMED
+        self.body = body
         feedback = body.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             self._blocked = True
@@ -146,6 +150,7 @@ class Gemini:
     pings = False
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
     keep_alive = b"\r\n\r\n"
+    required_headers: tuple[tuple[bytes, bytes], ...] = ()
     end_marker = b""
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
@@ -274,6 +279,40 @@ class Gemini:
             if f"models/{name}" not in known
         ]
         return {**body, "models": added + body["models"]}
+
+    def model_list(self, names: list[str]) -> Any:
+        """A model list with these names and no others."""
+        return self.with_models({"models": []}, names)
+
+    def encode(self, event: dict[str, Any]) -> bytes:
+        """The event as one `data: ` line: the SDKs bear nothing else."""
+        return b"data: " + dump(event) + b"\r\n\r\n"
+
+    def collector(self, longest: int | None) -> GeminiCollector:
+        """A collector for a new stream."""
+        return GeminiCollector(longest)
+
+    def events_of(self, answer: Any) -> Iterator[dict[str, Any]]:
+        """A whole answer is said like one chunk of a stream; an array is the chunks of one."""
+        chunks = answer if isinstance(answer, list) else [answer]
+        if not all(isinstance(chunk, dict) for chunk in chunks):
+            raise ValueError("no GenerateContentResponse")
+        return iter(chunks)
+
+    def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
+        """The same request to `streamGenerateContent`; none for images and speech, which come in one piece."""
+        if not isinstance(value, dict):
+            raise ValueError("no JSON object")
+        settings = value.get("generationConfig", value.get("generation_config"))
+        modalities = (
+            settings.get("responseModalities", settings.get("response_modalities"))
+            if isinstance(settings, dict)
+            else None
+        )
+        if isinstance(modalities, list) and any(str(modality).upper() != "TEXT" for modality in modalities):
+            return None
+        params = [param for param in query.split("&") if param and param.partition("=")[0] not in ("alt", "$alt")]
+        return Streamed(path.rpartition(":")[0] + ":streamGenerateContent", "&".join([*params, "alt=sse"]), body, value)
 
 
 def _google_error(error: Any) -> dict[str, Any]:

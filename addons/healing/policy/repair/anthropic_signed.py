@@ -22,6 +22,16 @@ def restore_lost(body: Body, store: SignatureStore, origin: Origin, now: float) 
     return history.with_content(body, signed)
 
 
+def with_known_thinking(body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
+    """The body with the thinking of all turns that are known, for a client that can't give it back itself."""
+
+    def laid_out(place: int, content: list[Block]) -> list[Block]:
+        layout = found_turn(store, origin, history.answered_by(body, place), content, now)
+        return history.laid_out(content, layout) if layout is not None else content
+
+    return history.with_content(body, laid_out)
+
+
 def _signed(block: Block, known: list[Block], store: SignatureStore, origin: Origin, now: float) -> Block:
     """The block with its signature, from the blocks of its turn that are known (it is taken off them), else by text."""
     text = str(block.get("thinking") or "")

@@ -61,6 +61,14 @@ def _stand_in(case: Case) -> GeminiChange | None:
     return GeminiChange(anchors=keys, stand_ins=keys)
 
 
+def with_stand_ins(body: Body, model: str) -> Body:
+    """The body with the documented stand-in on each call that has to be signed and is not: Gemini never made it."""
+    if not takes_stand_in(model):
+        return body
+    unsigned = [call.place for call in history.checked_calls(body) if not history.signature_of(call.part)]
+    return gemini_signed.with_signatures(body, dict.fromkeys(unsigned, history.STAND_IN))
+
+
 def _unsign(case: Case) -> GeminiChange | None:
     """Take all signatures off the history, and put the stand-in where one has to be."""
     unsigned = frozenset(

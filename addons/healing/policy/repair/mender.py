@@ -6,11 +6,12 @@ from typing import Any
 
 from healing.policy import config
 from healing.policy.accounts import Account
-from healing.policy.actions import ClientRequest, Clock
+from healing.policy.actions import Clock
 from healing.policy.attempt import Attempt
 from healing.policy.failures import Failure, FailureClass
 from healing.policy.repair.repairs import Prepared, Repairs
 from healing.policy.repair.rules import Rule
+from healing.policy.request import ClientRequest, UpstreamRequest
 from healing.policy.signatures import SignatureStore
 from healing.wire.jsonvalue import parse
 
@@ -26,22 +27,27 @@ class Mender:
     """
 
     def __init__(
-        self, request: ClientRequest, store: SignatureStore | None, settings: config.Repair, clock: Clock
+        self,
+        request: ClientRequest,
+        asked: UpstreamRequest,
+        store: SignatureStore | None,
+        settings: config.Repair,
+        clock: Clock,
     ) -> None:
         self.refused: Attempt | None = None
-        self._request = request
+        self._asked = asked
         self._clock = clock
         self.repairs: Repairs | None = None
-        if store is not None and request.operation.kind in _REPAIRED_KINDS:
+        if store is not None and asked.operation.kind in _REPAIRED_KINDS:
             self.repairs = Repairs(
-                request.dialect.name,
-                request.body,
-                request.value,
-                request.route.model,
-                request.session,
-                store,
-                settings,
+                asked.dialect.name, asked.body, asked.value, request.route.model, request.session, store, settings
             )
+
+    def use(self, asked: UpstreamRequest) -> None:
+        """From now on this is what is asked, in place of what was."""
+        self._asked = asked
+        if self.repairs is not None:
+            self.repairs.text, self.repairs.value = asked.body, asked.value
 
     @property
     def count(self) -> int:
@@ -56,7 +62,7 @@ class Mender:
     def prepare(self, account: Account) -> Prepared:
         """What an attempt on this account sends."""
         now = self._clock.wall()
-        return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(self._request.body))
+        return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(self._asked.body))
 
     def after(self, attempt: Attempt, failure: Failure) -> Rule | None:
         """The repair with which the next attempt is made, None where nothing helps."""
@@ -81,15 +87,16 @@ class Mender:
         now, gate = self._clock.wall(), attempt.gate
         if attempt.failure is None or (gate is not None and gate.content):
             repairs.served(now)
-        if self._request.operation.kind == "generate":
+        if self._asked.operation.kind == "generate":
             repairs.capture(attempt.account, self._content(attempt), now)
 
-    def _content(self, attempt: Attempt) -> list[dict[str, Any]]:
+    @staticmethod
+    def _content(attempt: Attempt) -> list[dict[str, Any]]:
         """The blocks or parts of an answer that the client has got whole."""
         if attempt.gate is not None:
             return attempt.gate.signed_content
         try:
-            return self._request.dialect.content_of(parse(attempt.whole))
+            return attempt.asked.dialect.content_of(parse(attempt.upstream_whole or attempt.whole))
         except ValueError:
             return []  # an array that was cut, or is too long to be kept
 

@@ -89,7 +89,7 @@ class AnthropicAnswer:
     def _start(self, chunk: Body) -> Body:
         self._started = True
         version = chunk.get("modelVersion")
-        message = {
+        message: Body = {
             "id": f"msg_{digest(self._seed)[:24]}",
             "type": "message",
             "role": "assistant",

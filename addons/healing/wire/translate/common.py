@@ -49,6 +49,17 @@ class History(Protocol):
 class AnswerTranslator(Protocol):
     """Makes the client's events of upstream's, each as soon as it comes."""
 
+    @property
+    def broken(self) -> str:
+        """Why what came can't be told as a good answer, "" if it can."""
+
+    @property
+    def continuation(self) -> str:
+        """The token with which upstream has to be asked to go on, "" where its answer is complete."""
+
+    def go_on(self) -> None:
+        """What follows is the answer to the request with that token."""
+
     def take(self, event: Body) -> list[Body]:
         """The client's events that this event of upstream makes."""
 

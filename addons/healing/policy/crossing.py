@@ -1,0 +1,211 @@
+"""The border between a client's dialect and an upstream's, for one exchange: the request over it, the answer back."""
+
+import re
+from abc import ABC, abstractmethod
+from typing import Any
+from urllib.parse import quote
+
+from healing.policy import config
+from healing.policy.accounts import Account
+from healing.policy.actions import Clock
+from healing.policy.repair import anthropic_signed, gemini_signed
+from healing.policy.repair.gemini import with_stand_ins
+from healing.policy.request import ClientRequest, UpstreamRequest
+from healing.policy.shown import ShownTurns
+from healing.policy.signatures import Origin, SignatureStore
+from healing.policy.writer import Rewriting
+from healing.wire.anthropic_history import thinking_type
+from healing.wire.dialect import Operation
+from healing.wire.dialects import DIALECTS
+from healing.wire.jsonvalue import dump, objects_at
+from healing.wire.translate import counts
+from healing.wire.translate.anthropic_answer import AnthropicAnswer
+from healing.wire.translate.common import (
+    ANTHROPIC_TOOL_NAME,
+    ANTHROPIC_TOOL_NAME_LENGTH,
+    GEMINI_TOOL_NAME,
+    GEMINI_TOOL_NAME_LENGTH,
+    AnswerTranslator,
+    ToolNames,
+    UntranslatableError,
+)
+from healing.wire.translate.gemini_answer import GeminiAnswer
+from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
+from healing.wire.translate.to_gemini import count_tokens_to_gemini, to_gemini
+
+_VERSIONED = re.compile(r"/v\d\w*$|/publishers/google$")
+_CLIENTS_ACCOUNT = "client"
+
+
+class Crossing(ABC):
+    """Translates one exchange.
+
+    optional: what upstream may not take, and can be left out.
+    """
+
+    optional: frozenset[str]
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        upstream: config.Upstream,
+        store: SignatureStore | None,
+        clock: Clock,
+    ) -> None:
+        """upstream: of whom is asked. store: None keeps nothing."""
+        self._request = request
+        self._dialect = DIALECTS[upstream.dialect]
+        self._upstream = upstream
+        self._store = store
+        self._clock = clock
+
+    def asked(self, without: frozenset[str]) -> UpstreamRequest:
+        """The request in upstream's dialect, without what that does not take. Raises UntranslatableError."""
+        kind = self._request.operation.kind
+        path, query = self._path(kind)
+        if kind == "get_model":
+            operation = self._dialect.operation("GET", path, {})
+            assert operation is not None
+            return UpstreamRequest(self._dialect, operation, path, query, b"", None, False, translated=True)
+        if not isinstance(self._request.value, dict):
+            raise UntranslatableError("The body is not a JSON object.")
+        value = self._translated(kind, self._request.value, without)
+        streams = kind == "generate" and self._request.streams
+        operation = Operation(kind, self._request.route.model, streams)
+        return UpstreamRequest(
+            self._dialect, operation, path, query, dump(value), value, streams, translated=True
+        )  # fmt: skip
+
+    @abstractmethod
+    def translator(self, seed: str) -> AnswerTranslator:
+        """What translates an answer. seed: what makes the ids of this one unique."""
+
+    @abstractmethod
+    def whole(self, value: Any) -> dict[str, Any]:
+        """The answer to a request that generates nothing: a count of tokens, or a model. Raises ValueError."""
+
+    @abstractmethod
+    def keep(self, account: Account, writer: Rewriting) -> None:
+        """Keep what the client can't give back of the answer that it got from this writer."""
+
+    @abstractmethod
+    def _path(self, kind: str) -> tuple[str, str]: ...
+
+    @abstractmethod
+    def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]: ...
+
+    def _origin(self, account: str = _CLIENTS_ACCOUNT) -> Origin:
+        return Origin(self._upstream.url, self._request.route.model, account)
+
+    def _versioned(self, version: str, path: str) -> str:
+        """The path, with the API's version unless the upstream's URL has one."""
+        return path if _VERSIONED.search(self._upstream.path) else version + path
+
+
+class ToGemini(Crossing):
+    """An Anthropic client on a Gemini upstream."""
+
+    optional = frozenset(("thinking_level", "thinking_level_low", "call_id"))
+
+    def translator(self, seed: str) -> AnthropicAnswer:
+        """What makes Anthropic events of Gemini's."""
+        tools = objects_at(self._request.value, "tools")
+        searches = any(str(tool.get("type")).startswith("web_search") for tool in tools)
+        return AnthropicAnswer(
+            names=ToolNames((str(tool.get("name")) for tool in tools), GEMINI_TOOL_NAME, GEMINI_TOOL_NAME_LENGTH),
+            model=self._request.route.model,
+            seed=seed,
+            web_search=searches,
+        )
+
+    def whole(self, value: Any) -> dict[str, Any]:
+        """Gemini's count, or its model, as Anthropic's."""
+        if self._request.operation.kind == "count_tokens":
+            return counts.anthropic_count(value)
+        return counts.anthropic_model(value, self._request.model)
+
+    def keep(self, account: Account, writer: Rewriting) -> None:
+        """Keep the signatures, and which part each belongs to."""
+        if self._store is not None and isinstance(writer.translator, AnthropicAnswer):
+            shown = ShownTurns(self._store, self._origin(account.name), self._clock.wall())
+            shown.keep(self._request.value, writer.content, writer.translator.pieces)
+
+    def _path(self, kind: str) -> tuple[str, str]:
+        verb, query = "generateContent", ""
+        if kind == "get_model":
+            verb = ""
+        elif kind == "count_tokens":
+            verb = "countTokens"
+        elif self._request.streams:
+            verb, query = "streamGenerateContent", "alt=sse"
+        path = f"/models/{quote(self._request.route.model, safe='')}" + (f":{verb}" if verb else "")
+        return self._versioned("/v1beta", path), query
+
+    def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
+        translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
+        model, origin, now = self._request.route.model, self._origin(), self._clock.wall()
+        vertex = "/publishers/" in self._upstream.path
+        if self._store is None:
+            return with_stand_ins(translate(body, model, NO_HISTORY, vertex=vertex, without=without), model)
+        shown = ShownTurns(self._store, origin, now)
+        value = translate(body, model, shown, vertex=vertex, without=without)
+        return with_stand_ins(gemini_signed.restore_lost(value, self._store, origin, now), model)
+
+
+class ToAnthropic(Crossing):
+    """A Gemini client on an Anthropic upstream."""
+
+    optional = frozenset(("thinking",))
+
+    def translator(self, seed: str) -> GeminiAnswer:
+        """What makes Gemini events of Anthropic's."""
+        declared = (
+            declaration
+            for tool in objects_at(self._request.value, "tools")
+            for name in ("functionDeclarations", "function_declarations")
+            for declaration in objects_at(tool, name)
+        )
+        names = ToolNames(
+            (str(each.get("name")) for each in declared), ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH
+        )  # fmt: skip
+        return GeminiAnswer(names=names, model=self._request.route.model, seed=seed)
+
+    def whole(self, value: Any) -> dict[str, Any]:
+        """Anthropic's count, or its model, as Gemini's."""
+        if self._request.operation.kind == "count_tokens":
+            return counts.gemini_count(value)
+        return counts.gemini_model(value, self._request.model)
+
+    def keep(self, account: Account, writer: Rewriting) -> None:
+        """Nothing: the signed blocks are kept as of any Anthropic answer, and found by what their turns say."""
+
+    def _path(self, kind: str) -> tuple[str, str]:
+        path = {"generate": "/messages", "count_tokens": "/messages/count_tokens"}.get(kind)
+        return self._versioned("/v1", path or f"/models/{quote(self._request.route.model, safe='')}"), ""
+
+    def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
+        model = self._request.route.model
+        if kind == "count_tokens":
+            value = count_tokens_to_anthropic(body, model, without=without)
+        else:
+            value = to_anthropic(body, model, stream=self._request.streams, without=without)
+        if self._store is None or thinking_type(value) in (None, "disabled"):
+            return value
+        # The client can't give back thinking as it was signed.
+        return anthropic_signed.with_known_thinking(value, self._store, self._origin(), self._clock.wall())
+
+
+class _NoHistory:
+    """Of a proxy that keeps no signatures."""
+
+    def pieces(self, asked: dict[str, Any], content: list[dict[str, Any]]) -> None:
+        """Nothing is known."""
+
+    def signature(self, tool_use_id: str) -> str:
+        """Nothing is known."""
+        return ""
+
+
+NO_HISTORY = _NoHistory()
+DIRECTIONS: dict[str, type[Crossing]] = {"gemini": ToGemini, "anthropic": ToAnthropic}
+"""By the dialect of who is asked."""

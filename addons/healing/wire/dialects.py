@@ -1,0 +1,10 @@
+"""The dialects that there are."""
+
+from collections.abc import Mapping
+
+from healing.wire.anthropic import Anthropic
+from healing.wire.dialect import Dialect
+from healing.wire.gemini import Gemini
+
+DIALECTS: Mapping[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
+"""By their names."""
