@@ -19,6 +19,7 @@ class Lane:
     """A test's own piece of the shared proxy: two accounts `first` and `second` that only its model names lead to.
 
     model: a model name that only these accounts serve. accounts: their names.
+    spoken, mapped: upstream's dialect and its model, where they are not the client's.
     """
 
     proxy: Proxy
@@ -26,6 +27,18 @@ class Lane:
     dialect: str
     model: str
     accounts: tuple[str, str]
+    spoken: str = ""
+    mapped: str = ""
+
+    @property
+    def upstream_dialect(self) -> str:
+        """What upstream speaks."""
+        return self.spoken or self.dialect
+
+    @property
+    def upstream_model(self) -> str:
+        """What upstream is asked for."""
+        return self.mapped or self.model
 
     def account_of(self, call: Call) -> str:
         """The account whose key a call presented."""
@@ -36,7 +49,7 @@ class Lane:
     @property
     def calls(self) -> list[Call]:
         """The upstream's calls for this lane's model."""
-        return [call for call in self.upstream.calls if self.model.encode() in call.path.encode() + call.body]
+        return [call for call in self.upstream.calls if self.upstream_model.encode() in call.path.encode() + call.body]
 
     @property
     def log(self) -> list[str]:

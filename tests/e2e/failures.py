@@ -120,13 +120,14 @@ class Asked:
         return [line for line in self.log if "retrying..." in line]
 
     def assert_served(self, text: str, accounts: Sequence[str]) -> None:
-        """The client got the last call's answer, whole and unchanged, and the headers tell how."""
+        """The client got the last call's answer, whole and (in the same dialect) unchanged; the headers tell how."""
         report = self.report()
         assert report.ended == "complete"
         assert report.text == text
         assert report.error is None
         assert self.calls[-1].reply is not None
-        assert self.body == self.calls[-1].reply.whole
+        if self.lane.upstream_dialect == self.lane.dialect:
+            assert self.body == self.calls[-1].reply.whole
         assert self.accounts == list(accounts)
         assert self.retries == len(accounts) - 1, self.log
         self._assert_headers("healed" if len(accounts) > 1 else "clean")
@@ -157,7 +158,7 @@ class Asked:
         assert header("x-healing-outcome") == outcome
         assert header("x-healing-attempts") == str(len(self.calls))
         assert header("x-account-email") == f"{self.lane.account_of(self.calls[-1])}@accounts.example"
-        asked = self.calls[0].json["model"] if self.lane.dialect == "anthropic" else self.calls[0].path
+        asked = self.calls[0].json["model"] if self.lane.upstream_dialect == "anthropic" else self.calls[0].path
         assert header("x-mapped-model") in asked
 
 
@@ -167,13 +168,15 @@ def ask(
     stream: bool = True,
     sse: bool = True,
     model: str | None = None,
+    same: bool = True,
 ) -> Asked:
     """Play a plan for one request, which must use it up; a call beyond it would be answered in good health.
 
-    sse: False asks Gemini for a stream that is one JSON array.
+    sse: False asks Gemini for a stream that is one JSON array. same: whether every call has to be the same.
     """
     model = model or lane.model
-    before = len(_calls(lane, model))
+    sought = model if lane.model == lane.upstream_model else lane.upstream_model
+    before = len(_calls(lane, sought))
     lane.upstream.play(*plan)
     target, body = request_of(lane, model, stream=stream, sse=sse)
     headers = {"anthropic-version": "2023-06-01"}
@@ -182,10 +185,10 @@ def ask(
     patience = time.monotonic() + 10
     response = raw.request("POST", lane.proxy.url + target, body, headers, read=lambda _: time.monotonic() > patience)
     log = _story(lane, model, told)
-    calls = _calls(lane, model)[before:]
+    calls = _calls(lane, sought)[before:]
     assert lane.upstream.unplayed == 0, lane.upstream.describe()
     # Nothing was changed for a retry, so that the prompt's cache still counts.
-    assert all(call.body == calls[0].body for call in calls)
+    assert not same or all(call.body == calls[0].body for call in calls)
     # An attempt that is given up must end upstream too.
     lane.upstream.wait_for(lambda _: all(call.ended for call in calls))
     return Asked(lane, stream, response, calls, log)
@@ -201,15 +204,15 @@ def request_of(lane: Lane, model: str, *, stream: bool, sse: bool = True) -> tup
 
 
 def answer(lane: Lane, text: str = "Hello", *, stream: bool = True) -> Reply:
-    """A good answer, in the lane's dialect."""
-    if lane.dialect == "anthropic":
+    """A good answer, in upstream's dialect."""
+    if lane.upstream_dialect == "anthropic":
         return anthropic_stream(text, pings=1) if stream else anthropic_json(text)
     return gemini_stream(text) if stream else gemini_json(text)
 
 
 def empty(lane: Lane, *, stream: bool = True) -> Reply:
     """The 0-token answer."""
-    if lane.dialect == "anthropic":
+    if lane.upstream_dialect == "anthropic":
         return anthropic_empty() if stream else anthropic_json("")
     return gemini_empty() if stream else gemini_json("")
 
@@ -223,14 +226,14 @@ def error(
     details: Sequence[Mapping[str, Any]] = (),
 ) -> Reply:
     """An error answer with the type or status name that goes with it. `details` are Google's."""
-    if lane.dialect == "gemini":
+    if lane.upstream_dialect == "gemini":
         return gemini_error(status, None, message, headers=headers, details=details)
     return anthropic_error(status, ANTHROPIC_TYPES.get(status, "api_error"), message, headers=headers)
 
 
 def overloaded(lane: Lane) -> Reply:
     """An error answer of a busy server."""
-    if lane.dialect == "gemini":
+    if lane.upstream_dialect == "gemini":
         return error(lane, 503, "The model is overloaded. Please try again later.")
     return error(lane, 529, "Overloaded")
 

@@ -21,6 +21,7 @@ _NOT_FORWARDED = http.HOP_BY_HOP | {
     b"x-healing-attempts",
     b"x-healing-outcome",
 }
+# What upstream says of its own body is not about one that is ours.
 _OF_THE_BODY = (b"content-type", b"content-disposition", b"etag", b"digest", b"content-digest")
 _JSON: Headers = ((b"content-type", b"application/json"),)
 _EVENTS: Headers = ((b"content-type", b"text/event-stream"),)
@@ -47,7 +48,10 @@ class Answer:
     def begin_stream(self, attempt: Attempt) -> None:
         """Begin to stream an attempt's answer, unless that has been begun."""
         if not self.begun:
-            self._begin(attempt.status or 200, self._upstream_headers(attempt), attempt, streams=True)
+            headers = self._upstream_headers(attempt)
+            if attempt.writer is not None:
+                headers = (*http.without(headers, _OF_THE_BODY), *(_EVENTS if self._request.operation.sse else _JSON))
+            self._begin(attempt.status or 200, headers, attempt, streams=True)
 
     def send(self, data: bytes, now: float) -> None:
         """Send more of the body; pieces that wait to be sent are joined."""
@@ -66,7 +70,10 @@ class Answer:
 
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
         """Send an attempt's whole answer, as it is or with another status."""
-        self._begin(status or attempt.status or 502, self._upstream_headers(attempt), attempt, outcome)
+        headers = self._upstream_headers(attempt)
+        if attempt.rewritten:
+            headers = (*http.without(headers, _OF_THE_BODY), *_JSON)
+        self._begin(status or attempt.status or 502, headers, attempt, outcome)
         self.send(self._whole_body(attempt), now)
 
     def fail(self, attempt: Attempt, failure: Failure, tried: str, framing: Framing, now: float) -> None:
@@ -129,14 +136,9 @@ class Answer:
         own = tuple((name.encode(), value) for name, value in clean.items() if value)
         self._actions.append(Respond(status, headers + own, streams))
 
-    def _upstream_headers(self, attempt: Attempt) -> Headers:
-        headers = http.without(attempt.headers, _NOT_FORWARDED)
-        if attempt.writer is None and not attempt.rewritten:
-            return headers
-        # The body is ours: what upstream said about its own is not about this one.
-        events = self._request.streams and self._request.operation.sse and not attempt.rewritten
-        kind = _EVENTS if events else _JSON
-        return (*http.without(headers, _OF_THE_BODY), *kind)
+    @staticmethod
+    def _upstream_headers(attempt: Attempt) -> Headers:
+        return http.without(attempt.headers, _NOT_FORWARDED)
 
     def _whole_body(self, attempt: Attempt) -> bytes:
         body = bytes(attempt.whole)

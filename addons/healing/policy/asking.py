@@ -23,8 +23,6 @@ class Asking:
     """Makes the request of each attempt, and what writes its answer. Both may change while the exchange runs.
 
     asked: what is asked now. upgraded: whether that is a stream although the client wants a whole answer.
-    extra: attempts that were made only because upstream did not take something, or had more to say.
-    continuations: how many times upstream had more to say.
     """
 
     def __init__(
@@ -40,8 +38,8 @@ class Asking:
         crossing: None where upstream speaks the client's dialect. upstream: its URL.
         Raises UntranslatableError.
         """
-        self.extra = 0
-        self.continuations = 0
+        self._concessions = 0
+        self._continuations = 0
         self.crossing = crossing
         self._request = request
         self._upstream = upstream
@@ -50,6 +48,11 @@ class Asking:
         self._so_far: Rewriting | None = None
         self.upgraded = False
         self.asked = self._make()
+
+    @property
+    def extra(self) -> int:
+        """Attempts that were made only because upstream did not take something, or had more to say."""
+        return self._concessions + self._continuations
 
     @property
     def rewrites(self) -> bool:
@@ -128,17 +131,20 @@ class Asking:
 
     def go_on(self, writer: Rewriting) -> bool:
         """Upstream has more to say after what this writer has taken. False where there has been enough of that."""
-        if self.continuations >= MAX_CONTINUATIONS:
+        if self._continuations >= MAX_CONTINUATIONS:
             return False
-        self.continuations += 1
-        self.extra += 1
+        self._continuations += 1
         self._so_far = writer
         self.asked = self._make()
         return True
 
     def concede(self, attempt: Attempt, failure: Failure) -> str:
         """Leave out what upstream did not take: what is done, in words; "" where nothing helps."""
-        if failure.kind is not FailureClass.CALLER or not attempt.whole_complete or self.extra >= MAX_CONCESSIONS:
+        if (
+            failure.kind is not FailureClass.CALLER
+            or not attempt.whole_complete
+            or self._concessions >= MAX_CONCESSIONS
+        ):
             return ""
         used = frozenset(("stream",)) if self.upgraded else frozenset()
         if self.crossing is not None:
@@ -148,6 +154,6 @@ class Asking:
         if feature is None:
             return ""
         self._unsupported.add(self._upstream, self._request.route.model, feature)
-        self.extra += 1
+        self._concessions += 1
         self.asked = self._make()
         return SAYS[feature]

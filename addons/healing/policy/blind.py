@@ -29,12 +29,13 @@ class Blind:
         self._request = request
         self._actions = actions
 
-    def start(self, account: Account, now: float, number: int = 1) -> None:
+    def start(self, account: Account, now: float, number: int = 1) -> Attempt:
         """Make the one attempt that passes, on this account."""
         request = self._request
         asked = request.as_it_is()
         self.attempt = Attempt(number, account, request.route.model, asked, asked.body, now)
         self._actions.append(Start(self.attempt))
+        return self.attempt
 
     def adopt(self, attempt: Attempt) -> None:
         """Go on with an attempt that is under way: what has come of it and was not passed on yet goes first."""

@@ -241,7 +241,7 @@ class Exchange:
             if self._course.current is not None:
                 self.blind.adopt(self._course.current)
             elif not self.attempts:
-                self.blind.start(self._eligible[0], self._clock.now())
+                self.attempts.append(self.blind.start(self._eligible[0], self._clock.now()))
         except Exception:
             logger.exception("what had come could not be passed on")
             self.blind = None
@@ -258,7 +258,7 @@ class Exchange:
             self.actions.append(Abort(current, "internal error of the proxy"))
         self.blind = Blind(self.request, self.actions, begun=False, done=False)
         account = current.account if current is not None else self._eligible[0]
-        self.blind.start(account, self._clock.now(), len(self.attempts) + 1)
+        self.attempts.append(self.blind.start(account, self._clock.now(), len(self.attempts) + 1))
 
     def _end_if_passed(self) -> None:
         if self.blind is not None and self.blind.done and not self.outcome:

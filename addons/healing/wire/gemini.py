@@ -300,18 +300,20 @@ class Gemini:
         return iter(chunks)
 
     def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
-        """The same request to `streamGenerateContent`; none for images and speech, which come in one piece."""
+        """The same request to `streamGenerateContent`.
+
+        None for images and speech, which come in one piece, and for a client that wants another form than JSON.
+        """
         if not isinstance(value, dict):
             raise ValueError("no JSON object")
         settings = value.get("generationConfig", value.get("generation_config"))
-        modalities = (
-            settings.get("responseModalities", settings.get("response_modalities"))
-            if isinstance(settings, dict)
-            else None
-        )
+        settings = settings if isinstance(settings, dict) else {}
+        modalities = settings.get("responseModalities", settings.get("response_modalities"))
         if isinstance(modalities, list) and any(str(modality).upper() != "TEXT" for modality in modalities):
             return None
-        params = [param for param in query.split("&") if param and param.partition("=")[0] not in ("alt", "$alt")]
+        params = [param for param in query.split("&") if param and param != "alt=json"]
+        if any(param.partition("=")[0] in ("alt", "$alt") for param in params):
+            return None
         return Streamed(path.rpartition(":")[0] + ":streamGenerateContent", "&".join([*params, "alt=sse"]), body, value)
 
 

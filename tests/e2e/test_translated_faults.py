@@ -1,0 +1,264 @@
+"""The faults of upstreams, met by clients of the other dialect: healed unseen, or told in the client's own words."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Lane
+from tests.e2e.crossed import CROSSED, CrossedLanes
+from tests.e2e.failures import answer, ask, empty, error, overloaded
+from tests.e2e.streaming import reply_of
+from tests.upstream import (
+    HEARTBEAT,
+    PING,
+    Reply,
+    anthropic_error,
+    anthropic_error_event,
+    anthropic_events,
+    anthropic_start,
+    error_info,
+    gemini_chunk,
+    gemini_error,
+    gemini_error_event,
+    gemini_error_tail,
+    gemini_event,
+    gemini_events,
+    gemini_stream,
+    retry_info,
+)
+
+CLOCKS = "[peek]\nfirst_byte = 1\nsilence = 1\nfirst_content = 2\nidle = 1\n"
+each_client = pytest.mark.parametrize("client", CROSSED)
+with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
+    """One proxy for all tests of this file, with short clocks."""
+    with CrossedLanes(tmp_path_factory.mktemp("crossed"), CLOCKS, lanes=200) as made:
+        yield made
+
+
+def start(lane: Lane) -> bytes:
+    """What comes before any content."""
+    if lane.upstream_dialect == "anthropic":
+        return anthropic_start() + PING
+    return gemini_event(gemini_chunk([{"text": ""}]))
+
+
+def in_stream(lane: Lane, code: int, message: str = "It went wrong.") -> bytes:
+    """An error inside a stream."""
+    if lane.upstream_dialect == "gemini":
+        return gemini_error_event(code, None, message)
+    kind = {503: "overloaded_error", 500: "api_error", 400: "invalid_request_error", 401: "authentication_error"}[code]
+    return anthropic_error_event(kind, message)
+
+
+def limited(lane: Lane, seconds: float) -> Reply:
+    """A rate limit with a hint."""
+    if lane.upstream_dialect == "gemini":
+        return gemini_error(429, None, "Slow down.", details=[retry_info(f"{seconds}s")])
+    return anthropic_error(429, "rate_limit_error", "Slow down.", headers={"retry-after": str(seconds)})
+
+
+def heartbeats(lane: Lane) -> Reply:
+    """Nothing but signs of life, for ever."""
+    beat = PING if lane.upstream_dialect == "anthropic" else HEARTBEAT
+    return reply_of(lane, [start(lane)]).but(end="stall", heartbeat=beat)
+
+
+def middle(lane: Lane) -> list[bytes]:
+    """The start of a stream that has said something."""
+    if lane.upstream_dialect == "anthropic":
+        return anthropic_events("Hello world", pieces=3)[:4]
+    return gemini_events("Hello world", pieces=3)[:2]
+
+
+Fault = Callable[[Lane], Reply]
+SAME, OTHER = ["first", "first"], ["first", "second"]
+BEFORE_CONTENT: dict[str, tuple[Fault, list[str]]] = {
+    "0 tokens": (empty, OTHER),
+    "no byte": (lambda lane: reply_of(lane, []), OTHER),
+    "closed before headers": (lambda lane: Reply(before="close"), SAME),
+    "reset before headers": (lambda lane: Reply(before="reset"), SAME),
+    "no headers": (lambda lane: Reply(before="stall"), OTHER),
+    "cut after the start": (lambda lane: reply_of(lane, [start(lane)]).but(end="cut"), OTHER),
+    "ended after the start": (lambda lane: reply_of(lane, [start(lane)]), OTHER),
+    "silence after the start": (lambda lane: reply_of(lane, [start(lane)]).but(end="stall"), OTHER),
+    "heartbeats for ever": (heartbeats, OTHER),
+    "no JSON": (lambda lane: reply_of(lane, [start(lane), b"data: {oops\n\n"]), OTHER),
+    "a page": (lambda lane: Reply(200, {"content-type": "text/html"}, b"<html>Welcome</html>"), OTHER),
+    "overloaded in the stream": (lambda lane: reply_of(lane, [start(lane), in_stream(lane, 503)]), SAME),
+    "an error in the stream": (lambda lane: reply_of(lane, [start(lane), in_stream(lane, 500)]), OTHER),
+    "an error as first event": (lambda lane: reply_of(lane, [in_stream(lane, 401)]), OTHER),
+    "an error with status 200": (
+        lambda lane: Reply(200, error(lane, 500).headers, error(lane, 500).body), OTHER
+    ),
+    "overloaded": (overloaded, SAME),
+    "500": (lambda lane: error(lane, 500), OTHER),
+    "401": (lambda lane: error(lane, 401), OTHER),
+    "402": (lambda lane: error(lane, 402), OTHER),
+    "403": (lambda lane: error(lane, 403), OTHER),
+    "404": (lambda lane: error(lane, 404, "model: no such model"), OTHER),
+    "429 short": (lambda lane: limited(lane, 0.2), SAME),
+    "429 long": (lambda lane: limited(lane, 300), OTHER),
+}  # fmt: skip
+
+
+@with_and_without_stream
+@each_client
+@pytest.mark.parametrize("fault", BEFORE_CONTENT)
+def test_a_fault_before_content_is_healed_unseen(lanes: CrossedLanes, client: str, stream: bool, fault: str) -> None:
+    lane = lanes.lane(client)
+    reply, accounts = BEFORE_CONTENT[fault]
+    asked = ask(lane, reply(lane), answer(lane, "Hello"), stream=stream)
+    asked.assert_served("Hello", accounts)
+
+
+GEMINI_ONLY: dict[str, Reply] = {
+    "malformed call": gemini_stream("", finish_reason="MALFORMED_FUNCTION_CALL"),
+    "a raw tail": Reply(200, gemini_stream().headers, chunks=[gemini_error_tail(500, None, "It went wrong.")]),
+}
+
+
+@with_and_without_stream
+@pytest.mark.parametrize("fault", GEMINI_ONLY)
+def test_a_fault_that_only_gemini_has_is_healed_unseen(lanes: CrossedLanes, stream: bool, fault: str) -> None:
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, GEMINI_ONLY[fault], answer(lane, "Hello"), stream=stream)
+    asked.assert_served("Hello", OTHER)
+
+
+IN_THE_MIDDLE: dict[str, tuple[Fault, str, list[str]]] = {
+    "cut": (lambda lane: reply_of(lane, middle(lane)).but(end="cut"), "cut", OTHER),
+    "reset": (lambda lane: reply_of(lane, middle(lane)).but(end="reset"), "cut", OTHER),
+    "ended": (lambda lane: reply_of(lane, middle(lane)), "cut", OTHER),
+    "silence": (lambda lane: reply_of(lane, middle(lane)).but(end="stall"), "stalled", OTHER),
+    "overloaded": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 503)]), "overloaded", SAME),
+    "an error": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 500)]), "transient", OTHER),
+    "no JSON": (lambda lane: reply_of(lane, [*middle(lane), b"data: {oops\n\n"]), "malformed", OTHER),
+}
+
+
+@each_client
+@pytest.mark.parametrize("fault", IN_THE_MIDDLE)
+def test_a_fault_in_the_middle_is_told_as_an_error_of_the_clients_dialect(
+    lanes: CrossedLanes, client: str, fault: str
+) -> None:
+    lane = lanes.lane(client)
+    reply, kind, _ = IN_THE_MIDDLE[fault]
+    asked = ask(lane, reply(lane))
+    report = asked.report()
+    assert report.ended == "error"
+    assert report.text == "Hello wo"
+    assert report.error is not None
+    if kind == "overloaded":
+        assert report.error == (
+            {"type": "overloaded_error", "message": "It went wrong."}
+            if client == "anthropic"
+            else {"code": 503, "message": "It went wrong.", "status": "UNAVAILABLE"}
+        )
+    assert asked.accounts == ["first"]
+
+
+@each_client
+@pytest.mark.parametrize("fault", IN_THE_MIDDLE)
+def test_a_fault_in_the_middle_is_healed_for_a_client_that_does_not_stream(
+    lanes: CrossedLanes, client: str, fault: str
+) -> None:
+    lane = lanes.lane(client)
+    reply, _, accounts = IN_THE_MIDDLE[fault]
+    asked = ask(lane, reply(lane), answer(lane, "Hello"), stream=False)
+    asked.assert_served("Hello", accounts)
+
+
+def told(client: str, status: int, kind: str, google: str) -> tuple[int, str]:
+    """Status and type or Google status of what a client is told."""
+    return (status, kind) if client == "anthropic" else (status, google)
+
+
+ERRORS = {
+    "400": (lambda lane: error(lane, 400, "No such thing."), 400, "invalid_request_error", 400, "INVALID_ARGUMENT"),
+    "404": (lambda lane: error(lane, 404, "No such thing."), 404, "not_found_error", 404, "NOT_FOUND"),
+    "429": (lambda lane: limited(lane, 300), 429, "rate_limit_error", 429, "RESOURCE_EXHAUSTED"),
+    "busy": (overloaded, 529, "overloaded_error", 503, "UNAVAILABLE"),
+    "500": (lambda lane: error(lane, 500), 500, "api_error", 500, "INTERNAL"),
+    "402": (lambda lane: error(lane, 402), 402, "billing_error", 402, "RESOURCE_EXHAUSTED"),
+    "403": (lambda lane: error(lane, 403), 403, "permission_error", 403, "PERMISSION_DENIED"),
+}
+
+
+@with_and_without_stream
+@each_client
+@pytest.mark.parametrize("name", ERRORS)
+def test_the_last_error_is_told_in_the_clients_dialect_with_its_class_its_words_and_its_wait(
+    lanes: CrossedLanes, client: str, stream: bool, name: str
+) -> None:
+    lane = lanes.lane(client)
+    make, status, kind, google_code, google = ERRORS[name]
+    reply: Reply = make(lane)  # type: ignore[operator]
+    calls = 1 if name in ("400", "404") else 2 if name in ("429", "402", "403") else 3
+    asked = ask(lane, *[reply] * calls, stream=stream)
+    shown = asked.error()
+    expected = (status, kind) if client == "anthropic" else (google_code, google)
+    assert (asked.status, shown["type" if client == "anthropic" else "status"]) == expected
+    upstreams = json.loads(reply.whole)["error"]["message"]
+    assert shown["message"] == upstreams
+    assert asked.response.header("x-healing-outcome") == "failed"
+    assert asked.response.header("x-mapped-model") == lane.upstream_model
+    if name == "429":
+        assert float(asked.response.header("retry-after") or 0) == pytest.approx(300, abs=1)
+
+
+def test_an_invalid_key_that_gemini_calls_a_400_is_an_authentication_error(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic")
+    details = [error_info("API_KEY_INVALID")]
+    reply = gemini_error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", details=details)
+    asked = ask(lane, reply, reply)
+    assert (asked.status, asked.error()["type"]) == (401, "authentication_error")
+
+
+@each_client
+def test_when_every_try_is_empty_the_client_gets_an_empty_answer_of_its_own_dialect(
+    lanes: CrossedLanes, client: str
+) -> None:
+    for stream in (True, False):
+        lane = lanes.lane(client)
+        asked = ask(lane, empty(lane), empty(lane), empty(lane), stream=stream)
+        assert asked.report().text == ""
+        assert asked.response.header("x-healing-attempts") == "3"
+
+
+def test_a_malformed_call_after_content_is_an_error_and_is_retried_where_it_can_be(lanes: CrossedLanes) -> None:
+    broken = gemini_stream("Hello wo", finish_reason="MALFORMED_FUNCTION_CALL")
+    asked = ask(lanes.lane("anthropic"), broken)
+    report = asked.report()
+    assert (report.ended, report.text) == ("error", "Hello wo")
+    assert report.error is not None
+    assert "MALFORMED_FUNCTION_CALL" in report.error["message"]
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, broken, answer(lane, "Hello"), stream=False)
+    asked.assert_served("Hello", OTHER)
+
+
+@each_client
+def test_a_client_that_leaves_ends_the_call_upstream(lanes: CrossedLanes, client: str) -> None:
+    from tests.e2e.failures import request_of
+    from tests.support import raw
+
+    lane = lanes.lane(client)
+    lane.upstream.play(reply_of(lane, middle(lane)).but(end="stall"))
+    target, body = request_of(lane, lane.model, stream=True)
+    raw.request("POST", lane.proxy.url + target, body, read=lambda got: b"Hel" in got)
+    lane.upstream.wait_for(lambda _: lane.calls and lane.calls[-1].ended == "client left")
+
+
+@with_and_without_stream
+def test_an_error_with_an_odd_body_is_told_too(lanes: CrossedLanes, stream: bool) -> None:
+    lane = lanes.lane("gemini")
+    odd: Any = Reply(400, {"content-type": "text/plain"}, b"no way")
+    asked = ask(lane, odd, stream=stream)
+    assert asked.status == 400
+    assert "no way" in asked.error()["message"]
