@@ -112,7 +112,7 @@ class Talking:
     def _blocks(self, body: dict[str, Any], key: str, accepted: Accepted) -> list[dict[str, Any]]:
         plan, number = _plan(_anthropic_turns(body), bool(body.get("tools"))), next(self._numbers)
         thoughts: list[dict[str, Any]] = []
-        if _thinks(body):
+        if thinks(body):
             said = "" if plan.silent else f"Thought number {number}: this wants a look at what there is, and some care."
             thoughts.append({"type": "thinking", "thinking": said})
             if plan.redacted:
@@ -144,31 +144,44 @@ class Talking:
     # Gemini.
 
     def _answer_gemini(self, call: Call, ask: Asked) -> Reply:
+        self._gemini.judge(call.path, ask.model, call.json, call.credential)
+        return _candidate(self._parts(call, ask), ask)
+
+    def _parts(self, call: Call, ask: Asked) -> list[dict[str, Any]]:
         body = call.json
-        self._gemini.judge(call.path, ask.model, body, call.credential)
         plan, number = _plan(_gemini_turns(body), bool(body.get("tools"))), next(self._numbers)
-        parts: list[dict[str, Any]] = [{"text": f"Thought number {number}.", "thought": True}]
+        thought = {"text": f"Thought number {number}.", "thought": True}
         if plan.calls:
-            for each in range(plan.calls):
-                made = {"name": "look", "args": {"at": number * 10 + each}}
-                parts.append({"functionCall": {**made, "id": f"call{number}{each}"} if self._call_ids else made})
-            first = parts[1]
-            first["thoughtSignature"] = self._minted(call, call_key(first["functionCall"]), ask.model)
-            return _candidate(parts, ask)
-        said = f"Words number {number}, and that is all."
+            made = [("look", {"at": number * 10 + each}) for each in range(plan.calls)]
+            return [thought, *self._signed_calls(call, ask, number, made)]
+        return [thought, *self._signed_text(call, ask, f"Words number {number}, and that is all.")]
+
+    def _signed_calls(
+        self, call: Call, ask: Asked, number: int, made: list[tuple[str, dict[str, Any]]]
+    ) -> list[dict[str, Any]]:
+        """Function calls, told as names and arguments; the first is signed."""
+        parts: list[dict[str, Any]] = []
+        for each, (name, args) in enumerate(made):
+            own = {"id": f"call{number}{each}"} if self._call_ids else {}
+            parts.append({"functionCall": {"name": name, "args": args, **own}})
+        first = parts[0]
+        first["thoughtSignature"] = self._minted(call, call_key(first["functionCall"]), ask.model)
+        return parts
+
+    def _signed_text(self, call: Call, ask: Asked, said: str) -> list[dict[str, Any]]:
         signature = self._minted(call, key_of("text", said), ask.model)
         if not ask.stream:
-            return _candidate([*parts, {"text": said, "thoughtSignature": signature}], ask)
+            return [{"text": said, "thoughtSignature": signature}]
         # In a stream the signature comes last, on a part of its own with nothing in it.
-        halves = [{"text": said[:8]}, {"text": said[8:]}]
-        return _candidate([*parts, *halves, {"text": "", "thoughtSignature": signature}], ask)
+        return [{"text": said[:8]}, {"text": said[8:]}, {"text": "", "thoughtSignature": signature}]
 
     def _minted(self, call: Call, signed: str, model: str) -> str:
         claims = Claims(vendor_of(call.path), key_of(family_of(model)), key_of(call.credential), signed)
         return self._signer.mint(claims)
 
 
-def _thinks(body: dict[str, Any]) -> bool:
+def thinks(body: dict[str, Any]) -> bool:
+    """Whether the answer to an Anthropic request begins with thinking."""
     thinking = body.get("thinking")
     if thinking is None:
         return has_prefix_check(body["model"])
