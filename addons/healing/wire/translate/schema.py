@@ -83,9 +83,9 @@ class _Cleaning:
             allowed = {name: item for name, item in properties.items() if item is not False}
             clean["properties"] = {name: self.schema(item, depth) for name, item in allowed.items()}
             required = value.get("required")
-            names = [name for name in required if name in allowed] if _is_names(required) else []
-            if names:
-                clean["required"] = names
+            names = required if isinstance(required, list) else []
+            if known := [name for name in names if isinstance(name, str) and name in allowed]:
+                clean["required"] = known
         others = value.get("additionalProperties")
         if isinstance(others, bool):
             clean["additionalProperties"] = others
@@ -106,10 +106,6 @@ class _Cleaning:
             return {**clean, "anyOf": [reference]}
         reference.update((name, item) for name, item in clean.items() if name.startswith("$"))
         return reference
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _leads_somewhere(root: Schema, target: str) -> bool:

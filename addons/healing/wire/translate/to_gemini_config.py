@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Body, UntranslatableError
 from healing.wire.translate.gemini_models import GeminiModel
 from healing.wire.translate.schema import gemini_schema
@@ -136,16 +137,12 @@ def _at_least(wanted: str, model: GeminiModel) -> str:
 def _effort(body: Body) -> str:
     """The effort for the answer, "" where none is asked for: what a `system` message says holds for its turn."""
     effort, where = _output(body).get("effort"), "output_config.effort"
-    messages = body.get("messages")
-    for index in range(len(messages) - 1, -1, -1) if isinstance(messages, list) else ():
-        message = messages[index]
-        if not isinstance(message, dict) or message.get("role") == "assistant":
+    messages = objects_at(body, "messages")
+    for index in range(len(messages) - 1, -1, -1):
+        role, own = messages[index].get("role"), messages[index].get("output_config")
+        if role == "assistant":
             break
-        if (
-            message.get("role") == "system"
-            and isinstance(own := message.get("output_config"), dict)
-            and "effort" in own
-        ):
+        if role == "system" and isinstance(own, dict) and own.get("effort") is not None:
             effort, where = own["effort"], f"messages.{index}.output_config.effort"
             break
     if effort is None:
