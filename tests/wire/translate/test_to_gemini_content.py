@@ -1,0 +1,302 @@
+from typing import Any
+
+import pytest
+from healing.wire.translate.common import Block, Body, Piece, tool_use_id
+
+from tests.wire.translate.asking import (
+    LOOK,
+    PNG,
+    PNG_PART,
+    Known,
+    assistant,
+    blocks,
+    call,
+    contents,
+    parts_of_user,
+    refusal,
+    request,
+    result,
+    user,
+)
+
+# Blocks.
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ({"type": "base64", "media_type": "image/png", "data": "AA=="},
+         {"inlineData": {"mimeType": "image/png", "data": "AA=="}}),
+        ({"type": "url", "url": "https://x.test/a/B.JPG?c=d.png"},
+         {"fileData": {"fileUri": "https://x.test/a/B.JPG?c=d.png", "mimeType": "image/jpeg"}}),
+        ({"type": "url", "url": "https://x.test/a"}, {"fileData": {"fileUri": "https://x.test/a"}}),
+    ],
+)  # fmt: skip
+def test_images(source: Body, part: Body) -> None:
+    assert parts_of_user({"type": "image", "source": source}) == [part]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ({"type": "base64", "media_type": "application/pdf", "data": "AA=="},
+         [{"inlineData": {"mimeType": "application/pdf", "data": "AA=="}}]),
+        ({"type": "url", "url": "https://x.test/a"},
+         [{"fileData": {"fileUri": "https://x.test/a", "mimeType": "application/pdf"}}]),
+        ({"type": "text", "media_type": "text/plain", "data": "words"}, [{"text": "words"}]),
+        ({"type": "content", "content": "words"}, [{"text": "words"}]),
+        ({"type": "content", "content": [{"type": "text", "text": "words"}, PNG]}, [{"text": "words"}, PNG_PART]),
+    ],
+)  # fmt: skip
+def test_documents_with_their_titles(source: Body, expected: list[Body]) -> None:
+    assert parts_of_user({"type": "document", "source": source}) == expected
+    titled = {"type": "document", "source": source, "title": "T", "context": "C"}
+    assert parts_of_user(titled) == [{"text": "T\nC"}, *expected]
+
+
+def test_search_results_and_texts_with_citations_are_text() -> None:
+    found = {"type": "search_result", "title": "T", "source": "https://x.test", "content": blocks(("a", "b"))}
+    cited = {"type": "text", "text": "said", "citations": [{"type": "char_location"}]}
+    assert [part["text"] for part in parts_of_user(found, cited)] == ["T\nhttps://x.test", "a", "b", "said"]
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x", "id": 7}},
+         '[server_tool_use: {"name":"web_search","input":{"query":"x","id":7}}]'),
+        ({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [
+            {"type": "web_search_result", "title": "T", "url": "u", "encrypted_content": "E", "page_age": None}]},
+         '[web_search_tool_result: {"content":[{"title":"T","url":"u"}]}]'),
+        ({"type": "code_execution_tool_result", "tool_use_id": "s", "content": {
+            "type": "code_execution_result", "stdout": "1", "stderr": "", "return_code": 0, "content": []}},
+         '[code_execution_tool_result: {"content":{"stdout":"1","stderr":"","return_code":0,"content":[]}}]'),
+        ({"type": "web_fetch_tool_result", "tool_use_id": "s", "content": {"type": "web_fetch_result", "url": "u",
+            "content": {"type": "document", "source": {"type": "base64", "media_type": "m", "data": "AA"}}}},
+         '[web_fetch_tool_result: {"content":{"url":"u","content":{"source":{"media_type":"m"}}}}]'),
+        ({"type": "mcp_tool_use", "id": "m", "name": "n", "server_name": "s", "input": {}},
+         '[mcp_tool_use: {"name":"n","server_name":"s","input":{}}]'),
+    ],
+)  # fmt: skip
+def test_what_the_servers_tools_did_is_kept_as_text(block: Block, words: str) -> None:
+    assert contents(user("a"), assistant("b", block, "c"), user("d"))[1]["parts"] == [
+        {"text": "b"},
+        {"text": words},
+        {"text": "c"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"type": "container_upload", "file_id": "f"},
+         'messages.0.content.1: a block of type "container_upload" has no counterpart in the Gemini API'),
+        ({"type": "brand_new"},
+         'messages.0.content.1: a block of type "brand_new" has no counterpart in the Gemini API'),
+        ({"type": "compaction", "content": None, "encrypted_content": "E"},
+         'messages.0.content.1: a block of type "compaction" has no counterpart in the Gemini API'),
+        ({"type": "image", "source": {"type": "file", "file_id": "file_7"}},
+         'messages.0.content.1.source: the file "file_7" is in Anthropic\'s Files API; send its content'),
+        ({"type": "image", "source": {"type": "url", "url": "http://x.test/a.png"}},
+         "messages.0.content.1.source.url: the Gemini API takes https URLs only; send the content as base64"),
+        ({"type": "document", "source": {"type": "content", "content": [{"type": "document"}]}},
+         'messages.0.content.1.source.content.0: a block of type "document" has no counterpart in the Gemini API'),
+        ({"type": "text", "text": 5}, "messages.0.content.1.text: Input should be a valid string"),
+        (call("t1"), "messages.0.content.1: `tool_use` blocks can only be in `assistant` messages"),
+        ("no block", "messages.0.content.1: Input should be an object"),
+    ],
+)  # fmt: skip
+def test_a_block_without_a_counterpart_is_refused_with_its_place(block: Any, message: str) -> None:
+    assert refusal({"role": "user", "content": [{"type": "text", "text": "x"}, block]}) == message
+
+
+def test_tools_that_come_and_go_with_messages_are_refused() -> None:
+    change = {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "look"}}
+    assert 'messages.1.content.0: a block of type "tool_removal"' in refusal(
+        user("x"), {"role": "system", "content": [change]}
+    )
+
+
+# Calls and their results.
+
+
+def test_responses_come_first_and_in_the_order_of_the_calls() -> None:
+    turns = contents(
+        user("a"),
+        assistant(call("t1", "one"), "b", call("t2", "two")),
+        user("c", result("t2", "2")),
+        user(result("t1", "1"), "d"),
+        tools=[LOOK],
+    )
+    assert turns[2]["parts"] == [
+        {"functionResponse": {"name": "one", "response": {"output": "1"}}},
+        {"functionResponse": {"name": "two", "response": {"output": "2"}}},
+        {"text": "c"},
+        {"text": "d"},
+    ]
+
+
+def test_geminis_own_id_comes_back_unless_it_is_not_taken() -> None:
+    shown = tool_use_id("seed", "fc_2 ü")
+    turn = (user("a"), assistant(call(shown)), user(result(shown)))
+    [_, asked, answered] = contents(*turn)
+    assert asked["parts"][0]["functionCall"]["id"] == answered["parts"][0]["functionResponse"]["id"] == "fc_2 ü"
+    [_, asked, answered] = contents(*turn, without=frozenset({"call_id"}))
+    assert "id" not in asked["parts"][0]["functionCall"]
+    assert "id" not in answered["parts"][0]["functionResponse"]
+
+
+@pytest.mark.parametrize(
+    ("given", "response"),
+    [
+        (result("t"), {"output": "seen"}),
+        (result("t", '{"a": 1}'), {"output": '{"a": 1}'}),
+        (result("t", ""), {"output": ""}),
+        (result("t", None), {"output": ""}),
+        ({"type": "tool_result", "tool_use_id": "t"}, {"output": ""}),
+        (result("t", [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]), {"output": "a\nb"}),
+        (result("t", "no", is_error=True), {"error": "no"}),
+        (result("t", [{"type": "tool_reference", "tool_name": "look"}]), {"output": "[tool: look]"}),
+    ],
+)
+def test_results(given: Block, response: Body) -> None:
+    answered = contents(user("a"), assistant(call("t")), user(given))[2]["parts"]
+    assert answered == [{"functionResponse": {"name": "look", "response": response}}]
+
+
+def test_images_in_results_are_parts_of_the_response_from_3_on_and_behind_the_responses_before() -> None:
+    seen = result("t1", [{"type": "text", "text": "a"}, PNG])
+    turn = (user("a"), assistant(call("t1"), call("t2")), user("b", seen, result("t2")))
+    response = {"name": "look", "response": {"output": "a"}}
+    other = {"functionResponse": {"name": "look", "response": {"output": "seen"}}}
+    assert contents(*turn)[2]["parts"] == [
+        {"functionResponse": {**response, "parts": [PNG_PART]}},
+        other,
+        {"text": "b"},
+    ]
+    assert contents(*turn, model="gemini-2.5-pro")[2]["parts"] == [
+        {"functionResponse": response},
+        other,
+        PNG_PART,
+        {"text": "b"},
+    ]
+
+
+def test_a_call_without_a_result_is_refused_in_anthropics_words() -> None:
+    message = refusal(user("a"), assistant(call("t1"), call("t2"), call("t3")), user("b", result("t2")))
+    assert message.startswith(
+        "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: t1, t3."
+    )
+
+
+def test_calls_at_the_end_need_no_result() -> None:
+    assert contents(user("a"), assistant(call("t1")))[1]["parts"] == [{"functionCall": {"name": "look", "args": {}}}]
+
+
+def test_results_of_no_call_and_second_ones_are_refused() -> None:
+    turn = (user("a"), assistant(call("t1")))
+    assert refusal(*turn, user(result("t1")), assistant("b"), user(result("t1"))).startswith(
+        "messages.4.content.0: unexpected `tool_use_id` found in `tool_result` blocks: t1."
+    )
+    assert refusal(*turn, user(result("t1"), result("t1"))).startswith(
+        "messages.2.content.1: each tool_use must have a single result."
+    )
+    assert "must be unique: t1" in refusal(user("a"), assistant(call("t1"), call("t1")))
+    assert "only be in `user` messages" in refusal(user("a"), assistant(result("t1")))
+
+
+def test_a_name_that_gemini_does_not_take_is_the_same_everywhere() -> None:
+    tool = {**LOOK, "name": "9 lives"}
+    body = request(
+        user("a"),
+        assistant(call("t1", "9 lives")),
+        user(result("t1")),
+        tools=[tool],
+        tool_choice={"type": "tool", "name": "9 lives"},
+    )
+    names = {
+        body["tools"][0]["functionDeclarations"][0]["name"],
+        body["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"][0],
+        body["contents"][1]["parts"][0]["functionCall"]["name"],
+        body["contents"][2]["parts"][0]["functionResponse"]["name"],
+    }
+    assert len(names) == 1
+
+
+# What is known of Gemini's own turns.
+
+
+def test_a_known_turn_is_made_of_the_parts_that_it_was_made_of() -> None:
+    code = {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "sig4"}
+    turn = [
+        Piece("thought", "Hm.", "sig0"),
+        Piece("text", 3, "sig1"),
+        Piece("text", 2),
+        Piece("call", "t1", "sig2"),
+        Piece("call", "t2"),
+        Piece("part", '{"executableCode":{"language":"PYTHON","code":"1"},"thoughtSignature":"sig4"}', "sig4"),
+        Piece("part", '{"inlineData":{"mimeType":"image/png","data":"AA=="}}', "", 5),
+        Piece("text", 4),
+        Piece("text", 0, "sig3"),
+    ]
+    server = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "code_execution", "input": {"code": "1"}}
+    grounding = [
+        {"type": "server_tool_use", "id": "srvtoolu_2", "name": "web_search", "input": {}},
+        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_2", "content": []},
+    ]
+    said = [
+        {"type": "thinking", "thinking": "Hm.", "signature": "sig0"},
+        *blocks(("abcde", call("t1", at=1), call("t2"), server, "image", "last")),
+    ]
+    expected = [
+        {"text": "Hm.", "thought": True, "thoughtSignature": "sig0"},
+        {"text": "abc", "thoughtSignature": "sig1"},
+        {"text": "de"},
+        {"functionCall": {"name": "look", "args": {"at": 1}}, "thoughtSignature": "sig2"},
+        {"functionCall": {"name": "look", "args": {}}},
+        code,
+        {"inlineData": {"mimeType": "image/png", "data": "AA=="}},
+        {"text": "last"},
+        {"text": "", "thoughtSignature": "sig3"},
+    ]
+    after = user(result("t1"), result("t2"))
+    assert contents(user("a"), assistant(*said), after, known=Known(turn))[1]["parts"] == expected
+    assert contents(user("a"), assistant(*said, *grounding), after, known=Known(turn))[1]["parts"] == expected
+    assert contents(user("a"), assistant(*said[1:]), after, known=Known(turn))[1]["parts"] == expected
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [],
+        [Piece("text", 4, "sig1"), Piece("call", "t1", "sig2")],
+        [Piece("text", 6, "sig1"), Piece("call", "t1", "sig2")],
+        [Piece("text", 5, "sig1")],
+        [Piece("text", 5, "sig1"), Piece("call", "t2", "sig2")],
+        [Piece("call", "t1", "sig2"), Piece("text", 5, "sig1")],
+        [Piece("text", 2, "sig1"), Piece("call", "t1", "sig2"), Piece("text", 3)],
+        [Piece("text", 5, "sig1"), Piece("part", "{}", "", 0), Piece("call", "t1", "sig2")],
+        [Piece("part", "no JSON", "sig1", 5), Piece("call", "t1", "sig2")],
+        [Piece("part", "[]", "sig1", 5), Piece("call", "t1", "sig2")],
+        [Piece("text", "5", "sig1"), Piece("call", "t1", "sig2")],
+        [Piece("text", -1, "sig1"), Piece("call", "t1", "sig2")],
+        [Piece("text", 5, "sig1"), Piece("call", "t1", "sig2"), Piece("text", 1)],
+    ],
+)
+def test_what_does_not_fit_the_turn_is_not_used_but_for_its_calls_signatures(turn: list[Piece]) -> None:
+    known = Known(turn, {"t1": "own0"})
+    assert contents(user("a"), assistant("abcde", call("t1")), user(result("t1")), known=known)[1]["parts"] == [
+        {"text": "abcde"},
+        {"functionCall": {"name": "look", "args": {}}, "thoughtSignature": "own0"},
+    ]
+
+
+def test_a_turn_is_asked_for_by_the_message_before_it_and_by_its_blocks() -> None:
+    known = Known()
+    system = {"role": "system", "content": "note"}
+    first, second = user("a"), user("c")
+    contents(first, system, assistant("b"), assistant("B"), second, assistant("d"), user("e"), known=known)
+    assert known.asked == [(first, blocks(("b", "B"))), (second, blocks(("d",)))]
+    known = Known()
+    contents(assistant("b"), user("c"), known=known)
+    assert known.asked == [({}, blocks(("b",)))]
