@@ -96,6 +96,7 @@ class GeminiReader:
         if not isinstance(body, dict):
             return _MALFORMED
         self.body = body
+        self._collector.take(body)
         feedback = body.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             self._blocked = True
@@ -109,8 +110,6 @@ class GeminiReader:
             index = str(candidate.get("index", 0))
             self._open.add(index)
             parts = _parts(candidate)
-            if index == "0":
-                self._collector.take(parts)
             for part in parts:
                 if not _is_empty(part):
                     content = True
