@@ -1,0 +1,66 @@
+"""Blocks of Anthropic's own tools, and of kinds that are not known, as parts of a Gemini answer."""
+
+from typing import Any
+
+from healing.wire.jsonvalue import dump, parse
+from healing.wire.translate.common import Block
+
+type Part = dict[str, Any]
+
+# Where the code of each tool stands in its input, and its language.
+_CODE = {
+    "code_execution": ("code", "PYTHON"),
+    "bash_code_execution": ("command", "LANGUAGE_UNSPECIFIED"),
+    "text_editor_code_execution": ("", "LANGUAGE_UNSPECIFIED"),
+}
+_RESULTS = frozenset(f"{name}_tool_result" for name in _CODE)
+# What says nothing to a reader.
+_OPAQUE = frozenset(("type", "id", "tool_use_id", "caller", "signature"))
+
+
+def whole(block: Block, said: dict[str, list[str]]) -> Block:
+    """A block with what its deltas said, by their member; an input is read."""
+    texts = {name: "".join(pieces) for name, pieces in said.items()}
+    written = texts.pop("partial_json", "")
+    if not written:
+        return {**block, **texts}
+    try:
+        given = parse(written.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        given = written
+    return {**block, **texts, "input": given}
+
+
+def part_of(block: Block) -> Part:
+    """The part that says what a block says: code and its results have their own, all else is told in words."""
+    name, given, content = block.get("name"), block.get("input"), block.get("content")
+    if block.get("type") == "server_tool_use" and isinstance(name, str) and name in _CODE and isinstance(given, dict):
+        member, language = _CODE[name]
+        code = given.get(member)
+        return {"executableCode": {"language": language, "code": code if isinstance(code, str) else _json(given)}}
+    if block.get("type") in _RESULTS and isinstance(content, dict):
+        return {"codeExecutionResult": _result(content)}
+    return {"text": f"[{block.get('type')}: {_json(_readable(block))}]"}
+
+
+def _result(content: Block) -> Part:
+    if str(content.get("type")).endswith("_error") or content.get("error_code"):
+        return {"outcome": "OUTCOME_FAILED", "output": str(content.get("error_code") or "")}
+    outputs = [content.get("stdout"), content.get("stderr")]
+    if not any(isinstance(output, str) for output in outputs):
+        # The editor's results are of several forms.
+        outputs = [_json(_readable(content))]
+    output = "\n".join(output for output in outputs if isinstance(output, str) and output)
+    return {"outcome": "OUTCOME_FAILED" if content.get("return_code") else "OUTCOME_OK", "output": output}
+
+
+def _readable(block: Block) -> Block:
+    return {
+        name: value
+        for name, value in block.items()
+        if value is not None and name not in _OPAQUE and not name.startswith("encrypted_")
+    }
+
+
+def _json(value: Any) -> str:
+    return dump(value).decode()
