@@ -89,6 +89,11 @@ class Talking:
         self.judged.append("")
         return reply
 
+    @property
+    def _answer(self) -> int:
+        """The number of the answer that is being made: clients take what has the same id for pieces of one answer."""
+        return len(self.judged) + 1
+
     def _refusal(self, ask: Asked, refused: RefusedError) -> Reply:
         if ask.dialect == "gemini":
             if self._missing_as_finish and isinstance(refused, MissingError):
@@ -107,7 +112,8 @@ class Talking:
         blocks = self._blocks(body, key, accepted)
         stop = "tool_use" if blocks[-1]["type"] == "tool_use" else "end_turn"
         listed = [{"type": "thinking_dropped", "path": path} for path in accepted.listed]
-        return _message(blocks, stop, ask, {"input_transformations": listed} if listed else {})
+        more = {"input_transformations": listed} if listed else {}
+        return _message(blocks, stop, ask, {"id": f"msg_{self._answer:04}", **more})
 
     def _blocks(self, body: dict[str, Any], key: str, accepted: Accepted) -> list[dict[str, Any]]:
         plan, number = _plan(_anthropic_turns(body), bool(body.get("tools"))), next(self._numbers)
@@ -145,7 +151,7 @@ class Talking:
 
     def _answer_gemini(self, call: Call, ask: Asked) -> Reply:
         self._gemini.judge(call.path, ask.model, call.json, call.credential)
-        return _candidate(self._parts(call, ask), ask)
+        return _candidate(self._parts(call, ask), ask, f"response{self._answer:04}")
 
     def _parts(self, call: Call, ask: Asked) -> list[dict[str, Any]]:
         body = call.json
@@ -232,7 +238,6 @@ def _message(blocks: list[dict[str, Any]], stop: str, ask: Asked, more: dict[str
 def _head(model: str) -> dict[str, Any]:
     return {
         "model": model,
-        "id": anthropic.MESSAGE_ID,
         "type": "message",
         "role": "assistant",
         "content": [],
@@ -259,13 +264,15 @@ def _streamed(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any
     return block, []
 
 
-def _candidate(parts: list[dict[str, Any]], ask: Asked) -> Reply:
+def _candidate(parts: list[dict[str, Any]], ask: Asked, response_id: str) -> Reply:
     """A Gemini answer of these parts: one object, or one for each part."""
     pieces = [[part] for part in parts] if ask.stream else [parts]
     last = len(pieces) - 1
     return _responses(
         [
-            gemini.gemini_chunk(piece, finish_reason="STOP" if number == last else None, model=ask.model)
+            gemini.gemini_chunk(
+                piece, finish_reason="STOP" if number == last else None, model=ask.model, response_id=response_id
+            )
             for number, piece in enumerate(pieces)
         ],
         ask,
