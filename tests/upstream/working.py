@@ -73,7 +73,7 @@ class Working(Talking):
     def _parts(self, call: Call, ask: Asked) -> list[dict[str, Any]]:
         body = call.json
         declared = [each for tool in body.get("tools") or [] for each in tool.get("functionDeclarations") or []]
-        tools = [_tool(each, each.get("parametersJsonSchema") or each.get("parameters")) for each in declared]
+        tools = [_tool(each, member(each, "parametersJsonSchema") or each.get("parameters")) for each in declared]
         config = body.get("generationConfig") or {}
         wanted = config.get("responseJsonSchema") or config.get("responseSchema")
         said, calls = _next(work_of(_gemini_pieces(body)), tools, wanted)
