@@ -32,6 +32,7 @@ from tests.upstream import (
     gemini_error,
     gemini_json,
     gemini_stream,
+    healthy,
 )
 
 ENDINGS = ("delivered, ", "no other try, the client gets this", "the client has been told", "the client left")
@@ -59,6 +60,30 @@ ANTHROPIC_TYPES = {
 _ID = re.compile(r"\[[0-9a-f]{8}\](?= \w+: POST )")
 
 with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+
+
+class Plans:
+    """A plan for each model, to be used as an upstream's default: for requests that are made at once."""
+
+    def __init__(self) -> None:
+        self._plans: dict[str, list[Play]] = {}
+
+    def put(self, model: str, plan: Sequence[Play]) -> None:
+        """What is played for this model, call by call."""
+        self._plans[model] = list(plan)
+
+    def left(self, model: str) -> int:
+        """How many of them have not been played."""
+        return len(self._plans[model])
+
+    def __call__(self, call: Call) -> Reply:
+        """The reply to a call."""
+        asked = call.path.encode() + call.body
+        for model, plan in self._plans.items():
+            if model.encode() in asked and plan:
+                play = plan.pop(0)
+                return play if isinstance(play, Reply) else play(call)
+        return healthy(call)
 
 
 @dataclass
@@ -169,15 +194,20 @@ def ask(
     sse: bool = True,
     model: str | None = None,
     same: bool = True,
+    plans: Plans | None = None,
 ) -> Asked:
     """Play a plan for one request, which must use it up; a call beyond it would be answered in good health.
 
     sse: False asks Gemini for a stream that is one JSON array. same: whether every call has to be the same.
+    plans: where the plan is put, for an upstream that many ask at once.
     """
     model = model or lane.model
     sought = model if lane.model == lane.upstream_model else lane.upstream_model
     before = len(_calls(lane, sought))
-    lane.upstream.play(*plan)
+    if plans is None:
+        lane.upstream.play(*plan)
+    else:
+        plans.put(sought, plan)
     target, body = request_of(lane, model, stream=stream, sse=sse)
     headers = {"anthropic-version": "2023-06-01"}
     told = len(lane.proxy.lines)
@@ -186,7 +216,7 @@ def ask(
     response = raw.request("POST", lane.proxy.url + target, body, headers, read=lambda _: time.monotonic() > patience)
     log = _story(lane, model, told)
     calls = _calls(lane, sought)[before:]
-    assert lane.upstream.unplayed == 0, lane.upstream.describe()
+    assert (plans.left(sought) if plans else lane.upstream.unplayed) == 0, lane.upstream.describe()
     # Nothing was changed for a retry, so that the prompt's cache still counts.
     assert not same or all(call.body == calls[0].body for call in calls)
     # An attempt that is given up must end upstream too.

@@ -57,5 +57,5 @@ def test_a_loop_of_tools_with_thinking_is_never_refused(
     for prompt in FIVE_STEPS:
         assert sdk.turn(prompt).startswith("Words number")
     assert talking.refused == []
-    assert len(talking.judged) == 3 + 2 + 1 + 6 + 1
+    assert len(talking.judged) == 3 + 2 + 1 + 6 + 2
     assert all(call.json.get("stream") is True or "stream" in call.path for call in lane.calls)

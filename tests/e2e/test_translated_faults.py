@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import Lane
 from tests.e2e.crossed import CROSSED, CrossedLanes
-from tests.e2e.failures import answer, ask, empty, error, overloaded
+from tests.e2e.failures import Asked, Plans, answer, ask, empty, error, overloaded, request_of
 from tests.e2e.streaming import reply_of
+from tests.support import raw
 from tests.upstream import (
     HEARTBEAT,
     PING,
@@ -29,7 +32,7 @@ from tests.upstream import (
     retry_info,
 )
 
-CLOCKS = "[peek]\nfirst_byte = 1\nsilence = 1\nfirst_content = 2\nidle = 1\n"
+CLOCKS = "[peek]\nfirst_byte = 1.5\nsilence = 1.5\nfirst_content = 3\nidle = 1.5\n"
 each_client = pytest.mark.parametrize("client", CROSSED)
 with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
 
@@ -107,54 +110,82 @@ BEFORE_CONTENT: dict[str, tuple[Fault, list[str]]] = {
 }  # fmt: skip
 
 
-@with_and_without_stream
-@each_client
-@pytest.mark.parametrize("fault", BEFORE_CONTENT)
-def test_a_fault_before_content_is_healed_unseen(lanes: CrossedLanes, client: str, stream: bool, fault: str) -> None:
-    lane = lanes.lane(client)
-    reply, accounts = BEFORE_CONTENT[fault]
-    asked = ask(lane, reply(lane), answer(lane, "Hello"), stream=stream)
-    asked.assert_served("Hello", accounts)
-
-
 GEMINI_ONLY: dict[str, Reply] = {
     "malformed call": gemini_stream("", finish_reason="MALFORMED_FUNCTION_CALL"),
     "a raw tail": Reply(200, gemini_stream().headers, chunks=[gemini_error_tail(500, None, "It went wrong.")]),
 }
+IN_THE_MIDDLE: dict[str, tuple[Fault, list[str]]] = {
+    "cut": (lambda lane: reply_of(lane, middle(lane)).but(end="cut"), OTHER),
+    "reset": (lambda lane: reply_of(lane, middle(lane)).but(end="reset"), OTHER),
+    "ended": (lambda lane: reply_of(lane, middle(lane)), OTHER),
+    "silence": (lambda lane: reply_of(lane, middle(lane)).but(end="stall"), OTHER),
+    "overloaded": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 503)]), SAME),
+    "an error": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 500)]), OTHER),
+    "no JSON": (lambda lane: reply_of(lane, [*middle(lane), b"data: {oops\n\n"]), OTHER),
+}
+# By the status: the reply, how often it is met, and what each client is told.
+ERRORS: dict[str, tuple[Fault, int, tuple[int, str], tuple[int, str]]] = {
+    "400": (lambda lane: error(lane, 400), 1, (400, "invalid_request_error"), (400, "INVALID_ARGUMENT")),
+    "404": (lambda lane: error(lane, 404), 1, (404, "not_found_error"), (404, "NOT_FOUND")),
+    "429": (lambda lane: limited(lane, 300), 2, (429, "rate_limit_error"), (429, "RESOURCE_EXHAUSTED")),
+    "busy": (overloaded, 3, (529, "overloaded_error"), (503, "UNAVAILABLE")),
+    "500": (lambda lane: error(lane, 500), 3, (500, "api_error"), (500, "INTERNAL")),
+    "402": (lambda lane: error(lane, 402), 2, (402, "billing_error"), (402, "RESOURCE_EXHAUSTED")),
+    "403": (lambda lane: error(lane, 403), 2, (403, "permission_error"), (403, "PERMISSION_DENIED")),
+}
+
+
+class Everything:
+    """All requests of this file whose answers take their time, made at once; each test looks at one of them."""
+
+    def __init__(self, lanes: CrossedLanes, pool: ThreadPoolExecutor) -> None:
+        self._lanes, self._pool = lanes, pool
+        self._plans = Plans()
+        self._asked: dict[tuple[str, str, bool, str], Future[Asked]] = {}
+        lanes.upstream.default = self._plans
+        for client, stream in product(CROSSED, (True, False)):
+            for name, (fault, _) in BEFORE_CONTENT.items():
+                self._ask("before", client, stream, name, fault, answer)
+            for name, (make, times, *_) in ERRORS.items():
+                self._ask("error", client, stream, name, *[make] * times)
+            for name, (fault, _) in IN_THE_MIDDLE.items():
+                self._ask("middle", client, stream, name, fault, *([] if stream else [answer]))
+
+    def _ask(self, kind: str, client: str, stream: bool, name: str, *plan: Fault) -> None:
+        lane = self._lanes.lane(client, reset=False)
+        replies = [make(lane) for make in plan]
+        asked = self._pool.submit(lambda: ask(lane, *replies, stream=stream, plans=self._plans))
+        self._asked[kind, client, stream, name] = asked
+
+    def of(self, kind: str, client: str, stream: bool, name: str) -> Asked:
+        """What became of one."""
+        return self._asked[kind, client, stream, name].result(60)
+
+
+@pytest.fixture(scope="module")
+def everything(lanes: CrossedLanes) -> Iterator[Everything]:
+    """All that is waited for together."""
+    with ThreadPoolExecutor(16) as pool:
+        yield Everything(lanes, pool)
 
 
 @with_and_without_stream
-@pytest.mark.parametrize("fault", GEMINI_ONLY)
-def test_a_fault_that_only_gemini_has_is_healed_unseen(lanes: CrossedLanes, stream: bool, fault: str) -> None:
-    lane = lanes.lane("anthropic")
-    asked = ask(lane, GEMINI_ONLY[fault], answer(lane, "Hello"), stream=stream)
-    asked.assert_served("Hello", OTHER)
-
-
-IN_THE_MIDDLE: dict[str, tuple[Fault, str, list[str]]] = {
-    "cut": (lambda lane: reply_of(lane, middle(lane)).but(end="cut"), "cut", OTHER),
-    "reset": (lambda lane: reply_of(lane, middle(lane)).but(end="reset"), "cut", OTHER),
-    "ended": (lambda lane: reply_of(lane, middle(lane)), "cut", OTHER),
-    "silence": (lambda lane: reply_of(lane, middle(lane)).but(end="stall"), "stalled", OTHER),
-    "overloaded": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 503)]), "overloaded", SAME),
-    "an error": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 500)]), "transient", OTHER),
-    "no JSON": (lambda lane: reply_of(lane, [*middle(lane), b"data: {oops\n\n"]), "malformed", OTHER),
-}
+@each_client
+@pytest.mark.parametrize("fault", BEFORE_CONTENT)
+def test_a_fault_before_content_is_healed_unseen(everything: Everything, client: str, stream: bool, fault: str) -> None:
+    everything.of("before", client, stream, fault).assert_served("Hello", BEFORE_CONTENT[fault][1])
 
 
 @each_client
 @pytest.mark.parametrize("fault", IN_THE_MIDDLE)
 def test_a_fault_in_the_middle_is_told_as_an_error_of_the_clients_dialect(
-    lanes: CrossedLanes, client: str, fault: str
+    everything: Everything, client: str, fault: str
 ) -> None:
-    lane = lanes.lane(client)
-    reply, kind, _ = IN_THE_MIDDLE[fault]
-    asked = ask(lane, reply(lane))
+    asked = everything.of("middle", client, True, fault)
     report = asked.report()
     assert report.ended == "error"
     assert report.text == "Hello wo"
-    assert report.error is not None
-    if kind == "overloaded":
+    if fault == "overloaded":
         assert report.error == (
             {"type": "overloaded_error", "message": "It went wrong."}
             if client == "anthropic"
@@ -166,50 +197,35 @@ def test_a_fault_in_the_middle_is_told_as_an_error_of_the_clients_dialect(
 @each_client
 @pytest.mark.parametrize("fault", IN_THE_MIDDLE)
 def test_a_fault_in_the_middle_is_healed_for_a_client_that_does_not_stream(
-    lanes: CrossedLanes, client: str, fault: str
+    everything: Everything, client: str, fault: str
 ) -> None:
-    lane = lanes.lane(client)
-    reply, _, accounts = IN_THE_MIDDLE[fault]
-    asked = ask(lane, reply(lane), answer(lane, "Hello"), stream=False)
-    asked.assert_served("Hello", accounts)
-
-
-def told(client: str, status: int, kind: str, google: str) -> tuple[int, str]:
-    """Status and type or Google status of what a client is told."""
-    return (status, kind) if client == "anthropic" else (status, google)
-
-
-ERRORS = {
-    "400": (lambda lane: error(lane, 400, "No such thing."), 400, "invalid_request_error", 400, "INVALID_ARGUMENT"),
-    "404": (lambda lane: error(lane, 404, "No such thing."), 404, "not_found_error", 404, "NOT_FOUND"),
-    "429": (lambda lane: limited(lane, 300), 429, "rate_limit_error", 429, "RESOURCE_EXHAUSTED"),
-    "busy": (overloaded, 529, "overloaded_error", 503, "UNAVAILABLE"),
-    "500": (lambda lane: error(lane, 500), 500, "api_error", 500, "INTERNAL"),
-    "402": (lambda lane: error(lane, 402), 402, "billing_error", 402, "RESOURCE_EXHAUSTED"),
-    "403": (lambda lane: error(lane, 403), 403, "permission_error", 403, "PERMISSION_DENIED"),
-}
+    everything.of("middle", client, False, fault).assert_served("Hello", IN_THE_MIDDLE[fault][1])
 
 
 @with_and_without_stream
 @each_client
 @pytest.mark.parametrize("name", ERRORS)
 def test_the_last_error_is_told_in_the_clients_dialect_with_its_class_its_words_and_its_wait(
-    lanes: CrossedLanes, client: str, stream: bool, name: str
+    everything: Everything, client: str, stream: bool, name: str
 ) -> None:
-    lane = lanes.lane(client)
-    make, status, kind, google_code, google = ERRORS[name]
-    reply: Reply = make(lane)  # type: ignore[operator]
-    calls = 1 if name in ("400", "404") else 2 if name in ("429", "402", "403") else 3
-    asked = ask(lane, *[reply] * calls, stream=stream)
+    make, _, anthropics, googles = ERRORS[name]
+    asked = everything.of("error", client, stream, name)
     shown = asked.error()
-    expected = (status, kind) if client == "anthropic" else (google_code, google)
-    assert (asked.status, shown["type" if client == "anthropic" else "status"]) == expected
-    upstreams = json.loads(reply.whole)["error"]["message"]
-    assert shown["message"] == upstreams
+    told = shown["type"] if client == "anthropic" else shown["status"]
+    assert (asked.status, told) == (anthropics if client == "anthropic" else googles)
+    assert shown["message"] == json.loads(make(asked.lane).whole)["error"]["message"]
     assert asked.response.header("x-healing-outcome") == "failed"
-    assert asked.response.header("x-mapped-model") == lane.upstream_model
+    assert asked.response.header("x-mapped-model") == asked.lane.upstream_model
     if name == "429":
         assert float(asked.response.header("retry-after") or 0) == pytest.approx(300, abs=1)
+
+
+@with_and_without_stream
+@pytest.mark.parametrize("fault", GEMINI_ONLY)
+def test_a_fault_that_only_gemini_has_is_healed_unseen(lanes: CrossedLanes, stream: bool, fault: str) -> None:
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, GEMINI_ONLY[fault], answer(lane, "Hello"), stream=stream)
+    asked.assert_served("Hello", OTHER)
 
 
 def test_an_invalid_key_that_gemini_calls_a_400_is_an_authentication_error(lanes: CrossedLanes) -> None:
@@ -245,8 +261,6 @@ def test_a_malformed_call_after_content_is_an_error_and_is_retried_where_it_can_
 
 @each_client
 def test_a_client_that_leaves_ends_the_call_upstream(lanes: CrossedLanes, client: str) -> None:
-    from tests.e2e.failures import request_of
-    from tests.support import raw
 
     lane = lanes.lane(client)
     lane.upstream.play(reply_of(lane, middle(lane)).but(end="stall"))

@@ -104,7 +104,8 @@ class Stage:
     script_for: Callable[[int], Script]
     dialect: str = "anthropic"
     mode: Mode = "sse"
-    accounts: Accounts = field(default_factory=lambda: Accounts(accounts_named("a", "b")))
+    accounts: Accounts = field(default_factory=Accounts)
+    """Without any: two at an upstream of the client's dialect."""
     budget: RetryBudget = field(default_factory=RetryBudget)
     rules: Rules = field(default_factory=Rules)
     clock: FakeClock = field(default_factory=FakeClock)
@@ -118,6 +119,8 @@ class Stage:
     signatures: SignatureStore | None = None
 
     def __post_init__(self) -> None:
+        if not self.accounts.all:
+            self.accounts = Accounts(accounts_named("a", "b", dialect=self.dialect))
         self.records: list[Record] = []
         self.played: list[Played] = []
         self.respond: Respond | None = None

@@ -8,6 +8,8 @@ from healing.policy.config import BUILT_IN, Peek
 from healing.policy.peek import Gate
 from healing.wire.anthropic import Anthropic
 
+from tests.policy.stage import request_in
+
 PEEK = Peek(first_byte=30.0, silence=12.0, first_content=60.0, idle=25.0, first_byte_json=90.0)
 OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None)
 
@@ -15,7 +17,7 @@ OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None)
 def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = "", **more: Any) -> Attempt:
     """An attempt that began at 100; gate: "held", "committed" before content, or "answering"."""
     account = Account("work", "work", "anthropic", BUILT_IN["anthropic"])
-    made = Attempt(1, account, "m", "/v1/messages", b"", 100.0, **more)
+    made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), b"", 100.0, **more)
     made.head_at, made.last_byte_at = head, last_byte
     if gate:
         made.gate = Gate(Anthropic(), "first_content", hold=gate == "held", grace_s=2.0, wall_s=0.0)

@@ -308,9 +308,11 @@ def test_no_soft_commit_if_it_is_turned_off() -> None:
 def test_a_response_that_never_comes_is_given_up() -> None:
     played = play([Script(None, end="hang"), GOOD])
     assert (played.played[0].ended_at, played.exchange.outcome) == (1300.0, "healed")
-    played = play([Script(None, end="hang"), script(anthropic_json("Hi"))], mode="json")
-    assert played.played[0].ended_at == 1600.0
-    assert check_anthropic_json(played.body).text == "Hi"
+    for upgrade, ended_at in ((False, 1600.0), (True, 1300.0)):
+        rules = Rules(Retry(upgrade=upgrade))
+        played = play([Script(None, end="hang"), script(anthropic_json("Hi"))], mode="json", rules=rules)
+        assert played.played[0].ended_at == ended_at
+        assert check_anthropic_json(played.body).text == "Hi"
 
 
 def test_a_stall_after_commit_is_told_and_never_retried() -> None:

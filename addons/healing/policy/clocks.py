@@ -4,7 +4,7 @@ from healing.policy.attempt import Attempt
 from healing.policy.config import Peek
 
 _FIRST = "Timeout waiting for first data"
-LINGER_S = 5.0
+LINGER_S = 2.0
 """For how long an answer that has said all may say more: its usage comes late at times."""
 
 
