@@ -24,7 +24,7 @@ _KEYWORDS = {
 _PLAIN = frozenset(("title", "description", "default", "pattern", "minimum", "maximum"))
 # 64-bit integers are strings in Google's JSON.
 _COUNTS = frozenset(("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties"))
-_FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
+_FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _TYPES = frozenset(("string", "number", "integer", "boolean", "array", "object", "null"))
 _COMBINING = ("anyOf", "oneOf", "allOf")
 # Of an answer's schema these are kept; the others are told in its description.
