@@ -16,9 +16,9 @@ from tests.upstream.working import MARKER, Working
 
 SECONDS = 45
 """What one run of a client may take. It takes two or three."""
-# No line is empty: Claude Code numbers what it reads, and takes white space off the ends of the lines that it writes,
-# in its history, too. A call that is changed has no valid signature at a Gemini upstream.
-SOURCE = 'first\n\tsecond: "quoted", back\\slash, Übung, 世界, 🦜\nlast\n'
+# Claude Code numbers the lines that it reads, and takes white space off the ends of those that it writes, in its
+# history, too: of the call of which an empty line is a part it sends back another one than it got.
+SOURCE = 'first\n\tsecond: "quoted", back\\slash, Übung, 世界, 🦜\n\nlast\n'
 STEPS = 2
 
 
@@ -95,10 +95,12 @@ def ask_gemini_cli(desk: Desk, model: str, prompt: str, *, again: bool) -> tuple
 ASKERS: dict[str, Callable[..., tuple[Ran, str]]] = {"claude": ask_claude_code, "gemini": ask_gemini_cli}
 CASES = [
     Case("claude", "claude-opus-5-5", "anthropic", prompts=2),
-    Case("claude", "claude-sonnet-4-5", "anthropic", prompts=2),
-    # The first asks a small model which one to take.
+    Case("claude", "claude-opus-5-5", "gemini", "gemini-3-pro-preview", prompts=2),
+    Case("claude", "claude-sonnet-4-5", "gemini", "gemini-2.5-pro", prompts=2),
+    # With `auto` a small model is asked which one to take.
     Case("gemini", "auto", "gemini"),
-    Case("gemini", "gemini-3-pro-preview", "gemini"),
+    Case("gemini", "auto", "anthropic", "claude-sonnet-4-5"),
+    Case("gemini", "gemini-3-pro-preview", "anthropic", "claude-opus-5-5"),
 ]
 
 

@@ -201,7 +201,7 @@ class _NoHistory:
     def pieces(self, asked: dict[str, Any], content: list[dict[str, Any]]) -> None:
         """Nothing is known."""
 
-    def signature(self, tool_use_id: str) -> str:
+    def signature(self, tool_use_id: str, said: str) -> str:
         """Nothing is known."""
         return ""
 

@@ -128,19 +128,18 @@ class Gate:
 
     def end(self, broken: str = "") -> bytes:
         """The body has ended: in the regular way, or `broken` says how the connection broke."""
-        if self._is_over:
+        if self._is_over():
             return b""
         out = self._take_all(self._decoder.flush())
         out += self._judge_empty()
         if self.committed:
             self._unsent = []
-        if self._is_over:
+        if self._is_over():
             return out
         if not self._reader.stopped:
             return out + self._fail(self._end_failure(broken))
         return out + self._finish()
 
-    @property
     def _is_over(self) -> bool:
         """Whether nothing is judged any more."""
         return self.failure is not None or self._blind

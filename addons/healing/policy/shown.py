@@ -24,10 +24,10 @@ class ShownTurns:
                 return [Piece(*piece) for piece in found]
         return None
 
-    def signature(self, tool_use_id: str) -> str:
-        """The signature of the call that the client knows by this id, "" if there is none."""
+    def signature(self, tool_use_id: str, said: str) -> str:
+        """The signature of the call that the client knows by this id, "" if it has none, or said something else."""
         call = self._call(tool_use_id)
-        return str(call["signature"]) if call else ""
+        return str(call["signature"]) if call and call["said"] == said else ""
 
     def _call(self, shown: str) -> dict[str, str] | None:
         found = self._store.find("tool", self._origin, ("shown", shown), self._now)
@@ -46,5 +46,5 @@ class ShownTurns:
             self._store.keep("turn", self._origin, ("shown", key), [list(piece) for piece in pieces], self._now)
             for piece in pieces:
                 if piece.kind == "call":
-                    call = {"turn": key, "signature": piece.signature}
+                    call = {"turn": key, "signature": piece.signature, "said": piece.said}
                     self._store.keep("tool", self._origin, ("shown", str(piece.what)), call, self._now)

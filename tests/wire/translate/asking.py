@@ -31,7 +31,7 @@ class Known:
         self.asked.append((asked, content))
         return self._turn
 
-    def signature(self, tool_use_id: str) -> str:
+    def signature(self, tool_use_id: str, said: str) -> str:
         return self._signatures.get(tool_use_id, "")
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from healing.wire.gemini_history import call_of, signature_of
+from healing.wire.gemini_history import call_of, said_by, signature_of
 from healing.wire.jsonvalue import digest, dump, objects_at
 from healing.wire.translate.common import Block, Body, Piece, ToolNames, tool_use_id
 from healing.wire.translate.gemini_endings import BROKEN_TURNS, Grounding, Usage, server_tool_id, stop_of, why_stopped
@@ -157,7 +157,7 @@ class AnthropicAnswer:
             self._delta({"type": "input_json_delta", "partial_json": dump(args).decode()}, events)
         self._close(events)
         self._called = True
-        self.pieces.append(Piece("call", shown, signature))
+        self.pieces.append(Piece("call", shown, signature, said=said_by(call)))
 
     def _take_other(self, part: Body, signature: str, events: list[Body]) -> None:
         """A part that has no counterpart of the same form: in blocks of server tools, else in words."""

@@ -24,9 +24,10 @@ class Piece(NamedTuple):
 
     kind: "text", `what` is the number of characters of it (0: an empty part);
     "thought", `what` is its text, only for one that is signed;
-    "call", `what` is the id that the client was given;
+    "call", `what` is the id that the client was given, and `said` a key of its name and arguments;
     "part", `what` is the whole part as JSON: the client was shown blocks of server tools, or words.
     signature: the part's own, "" if it has none.
+    said: of a "call"; "" is not looked at. Clients change calls in their histories, which are then not what was signed.
     shown: for a "part", the number of characters of the text block that it was shown as (0: it was none).
     """
 
@@ -34,6 +35,7 @@ class Piece(NamedTuple):
     what: int | str
     signature: str = ""
     shown: int = 0
+    said: str = ""
 
 
 class History(Protocol):
@@ -42,8 +44,8 @@ class History(Protocol):
     def pieces(self, asked: Body, content: list[Block]) -> list[Piece] | None:
         """The parts of the turn with these blocks, which answered the message `asked`; None if it is not known."""
 
-    def signature(self, tool_use_id: str) -> str:
-        """The signature of the call that the client knows by this id, "" if there is none."""
+    def signature(self, tool_use_id: str, said: str) -> str:
+        """The signature of the call that the client knows by this id, "" if it has none, or said something else."""
 
 
 class AnswerTranslator(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from healing.wire.anthropic_history import answered_by, is_thinking
-from healing.wire.gemini_history import signature_of
+from healing.wire.gemini_history import said_by, signature_of
 from healing.wire.jsonvalue import parse
 from healing.wire.translate import to_gemini_parts as parts_of
 from healing.wire.translate.common import Block, Body, History, Piece, UntranslatableError, own_id
@@ -120,7 +120,8 @@ def _model_parts(body: Body, turn: _Turn, calls: dict[str, _Call], history: Hist
     translated = []
     for where, block in turn.blocks:
         if block.get("type") == "tool_use":
-            translated.append(_call_part(block, calls, history.signature(block["id"])))
+            part = _call_part(block, calls)
+            translated.append(_signed(part, history.signature(block["id"], said_by(part["functionCall"]))))
         elif block.get("type") == "tool_result":
             raise UntranslatableError(f"{where}: `tool_result` blocks can only be in `user` messages")
         elif not is_thinking(block):
@@ -144,7 +145,8 @@ def _rebuilt(pieces: Sequence[Piece], blocks: Sequence[Block], calls: dict[str, 
         if part is None:
             return None
         if part != {"text": ""} or piece.signature:
-            parts.append(_signed(part, piece.signature))
+            changed = piece.kind == "call" and piece.said and said_by(part["functionCall"]) != piece.said
+            parts.append(part if changed else _signed(part, piece.signature))
         used += len(text)
         whole = piece.kind == "call" or (piece.kind == "part" and not text)
         if whole or (text and used == len(block["text"])):
@@ -178,7 +180,7 @@ def _part(piece: Piece, text: str, block: Block, calls: dict[str, _Call]) -> Par
             return {"text": str(piece.what), "thought": True}
         case "call":
             is_shown = block.get("type") == "tool_use" and block.get("id") == piece.what
-            return _call_part(block, calls, "") if is_shown else None
+            return _call_part(block, calls) if is_shown else None
         case "part" if text or parts_of.is_servers(block):
             return _parsed(piece.what)
     return None
@@ -192,8 +194,8 @@ def _parsed(part: int | str) -> Part | None:
     return value if isinstance(value, dict) else None
 
 
-def _call_part(block: Block, calls: dict[str, _Call], signature: str) -> Part:
-    return _signed({"functionCall": calls[block["id"]].named(args=block["input"])}, signature)
+def _call_part(block: Block, calls: dict[str, _Call]) -> Part:
+    return {"functionCall": calls[block["id"]].named(args=block["input"])}
 
 
 def _signed(part: Part, signature: str) -> Part:
