@@ -33,14 +33,15 @@ def whole(block: Block, said: dict[str, list[str]]) -> Block:
 
 def part_of(block: Block) -> Part:
     """The part that says what a block says: code and its results have their own, all else is told in words."""
-    name, given, content = block.get("name"), block.get("input"), block.get("content")
-    if block.get("type") == "server_tool_use" and isinstance(name, str) and name in _CODE and isinstance(given, dict):
+    kind, name = str(block.get("type")), str(block.get("name"))
+    given, content = block.get("input"), block.get("content")
+    if kind == "server_tool_use" and name in _CODE and isinstance(given, dict):
         member, language = _CODE[name]
         code = given.get(member)
         return {"executableCode": {"language": language, "code": code if isinstance(code, str) else _json(given)}}
-    if block.get("type") in _RESULTS and isinstance(content, dict):
+    if kind in _RESULTS and isinstance(content, dict):
         return {"codeExecutionResult": _result(content)}
-    return {"text": f"[{block.get('type')}: {_json(_readable(block))}]"}
+    return {"text": f"[{kind}: {_json(_readable(block))}]"}
 
 
 def _result(content: Block) -> Part:

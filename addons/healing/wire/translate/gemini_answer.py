@@ -101,8 +101,11 @@ class GeminiAnswer:
         return [self._chunk(candidate, usageMetadata=self._usage.told())]
 
     def _start(self, message: Body) -> None:
-        self._started = True
         self._usage.take(message.get("usage"))
+        if self._started:
+            # An answer has the same names from its first chunk to its last.
+            return
+        self._started = True
         if isinstance(model := message.get("model"), str) and model:
             self._model = model
         if isinstance(own := message.get("id"), str) and own:
