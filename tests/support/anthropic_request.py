@@ -22,7 +22,7 @@ _MEDIA = {"image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf
 _MODEL = re.compile(r"(opus|sonnet|haiku|fable|mythos)-(\d)-?(\d)?\b")
 _FORMAT = {
     *("$ref", "$defs", "type", "title", "description", "enum", "const", "anyOf", "allOf", "properties", "required"),
-    *("additionalProperties", "items", "minItems", "format"),
+    *("additionalProperties", "items", "minItems", "format", "definitions"),
 }
 
 
@@ -150,7 +150,7 @@ def _check_format(schema: dict[str, Any]) -> None:
         assert not each.keys() - _FORMAT, f"keywords that are not taken: {each.keys() - _FORMAT}"
         if each.get("type") == "object":
             assert each["additionalProperties"] is False
-        for name in ("properties", "$defs"):
+        for name in ("properties", "$defs", "definitions"):
             waiting += each.get(name, {}).values()
         for name in ("anyOf", "allOf"):
             waiting += each.get(name, ())

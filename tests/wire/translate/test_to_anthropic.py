@@ -433,6 +433,15 @@ def test_schemas_of_the_answer_are_closed_and_what_they_can_not_say_is_told_in_w
     }
 
 
+@pytest.mark.parametrize("keyword", ["$defs", "definitions"])
+def test_what_a_schema_of_the_answer_refers_to_is_closed_too(keyword: str) -> None:
+    reference = {"$ref": f"#/{keyword}/X", "description": "One."}
+    schema = {"type": "object", "properties": {"a": reference}, keyword: {"X": ANSWER}}
+    given = config(responseJsonSchema=schema)["output_config"]["format"]["schema"]
+    assert given["properties"]["a"] == {"$ref": f"#/{keyword}/X"}
+    assert given[keyword]["X"]["additionalProperties"] is False
+
+
 def test_json_without_a_schema_is_left_to_the_prompt() -> None:
     assert "output_config" not in config(responseMimeType="application/json")
 

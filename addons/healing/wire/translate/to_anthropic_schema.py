@@ -26,6 +26,7 @@ _PLAIN = frozenset(("title", "description", "default", "pattern", "minimum", "ma
 _COUNTS = frozenset(("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties"))
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
 _TYPES = frozenset(("string", "number", "integer", "boolean", "array", "object", "null"))
+_DEFINITIONS = ("$defs", "definitions")
 _COMBINING = ("anyOf", "oneOf", "allOf")
 # Of an answer's schema these are kept; the others are told in its description.
 _KEPT_IN_FORMAT = frozenset(("$ref", "type", "title", "description", "enum", "const", "required"))
@@ -105,10 +106,11 @@ def format_schema(schema: Any, where: str, depth: int = 0) -> Schema:
     """
     _check(schema, where, depth)
     clean: Schema = {name: item for name, item in schema.items() if name in _KEPT_IN_FORMAT and item is not None}
-    if "$defs" in schema and isinstance(schema["$defs"], dict):
-        clean["$defs"] = {key: format_schema(each, where, depth + 1) for key, each in schema["$defs"].items()}
+    for name in _DEFINITIONS:
+        if isinstance(members := schema.get(name), dict):
+            clean[name] = {key: format_schema(member, where, depth + 1) for key, member in members.items()}
     if "$ref" in clean:
-        return {name: item for name, item in clean.items() if name in ("$ref", "$defs")}
+        return {name: item for name, item in clean.items() if name in ("$ref", *_DEFINITIONS)}
     for name in _COMBINING:
         if isinstance(members := schema.get(name), list) and members:
             told = "anyOf" if name == "oneOf" else name
