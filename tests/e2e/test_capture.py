@@ -27,7 +27,7 @@ from tests.e2e.test_modes_helpers import (
 from tests.e2e.test_modes_helpers import body as body_of
 from tests.e2e.web import running_web
 from tests.support import raw
-from tests.upstream import Call, Reply, Upstream, anthropic_heartbeats, anthropic_json, anthropic_stream, healthy
+from tests.upstream import Call, Reply, Upstream, anthropic_heartbeats, anthropic_stream, healthy
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 RULES = """
@@ -256,7 +256,7 @@ def test_no_exchange_suffers_when_the_folder_cant_be_written(tmp_path: Path) -> 
 def test_a_compressed_request_and_half_a_character_in_its_model_are_captured_and_replayed(tmp_path: Path) -> None:
     with Upstream() as server:
         server.default = error("anthropic", 400, "Not like this")
-        body = b'{"model":"odd-\\ud800","max_tokens":9,"messages":[{"role":"user","content":"packed"}]}'
+        body = b'{"model":"odd-\\ud800","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"packed"}]}'
         headers = {"x-api-key": CLIENT_KEY, "content-encoding": "gzip", "content-type": "application/json"}
         saved = tmp_path / "saved.flows"
         with Proxy(tmp_path / "first", configuration(server), args=["-w", str(saved)]) as proxy:
@@ -267,7 +267,7 @@ def test_a_compressed_request_and_half_a_character_in_its_model_are_captured_and
         assert (exchange.request.content, exchange.request.raw_content) == (body, packed)
         assert (attempt.request.raw_content, attempt.request.headers.get("content-encoding")) == (body, None)
         assert len(saved_flows(saved)) == 2
-        server.default = anthropic_json()
+        server.default = anthropic_stream()
         [file] = (proxy.folder / "home" / "captured").iterdir()
         replay = Proxy(tmp_path / "again", configuration(server), args=["-C", str(file)]).start(wait=False)
         assert replay.wait_exit() == 0, replay.log

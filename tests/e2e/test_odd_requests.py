@@ -158,12 +158,23 @@ for _depth in (100, 300, 900, 2_000, 100_000):
     )
 
 
+def assert_sent(dialect: str, body: bytes, calls: list[Call]) -> None:
+    """The one call had this body, but that it asks for a stream where an object asks for none."""
+    [call] = calls
+    if dialect == "gemini" or call.body == body:
+        assert call.body == body
+        return
+    asked = json.loads(body)
+    assert asked.get("stream") in (None, False)
+    assert call.json == {**asked, "stream": True}
+
+
 @pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
 @pytest.mark.parametrize("kind", ODD_BODIES)
 def test_odd_body_goes_up_as_it_is_and_upstream_answers(place: Open, dialect: str, kind: str) -> None:
     reply = REFUSALS[dialect]
     response, calls = place.ask(dialect, ODD_BODIES[kind], reply)
-    assert [call.body for call in calls] == [ODD_BODIES[kind]]
+    assert_sent(dialect, ODD_BODIES[kind], calls)
     assert (response.status, response.body, response.ended) == (400, reply.whole, "complete")
     assert response.header("x-evil") is None
 
@@ -202,7 +213,7 @@ FUZZ = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.re
 def test_any_body_goes_up_as_it_is_and_upstream_answers(place: Open, dialect: str, body: bytes) -> None:
     reply = REFUSALS[dialect]
     response, calls = place.ask(dialect, body, reply)
-    assert [call.body for call in calls] == [body]
+    assert_sent(dialect, body, calls)
     assert (response.status, response.body, response.ended) == (400, reply.whole, "complete")
 
 

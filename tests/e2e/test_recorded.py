@@ -47,7 +47,7 @@ class Real:
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
     with Upstream() as server:
         config = "".join(account(name, name) + upstream(name, name, server.url) for name in ("anthropic", "gemini"))
-        with Proxy(tmp_path_factory.mktemp("recorded"), config + MANY_RETRIES) as proxy:
+        with Proxy(tmp_path_factory.mktemp("recorded"), config + MANY_RETRIES + "upgrade = false\n") as proxy:
             yield Real(proxy, server)
 
 

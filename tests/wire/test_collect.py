@@ -1,25 +1,59 @@
-"""What a stream's events collect to is what the SDKs and the whole answers say."""
+"""What a stream's events collect to is the answer that they were made of."""
 
 import json
+import sys
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
+import jiter
 import pytest
 from healing.wire.anthropic import Anthropic
-from healing.wire.dialect import Dialect
+from healing.wire.collect import AnthropicCollector, GeminiCollector
+from healing.wire.dialect import Collector, Dialect
 from healing.wire.gemini import Gemini
 from healing.wire.sse import SSEDecoder
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.support.recorded import Exchange, recorded_params
-from tests.support.sdk import anthropic_client
+from tests.support.gemini_parts import PARTS, USAGE, chunk_of, chunked
 from tests.upstream import (
-    Upstream,
     anthropic_event,
     anthropic_events,
-    anthropic_reply,
     gemini_chunks,
     gemini_event,
     gemini_events,
     gemini_json,
+)
+
+Fields = dict[str, Any]
+steady = settings(max_examples=100, deadline=None)
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+INPUTS = st.dictionaries(TEXT, JSON, max_size=3)
+CUTTING_STOPS = ["max_tokens", "refusal", "model_context_window_exceeded", "compaction"]
+
+# Names that mean something to the collectors, so that odd values stand where they look.
+KNOWN_NAMES = [
+    "type", "index", "message", "content_block", "delta", "usage", "stop_reason", "text", "partial_json", "citation",
+    "citations", "signature", "content", "input", "to", "model", "candidates", "parts", "thought", "finishReason",
+    "usageMetadata", "promptFeedback", "blockReason", "groundingMetadata", "groundingChunks", "inlineData", "data",
+    "error", "thoughtSignature",
+]  # fmt: skip
+KNOWN_VALUES = [
+    0, 1, "message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta",
+    "message_stop", "text_delta", "input_json_delta", "citations_delta", "compaction_delta", "new_delta", "max_tokens",
+    "fallback", "STOP", '{"a', "\ud83d",
+]  # fmt: skip
+ODD_JSON = st.recursive(
+    st.sampled_from(KNOWN_VALUES) | st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KNOWN_NAMES), inner, max_size=5),
+    max_leaves=20,
 )
 
 
@@ -28,27 +62,6 @@ def collected(dialect: Dialect, stream: bytes) -> list[dict[str, Any]]:
     for event in [*decoder.decode(stream), *decoder.flush()]:
         reader.read(event)
     return reader.content
-
-
-def accumulated(stream: bytes) -> list[dict[str, Any]]:
-    """What the SDK's own accumulator builds."""
-    with Upstream() as server, anthropic_client(server.url) as client:
-        server.play(anthropic_reply([stream]))
-        with client.messages.stream(
-            model="claude-sonnet-4-5", max_tokens=9, messages=[{"role": "user", "content": "Hi"}]
-        ) as answer:
-            message = answer.get_final_message()
-    blocks: list[dict[str, Any]] = json.loads(message.to_json())["content"]
-    return blocks
-
-
-@pytest.mark.parametrize("exchange", recorded_params(lambda each: each.dialect == "anthropic" and each.is_stream))
-def test_a_recorded_stream_collects_to_what_the_sdk_builds(exchange: Exchange) -> None:
-    ours, theirs = collected(Anthropic(), exchange.response_body), accumulated(exchange.response_body)
-    assert len(ours) == len(theirs) > 0
-    for one, other in zip(ours, theirs, strict=True):
-        for name in ("type", "text", "thinking", "signature", "data", "id", "name", "input"):
-            assert one.get(name) == other.get(name), name
 
 
 def test_blocks_that_are_not_whole_are_left_out() -> None:
@@ -62,6 +75,270 @@ def test_blocks_that_are_not_whole_are_left_out() -> None:
     for count, at in enumerate(stops, 1):
         assert collected(Anthropic(), b"".join(events[:at])) == whole[: count - 1]
         assert collected(Anthropic(), b"".join(events[: at + 1])) == whole[:count]
+
+
+def _block(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Fields]:
+    return st.fixed_dictionaries({"type": st.just(kind), **fields})
+
+
+BLOCKS = st.one_of(
+    _block("text", text=TEXT),
+    _block("text", text=TEXT, citations=st.lists(st.fixed_dictionaries({"cited_text": TEXT}), min_size=1, max_size=3)),
+    _block("thinking", thinking=TEXT, signature=TEXT),
+    _block("redacted_thinking", data=TEXT),
+    *(
+        _block(kind, id=st.just("toolu_1"), name=TEXT, input=INPUTS)
+        for kind in ("tool_use", "server_tool_use", "mcp_tool_use")
+    ),
+    _block("web_search_tool_result", tool_use_id=TEXT, content=st.lists(INPUTS, max_size=2)),
+    _block("container_upload", file_id=TEXT),
+    _block("compaction", content=st.none() | TEXT, encrypted_content=st.none() | TEXT),
+    _block("audio_of_the_future", audio=TEXT, words=st.lists(JSON, max_size=3), seconds=st.integers()),
+)
+USAGES = st.fixed_dictionaries(
+    {"input_tokens": st.integers(0, 99), "output_tokens": st.integers(0, 99), "service_tier": st.just("standard")},
+    optional={
+        "cache_creation": st.just({"ephemeral_5m_input_tokens": 1, "ephemeral_1h_input_tokens": 2}),
+        "server_tool_use": st.just({"web_search_requests": 1}),
+        "iterations": st.lists(INPUTS, max_size=2),
+        "unheard_of": JSON,
+    },
+)
+MESSAGES = st.fixed_dictionaries(
+    {
+        "id": st.just("msg_1"),
+        "type": st.just("message"),
+        "role": st.just("assistant"),
+        "model": st.just("claude-sonnet-4-5"),
+        "content": st.lists(BLOCKS, max_size=5),
+        "stop_reason": st.sampled_from(["end_turn", "tool_use", "pause_turn", *CUTTING_STOPS]),
+        "stop_sequence": st.none() | st.just("END"),
+        "stop_details": st.none() | st.just({"type": "refusal", "category": "cyber"}),
+        "usage": USAGES,
+    },
+    optional={
+        "container": st.just({"id": "container_1", "expires_at": "2026-11-25T00:00:00Z"}),
+        "context_management": st.just({"applied_edits": []}),
+        "input_transformations": st.just([]),
+    },
+)
+
+
+@st.composite
+def cut(draw: st.DrawFn, text: str) -> list[str]:
+    """The text in pieces, some of them empty."""
+    places = sorted(draw(st.lists(st.integers(0, len(text)), max_size=4)))
+    return [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+
+
+@st.composite
+def deltas_of(draw: st.DrawFn, block: Fields) -> tuple[Fields, list[Fields]]:
+    """A block as the payload of its start, and the deltas that say the rest."""
+
+    def pieces(kind: str, name: str, text: str) -> list[Fields]:
+        return [{"type": kind, name: piece} for piece in draw(cut(text))]
+
+    match block:
+        case {"type": "text"}:
+            cites = [{"type": "citations_delta", "citation": citation} for citation in block.get("citations", ())]
+            start = {**block, "text": "", **({"citations": draw(st.sampled_from([None, []]))} if cites else {})}
+            return start, [*cites, *pieces("text_delta", "text", block["text"])]
+        case {"type": "thinking"}:
+            signing = {"type": "signature_delta", "signature": block["signature"]}
+            thinking = pieces("thinking_delta", "thinking", block["thinking"])
+            return {**block, "thinking": "", "signature": ""}, [*thinking, signing]
+        case {"input": {}}:
+            whole = json.dumps(block["input"], ensure_ascii=draw(st.booleans()))
+            said = "" if not block["input"] and draw(st.booleans()) else whole
+            return {**block, "input": {}}, pieces("input_json_delta", "partial_json", said)
+        case {"type": "compaction"}:
+            said_once = {"type": "compaction_delta", **{name: block[name] for name in ("content", "encrypted_content")}}
+            return {"type": "compaction", "content": None, "encrypted_content": None}, [said_once]
+        case {"type": "audio_of_the_future"}:
+            audio = pieces("audio_delta", "audio", block["audio"])
+            words = [{"type": "word_delta", "words": [word]} for word in block["words"]]
+            seconds = [{"type": "time_delta", "seconds": seconds} for seconds in (0, block["seconds"])]
+            return {**block, "audio": "", "words": [], "seconds": None}, [*audio, *words, *seconds]
+    return block, []
+
+
+@st.composite
+def events_of(draw: st.DrawFn, message: Fields) -> list[Fields]:
+    """The events of a stream that says this message, its texts cut anywhere."""
+    late = ["stop_reason", "stop_sequence", "stop_details", "container"]
+    beside = ["context_management", "input_transformations"]
+    usage = message["usage"]
+    early = {**message, "content": [], **dict.fromkeys(late[:3])}
+    early["usage"] = {**{name: usage[name] for name in ("input_tokens", "service_tier")}, "output_tokens": 1}
+    for name in [late[3], *beside]:
+        early.pop(name, None)
+    events: list[Fields] = [{"type": "message_start", "message": early}]
+    for index, block in enumerate(message["content"]):
+        start, deltas = draw(deltas_of(block))
+        events.append({"type": "content_block_start", "index": index, "content_block": start})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+        if draw(st.booleans()):
+            events.append({"type": "ping"})
+    ending: Fields = {"type": "message_delta", **{name: message[name] for name in beside if name in message}}
+    ending["delta"] = {name: message[name] for name in late if name in message}
+    ending["usage"] = {name: value for name, value in usage.items() if name != "service_tier"}
+    if draw(st.booleans()):
+        events.append({"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 2}})
+    if draw(st.booleans()):
+        ending["usage"]["service_tier"] = None  # Says nothing, so takes nothing back.
+    return [*events, ending, {"type": "message_stop"}]
+
+
+def taken[C: Collector](collector: C, events: list[Fields]) -> C:
+    for event in events:
+        collector.take(event)
+    return collector
+
+
+@steady
+@given(st.data(), MESSAGES)
+def test_a_message_that_is_told_in_events_collects_to_itself(data: st.DataObject, message: Fields) -> None:
+    events = data.draw(events_of(message))
+    told = json.dumps(events)
+    answer = taken(AnthropicCollector(None), events).answer
+    assert answer == message
+    assert answer is not None
+    assert [list(block) for block in answer["content"]] == [list(block) for block in message["content"]]
+    assert json.dumps(events) == told, "the events belong to others too"
+
+
+@steady
+@given(st.data(), MESSAGES)
+def test_a_message_without_its_end_is_no_answer(data: st.DataObject, message: Fields) -> None:
+    collector = AnthropicCollector(None)
+    events = data.draw(events_of(message))
+    for event in events:
+        assert collector.answer is None
+        collector.take(event)
+        if event["type"] == "message_delta" and event["delta"]["stop_reason"]:
+            break
+    assert collector.answer == message
+
+
+def started(*events: Fields) -> AnthropicCollector:
+    message = {"id": "msg_1", "type": "message", "model": "claude-a", "content": [], "stop_reason": None, "usage": {}}
+    return taken(AnthropicCollector(None), [{"type": "message_start", "message": message}, *events])
+
+
+def block_events(index: int, start: Fields, *deltas: Fields) -> list[Fields]:
+    said = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+    return [
+        {"type": "content_block_start", "index": index, "content_block": start},
+        *said,
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
+def stopping(reason: str = "end_turn", **fields: Any) -> Fields:
+    return {"type": "message_delta", "delta": {"stop_reason": reason}, **fields}
+
+
+def call_events(text: str) -> list[Fields]:
+    return block_events(
+        0, {"type": "tool_use", "name": "look", "input": {}}, {"type": "input_json_delta", "partial_json": text}
+    )
+
+
+def test_a_stop_reason_is_no_end_while_a_block_is_open_but_message_stop_is() -> None:
+    opened = block_events(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})[:-1]
+    collector = started(*opened, stopping())
+    assert collector.answer is None
+    collector.take({"type": "message_stop"})
+    assert collector.answer is not None
+    assert collector.answer["content"] == [{"type": "text", "text": "Hi"}]
+
+
+def test_a_stream_that_ends_in_an_error_is_no_answer() -> None:
+    assert started(stopping()).answer is not None
+    assert started(stopping(), {"type": "error", "error": {"type": "overloaded_error"}}).answer is None
+
+
+def test_a_stream_without_its_start_is_no_answer() -> None:
+    events = [*block_events(0, {"type": "text", "text": "Hi"}), stopping(), {"type": "message_stop"}]
+    assert taken(AnthropicCollector(None), events).answer is None
+
+
+def test_the_last_of_several_usages_counts_field_by_field() -> None:
+    collector = started(
+        stopping("end_turn", usage={"output_tokens": 5, "server_tool_use": {"web_search_requests": 1}, "x": 1}),
+        stopping("end_turn", usage={"output_tokens": 3, "server_tool_use": {"web_fetch_requests": 2}, "x": None}),
+    )
+    assert collector.answer is not None
+    server_tools = {"web_search_requests": 1, "web_fetch_requests": 2}
+    assert collector.answer["usage"] == {"output_tokens": 3, "server_tool_use": server_tools, "x": 1}
+
+
+def test_a_message_names_the_model_that_it_fell_back_to() -> None:
+    fallback = {"type": "fallback", "from": {"model": "claude-a"}, "to": {"model": "claude-b"}}
+    collector = started(*block_events(0, fallback), stopping())
+    assert collector.answer is not None
+    assert collector.answer["model"] == "claude-b"
+    assert collector.answer["content"] == [fallback]
+
+
+def test_blocks_stand_in_the_order_of_their_indexes_and_none_replaces_another() -> None:
+    texts = [(1, "b"), (0, "a"), (1, "c")]
+    events = [event for index, text in texts for event in block_events(index, {"type": "text", "text": text})]
+    assert [block["text"] for block in started(*events).content] == ["a", "b", "c"]
+
+
+def test_an_emoji_that_was_split_between_deltas_is_whole_again() -> None:
+    halves = [{"type": "text_delta", "text": half} for half in ("\ud83d", "\ude00")]
+    events = block_events(0, {"type": "text", "text": ""}, *halves)
+    assert started(*events).content == [{"type": "text", "text": "\U0001f600"}]
+
+
+@pytest.mark.parametrize("stop", CUTTING_STOPS)
+def test_a_call_that_was_cut_has_what_came_of_its_input(stop: str) -> None:
+    collector = started(*call_events('{"path": "a", "lines": [1, {"b": tr'), stopping(stop))
+    assert collector.content == []
+    assert collector.answer is not None
+    assert collector.answer["content"][0]["input"] == {"path": "a", "lines": [1, {}]}
+
+
+@pytest.mark.parametrize("stop", ["tool_use", "end_turn", "pause_turn"])
+@pytest.mark.parametrize("text", ['{"path": "a', "nonsense", "{} {}"])
+def test_a_call_that_can_not_be_read_and_was_not_cut_is_no_answer(stop: str, text: str) -> None:
+    collector = started(*call_events(text), stopping(stop), {"type": "message_stop"})
+    assert collector.answer is None
+
+
+@steady
+@given(st.data(), INPUTS)
+def test_of_a_cut_input_as_much_is_read_as_the_sdk_reads(data: st.DataObject, value: Fields) -> None:
+    whole = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
+    text = whole[: data.draw(st.integers(1, len(whole)))]
+    collector = started(*call_events(text), stopping("max_tokens"))
+    assert collector.answer is not None
+    assert collector.answer["content"][0]["input"] == jiter.from_json(text.encode(), partial_mode=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["]", "12 3", "[1", '{"a" 1', '{"a": 01', '{"a": "\\x", "b', "[" * 100_000, '{"a":' * 100_000]
+)
+def test_an_input_that_is_no_beginning_of_an_object_is_empty(text: str) -> None:
+    collector = started(*call_events(text), stopping("max_tokens"))
+    assert collector.answer is not None
+    assert collector.answer["content"][0]["input"] == {}
+
+
+def test_an_answer_that_is_longer_than_wanted_is_not_collected() -> None:
+    said: list[Fields] = [{"type": "text_delta", "text": "x" * 6}] * 2
+    events = [*block_events(0, {"type": "text", "text": ""}, *said), stopping()]
+    start: Fields = {"type": "message_start", "message": {"id": "msg_1"}}
+    assert taken(AnthropicCollector(12), [start, *events]).answer is not None
+    short = taken(AnthropicCollector(11), [start, *events])
+    assert (short.answer, short.content) == (None, [])
+    chunks = [chunk_of([{"text": "x" * 6}]), chunk_of([{"text": "x" * 6}], finishReason="STOP")]
+    assert taken(GeminiCollector(12), chunks).answer is not None
+    cut_off = taken(GeminiCollector(11), chunks)
+    assert (cut_off.answer, cut_off.content) == (None, [{"text": "x" * 6}])
 
 
 @pytest.mark.parametrize(
@@ -95,3 +372,226 @@ def test_a_gemini_array_collects_as_its_stream_does() -> None:
     whole = gemini_json("Hello", signature="c2ln" * 20)
     [part] = Gemini().content_of(json.loads(whole.body or b""))
     assert part == {"text": "Hello", "thoughtSignature": "c2ln" * 20}
+
+
+def joined(parts: list[Fields]) -> list[tuple[str, Any]]:
+    """What parts say: the texts joined, all else one by one."""
+    said: list[tuple[str, Any]] = []
+    for part in parts:
+        kind = "" if part.keys() - {"text", "thought"} else "thought" if part.get("thought") else "text"
+        if kind and said and said[-1][0] == kind:
+            said[-1] = (kind, said[-1][1] + part["text"])
+        elif not kind or part["text"]:
+            said.append((kind, part["text"] if kind else part))
+    return said
+
+
+@steady
+@given(st.data(), PARTS)
+def test_gemini_parts_that_are_told_in_chunks_collect_to_one_answer(data: st.DataObject, parts: list[Fields]) -> None:
+    chunks = data.draw(chunked(parts))
+    told = json.dumps(chunks)
+    collector = taken(GeminiCollector(None), chunks)
+    assert collector.content == parts
+    answer = collector.answer
+    assert answer is not None
+    assert answer["usageMetadata"] == USAGE
+    [candidate] = answer["candidates"]
+    assert (candidate["finishReason"], candidate["index"]) == ("STOP", 0)
+    whole = candidate["content"]["parts"] if parts else []
+    said = [("text" if kind == "thought" and not value else kind, value) for kind, value in joined(parts)]
+    assert [(kind, value) for kind, value in joined(whole)] == said
+    assert len(whole) == max(len(said), min(len(parts), 1)), "no text is left in pieces"
+    signed = [part for part in parts if "thoughtSignature" in part]
+    assert [part for part in whole if "thoughtSignature" in part] == signed
+    assert json.dumps(chunks) == told, "the chunks belong to others too"
+
+
+@steady
+@given(st.data(), PARTS)
+def test_gemini_chunks_without_their_end_are_no_answer(data: st.DataObject, parts: list[Fields]) -> None:
+    collector = GeminiCollector(None)
+    for chunk in data.draw(chunked(parts)):
+        assert collector.answer is None
+        collector.take(chunk)
+        if any("finishReason" in candidate for candidate in chunk.get("candidates", ())):
+            break
+    assert collector.answer is not None
+
+
+def test_a_signature_stays_on_its_part_and_an_empty_text_without_one_goes() -> None:
+    parts: list[Fields] = [
+        {"text": "Hm", "thought": True}, {"text": ""}, {"text": ".", "thought": True}, {"text": "a"}, {"text": "b"},
+        {"text": "c", "thoughtSignature": "S1"}, {"text": "d"}, {"text": "", "thoughtSignature": "S2"},
+    ]  # fmt: skip
+    collector = taken(GeminiCollector(), [chunk_of([part]) for part in parts] + [chunk_of([], finishReason="STOP")])
+    assert collector.answer is not None
+    assert collector.answer["candidates"][0]["content"] == {
+        "parts": [
+            {"text": "Hm.", "thought": True},
+            {"text": "ab"},
+            {"text": "c", "thoughtSignature": "S1"},
+            {"text": "d"},
+            {"text": "", "thoughtSignature": "S2"},
+        ],
+        "role": "model",
+    }
+
+
+def test_an_answer_of_empty_text_keeps_one() -> None:
+    collector = taken(GeminiCollector(), [chunk_of([{"text": ""}]), chunk_of([{"text": ""}], finishReason="STOP")])
+    assert collector.answer is not None
+    assert collector.answer["candidates"][0]["content"]["parts"] == [{"text": ""}]
+
+
+def test_an_answer_without_content_has_none() -> None:
+    collector = taken(GeminiCollector(), [{"candidates": [{"finishReason": "SAFETY", "index": 0}]}])
+    assert collector.answer == {"candidates": [{"finishReason": "SAFETY", "index": 0}]}
+
+
+def test_each_candidate_has_to_finish_and_stands_at_its_index() -> None:
+    collector = taken(
+        GeminiCollector(),
+        [{"candidates": [{"index": 1, "content": {"parts": [{"text": "b"}]}, "finishReason": "STOP"}]},
+         {"candidates": [{"content": {"parts": [{"text": "a"}]}}]}],
+    )  # fmt: skip
+    assert collector.answer is None
+    assert collector.content == [{"text": "a"}]
+    collector.take({"candidates": [{"finishReason": "MAX_TOKENS"}]})
+    assert collector.answer is not None
+    assert [each["finishReason"] for each in collector.answer["candidates"]] == ["MAX_TOKENS", "STOP"]
+    assert [each["content"]["parts"][0]["text"] for each in collector.answer["candidates"]] == ["a", "b"]
+
+
+def test_a_blocked_prompt_is_an_answer_without_candidates() -> None:
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 4}}
+    assert taken(GeminiCollector(), [blocked]).answer == blocked
+
+
+def test_a_gemini_stream_that_ends_in_an_error_is_no_answer() -> None:
+    collector = taken(GeminiCollector(), [chunk_of([{"text": "a"}], finishReason="STOP")])
+    assert collector.answer is not None
+    collector.take({"error": {"code": 503, "status": "UNAVAILABLE"}})
+    assert collector.answer is None
+
+
+def test_sources_go_on_from_chunk_to_chunk_unless_they_are_told_again() -> None:
+    def chunk(**candidate: Any) -> Fields:
+        return {"candidates": [{"index": 0, **candidate}]}
+
+    def sources(*numbers: int) -> Fields:
+        return {
+            "groundingMetadata": {"groundingChunks": [{"web": {"uri": str(n)}} for n in numbers], "last": numbers[-1]},
+            "citationMetadata": {"citationSources": [{"startIndex": n} for n in numbers]},
+            "logprobsResult": {"chosenCandidates": [{"logProbability": n} for n in numbers]},
+        }
+
+    for chunks in (
+        [sources(1), sources(2), sources(3)],
+        [sources(1), sources(1, 2), sources(1, 2, 3)],
+        [sources(1), sources(1, 2), sources(3)],
+    ):
+        collector = taken(GeminiCollector(), [*(chunk(**each) for each in chunks), chunk(finishReason="STOP")])
+        assert collector.answer == {"candidates": [{"index": 0, **sources(1, 2, 3), "finishReason": "STOP"}]}
+
+
+def test_of_what_is_no_list_the_last_counts_and_unknown_fields_are_kept() -> None:
+    first = {
+        "candidates": [{"index": 0, "safetyRatings": [{"category": "A"}], "avgLogprobs": -1.0, "new": {"a": [1]}}],
+        "usageMetadata": {"promptTokenCount": 9, "totalTokenCount": 20, "promptTokensDetails": [1]},
+        "modelVersion": "gemini-3-pro",
+        "newer": {"a": 1},
+    }
+    last = {
+        "candidates": [{"index": 0, "safetyRatings": [{"category": "B"}], "new": {"a": [2]}, "finishReason": "STOP"}],
+        "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": None, "promptTokensDetails": [2]},
+        "modelVersion": None,
+        "newer": {"b": 1},
+    }
+    assert taken(GeminiCollector(), [first, last]).answer == {
+        "candidates": [
+            {
+                "index": 0,
+                "safetyRatings": [{"category": "B"}],
+                "avgLogprobs": -1.0,
+                "new": {"a": [2]},
+                "finishReason": "STOP",
+            }
+        ],
+        "usageMetadata": {"promptTokenCount": 7, "totalTokenCount": 20, "promptTokensDetails": [2]},
+        "modelVersion": "gemini-3-pro",
+        "newer": {"b": 1},
+    }
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from(KNOWN_NAMES), ODD_JSON, max_size=6), max_size=6))
+def test_no_json_whatever_raises(events: list[Fields]) -> None:
+    start = {"type": "message_start", "message": {}}
+    for collector in (AnthropicCollector(), AnthropicCollector(3), GeminiCollector(), GeminiCollector(3)):
+        for event in [start, *events] if isinstance(collector, AnthropicCollector) else events:
+            collector.take(event)
+            assert isinstance(collector.content, list)
+            assert collector.answer is None or isinstance(collector.answer, dict)
+
+
+def test_no_depth_of_nesting_raises() -> None:
+    def nested(bottom: Any) -> Any:
+        for _ in range(100_000):
+            bottom = {"a": [bottom]}
+        return bottom
+
+    one, other = nested(1), nested(2)
+    events: list[Fields] = []
+    for deep in (one, other):
+        deltas = [{"type": kind, "citation": deep, "new": [deep], "text": deep} for kind in ("citations_delta", "new")]
+        events += [*block_events(0, deep, *deltas), {"type": deep, "index": deep}, stopping(deep, usage=deep, x=deep)]
+        events += block_events(0, {"type": deep, "text": deep}, {"type": deep, "text": deep})
+    assert started(*events, {"type": "message_stop"}).answer is not None
+
+    chunks: list[Fields] = []
+    for deep in (one, other):
+        sources = {"groundingMetadata": {"groundingChunks": [deep]}, "index": deep, "content": {"parts": [deep]}}
+        chunks.append(
+            {"candidates": [{**sources, "finishReason": deep}], "usageMetadata": deep, "promptFeedback": deep}
+        )
+    assert taken(GeminiCollector(), chunks).answer is not None
+    for deep in (one, other):
+        # Not by recursion, which is how Python takes values apart.
+        while isinstance(deep, dict):
+            deep = deep.pop("a").pop()
+
+
+def calls_made(work: Callable[[], object]) -> int:
+    """How many functions are called, those in C too: a measure of work that does not depend on the machine."""
+    count = 0
+
+    def tally(frame: FrameType, event: str, arg: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(tally)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def anthropic_work(size: int) -> int:
+    citations = [{"type": "citations_delta", "citation": {"cited_text": "x"}}] * size
+    texts = [{"type": "text_delta", "text": "x"}] * size
+    events = [*block_events(0, {"type": "text", "text": ""}, *texts, *citations), *call_events("[1, " * size)]
+    return calls_made(lambda: started(*events, stopping("max_tokens")).answer)
+
+
+def gemini_work(size: int) -> int:
+    grounded = {"groundingMetadata": {"groundingChunks": [{"web": {}}]}}
+    chunks = [chunk_of([{"text": "x"}], **grounded)] * size
+    end = chunk_of([], finishReason="STOP")
+    return calls_made(lambda: taken(GeminiCollector(), [*chunks, end]).answer)
+
+
+@pytest.mark.parametrize("work", [anthropic_work, gemini_work])
+def test_the_work_grows_with_the_number_of_events(work: Callable[[int], int]) -> None:
+    assert work(2000) < 2.2 * work(1000)

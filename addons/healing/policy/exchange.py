@@ -233,7 +233,7 @@ class Exchange:
 
     def _go_blind(self) -> None:
         answer = self._course.answer
-        if self._asking.rewrites:
+        if self._asking.rewrites and not self._gives_as_it_is():
             self._start_over()
             return
         self.blind = Blind(self.request, self.actions, begun=answer.begun, done=answer.finished)
@@ -246,6 +246,12 @@ class Exchange:
             logger.exception("what had come could not be passed on")
             self.blind = None
             self.crashed = True
+
+    def _gives_as_it_is(self) -> bool:
+        """Whether what has come is what the client can take: a whole answer, although a stream was asked for."""
+        current = self._course.current
+        came_whole = current is not None and current.status is not None and current.gate is None
+        return came_whole and self._asking.crossing is None
 
     def _start_over(self) -> None:
         """What has come is not what the client can take: ask for what it asked for, if upstream speaks as it does."""

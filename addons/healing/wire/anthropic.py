@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from healing.wire.collect import AnthropicCollector
 from healing.wire.dialect import EmptyStop, Kind, Operation, Reading, Streamed
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
-from healing.wire.jsonspan import replace_member, respell
+from healing.wire.jsonspan import replace_member
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import BOM, SSEEvent, encode
 from healing.wire.translate.anthropic_events import events_of
@@ -288,8 +288,9 @@ class Anthropic:
         return events_of(answer)
 
     def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
-        """The same request with `stream: true`."""
+        """The same request with `stream: true`; none for one whose `stream` is not what it should be."""
         if not isinstance(value, dict):
             raise ValueError("no JSON object")
-        streaming = {**value, "stream": True}
-        return Streamed(path, query, respell(body, value, streaming), streaming)
+        if value.get("stream") not in (None, False):
+            return None
+        return Streamed(path, query, replace_member(body, "stream", True, add=True), {**value, "stream": True})

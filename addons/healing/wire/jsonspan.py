@@ -10,17 +10,22 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _decoder = json.JSONDecoder()
 
 
-def replace_member(text: bytes, name: str, value: str) -> bytes:
-    """Put the string `value` in place of the top-level member `name` of a JSON object, each time that it occurs.
+def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> bytes:
+    """Put `value` in place of the top-level member `name` of a JSON object, each time that it occurs.
 
-    Only the bytes of that value change: prompt caches depend on the rest. Raises ValueError if `text` is no JSON
-    object in UTF-8 or has no such member.
+    Only the bytes of that value change: prompt caches depend on the rest. add: whether a member that is not there is
+    added at the end. Raises ValueError if `text` is no JSON object in UTF-8, or has no such member to replace.
     """
     source = text.decode("utf-8")
-    spans = [member for member in _members(source, _skip(source, 0)) if member.name == name]
-    if not spans:
-        raise ValueError(f"no member {name!r}")
+    start = _skip(source, 0)
+    members = list(_members(source, start))
+    spans = [member for member in members if member.name == name]
     new = _dump(value)
+    if not spans:
+        if not add:
+            raise ValueError(f"no member {name!r}")
+        end = members[-1].end if members else start + 1
+        return (source[:end] + ("," if members else "") + f"{_dump(name)}:{new}" + source[end:]).encode("utf-8")
     for member in reversed(spans):
         source = source[: member.value] + new + source[member.end :]
     return source.encode("utf-8")
