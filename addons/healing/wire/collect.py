@@ -336,7 +336,7 @@ def _size(part: dict[str, Any]) -> int:
 
 def _put(fields: dict[str, Any], name: str, value: Any) -> None:
     """Set a field to what was said last; what says nothing takes nothing back."""
-    if (value is not None and value != "") or name not in fields:
+    if fields.get(name) is None or (value is not None and value != ""):
         fields[name] = value
 
 
@@ -369,8 +369,8 @@ def _merge(fields: dict[str, Any], name: str, said: Any, levels: int = _MERGED_L
     for field, value in said.items():
         if isinstance(value, dict):
             _merge(merged, field, value, levels - 1)
-        elif value is not None or field not in merged:
-            merged[field] = value
+        else:
+            _put(merged, field, value)
 
 
 def _joined(pieces: Iterable[str]) -> str:
