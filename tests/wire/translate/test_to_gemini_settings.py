@@ -1,6 +1,5 @@
 import pytest
 from healing.wire.translate.common import Body
-from healing.wire.translate.to_gemini_tools import ONE_CALL
 
 from tests.wire.translate.asking import (
     FETCH,
@@ -34,9 +33,9 @@ def test_tool_choice(choice: Body | None, expected: Body | None) -> None:
     assert body.get("toolConfig", {}).get("functionCallingConfig") == expected
 
 
-def test_one_call_at_a_time_is_said_in_words() -> None:
-    body = request(user("x"), tools=[LOOK], tool_choice={"type": "auto", "disable_parallel_tool_use": True}, system="S")
-    assert body["systemInstruction"]["parts"] == [{"text": "S"}, {"text": ONE_CALL}]
+def test_one_call_at_a_time_can_not_be_asked_for() -> None:
+    choice = {"type": "auto", "disable_parallel_tool_use": True}
+    assert "disable_parallel_tool_use" in refusal(user("x"), tools=[LOOK], tool_choice=choice)
 
 
 @pytest.mark.parametrize("model", ["gemini-2.5-pro", PRO])

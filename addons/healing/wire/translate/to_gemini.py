@@ -7,7 +7,7 @@ from healing.wire.translate.gemini_models import gemini_model
 from healing.wire.translate.to_gemini_config import generation_config
 from healing.wire.translate.to_gemini_content import gemini_contents
 from healing.wire.translate.to_gemini_parts import text_parts
-from healing.wire.translate.to_gemini_tools import ONE_CALL, gemini_tools
+from healing.wire.translate.to_gemini_tools import gemini_tools
 
 # Of the other fields that this translation does not read, those that are known are hints, or are about billing and
 # transport; those that are not known are new ones, without which clients do well.
@@ -57,8 +57,6 @@ def _prompt(body: Body, model: str, history: History, *, vertex: bool, without: 
     known = gemini_model(model)
     tools = gemini_tools(body, known, vertex=vertex)
     instruction = text_parts(body.get("system") or [], "system")
-    if tools.one_call:
-        instruction.append({"text": ONE_CALL})
     request: dict[str, Any] = {
         "contents": gemini_contents(body, known, history, call_ids="call_id" not in without),
         "systemInstruction": {"parts": instruction} if instruction else None,

@@ -15,9 +15,6 @@ from healing.wire.translate.schema import gemini_schema
 
 type Tool = dict[str, Any]
 
-ONE_CALL = "Call at most one function at a time."
-"""Says to the model what `disable_parallel_tool_use` means, for which the API has no setting."""
-
 _BUILT_IN = {"web_search": "googleSearch", "code_execution": "codeExecution", "web_fetch": "urlContext"}
 _BUILT_IN_TYPE = re.compile(rf"({'|'.join(_BUILT_IN)})_\d{{8}}")
 # What a server tool must not touch. Its other settings (`max_uses`, `user_location`, …) are hints: how often and from
@@ -27,11 +24,10 @@ _NAMES = ToolNames((), GEMINI_TOOL_NAME, GEMINI_TOOL_NAME_LENGTH)
 
 
 class Tools(NamedTuple):
-    """The members `tools` and `toolConfig` of a request. one_call: whether ONE_CALL has to be said."""
+    """The members `tools` and `toolConfig` of a request."""
 
     tools: list[Tool]
     config: dict[str, Any]
-    one_call: bool
 
 
 class _Declared(NamedTuple):
@@ -53,6 +49,10 @@ def gemini_tools(body: Body, model: GeminiModel, *, vertex: bool) -> Tools:
     choice = body.get("tool_choice") or {"type": "auto"}
     if not isinstance(choice, dict):
         raise UntranslatableError("tool_choice: Input should be an object")
+    if declared.functions and choice.get("disable_parallel_tool_use"):
+        raise UntranslatableError(
+            "tool_choice.disable_parallel_tool_use: the Gemini API can't be kept from calling several functions at once"
+        )
     if choice.get("type") == "none":
         declared = declared._replace(built_in={}, built_in_names=[])
     _check_mix(declared, model, vertex=vertex)
@@ -66,7 +66,7 @@ def gemini_tools(body: Body, model: GeminiModel, *, vertex: bool) -> Tools:
             config["functionCallingConfig"] = calling
         if declared.built_in:
             config["includeServerSideToolInvocations"] = True
-    return Tools(tools, config, bool(declared.functions and choice.get("disable_parallel_tool_use")))
+    return Tools(tools, config)
 
 
 def _declared(body: Body, *, vertex: bool) -> _Declared:

@@ -1,0 +1,389 @@
+"""What a translated route has beside streams and faults: counting, models, refusals, continuations, concessions."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.e2e.conftest import Lane
+from tests.e2e.crossed import CROSSED, OTHER, CrossedLanes
+from tests.e2e.failures import ask, request_of
+from tests.e2e.harness import Proxy, account, key_of, upstream
+from tests.support import raw
+from tests.support.protocol import (
+    check_anthropic_error,
+    check_anthropic_json,
+    check_gemini_json,
+)
+from tests.support.recorded import Exchange, recorded_params
+from tests.support.sdk import anthropic_client, gemini_client
+from tests.upstream import (
+    Reply,
+    Upstream,
+    anthropic_error,
+    anthropic_json,
+    anthropic_stream,
+    gemini_chunk,
+    gemini_error,
+    gemini_event,
+    gemini_json,
+    gemini_reply,
+    gemini_stream,
+)
+
+each_client = pytest.mark.parametrize("client", CROSSED)
+with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
+    """One proxy for the tests of this file."""
+    with CrossedLanes(tmp_path_factory.mktemp("crossed"), lanes=120, routes=("x", "on-gemini-4-pro")) as made:
+        yield made
+
+
+# Other operations.
+
+
+@each_client
+def test_tokens_are_counted_by_the_other_api(lanes: CrossedLanes, client: str) -> None:
+    lane = lanes.lane(client)
+    if client == "anthropic":
+        body: Any = {"model": lane.model, "messages": [{"role": "user", "content": "hi"}]}
+        with anthropic_client(lane.proxy.url) as sdk:
+            assert sdk.messages.count_tokens(**body).input_tokens == 12
+        (call,) = lane.calls
+        assert call.path.endswith(":countTokens")
+        assert call.json["generateContentRequest"]["contents"][0]["parts"] == [{"text": "hi"}]
+    else:
+        google = gemini_client(lane.proxy.url)
+        assert google.models.count_tokens(model=lane.model, contents="hi").total_tokens == 12
+        (call,) = lane.calls
+        assert call.path == "/v1/messages/count_tokens"
+        assert "max_tokens" not in call.json
+
+
+@each_client
+def test_a_model_is_described_under_the_name_that_the_client_uses(lanes: CrossedLanes, client: str) -> None:
+    lane = lanes.lane(client)
+    if client == "anthropic":
+        with anthropic_client(lane.proxy.url) as sdk:
+            assert sdk.models.retrieve(lane.model).id == lane.model
+    else:
+        google = gemini_client(lane.proxy.url)
+        assert google.models.get(model=lane.model).name == f"models/{lane.model}"
+    (call,) = lane.calls
+    assert call.method == "GET"
+
+
+@each_client
+def test_the_model_list_shows_the_mapped_names_where_all_is_translated(client: str, tmp_path: Path) -> None:
+    other = OTHER[client]
+    with Upstream() as server:
+        config = account("only", other) + upstream(other, other, server.url)
+        config += f'[models]\n"big-model" = "{other}/there"\n"small-*" = "{other}/there"\n'
+        with Proxy(tmp_path, config) as proxy:
+            if client == "anthropic":
+                with anthropic_client(proxy.url) as sdk:
+                    assert [model.id for model in sdk.models.list()] == ["big-model"]
+            else:
+                google = gemini_client(proxy.url)
+                assert [model.name for model in google.models.list()] == ["models/big-model"]
+        assert server.calls == []
+
+
+@each_client
+def test_a_clients_own_credential_never_goes_to_an_upstream_without_an_account(client: str, tmp_path: Path) -> None:
+    other = OTHER[client]
+    with Upstream() as server:
+        config = upstream(other, other, server.url) + f'[models]\n"m-*" = "{other}/there"\n'
+        with Proxy(tmp_path, config) as proxy:
+            lane = Lane(proxy, server, client, "m-1", ("", ""))
+            target, body = request_of(lane, "m-1", stream=True)
+            name = "x-api-key" if client == "anthropic" else "x-goog-api-key"
+            response = raw.request("POST", proxy.url + target, body, {name: "own-secret-0123456789"})
+            assert response.status == 200
+            proxy.wait_for_log(f"{other} has no account")
+        (call,) = server.calls
+        assert call.credentials == []
+        assert "own-secret" not in str(call.headers) + call.path + call.query
+
+
+# What can't be translated.
+
+
+@with_and_without_stream
+def test_what_can_not_be_translated_is_refused_by_name_before_anything_is_sent(
+    lanes: CrossedLanes, stream: bool
+) -> None:
+    lane = lanes.lane("anthropic")
+    upload = {"type": "container_upload", "file_id": "f1"}
+    body = {"model": lane.model, "max_tokens": 9, "stream": stream, "messages": [{"role": "user", "content": [upload]}]}
+    response = raw.request("POST", f"{lane.proxy.url}/v1/messages", body)
+    error = check_anthropic_error(response.status, response.body)
+    assert response.status == 400
+    assert "messages.0.content.0" in error["message"]
+    assert "container_upload" in error["message"]
+    lane = lanes.lane("gemini", reset=False)
+    body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "cachedContent": "cachedContents/1"}
+    response = raw.request("POST", f"{lane.proxy.url}/v1beta/models/{lane.model}:generateContent", body)
+    assert response.status == 400
+    assert "cachedContent" in response.json()["error"]["message"]
+    assert lane.upstream.calls == []
+
+
+@each_client
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"x"', b'{"model": 1e999}'], ids=["empty", "half", "list", "text", "odd"]
+)
+def test_a_body_that_is_no_request_is_refused_in_the_clients_dialect(
+    lanes: CrossedLanes, client: str, body: bytes
+) -> None:
+    lane = lanes.lane(client)
+    if client == "anthropic":
+        body = body.replace(b"{", b'{"model": "%s", ' % lane.model.encode()).replace(b'"model": 1e999', b'"x": 1')
+        response = raw.request("POST", f"{lane.proxy.url}/v1/messages", body)
+    else:
+        response = raw.request("POST", f"{lane.proxy.url}/v1beta/models/{lane.model}:generateContent", body)
+    assert response.status >= 400
+    assert "error" in response.json()
+
+
+def test_gemini_4_takes_no_prefill(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic", "on-gemini-4-pro")
+    messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    body = {"model": lane.model, "max_tokens": 9, "messages": messages}
+    response = raw.request("POST", f"{lane.proxy.url}/v1/messages", body)
+    assert response.status == 400
+    assert "prefill" in check_anthropic_error(400, response.body)["message"]
+
+
+# Continuations.
+
+TOKEN = "Y29udGludWUhIQ=="
+
+
+def unfinished(text: str, token: str = TOKEN) -> Reply:
+    """A stream that says something and that there is more."""
+    end = gemini_chunk([], finish_reason="CONTINUATION", output_tokens=4)
+    end["candidates"][0]["continuationToken"] = token
+    return gemini_reply([gemini_event(gemini_chunk([{"text": text}])), gemini_event(end)])
+
+
+@with_and_without_stream
+def test_gemini_is_asked_to_go_on_and_the_client_gets_one_message(lanes: CrossedLanes, stream: bool) -> None:
+    lane = lanes.lane("anthropic")
+    plan = [unfinished("One, "), unfinished("two, ", "dHdv"), gemini_stream("three.")]
+    asked = ask(lane, *plan, stream=stream, same=False)
+    report = asked.report()
+    assert (report.text, report.ended) == ("One, two, three.", "complete")
+    assert [call.json.get("continuationToken") for call in asked.calls] == [None, TOKEN, "dHdv"]
+    rest = [{**call.json, "continuationToken": None} for call in asked.calls]
+    assert rest[0] == rest[1] == rest[2]
+    assert asked.accounts == ["first", "first", "first"]
+    assert report.usage["output_tokens"] == 4 + 4 + 9
+    assert asked.logged("going on with its token") == 2
+    assert asked.logged("delivered, clean") == 1
+
+
+@with_and_without_stream
+def test_a_continuation_that_fails_is_tried_again_with_the_same_token(lanes: CrossedLanes, stream: bool) -> None:
+    lane = lanes.lane("anthropic")
+    cut = gemini_stream("thr").first(0, "cut")
+    plan = [unfinished("One, "), cut, gemini_error(500, None, "It went wrong."), gemini_stream("three.")]
+    asked = ask(lane, *plan, stream=stream, same=False)
+    assert asked.report().text == "One, three."
+    assert [call.json.get("continuationToken") for call in asked.calls] == [None, TOKEN, TOKEN, TOKEN]
+    assert asked.logged("delivered, healed") == 1
+
+
+def test_a_continuation_that_fails_for_good_is_an_error_in_the_answer(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, unfinished("One, "), *[gemini_error(500, None, "It went wrong.")] * 3, same=False)
+    report = asked.report()
+    assert (report.text, report.ended) == ("One, ", "error")
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, unfinished("One, "), *[gemini_error(500, None, "It went wrong.")] * 3, stream=False, same=False)
+    assert (asked.status, asked.error()["type"]) == (500, "api_error")
+
+
+def test_an_answer_that_never_comes_to_an_end_is_given_up(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, *[unfinished("more ")] * 51, same=False)
+    assert asked.report().ended == "error"
+
+
+def test_a_whole_answer_of_gemini_is_continued_too(tmp_path_factory: pytest.TempPathFactory) -> None:
+    first = json.loads(gemini_json("One, ", finish_reason="CONTINUATION").whole)
+    first["candidates"][0]["continuationToken"] = TOKEN
+    whole = Reply(200, gemini_json().headers, orjson.dumps(first))
+    with CrossedLanes(tmp_path_factory.mktemp("off"), "upgrade = false\n", lanes=3) as made:
+        lane = made.lane("anthropic")
+        asked = ask(lane, whole, gemini_json("two."), stream=False, same=False)
+        assert asked.report().text == "One, two."
+        assert [call.path.rpartition(":")[2] for call in asked.calls] == ["generateContent"] * 2
+        for client, reply in (("anthropic", gemini_json("all")), ("gemini", anthropic_json("all"))):
+            asked = ask(made.lane(client), reply, stream=False)
+            asked.assert_served("all", ["first"])
+
+
+# Concessions.
+
+
+@with_and_without_stream
+def test_a_thinking_level_that_is_refused_is_left_out_once_and_for_all(lanes: CrossedLanes, stream: bool) -> None:
+    lane = lanes.lane("anthropic")
+    refusal = gemini_error(400, "INVALID_ARGUMENT", "Thinking level is not supported for this model.")
+    body = {
+        "model": lane.model, "max_tokens": 9000, "stream": stream, "messages": [{"role": "user", "content": "hi"}],
+        "thinking": {"type": "enabled", "budget_tokens": 8000},
+    }  # fmt: skip
+
+    def levels(*plan: Reply) -> list[str | None]:
+        before = len(lane.calls)
+        lane.upstream.play(*plan)
+        response = raw.request("POST", f"{lane.proxy.url}/v1/messages", body)
+        assert response.status == 200, response.body
+        calls = lane.calls[before:]
+        assert all(call.json["generationConfig"]["thinkingConfig"]["includeThoughts"] for call in calls)
+        return [call.json["generationConfig"]["thinkingConfig"].get("thinkingLevel") for call in calls]
+
+    good = gemini_stream("fine")
+    assert levels(refusal, good) == ["medium", "low"]
+    assert levels(good) == ["low"]
+    assert levels(refusal, good) == ["low", None]
+    assert levels(good) == [None]
+    lane.proxy.wait_for_log("Retrying without a thinking level.")
+
+
+def test_ids_of_calls_that_are_refused_are_left_out_once_and_for_all(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic")
+    text = (
+        "Invalid JSON payload received. Unknown name \"id\" at 'contents[1].parts[0].function_call': Cannot find field."
+    )
+    call = {"type": "tool_use", "id": "toolu_0123456789abcdefr_own1", "name": "look", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": call["id"], "content": "seen"}
+    said = (("user", "look"), ("assistant", [call]), ("user", [result]))
+    messages = [{"role": role, "content": content} for role, content in said]
+    body = {"model": lane.model, "max_tokens": 9, "stream": True, "messages": messages}
+    lane.upstream.play(gemini_error(400, "INVALID_ARGUMENT", text), gemini_stream("a"), gemini_stream("b"))
+    for _ in range(2):
+        assert raw.request("POST", f"{lane.proxy.url}/v1/messages", body).status == 200
+    sent = [call.json["contents"][1]["parts"][0]["functionCall"].get("id") for call in lane.calls]
+    assert sent == ["own1", None, None]
+
+
+def test_an_effort_that_is_refused_is_left_out(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("gemini")
+    refusal = anthropic_error(400, "invalid_request_error", "This model does not support the effort parameter.")
+    body = {
+        "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
+        "generationConfig": {"thinkingConfig": {"thinkingLevel": "HIGH"}},
+    }
+    lane.upstream.play(refusal, anthropic_stream("fine"))
+    target = f"/v1beta/models/{lane.model}:streamGenerateContent?alt=sse"
+    assert raw.request("POST", lane.proxy.url + target, body).status == 200
+    assert ["thinking" in call.json for call in lane.calls] == [True, False]
+
+
+def test_a_refusal_that_is_about_something_else_is_delivered(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic")
+    asked = ask(lane, gemini_error(400, "INVALID_ARGUMENT", "The contents are not supported."))
+    assert asked.status == 400
+
+
+# Forms.
+
+
+def test_a_gemini_client_without_sse_gets_one_array(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("gemini")
+    target, body = request_of(lane, lane.model, stream=True, sse=False)
+    lane.upstream.play(anthropic_stream("Hello there", thinking="Hm."))
+    response = raw.request("POST", lane.proxy.url + target, body)
+    assert (response.header("content-type") or "").startswith("application/json")
+    chunks = response.json()
+    parts = [part for chunk in chunks for part in chunk["candidates"][0].get("content", {}).get("parts", [])]
+    assert "".join(part["text"] for part in parts if not part.get("thought")) == "Hello there"
+    assert chunks[-1]["candidates"][0]["finishReason"] == "STOP"
+    lane = lanes.lane("gemini")
+    target, body = request_of(lane, lane.model, stream=True, sse=False)
+    lane.upstream.play(anthropic_stream("Hello there", pieces=3).first(5))
+    response = raw.request("POST", lane.proxy.url + target, body)
+    assert "error" in response.json()[-1]
+
+
+@with_and_without_stream
+@each_client
+def test_an_upstream_that_answers_with_a_whole_answer_is_translated_all_the_same(
+    lanes: CrossedLanes, client: str, stream: bool
+) -> None:
+    lane = lanes.lane(client)
+    reply = gemini_json("whole") if client == "anthropic" else anthropic_json("whole")
+    target, body = request_of(lane, lane.model, stream=stream)
+    lane.upstream.play(reply)
+    response = raw.request("POST", lane.proxy.url + target, body)
+    check = check_anthropic_json if client == "anthropic" else check_gemini_json
+    assert check(response.body).text == "whole"
+
+
+@each_client
+def test_the_headers_tell_the_account_and_the_model_that_was_asked(lanes: CrossedLanes, client: str) -> None:
+    lane = lanes.lane(client)
+    for stream in (True, False):
+        target, body = request_of(lane, lane.model, stream=stream)
+        response = raw.request("POST", lane.proxy.url + target, body)
+        assert response.header("x-mapped-model") == lane.upstream_model
+        assert response.header("x-account-email") == f"{lane.accounts[0]}@accounts.example"
+        assert response.header("x-healing-outcome") == "clean"
+    assert {call.credential.rpartition(":")[2] for call in lane.calls} == {key_of(lane.accounts[0])}
+    lane.proxy.wait_for_log("translated to")
+
+
+# Recorded traffic.
+
+
+def is_gemini_stream(recorded: Exchange) -> bool:
+    return recorded.dialect == "gemini" and recorded.is_stream
+
+
+@pytest.mark.parametrize("recorded", recorded_params(is_gemini_stream))
+def test_the_anthropic_sdk_reads_from_a_recorded_gemini_stream_what_googles_reads(
+    lanes: CrossedLanes, recorded: Exchange
+) -> None:
+    lane = lanes.lane("anthropic")
+    reply = Reply(200, recorded.response_headers, chunks=[recorded.response_body], split=700)
+    lane.upstream.play(reply, reply)
+    with (
+        anthropic_client(lane.proxy.url) as sdk,
+        sdk.messages.stream(model=lane.model, max_tokens=99, messages=[{"role": "user", "content": "x"}]) as stream,
+    ):
+        message = stream.get_final_message()
+    google = gemini_client(lane.upstream.url)
+    chunks = list(google.models.generate_content_stream(model=lane.upstream_model, contents="x"))
+    parts = [
+        part
+        for chunk in chunks
+        for candidate in chunk.candidates or []
+        if candidate.content
+        for part in candidate.content.parts or []
+    ]
+    blocks = message.content
+    assert "".join(block.text for block in blocks if block.type == "text") == "".join(
+        part.text or "" for part in parts if not part.thought
+    )
+    assert "".join(block.thinking for block in blocks if block.type == "thinking") == "".join(
+        part.text or "" for part in parts if part.thought
+    )
+    calls = [part.function_call for part in parts if part.function_call]
+    assert [(block.name, block.input) for block in blocks if block.type == "tool_use"] == [
+        (call.name, call.args) for call in calls
+    ]
+    usage = chunks[-1].usage_metadata
+    assert usage is not None
+    cached = usage.cached_content_token_count or 0
+    assert message.usage.input_tokens == (usage.prompt_token_count or 0) - cached
+    output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
+    assert message.usage.output_tokens == output
