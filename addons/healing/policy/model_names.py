@@ -2,10 +2,9 @@
 
 import re
 
+from healing.wire.model_names import claude_version, gemini_version
+
 _SUFFIX = re.compile(r"(?:@[\w.-]+|-latest|-\d{8}|-\d{3})$")
-_CLAUDE = re.compile(r"\b(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?:[-.](\d{1,2}))?(?![\d.])")
-_OLD_CLAUDE = re.compile(r"\bclaude-3(?:[-.]\d)?-(?:opus|sonnet|haiku)\b")
-_GEMINI = re.compile(r"\bgemini-(\d{1,2})(?:\.(\d{1,2}))?")
 
 
 def family_of(model: str) -> str:
@@ -21,14 +20,14 @@ def has_prefix_check(model: str) -> bool | None:
 
     Fable and Mythos 5.1 and later; Opus, Sonnet and Haiku 5.5 and later.
     """
-    match = _CLAUDE.search(model)
-    if match is None:
-        return False if _OLD_CLAUDE.search(model) else None
-    version = int(match.group(2)), int(match.group(3) or 0)
-    return version >= ((5, 1) if match.group(1) in ("fable", "mythos") else (5, 5))
+    known = claude_version(model)
+    if known is None:
+        return None
+    line, version = known
+    return version >= ((5, 1) if line in ("fable", "mythos") else (5, 5))
 
 
 def takes_stand_in(model: str) -> bool:
     """Whether a Gemini model takes the documented stand-in for a missing signature: from 3 on, as far as names tell."""
-    match = _GEMINI.search(model)
-    return match is None or int(match.group(1)) >= 3
+    version = gemini_version(model)
+    return version is None or version >= (3, 0)

@@ -1,10 +1,9 @@
 """What a Claude model's name tells of what the model takes (facts of November 2026)."""
 
-import re
 from typing import Literal, NamedTuple
 
-_NAME = re.compile(r"\b(opus|sonnet|haiku|fable|mythos)-(\d{1,2})(?:[-.](\d{1,2}))?(?![\d.])")
-_OLD_NAME = re.compile(r"\bclaude-(\d)(?:[-.](\d))?-(opus|sonnet|haiku)\b")
+from healing.wire.model_names import claude_version
+
 # A name without a version is most likely an alias of the newest.
 _NEWEST = ("opus", (5, 5))
 
@@ -54,15 +53,6 @@ def claude_model(name: str) -> ClaudeModel:
         # Without a name that tells, what each model of the last year takes.
         longest_answer=_longest_answer(line, version) if known else 64_000,
     )
-
-
-def claude_version(name: str) -> tuple[str, tuple[int, int]] | None:
-    """The line of a Claude model and its version, None for a name that does not tell."""
-    if match := _NAME.search(name):
-        return match.group(1), (int(match.group(2)), int(match.group(3) or 0))
-    if match := _OLD_NAME.search(name):
-        return match.group(3), (int(match.group(1)), int(match.group(2) or 0))
-    return None
 
 
 def _efforts(version: tuple[int, int]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """What a Gemini model's name tells of what the model takes (facts of November 2026)."""
 
-import re
 from typing import NamedTuple
 
-_VERSION = re.compile(r"\bgemini-(\d{1,2})(?:\.(\d{1,2}))?(?![\d.])")
+from healing.wire.model_names import gemini_version
+
 # A name without a version (`gemini-flash-latest`, a tuned model's) is most likely one of the newest of this line.
 _NEWEST_OF_LINE_3 = (3, 8)
 _FIRST_THAT_THINKS = (2, 5)
@@ -41,8 +41,7 @@ class GeminiModel(NamedTuple):
 
 def gemini_model(name: str) -> GeminiModel:
     """What the model of this name takes; names that tell nothing count as the newest of line 3."""
-    match = _VERSION.search(name)
-    version = (int(match.group(1)), int(match.group(2) or 0)) if match else _NEWEST_OF_LINE_3
+    version = gemini_version(name) or _NEWEST_OF_LINE_3
     return GeminiModel(
         budgets=_budgets(name) if _FIRST_THAT_THINKS <= version < (3, 0) else None,
         levels=_levels(name, version) if version >= (3, 0) else (),
