@@ -493,13 +493,15 @@ def test_sources_go_on_from_chunk_to_chunk_unless_they_are_told_again() -> None:
             "logprobsResult": {"chosenCandidates": [{"logProbability": n} for n in numbers]},
         }
 
-    for chunks in (
+    for said in (
         [sources(1), sources(2), sources(3)],
         [sources(1), sources(1, 2), sources(1, 2, 3)],
         [sources(1), sources(1, 2), sources(3)],
     ):
-        collector = taken(GeminiCollector(), [*(chunk(**each) for each in chunks), chunk(finishReason="STOP")])
-        assert collector.answer == {"candidates": [{"index": 0, **sources(1, 2, 3), "finishReason": "STOP"}]}
+        events = [*(chunk(**each) for each in said), chunk(finishReason="STOP")]
+        told = json.dumps(events)
+        assert taken(GeminiCollector(), events).answer == chunk(**sources(1, 2, 3), finishReason="STOP")
+        assert json.dumps(events) == told, "the chunks belong to others too"
 
 
 def test_of_what_is_no_list_the_last_counts_and_unknown_fields_are_kept() -> None:
@@ -544,10 +546,12 @@ def test_no_json_whatever_raises(events: list[Fields]) -> None:
 
 def test_no_depth_of_nesting_raises() -> None:
     def nested(bottom: Any) -> Any:
+        objects = lists = bottom
         for _ in range(100_000):
-            bottom = {"a": [bottom]}
-        return bottom
+            objects, lists = {"a": objects}, [lists]
+        return {"a": objects, "b": lists}
 
+    # Two that differ only at the bottom, so that a comparison would go down there.
     one, other = nested(1), nested(2)
     events: list[Fields] = []
     for deep in (one, other):
@@ -563,10 +567,6 @@ def test_no_depth_of_nesting_raises() -> None:
             {"candidates": [{**sources, "finishReason": deep}], "usageMetadata": deep, "promptFeedback": deep}
         )
     assert taken(GeminiCollector(), chunks).answer is not None
-    for deep in (one, other):
-        # Not by recursion, which is how Python takes values apart.
-        while isinstance(deep, dict):
-            deep = deep.pop("a").pop()
 
 
 def calls_made(work: Callable[[], object]) -> int:
