@@ -195,7 +195,7 @@ def test_a_clients_own_credential_and_headers_never_go_to_an_upstream_of_the_oth
     assert asked(call).dialect == other
     [credential_there] = call.credentials
     assert f"key-of-{other}-" in credential_there
-    others = ("x-stainless", "x-goog", "anthropic-beta", "x-claude", "x-app")
+    others = ("x-stainless", "x-goog-api-client", "anthropic-beta", "x-claude", "x-app")
     assert [name for name in call.headers if name.startswith(others)] == []
     assert call.headers.get("anthropic-version") == ("2023-06-01" if other == "anthropic" else None)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from healing.policy.attempt import Attempt
-from healing.policy.config import Peek, Repair, Retry
+from healing.policy.config import Peek, Repair, Retry, Translate
 from healing.wire.headers import Headers
 
 
@@ -30,6 +30,7 @@ class Rules:
     account_header: bool = True
     listed_models: tuple[str, ...] = ()
     repair: Repair = field(default_factory=Repair)
+    translate: Translate = field(default_factory=Translate)
 
 
 @dataclass(frozen=True, slots=True)

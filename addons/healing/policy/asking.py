@@ -10,7 +10,7 @@ from healing.policy.failures import Failure, FailureClass
 from healing.policy.request import ClientRequest, UpstreamRequest
 from healing.policy.unsupported import SAYS, Unsupported, refused_feature
 from healing.policy.writer import Framing, Rewriting
-from healing.wire.errors import parse_error
+from healing.wire.errors import find_error, parse_error
 from healing.wire.jsonvalue import dump, parse
 
 logger = logging.getLogger(__name__)
@@ -113,6 +113,8 @@ class Asking:
         """
         assert self.crossing is not None
         value = parse(attempt.whole)
+        if find_error(value):
+            raise ValueError("it is an error")
         if self.asked.operation.kind != "generate":
             attempt.rewrite(self.crossing.whole(value))
             return None

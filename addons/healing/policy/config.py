@@ -338,6 +338,13 @@ class Repair(_Table):
     """What is added to the last user turn where thinking became text; may be empty."""
 
 
+class Translate(_Table):
+    """How a request is translated for an upstream of the other dialect."""
+
+    max_tokens: int | None = Field(default=None, ge=1)
+    """What an Anthropic upstream is asked for where a Gemini client sets no limit; None: as much as the model can."""
+
+
 class Target(_Table):
     """What `[models]` makes of a client's model name. `split_target` reads `to`."""
 
@@ -395,6 +402,7 @@ class Config(_Table):
     capture: Capture = Capture()
     signatures: Signatures = Signatures()
     repair: Repair = Repair()
+    translate: Translate = Translate()
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:

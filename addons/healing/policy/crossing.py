@@ -49,6 +49,7 @@ class Crossing(ABC):
         self,
         request: ClientRequest,
         upstream: config.Upstream,
+        settings: config.Translate,
         store: SignatureStore | None,
         clock: Clock,
     ) -> None:
@@ -56,6 +57,7 @@ class Crossing(ABC):
         self._request = request
         self._dialect = DIALECTS[upstream.dialect]
         self._upstream = upstream
+        self._settings = settings
         self._store = store
         self._clock = clock
 
@@ -188,7 +190,8 @@ class ToAnthropic(Crossing):
         if kind == "count_tokens":
             value = count_tokens_to_anthropic(body, model, without=without)
         else:
-            value = to_anthropic(body, model, stream=self._request.streams, without=without)
+            limit, streams = self._settings.max_tokens, self._request.streams
+            value = to_anthropic(body, model, stream=streams, max_tokens=limit, without=without)
         if self._store is None or thinking_type(value) in (None, "disabled"):
             return value
         # The client can't give back thinking as it was signed.

@@ -68,7 +68,9 @@ class Exchange:
         upstream = eligible[0].upstream
         crossing = None
         if upstream.dialect != request.dialect.name:
-            crossing = DIRECTIONS[upstream.dialect](request, upstream, shared.signatures, shared.clock)
+            crossing = DIRECTIONS[upstream.dialect](
+                request, upstream, rules.translate, shared.signatures, shared.clock
+            )  # fmt: skip
         self._asking = Asking(request, crossing, upstream.url, shared.unsupported, upgrade=rules.retry.upgrade)
         self._course = Course(request, eligible, rules, shared, self._asking)
 

@@ -223,6 +223,7 @@ class Governor:
             self.config.clients.account_header,
             tuple(self.routes.names()),
             self.config.repair,
+            self.config.translate,
         )
         eligible = self._eligible(target, dialect, route)
         shared = Shared(
