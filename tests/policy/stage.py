@@ -88,9 +88,10 @@ def request_in(dialect: str, mode: Mode = "sse", session: str = "session", value
     operation = Operation("generate", MODEL, mode != "json", sse=mode == "sse")
     path, route = "/v1/generate", Route(None, MODEL, None)
     streams = mode != "json"
+    query = "alt=sse" if mode == "sse" else ""
     value = {} if value is None else value
     return ClientRequest(
-        "e1", DIALECTS[dialect], operation, "POST", path, "alt=sse", dump(value), MODEL, streams, route, session, value
+        "e1", DIALECTS[dialect], operation, "POST", path, query, dump(value), MODEL, streams, route, session, value
     )
 
 
