@@ -1,0 +1,132 @@
+"""Measures translation: of a request by its size, and of a stream by its events, both against parsing the same JSON."""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from healing.wire.dialects import DIALECTS
+from healing.wire.jsonvalue import dump, parse
+from healing.wire.sse import SSEDecoder
+from healing.wire.translate.anthropic_answer import AnthropicAnswer
+from healing.wire.translate.common import (
+    ANTHROPIC_TOOL_NAME,
+    ANTHROPIC_TOOL_NAME_LENGTH,
+    GEMINI_TOOL_NAME,
+    GEMINI_TOOL_NAME_LENGTH,
+    Piece,
+    ToolNames,
+)
+from healing.wire.translate.gemini_answer import GeminiAnswer
+from healing.wire.translate.to_anthropic import to_anthropic
+from healing.wire.translate.to_gemini import to_gemini
+
+from tests.upstream import anthropic_stream, gemini_stream
+
+EVENTS = 2000
+GEMINI, CLAUDE = "gemini-3-pro-preview", "claude-sonnet-4-5"
+
+
+class NothingKnown:
+    """The history of a conversation of which the store knows nothing."""
+
+    def pieces(self, asked: dict[str, Any], content: list[dict[str, Any]]) -> list[Piece] | None:
+        """Nothing."""
+        return None
+
+    def signature(self, tool_use_id: str, said: str) -> str:
+        """Nothing."""
+        return ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.translation", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=30, help="measurements of each (default: %(default)s)")
+    rounds = parser.parse_args(arguments).rounds
+    print(f"medians of {rounds} rounds")
+    for title, history, translate in (
+        ("Anthropic request to Gemini", anthropic_history, lambda body: to_gemini(body, GEMINI, NothingKnown())),
+        ("Gemini request to Anthropic", gemini_history, lambda body: to_anthropic(body, CLAUDE, stream=True)),
+    ):
+        print(f"\n{title}\n  {'size':>10}  {'translate':>10}  {'times parsing':>14}")
+        for turns in (20, 200, 2000):
+            body = dump(history(turns))
+            value = parse(body)
+            took = median_ms(partial(translate, value), rounds)
+            parsing = median_ms(partial(parse, body), rounds)
+            print(f"  {len(body) / 1000:7.0f} kB  {took:7.2f} ms  {took / parsing:14.1f}")
+    print(f"\nStream of {EVENTS} events\n  {'':18}  {'an event':>10}  {'times decoding and parsing':>28}")
+    for title, took, reading in (
+        ("Gemini to Anthropic", *stream_of(gemini_stream("word " * EVENTS, pieces=EVENTS).whole, "anthropic", rounds)),
+        ("Anthropic to Gemini", *stream_of(anthropic_stream("word " * EVENTS, pieces=EVENTS).whole, "gemini", rounds)),
+    ):
+        print(f"  {title:18}  {took / EVENTS * 1000:7.2f} µs  {took / reading:28.1f}")
+    return 0
+
+
+def stream_of(stream: bytes, client: str, rounds: int) -> tuple[float, float]:
+    """Milliseconds to translate and encode a stream's events, and to decode and parse them."""
+    encode = DIALECTS[client].encode
+
+    def read() -> list[Any]:
+        return [parse(event.data) for event in SSEDecoder().decode(stream) if event.data]
+
+    def translate(events: list[Any]) -> None:
+        translator = translator_to(client)
+        for event in events:
+            for made in translator.take(event):
+                encode(made)
+        translator.end()
+
+    events = read()
+    return median_ms(lambda: translate(events), rounds), median_ms(read, rounds)
+
+
+def translator_to(client: str) -> AnthropicAnswer | GeminiAnswer:
+    """What translates an answer for a client of this dialect."""
+    if client == "anthropic":
+        names = ToolNames((), GEMINI_TOOL_NAME, GEMINI_TOOL_NAME_LENGTH)
+        return AnthropicAnswer(names=names, model=GEMINI, seed="seed")
+    return GeminiAnswer(
+        names=ToolNames((), ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH), model=CLAUDE, seed="seed"
+    )  # fmt: skip
+
+
+def anthropic_history(turns: int) -> dict[str, Any]:
+    """A conversation with a tool call in each turn, about 500 bytes long."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Look around."}]
+    for turn in range(turns):
+        call = {"type": "tool_use", "id": f"toolu_{turn}", "name": "look", "input": {"at": turn, "how": "closely"}}
+        said = {"type": "text", "text": f"Words number {turn}."}
+        result = {"type": "tool_result", "tool_use_id": f"toolu_{turn}", "content": "seen it " * 30}
+        messages += [{"role": "assistant", "content": [said, call]}, {"role": "user", "content": [result]}]
+    return {"model": CLAUDE, "max_tokens": 1000, "messages": messages}
+
+
+def gemini_history(turns: int) -> dict[str, Any]:
+    """The same for Gemini."""
+    contents: list[dict[str, Any]] = [{"role": "user", "parts": [{"text": "Look around."}]}]
+    for turn in range(turns):
+        call = {"functionCall": {"id": f"c{turn}", "name": "look", "args": {"at": turn, "how": "closely"}}}
+        result = {"functionResponse": {"id": f"c{turn}", "name": "look", "response": {"output": "seen it " * 30}}}
+        said = {"text": f"Words number {turn}."}
+        contents += [{"role": "model", "parts": [said, call]}, {"role": "user", "parts": [result]}]
+    return {"contents": contents}
+
+
+def median_ms(action: Callable[[], object], rounds: int) -> float:
+    """Milliseconds that an action takes."""
+    taken = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - start) * 1000)
+    return statistics.median(taken)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
