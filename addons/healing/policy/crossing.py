@@ -71,11 +71,15 @@ class Crossing(ABC):
             return UpstreamRequest(self._dialect, operation, path, query, b"", None, False, translated=True)
         if not isinstance(self._request.value, dict):
             raise UntranslatableError("The body is not a JSON object.")
-        value = self._translated(kind, self._request.value, without)
+        try:
+            value = self._translated(kind, self._request.value, without)
+            body = dump(value)
+        except RecursionError:
+            raise UntranslatableError("The body is nested too deeply.") from None
         streams = kind == "generate" and self._request.streams
         operation = Operation(kind, self._request.route.model, streams)
         return UpstreamRequest(
-            self._dialect, operation, path, query, dump(value), value, streams, translated=True
+            self._dialect, operation, path, query, body, value, streams, translated=True
         )  # fmt: skip
 
     @abstractmethod

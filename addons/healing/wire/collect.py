@@ -1,10 +1,10 @@
 """A stream's events put together as the one JSON answer that a request without streaming would have got."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from healing.wire.errors import find_error
+from healing.wire.jsonbeginning import read_beginning
 from healing.wire.jsonvalue import parse
 
 LONGEST = 2 * 1024 * 1024
@@ -22,11 +22,6 @@ _MERGED_LEVELS = 4
 # What says where a candidate's answer comes from, or how likely it was: more of it with each chunk, or all so far.
 _GROWING = ("citationMetadata", "groundingMetadata", "urlContextMetadata", "logprobsResult")
 _PLAIN_PART = {"text", "thought"}
-
-_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SCALAR = r"(?:-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null|NaN|-?Infinity)(?![\w.+-])"
-_TOKEN = re.compile(rf"\s*+({_STRING}|[{{}}\[\],:]|{_SCALAR})", re.DOTALL)
-_CLOSING = {"{": "}", "[": "]"}
 
 
 class AnthropicCollector:
@@ -173,7 +168,7 @@ class _Block:
 
     def whole(self) -> dict[str, Any]:
         """The block; with as much of its input as can be read."""
-        return {**self.fields, "input": _prefix(self.unread)} if self.unread else self.fields
+        return {**self.fields, "input": read_beginning(self.unread)} if self.unread else self.fields
 
     def _add(self, name: str, piece: Any) -> int:
         if not isinstance(piece, str):
@@ -381,31 +376,3 @@ def _joined(pieces: Iterable[str]) -> str:
     except UnicodeEncodeError:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
     return text
-
-
-def _prefix(text: str) -> dict[str, Any]:
-    """What a JSON object that was cut off says up to there: its whole members, and those begun that have some.
-
-    As the SDK reads it: half a string says nothing, half a number is taken for a whole one.
-    """
-    open_: list[str] = []
-    at = end = 0
-    before = ""
-    while match := _TOKEN.match(text, at):
-        token, at = match[1], match.end()
-        if token in _CLOSING:
-            open_.append(_CLOSING[token])
-            end = at
-        elif open_ and token == open_[-1]:
-            open_.pop()
-            end = at
-        elif token not in ("}", "]", ",", ":") and (before == ":" or open_[-1:] == ["]"]):
-            end = at
-        if not open_:
-            break
-        before = token
-    try:
-        value = parse((text[:end] + "".join(reversed(open_))).encode())
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
