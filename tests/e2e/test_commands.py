@@ -75,7 +75,7 @@ def configuration(server: Upstream, open_server: Upstream, more: str = "") -> st
     config += account("gone", "anthropic", models=["gone-*"]) + account("moved", "anthropic", models=["moved-*"])
     config += upstream("anthropic", "anthropic", server.url) + upstream("gemini", "gemini", server.url)
     config += upstream("open", "anthropic", open_server.url)
-    return config + '[models]\n"alias-*" = "mapped"\n[retry]\nmax_attempts = 2\n' + more
+    return config + '[models]\n"alias-*" = "mapped"\n"over-*" = "gemini/over-m"\n[retry]\nmax_attempts = 2\n' + more
 
 
 @pytest.fixture(scope="module")
@@ -290,6 +290,26 @@ def test_diff_tells_what_a_repair_has_done_and_shows_no_signature(place: Place) 
     ), lines
     assert SIGNATURE[:32] not in repr(lines)
     assert SIGNATURE[:32] not in place.web.proxy.log
+
+
+def test_the_commands_know_translated_exchanges(place: Place) -> None:
+    place.server.play(error("gemini", 400, "Not today"))
+    assert ask(place.web.proxy.url, "anthropic", "over-m").status == 400
+    place.web.wait_for(lambda: place.web.client_flow("over-m").get("response"))
+    exchange = place.id_of("over-m")
+    lines = place.web.command("antigravity.diff", place.flow("over-m"))
+    assert any(line.startswith("    path: /v1/messages → /v1beta/models/over-m:stream") for line in lines), lines
+    assert any(line.startswith("    contents: added") for line in lines), lines
+    place.server.play(stream("gemini", "Now"))
+    [line] = place.web.command("antigravity.replay.attempt", place.attempt("over-m"))
+    assert line.startswith(f"[{exchange}] attempt 1 on gemini-first: being sent again")
+    place.web.wait_for(lambda: len(place.server.calls) == 2)
+    assert same_request(*reversed(place.server.calls))
+    place.server.play(stream("gemini", "Now"))
+    place.web.command("antigravity.replay", place.flow("over-m"))
+    place.web.wait_for_event(f"[{exchange}] over-m: failed (400 ")
+    assert read_stream("anthropic", place.web.content(place.web.client_flow("over-m"))) == "Now"
+    assert len(place.server.calls) == 3
 
 
 def test_captured_exchanges_are_listed_and_loaded(place: Place) -> None:
