@@ -71,8 +71,7 @@ def ask_claude_code(desk: Desk, model: str, prompt: str, *, again: bool) -> tupl
 
 
 def ask_gemini_cli(desk: Desk, model: str, prompt: str, *, again: bool) -> tuple[Ran, str]:
-    """`gemini -p`. Not twice: 0.61 sends each tool's result twice in a conversation that is taken up again."""
-    assert not again
+    """`gemini -p`, `again` in the same conversation, in which 0.61 sends each tool's result twice."""
     settings = {
         "security": {"auth": {"selectedType": "gemini-api-key"}},
         "privacy": {"usageStatisticsEnabled": False},
@@ -88,7 +87,7 @@ def ask_gemini_cli(desk: Desk, model: str, prompt: str, *, again: bool) -> tuple
         "GEMINI_CLI_TRUST_WORKSPACE": "true",
         "GEMINI_CLI_NO_RELAUNCH": "true",
     }
-    options = ["--output-format", "json", "--approval-mode", "yolo"]
+    options = ["--output-format", "json", "--approval-mode", "yolo", *(["--resume", "latest"] if again else [])]
     return desk.run([desk.clients.gemini, "-p", prompt, "-m", model, *options], env), "response"
 
 
@@ -99,7 +98,7 @@ CASES = [
     Case("claude", "claude-sonnet-4-5", "gemini", "gemini-2.5-pro", prompts=2),
     # With `auto` a small model is asked which one to take.
     Case("gemini", "auto", "gemini"),
-    Case("gemini", "auto", "anthropic", "claude-sonnet-4-5"),
+    Case("gemini", "auto", "anthropic", "claude-sonnet-4-5", prompts=2),
     Case("gemini", "gemini-3-pro-preview", "anthropic", "claude-opus-5-5"),
 ]
 

@@ -28,6 +28,7 @@ from tests.upstream import (
     anthropic_stream,
     gemini_chunk,
     gemini_error,
+    gemini_error_event,
     gemini_event,
     gemini_json,
     gemini_reply,
@@ -340,6 +341,41 @@ def test_the_headers_tell_the_account_and_the_model_that_was_asked(lanes: Crosse
         assert response.header("x-healing-outcome") == "clean"
     assert {call.credential.rpartition(":")[2] for call in lane.calls} == {key_of(lane.accounts[0])}
     lane.proxy.wait_for_log("translated to")
+
+
+@with_and_without_stream
+def test_a_key_that_upstream_repeats_is_not_told(lanes: CrossedLanes, stream: bool) -> None:
+    lane = lanes.lane("anthropic")
+    key = key_of(lane.accounts[0])
+    suspended = gemini_error(400, "FAILED_PRECONDITION", f"Consumer 'api_key:{key}' has been suspended.")
+    asked = ask(lane, suspended, stream=stream)
+    assert "has been suspended" in asked.error()["message"]
+    assert key.encode() not in asked.body
+    lane = lanes.lane("anthropic")
+    told = gemini_error_event(400, None, f"Consumer 'api_key:{key_of(lane.accounts[0])}' has been suspended.")
+    asked = ask(lane, gemini_reply([*gemini_stream("Hello", pieces=3).chunks[:1], told]), stream=stream)
+    assert b"has been suspended" in asked.body
+    assert key_of(lane.accounts[0]).encode() not in asked.body
+
+
+def test_vertex_has_to_be_told_the_project(tmp_path: Path) -> None:
+    place = "https://europe-west4-aiplatform.googleapis.com"
+    config = account("v", "vertex") + upstream("vertex", "gemini", place) + '[models]\n"m" = "vertex/gemini-3-pro"\n'
+    with Proxy(tmp_path, config) as proxy:
+        target, body = request_of(Lane(proxy, None, "anthropic", "m", ("", "")), "m", stream=True)  # type: ignore[arg-type]
+        response = raw.request("POST", proxy.url + target, body)
+    assert "projects/PROJECT/locations/LOCATION" in check_anthropic_error(400, response.body)["message"]
+
+
+def test_vertex_is_asked_in_its_own_path(tmp_path: Path) -> None:
+    prefix = "/v1/projects/p/locations/l/publishers/google"
+    with Upstream() as server:
+        config = account("v", "vertex") + upstream("vertex", "gemini", server.url + prefix)
+        with Proxy(tmp_path, config + '[models]\n"m" = "vertex/gemini-3-pro"\n') as proxy:
+            target, body = request_of(Lane(proxy, server, "anthropic", "m", ("", "")), "m", stream=True)
+            assert check_anthropic_stream(raw.request("POST", proxy.url + target, body).body).text == "Hello"
+        (call,) = server.calls
+        assert call.path == f"{prefix}/models/gemini-3-pro:streamGenerateContent"
 
 
 # Recorded traffic.

@@ -103,6 +103,18 @@ class Crossing(ABC):
     def _origin(self, account: str = _CLIENTS_ACCOUNT) -> Origin:
         return Origin(self._upstream.url, self._request.route.model, account)
 
+    @property
+    def _is_vertex(self) -> bool:
+        """Whether upstream is Vertex AI: its URL names the project, as no client's request can."""
+        if "/publishers/" in self._upstream.path:
+            return True
+        if self._upstream.host.endswith("aiplatform.googleapis.com"):
+            raise UntranslatableError(
+                "The URL of this upstream has to name the project: "
+                f"{self._upstream.url}/v1/projects/PROJECT/locations/LOCATION/publishers/google"
+            )
+        return False
+
     def _versioned(self, version: str, path: str) -> str:
         """The path, with the API's version unless the upstream's URL has one."""
         return path if _VERSIONED.search(self._upstream.path) else version + path
@@ -150,7 +162,7 @@ class ToGemini(Crossing):
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
         model, origin, now = self._request.route.model, self._origin(), self._clock.wall()
-        vertex = "/publishers/" in self._upstream.path
+        vertex = self._is_vertex
         if self._store is None:
             return with_stand_ins(translate(body, model, NO_HISTORY, vertex=vertex, without=without), model)
         shown = ShownTurns(self._store, origin, now)

@@ -14,6 +14,7 @@ from healing.policy.actions import Rules
 from healing.policy.config import RESERVED_ACCOUNT, Config
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
+from healing.policy.failures import one_line
 from healing.policy.journal import Journal
 from healing.policy.models import Route, Routes
 from healing.policy.request import ClientRequest
@@ -233,6 +234,7 @@ class Governor:
             exchange = Exchange(client_request, eligible, rules, shared)
         except UntranslatableError as error:
             message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
+            logger.warning("%s: refused: %s", dialect.label, one_line(message))
             raise RefusedError(local.refusal(dialect, 400, message)) from None
         self.exchanges += 1
         exchange.meta.update(

@@ -532,3 +532,22 @@ def test_a_models_name_tells_what_it_takes(
     assert (known.thinking, known.samples, known.disables, known.longest_answer) == (
         thinking, samples, disables, longest,
     )  # fmt: skip
+
+
+def test_a_response_that_comes_twice_counts_once() -> None:
+    call = {"functionCall": {"id": "c1", "name": "look", "args": {}}}
+    response = {"functionResponse": {"id": "c1", "name": "look", "response": {"output": "seen"}}}
+    contents = [
+        {"role": "user", "parts": [{"text": "x"}]},
+        {"role": "model", "parts": [call]},
+        {"role": "user", "parts": [response, response]},
+    ]
+    made = to_anthropic({"contents": contents}, "claude-sonnet-4-5", stream=False)
+    assert [block["type"] for block in made["messages"][-1]["content"]] == ["tool_result"]
+    other = {"functionResponse": {**response["functionResponse"], "response": {"output": "something else"}}}
+    with pytest.raises(UntranslatableError):
+        to_anthropic(
+            {"contents": [*contents[:2], {"role": "user", "parts": [response, other]}]},
+            "claude-sonnet-4-5",
+            stream=False,
+        )

@@ -175,10 +175,18 @@ def _call(given: Part, where: str, place: str, ids: _Ids) -> tuple[Block, _Call]
 def _user_blocks(turn: _Turn, calls: list[_Call]) -> list[Block]:
     """The results of the calls of the turn before, in their order, then what else the user says."""
     responses: list[tuple[str, Part]] = []
+    by_id: dict[str, Part] = {}
     said: list[Block] = []
     for where, part in turn.parts:
         if parts_of.is_response(part):
-            responses.append((f"{where}.functionResponse", part["functionResponse"]))
+            response = part["functionResponse"]
+            own = response.get("id")
+            # Gemini CLI sends each twice in a conversation that it takes up again.
+            if isinstance(own, str) and own:
+                first = by_id.setdefault(own, response)
+                if first is not response and first == response:
+                    continue
+            responses.append((f"{where}.functionResponse", response))
         elif parts_of.is_call(part):
             raise UntranslatableError(f"{where}: a function call can only be in a content of the model")
         elif not (part.get("thought") and parts_of.text_of(part) is not None):
