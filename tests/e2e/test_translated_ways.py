@@ -16,6 +16,7 @@ from tests.support import raw
 from tests.support.protocol import (
     check_anthropic_error,
     check_anthropic_json,
+    check_anthropic_stream,
     check_gemini_json,
 )
 from tests.support.recorded import Exchange, recorded_params

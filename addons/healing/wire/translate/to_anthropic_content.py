@@ -1,7 +1,7 @@
 """The contents of a Gemini request as Anthropic messages."""
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -175,7 +175,8 @@ def _call(given: Part, where: str, place: str, ids: _Ids) -> tuple[Block, _Call]
 def _user_blocks(turn: _Turn, calls: list[_Call]) -> list[Block]:
     """The results of the calls of the turn before, in their order, then what else the user says."""
     responses: list[tuple[str, Part]] = []
-    by_id: dict[str, Part] = {}
+    expected = Counter(call.own for call in calls)
+    given: dict[str, list[Part]] = {}
     said: list[Block] = []
     for where, part in turn.parts:
         if parts_of.is_response(part):
@@ -183,9 +184,10 @@ def _user_blocks(turn: _Turn, calls: list[_Call]) -> list[Block]:
             own = response.get("id")
             # Gemini CLI sends each twice in a conversation that it takes up again.
             if isinstance(own, str) and own:
-                first = by_id.setdefault(own, response)
-                if first is not response and first == response:
+                before = given.setdefault(own, [])
+                if len(before) >= expected[own] and response in before:
                     continue
+                before.append(response)
             responses.append((f"{where}.functionResponse", response))
         elif parts_of.is_call(part):
             raise UntranslatableError(f"{where}: a function call can only be in a content of the model")
