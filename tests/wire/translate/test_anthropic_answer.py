@@ -160,6 +160,7 @@ def test_a_signature_on_an_empty_last_part_is_a_piece_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("finish", "stop"),
     [("STOP", "end_turn"), ("MAX_TOKENS", "max_tokens"), ("CONTINUATION", "max_tokens")]
+    + [("TOO_MANY_TOOL_CALLS", "pause_turn")]
     + [(reason, "refusal") for reason in ("SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "LANGUAGE",
                                           "MODEL_ARMOR", "IMAGE_SAFETY", "OTHER", "SOMETHING_NEW")],
 )  # fmt: skip

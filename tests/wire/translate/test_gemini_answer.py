@@ -256,7 +256,7 @@ def test_pages_that_were_fetched_are_told() -> None:
         ("end_turn", "STOP"),
         ("stop_sequence", "STOP"),
         ("tool_use", "STOP"),
-        ("pause_turn", "STOP"),
+        ("pause_turn", "TOO_MANY_TOOL_CALLS"),
         ("compaction", "STOP"),
         ("max_tokens", "MAX_TOKENS"),
         ("model_context_window_exceeded", "MAX_TOKENS"),

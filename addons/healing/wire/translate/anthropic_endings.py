@@ -9,7 +9,7 @@ _FINISH = {
     "": "STOP",
     "end_turn": "STOP",
     "stop_sequence": "STOP",
-    "pause_turn": "STOP",
+    "pause_turn": "TOO_MANY_TOOL_CALLS",
     "tool_use": "STOP",
     "compaction": "STOP",
     "max_tokens": "MAX_TOKENS",

@@ -7,9 +7,8 @@ from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
 
 BROKEN_TURNS = frozenset(
-    ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS",
-     "MISSING_THOUGHT_SIGNATURE")
-)  # fmt: skip
+    ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE")
+)
 """Finish reasons of a turn that is no good as it is: no stop reason of Anthropic's says that."""
 _PLAIN = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
 # Without a token there is no going on: the answer reached the limit of one request.
@@ -32,6 +31,9 @@ def stop_of(finish: str, why: str, *, called: bool) -> Stop:
         return Stop("tool_use" if called else "end_turn")
     if finish in _LIMITS:
         return Stop("max_tokens")
+    if finish == "TOO_MANY_TOOL_CALLS":
+        # Of upstream's own tools, which were stopped before the answer was complete.
+        return Stop("pause_turn")
     explanation = f"Gemini stopped with {finish}" + (f": {why}" if why else "")
     return Stop("refusal", {"type": "refusal", "category": None, "explanation": explanation})
 
