@@ -375,8 +375,10 @@ def test_vertex_is_asked_in_its_own_path(tmp_path: Path) -> None:
         with Proxy(tmp_path, config + '[models]\n"m" = "vertex/gemini-3-pro"\n') as proxy:
             target, body = request_of(Lane(proxy, server, "anthropic", "m", ("", "")), "m", stream=True)
             assert check_anthropic_stream(raw.request("POST", proxy.url + target, body).body).text == "Hello"
-        (call,) = server.calls
-        assert call.path == f"{prefix}/models/gemini-3-pro:streamGenerateContent"
+            raw.request("GET", f"{proxy.url}/v1/models/m", headers={"anthropic-version": "2023-06-01"})
+        asked, described = server.calls
+        assert asked.path == f"{prefix}/models/gemini-3-pro:streamGenerateContent"
+        assert described.path == f"{prefix}/models/gemini-3-pro"
 
 
 # Recorded traffic.

@@ -66,8 +66,7 @@ class Crossing(ABC):
         kind = self._request.operation.kind
         path, query = self._path(kind)
         if kind == "get_model":
-            operation = self._dialect.operation("GET", path, {})
-            assert operation is not None
+            operation = Operation(kind, self._request.route.model)
             return UpstreamRequest(self._dialect, operation, path, query, b"", None, False, translated=True)
         if not isinstance(self._request.value, dict):
             raise UntranslatableError("The body is not a JSON object.")
