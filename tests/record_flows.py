@@ -54,12 +54,12 @@ class Scene:
     replies: tuple[Reply, ...]
 
 
-def _anthropic(name: str, model: str, question: str, *replies: Reply) -> Scene:
+def _anthropic(name: str, model: str, question: str, *replies: Reply, stream: bool = True) -> Scene:
     messages = [{"role": "user", "content": question}]
     return Scene(
         name,
         "/v1/messages?beta=true",
-        {"model": model, "max_tokens": 256, "stream": True, "messages": messages},
+        {"model": model, "max_tokens": 256, "stream": stream, "messages": messages},
         replies,
     )
 
@@ -72,6 +72,7 @@ def _gemini(name: str, model: str, question: str, *replies: Reply) -> Scene:
 _RATE_LIMITED = anthropic_error(
     429, "rate_limit_error", "This request would exceed your organization's rate limit. Please try again later."
 )
+_SPOKEN_BY_GEMINI = gemini_stream("Saturn is the planet with the rings.", pieces=10)
 _DIES_EARLY = gemini_reply([gemini_event(gemini_chunk([{"text": ""}]))], end="cut")
 
 SCENES = (
@@ -101,6 +102,14 @@ SCENES = (
         "claude-sonnet-4-5",
         "Name the third planet.",
         anthropic_stream("Earth is the third planet.", thinking="Mercury, Venus, Earth."),
+    ),
+    _anthropic(
+        "translated for Gemini; a whole answer, of which a stream that is cut near its end was to become one",
+        "claude-opus-4-5",
+        "Name the planet with the rings.",
+        _SPOKEN_BY_GEMINI.first(len(_SPOKEN_BY_GEMINI.chunks) - 1),
+        _SPOKEN_BY_GEMINI,
+        stream=False,
     ),
 )
 
