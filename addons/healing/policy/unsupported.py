@@ -9,7 +9,13 @@ _REFUSALS = (
     (re.compile(r"thinking[_ ]?level"), ("thinking_level", "thinking_level_low")),
     (re.compile(r"\bid\b.{0,80}function_?(?:call|response)|function_?(?:call|response).{0,20}\bid\b"), ("call_id",)),
     (re.compile(r"\badaptive\b|\bthinking\.type\b|\beffort\b"), ("thinking",)),
-    (re.compile(r"\bstream(?:ing)?\b"), ("stream",)),
+    (
+        re.compile(
+            r"\bstream(?:ing)?\b.{0,60}\b(?:not (?:supported|available|allowed)|unsupported)"
+            r"|\b(?:not support|unsupported)\b.{0,40}\bstream(?:ing)?\b"
+        ),
+        ("stream",),
+    ),
 )
 _SAYS_NO = re.compile(
     r"not support|unsupported|unknown name|cannot find field|not (?:available|allowed|permitted)|invalid"
