@@ -43,7 +43,7 @@ with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=[
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
     """One proxy for the tests of this file."""
-    with CrossedLanes(tmp_path_factory.mktemp("crossed"), lanes=120, routes=("x", "on-gemini-4-pro")) as made:
+    with CrossedLanes(tmp_path_factory.mktemp("crossed"), lanes=200, routes=("x", "on-gemini-4-pro")) as made:
         yield made
 
 
@@ -426,3 +426,63 @@ def test_the_anthropic_sdk_reads_from_a_recorded_gemini_stream_what_googles_read
     assert message.usage.input_tokens == (usage.prompt_token_count or 0) - cached
     output = (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)
     assert message.usage.output_tokens == output
+
+
+def is_gemini_answer(recorded: Exchange) -> bool:
+    return recorded.dialect == "gemini" and not recorded.is_stream and "enerateContent" in recorded.path
+
+
+@pytest.mark.parametrize("recorded", recorded_params(is_gemini_answer))
+def test_a_recorded_answer_of_gemini_is_a_message_that_says_the_same(lanes: CrossedLanes, recorded: Exchange) -> None:
+    lane = lanes.lane("anthropic")
+    reply = Reply(200, recorded.response_headers, recorded.response_body)
+    lane.upstream.play(reply, reply, reply)
+    target, body = request_of(lane, lane.model, stream=False)
+    response = raw.request("POST", lane.proxy.url + target, body)
+    report = check_anthropic_json(response.body)
+    [candidate] = json.loads(recorded.response_body).get("candidates", [{}])
+    parts = candidate.get("content", {}).get("parts", [])
+    assert report.text == "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    calls = [part["functionCall"] for part in parts if "functionCall" in part]
+    assert report.tools == [(call["name"], call["args"]) for call in calls]
+
+
+def is_anthropic_answer(recorded: Exchange) -> bool:
+    return recorded.path == "/v1/messages" and recorded.status == 200
+
+
+@pytest.mark.parametrize("recorded", recorded_params(is_anthropic_answer))
+def test_googles_sdk_reads_from_a_recorded_answer_of_claude_what_anthropics_reads(
+    lanes: CrossedLanes, recorded: Exchange
+) -> None:
+    lane = lanes.lane("gemini")
+    body, headers = recorded.response_body, recorded.response_headers
+    reply = Reply(200, headers, chunks=[body], split=700) if recorded.is_stream else Reply(200, headers, body)
+    lane.upstream.play(reply, reply, reply)
+    google = gemini_client(lane.proxy.url)
+    if recorded.is_stream:
+        chunks = list(google.models.generate_content_stream(model=lane.model, contents="x"))
+    else:
+        chunks = [google.models.generate_content(model=lane.model, contents="x")]
+    lane.upstream.reset()
+    lane.upstream.play(reply)
+    asked: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    with anthropic_client(lane.upstream.url) as sdk:
+        if recorded.is_stream:
+            with sdk.beta.messages.stream(**asked) as stream:
+                blocks = json.loads(stream.get_final_message().to_json())["content"]
+        else:
+            blocks = json.loads(sdk.beta.messages.create(**asked).to_json())["content"]
+    contents = [candidate.content for chunk in chunks for candidate in chunk.candidates or [] if candidate.content]
+    parts = [part for content in contents for part in content.parts or []]
+    thoughts = "".join(part.text or "" for part in parts if part.thought)
+    assert thoughts == "".join(block["thinking"] for block in blocks if block["type"] == "thinking")
+    said = "".join(part.text or "" for part in parts if not part.thought)
+    # What has no counterpart is said in words between.
+    for block in blocks:
+        if block["type"] == "text":
+            assert block["text"] in said
+    calls = [part.function_call for part in parts if part.function_call]
+    assert [(call.id, call.name, call.args) for call in calls] == [
+        (block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"
+    ]
