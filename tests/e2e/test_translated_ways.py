@@ -258,7 +258,7 @@ def test_a_thinking_level_that_is_refused_is_left_out_once_and_for_all(lanes: Cr
     assert levels(good) == ["low"]
     assert levels(refusal, good) == ["low", None]
     assert levels(good) == [None]
-    lane.proxy.wait_for_log("Retrying without a thinking level.")
+    lane.proxy.wait_for_log("retrying... without a thinking level")
 
 
 def test_ids_of_calls_that_are_refused_are_left_out_once_and_for_all(lanes: CrossedLanes) -> None:

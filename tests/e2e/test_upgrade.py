@@ -193,7 +193,7 @@ def test_an_upstream_that_does_not_stream_is_asked_once_more_without_and_remembe
     first = ask_twice(lane, refusal, good)
     assert [streams(lane, call) for call in first.calls] == [True, False]
     assert first.body == good.whole
-    assert first.logged("Retrying without streaming.") == 1
+    assert first.logged("retrying... without streaming") == 1
     again = collected(lane, good)
     assert [streams(lane, call) for call in again.calls] == [False]
 

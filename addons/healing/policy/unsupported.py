@@ -22,13 +22,13 @@ _SAYS_NO = re.compile(
 )
 
 SAYS = {
-    "thinking_level": "Retrying with the lowest thinking level that every model has.",
-    "thinking_level_low": "Retrying without a thinking level.",
-    "call_id": "Retrying without the ids of function calls.",
-    "thinking": "Retrying without the thinking settings.",
-    "stream": "Retrying without streaming.",
+    "thinking_level": "with the lowest thinking level that every model has",
+    "thinking_level_low": "without a thinking level",
+    "call_id": "without the ids of function calls",
+    "thinking": "without the thinking settings",
+    "stream": "without streaming",
 }
-"""What leaving out each feature is called."""
+"""How the next try is made, in words that go after "retrying..."."""
 
 
 def refused_feature(text: str, without: frozenset[str], used: frozenset[str]) -> str | None:
