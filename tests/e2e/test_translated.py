@@ -6,19 +6,33 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Lane
-from tests.e2e.conversations import AnthropicTalker, GeminiTalker, Talker, lose_signatures
-from tests.e2e.crossed import CROSSED, CrossedLanes
+from tests.e2e.conversations import (
+    AnthropicTalker,
+    GeminiTalker,
+    Talker,
+    lose_signatures,
+    store_aborted_answer,
+)
+from tests.e2e.crossed import CrossedLanes
 from tests.upstream import Talking, healthy
 
-FIVE_STEPS = (
-    "One. [steps:2]",
-    "Two. [steps:1][parallel:3]",
-    "Three. [steps:0]",
-    "Four. [steps:5][parallel:2]",
-    "Five.",
-)
+PROMPTS = (
+    "One. [steps:2]", "Two. [steps:1][parallel:3]", "Three. [steps:0]", "Four. [steps:5][parallel:2]",
+    "Five. [steps:1]", "Six. [steps:2][silent]", "Seven. [steps:1][redacted]",
+)  # fmt: skip
+CALLS = 3 + 2 + 1 + 6 + 2 + 3 + 2
+"""A call for each round of tools, and one for the end of each turn."""
 streaming_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
-each_client = pytest.mark.parametrize("client", CROSSED)
+each_route = pytest.mark.parametrize(
+    ("client", "route", "talking"),
+    [
+        pytest.param("anthropic", "pro", True, id="anthropic client"),
+        pytest.param("anthropic", "pro", False, id="anthropic client, calls without ids"),
+        pytest.param("gemini", "sonnet-4-5", True, id="gemini client"),
+        pytest.param("gemini", "opus-5-5", True, id="gemini client, prefix check"),
+    ],
+    indirect=["talking"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +50,15 @@ def talker_on(lane: Lane, *, stream: bool) -> Talker:
 
 
 @pytest.fixture
-def talking(lanes: CrossedLanes) -> Iterator[Talking]:
-    """The upstream checks signatures."""
-    api = Talking(call_ids=True)
+def talking(lanes: CrossedLanes, request: pytest.FixtureRequest) -> Iterator[Talking]:
+    """The upstream checks signatures. Gemini gives ids to its calls, or none."""
+    api = Talking(call_ids=request.param)
     yield api
     lanes.upstream.default = healthy
 
 
 @streaming_or_not
-@pytest.mark.parametrize(("client", "route"), [("anthropic", "pro"), ("gemini", "sonnet-4-5"), ("gemini", "opus-5-5")])
+@each_route
 @pytest.mark.parametrize("spoil", [None, lose_signatures], ids=["good client", "client without signatures"])
 def test_a_loop_of_tools_with_thinking_is_never_refused(
     lanes: CrossedLanes, talking: Talking, client: str, route: str, stream: bool, spoil: Any
@@ -54,8 +68,41 @@ def test_a_loop_of_tools_with_thinking_is_never_refused(
     sdk = talker_on(lane, stream=stream)
     if spoil is not None:
         sdk.spoil = spoil
-    for prompt in FIVE_STEPS:
+    for prompt in PROMPTS:
         assert sdk.turn(prompt).startswith("Words number")
     assert talking.refused == []
-    assert len(talking.judged) == 3 + 2 + 1 + 6 + 2
+    assert len(talking.judged) == CALLS
     assert all(call.json.get("stream") is True or "stream" in call.path for call in lane.calls)
+
+
+def edit_last_call(history: list[dict[str, Any]]) -> None:
+    """The client rewrites a call."""
+    for message in reversed(history):
+        for piece in message.get("parts") or (message["content"] if isinstance(message["content"], list) else []):
+            if piece.get("type") == "tool_use":
+                piece["input"] = {"at": -1}
+                return
+            if "functionCall" in piece:
+                piece["functionCall"]["args"] = {"at": -1}
+                return
+    raise AssertionError("there is no call in this history")
+
+
+@each_route
+@pytest.mark.parametrize("mishap", [lose_signatures, edit_last_call, store_aborted_answer])
+def test_a_mishap_costs_one_refused_call_at_most_and_no_later_turn_another(
+    lanes: CrossedLanes, talking: Talking, client: str, route: str, mishap: Any
+) -> None:
+    lane = lanes.lane(client, route)
+    lane.upstream.default = talking
+    sdk = talker_on(lane, stream=True)
+    for prompt in PROMPTS[:4]:
+        sdk.turn(prompt)
+    assert talking.refused == []
+    mishap(sdk.history)
+    sdk.turn(PROMPTS[4])
+    first = len(talking.refused)
+    assert first <= 1
+    for prompt in PROMPTS[5:]:
+        assert sdk.turn(prompt).startswith("Words number")
+    assert len(talking.refused) == first
