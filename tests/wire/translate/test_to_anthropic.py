@@ -551,3 +551,36 @@ def test_a_response_that_comes_twice_counts_once() -> None:
             "claude-sonnet-4-5",
             stream=False,
         )
+
+
+IN_CAPITALS = {
+    "type": "OBJECT",
+    "properties": {
+        "type": {"type": "STRING", "enum": ["STRING", "OBJECT"]},
+        "list": {"type": ["ARRAY", "NULL"], "items": {"anyOf": [{"type": "INTEGER"}, {"type": "odd"}]}},
+    },
+    "default": {"type": "STRING"},
+}
+IN_SMALL_LETTERS = {
+    "type": "object",
+    "properties": {
+        "type": {"type": "string", "enum": ["STRING", "OBJECT"]},
+        "list": {"type": ["array", "null"], "items": {"anyOf": [{"type": "integer"}, {"type": "odd"}]}},
+    },
+    "default": {"type": "STRING"},
+}
+
+
+def test_types_in_capitals_are_known_in_json_schemas_too() -> None:
+    """Gemini CLI writes them so in `responseJsonSchema`."""
+    tool = {"functionDeclarations": [{"name": "look", "parametersJsonSchema": IN_CAPITALS}]}
+    answer = {"type": "OBJECT", "properties": {"score": {"type": "INTEGER"}}, "required": ["score"]}
+    body = {
+        "contents": [{"role": "user", "parts": [{"text": "x"}]}],
+        "tools": [tool],
+        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": answer},
+    }
+    made = to_anthropic(body, "claude-sonnet-4-5", stream=False)
+    assert made["tools"][0]["input_schema"] == IN_SMALL_LETTERS
+    schema = made["output_config"]["format"]["schema"]
+    assert (schema["type"], schema["properties"]) == ("object", {"score": {"type": "integer"}})

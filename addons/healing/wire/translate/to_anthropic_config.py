@@ -5,7 +5,7 @@ from typing import Any
 
 from healing.wire.translate.anthropic_models import ClaudeModel
 from healing.wire.translate.common import Body, UntranslatableError
-from healing.wire.translate.to_anthropic_schema import format_schema, json_schema
+from healing.wire.translate.to_anthropic_schema import format_schema, json_schema, with_small_types
 
 type Config = dict[str, Any]
 
@@ -100,7 +100,7 @@ def _schema(config: Config) -> Config | None:
     # JSON of any form can't be asked for by a setting; clients say it in their prompt, as Google asks them to.
     if kind not in (None, "", "text/plain", "application/json"):
         raise UntranslatableError(f'generationConfig.responseMimeType: "{kind}" has no counterpart')
-    return None if schema is None else format_schema(schema, where)
+    return None if schema is None else format_schema(with_small_types(schema), where)
 
 
 def _thinking(config: Config, model: ClaudeModel, max_tokens: int, *, forced: bool) -> tuple[Config, str]:

@@ -28,6 +28,9 @@ _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri",
 _TYPES = frozenset(("string", "number", "integer", "boolean", "array", "object", "null"))
 _DEFINITIONS = ("$defs", "definitions")
 _COMBINING = ("anyOf", "oneOf", "allOf")
+_ONE_SCHEMA = frozenset(("items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else"))
+_LISTS_OF_SCHEMAS = frozenset((*_COMBINING, "prefixItems"))
+_SCHEMAS_BY_NAME = frozenset((*_DEFINITIONS, "properties", "patternProperties", "dependentSchemas"))
 # Of an answer's schema these are kept; the others are told in its description.
 _KEPT_IN_FORMAT = frozenset(("$ref", "type", "title", "description", "enum", "const", "required"))
 _SAID_BY_FORMAT = frozenset(("$schema", "$id", "$anchor", "additionalProperties", "propertyOrdering"))
@@ -90,9 +93,34 @@ def _add_subschemas(given: Schema, clean: Schema, where: str, depth: int) -> Non
         clean["required"] = required
 
 
+def with_small_types(schema: Any, depth: int = 0) -> Any:
+    """A JSON schema whose types may be in capitals, as clients of Gemini write them there too."""
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return schema
+    small: Schema = {}
+    for name, item in schema.items():
+        if name == "type" and isinstance(item, str | list):
+            kinds = [_small(kind) for kind in (item if isinstance(item, list) else [item])]
+            small[name] = kinds if isinstance(item, list) else kinds[0]
+        elif name in _ONE_SCHEMA:
+            small[name] = with_small_types(item, depth + 1)
+        elif name in _LISTS_OF_SCHEMAS and isinstance(item, list):
+            small[name] = [with_small_types(member, depth + 1) for member in item]
+        elif name in _SCHEMAS_BY_NAME and isinstance(item, dict):
+            small[name] = {key: with_small_types(member, depth + 1) for key, member in item.items()}
+        else:
+            small[name] = item
+    return small
+
+
+def _small(kind: Any) -> Any:
+    return kind.lower() if isinstance(kind, str) and kind.lower() in _TYPES else kind
+
+
 def input_schema(schema: Any, where: str) -> Schema:
     """The schema of a tool's input, which has to be an object's. schema: a JSON schema. Raises UntranslatableError."""
     _check(schema, where, 0)
+    schema = with_small_types(schema)
     kinds = schema.get("type", "object")
     if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
         raise UntranslatableError(f"{where}: the parameters of a function have to be an object")
