@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.npm import Clients, Ran, clients, run
+from tests.support.anthropic_request import check_anthropic_request
+from tests.support.gemini_request import check_gemini_request
 from tests.upstream import Upstream
 from tests.upstream.healthy import asked
 from tests.upstream.working import MARKER, Working
@@ -144,6 +146,9 @@ def test_an_agent_reads_and_writes_files_and_no_signature_is_refused(
         assert {asked(call).dialect for call in generated} == {case.spoken}
         if case.mapped:
             assert {asked(call).model for call in generated} == {case.mapped}
+            check = check_gemini_request if case.spoken == "gemini" else check_anthropic_request
+            for call in generated:
+                check(call.json)
         assert [call.describe() for call in generated if call.reply is None or call.reply.status != 200] == []
         # One call upstream for each request of the client, and nothing to heal.
         proxy.wait_for_log("delivered, clean", len(generated))

@@ -14,6 +14,8 @@ from tests.e2e.conversations import (
     store_aborted_answer,
 )
 from tests.e2e.crossed import CrossedLanes
+from tests.support.anthropic_request import check_anthropic_request
+from tests.support.gemini_request import check_gemini_request
 from tests.upstream import Talking, healthy
 
 PROMPTS = (
@@ -73,6 +75,9 @@ def test_a_loop_of_tools_with_thinking_is_never_refused(
     assert talking.refused == []
     assert len(talking.judged) == CALLS
     assert all(call.json.get("stream") is True or "stream" in call.path for call in lane.calls)
+    check = check_gemini_request if client == "anthropic" else check_anthropic_request
+    for call in lane.calls:
+        check(call.json)
 
 
 def edit_last_call(history: list[dict[str, Any]]) -> None:

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from .gemini_request import subschemas
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 _TOP = {
@@ -19,6 +21,7 @@ _SOURCES = {
     "text": {"type", "media_type", "data"},
 }
 _MEDIA = {"image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf", "text/plain"}
+_TYPES = {"string", "number", "integer", "boolean", "array", "object", "null"}
 _MODEL = re.compile(r"(opus|sonnet|haiku|fable|mythos)-(\d)-?(\d)?\b")
 _FORMAT = {
     *("$ref", "$defs", "type", "title", "description", "enum", "const", "anyOf", "allOf", "properties", "required"),
@@ -106,6 +109,8 @@ def _check_tools(body: dict[str, Any]) -> None:
         if "type" not in tool:
             assert tool.keys() <= {"name", "description", "input_schema"}
             assert tool["input_schema"]["type"] == "object"
+            for schema in subschemas(tool["input_schema"]):
+                _check_type(schema)
     choice = body.get("tool_choice")
     if choice is not None:
         assert tools, "a choice without tools"
@@ -137,6 +142,12 @@ def _check_settings(body: dict[str, Any]) -> None:
         _check_format(output["format"]["schema"])
 
 
+def _check_type(schema: dict[str, Any]) -> None:
+    kinds = schema.get("type", [])
+    for kind in kinds if isinstance(kinds, list) else [kinds]:
+        assert kind in _TYPES, f"no type of JSON schema: {kind}"
+
+
 def _version(model: str) -> tuple[int, int]:
     match = _MODEL.search(model)
     assert match is not None
@@ -147,6 +158,7 @@ def _check_format(schema: dict[str, Any]) -> None:
     waiting: list[Any] = [schema]
     while waiting:
         each = waiting.pop()
+        _check_type(each)
         assert not each.keys() - _FORMAT, f"keywords that are not taken: {each.keys() - _FORMAT}"
         if each.get("type") == "object":
             assert each["additionalProperties"] is False
