@@ -14,6 +14,8 @@ from tests.e2e.failures import ask, request_of
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.support import raw
 from tests.support.protocol import (
+    AnthropicReport,
+    GeminiReport,
     check_anthropic_error,
     check_anthropic_json,
     check_anthropic_stream,
@@ -27,10 +29,12 @@ from tests.upstream import (
     anthropic_error,
     anthropic_json,
     anthropic_stream,
+    gemini_blocked,
     gemini_chunk,
     gemini_error,
     gemini_error_event,
     gemini_event,
+    gemini_events,
     gemini_json,
     gemini_reply,
     gemini_stream,
@@ -161,6 +165,57 @@ def test_gemini_4_takes_no_prefill(lanes: CrossedLanes) -> None:
     response = raw.request("POST", f"{lane.proxy.url}/v1/messages", body)
     assert response.status == 400
     assert "prefill" in check_anthropic_error(400, response.body)["message"]
+
+
+# Ends.
+
+LATE_USAGE = {"promptTokenCount": 30, "candidatesTokenCount": 8, "thoughtsTokenCount": 4, "cachedContentTokenCount": 10}
+CALLED: list[dict[str, Any]] = [{"functionCall": {"name": "look", "args": {}}}, {"text": "Looked."}]
+ENDS: dict[str, tuple[Reply, str, str]] = {
+    "stopped in the middle": (gemini_stream("half an ans", finish_reason="MAX_TOKENS"), "half an ans", "max_tokens"),
+    "a safety block": (gemini_stream("so far", finish_reason="SAFETY"), "so far", "refusal"),
+    "a blocked prompt": (gemini_blocked(), "", "refusal"),
+    "text after a call": (
+        gemini_reply([gemini_event(gemini_chunk(CALLED, finish_reason="STOP"))]), "Looked.", "tool_use",
+    ),
+    "usage after the end": (
+        gemini_reply([*gemini_events("Hello"), gemini_event({"usageMetadata": LATE_USAGE})]), "Hello", "end_turn",
+    ),
+    "a signature on nothing": (gemini_stream("Hello", signature="c2lnbmF0dXJl" * 8), "Hello", "end_turn"),
+}  # fmt: skip
+
+
+@with_and_without_stream
+@pytest.mark.parametrize("name", ENDS)
+def test_each_end_of_an_answer_of_gemini_is_told_as_what_it_is(lanes: CrossedLanes, stream: bool, name: str) -> None:
+    reply, text, stop = ENDS[name]
+    asked = ask(lanes.lane("anthropic"), reply, stream=stream)
+    report = asked.report()
+    assert isinstance(report, AnthropicReport)
+    assert (report.text, report.stop_reason, report.ended) == (text, stop, "complete")
+    assert asked.logged("delivered, clean") == 1
+    if name == "usage after the end":
+        usage = [report.usage[name] for name in ("input_tokens", "cache_read_input_tokens", "output_tokens")]
+        assert usage == [20, 10, 12]
+
+
+CLAUDES_ENDS = {
+    "max_tokens": "MAX_TOKENS",
+    "refusal": "SAFETY",
+    "pause_turn": "TOO_MANY_TOOL_CALLS",
+    "stop_sequence": "STOP",
+    "model_context_window_exceeded": "MAX_TOKENS",
+}
+
+
+@with_and_without_stream
+@pytest.mark.parametrize("stop", CLAUDES_ENDS)
+def test_each_end_of_an_answer_of_claude_is_told_as_what_it_is(lanes: CrossedLanes, stream: bool, stop: str) -> None:
+    for text in ("so far", ""):
+        asked = ask(lanes.lane("gemini"), anthropic_stream(text, stop_reason=stop), stream=stream)
+        report = asked.report()
+        assert isinstance(report, GeminiReport)
+        assert (report.text, report.finish_reason) == (text, CLAUDES_ENDS[stop])
 
 
 # Continuations.
