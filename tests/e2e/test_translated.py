@@ -57,6 +57,9 @@ def talking(lanes: CrossedLanes, request: pytest.FixtureRequest) -> Iterator[Tal
     api = Talking(call_ids=request.param)
     yield api
     lanes.upstream.default = healthy
+    told = lanes.proxy.log + lanes.proxy.log_file.read_text("utf-8")
+    assert api.minted
+    assert not any(signature[40:80] in told for signature in api.minted), "a signature is in the log"
 
 
 @streaming_or_not
