@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -19,6 +20,7 @@ from tests.support.recorded import Exchange, recorded_params
 from tests.support.sdk import anthropic_client, gemini_client
 from tests.upstream import (
     Reply,
+    anthropic_error,
     anthropic_json,
     anthropic_stream,
     gemini_blocked,
@@ -159,6 +161,27 @@ def test_a_whole_answer_of_gemini_is_continued_too(tmp_path_factory: pytest.Temp
         for client, reply in (("anthropic", gemini_json("all")), ("gemini", anthropic_json("all"))):
             asked = ask(made.lane(client), reply, stream=False)
             asked.assert_served("all", ["first"])
+
+
+# Waiting.
+
+
+def test_a_client_that_waits_gets_signs_of_life_and_the_end_in_its_own_dialect(tmp_path: Path) -> None:
+    with CrossedLanes(tmp_path, "[peek]\nsoft_commit = 0.2\nkeep_alive = 0.1\n", lanes=8) as made:
+        for client, good, bad in (
+            ("anthropic", gemini_stream("Hello"), gemini_error(500, None, "It went wrong.")),
+            ("gemini", anthropic_stream("Hello"), anthropic_error(500, "api_error", "It went wrong.")),
+        ):
+            asked = ask(made.lane(client), good.but(head_gap=0.6))
+            report = asked.report()
+            assert (report.text, report.ended) == ("Hello", "complete")
+            assert (report.pings if isinstance(report, AnthropicReport) else report.keep_alives) > 1
+            asked = ask(made.lane(client), good.but(head_gap=0.4).first(0), bad, bad)
+            report = asked.report()
+            assert (report.text, report.ended) == ("", "error")
+            assert report.error is not None
+            assert report.error["message"] == "It went wrong."
+            assert asked.logged("keeping the client waiting with keep-alives") == 1
 
 
 # Recorded traffic.
