@@ -114,3 +114,21 @@ def test_a_mishap_costs_one_refused_call_at_most_and_no_later_turn_another(
     for prompt in PROMPTS[5:]:
         assert sdk.turn(prompt).startswith("Words number")
     assert len(talking.refused) == first
+
+
+def test_a_conversation_that_was_begun_elsewhere_goes_on_without_a_refusal(lanes: CrossedLanes) -> None:
+    """Gemini never made its calls, so there is no signature for them."""
+    lane = lanes.lane("anthropic", "pro")
+    api = Talking()
+    lane.upstream.default = api
+    call = {"type": "tool_use", "id": "toolu_01elsewhere", "name": "look", "input": {"at": 1}}
+    sdk = AnthropicTalker(lane.proxy.url, lane.model, True, None)
+    sdk.history = [
+        {"role": "user", "content": "Look. [steps:3]"},
+        {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "E" * 80}, call]},
+    ]
+    result = [{"type": "tool_result", "tool_use_id": call["id"], "content": "seen"}]
+    sdk.history.append({"role": "user", "content": result})
+    assert sdk.turn("Go on.").startswith("Words number")
+    lane.upstream.default = healthy
+    assert api.refused == []

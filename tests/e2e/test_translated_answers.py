@@ -133,6 +133,13 @@ def test_a_continuation_that_fails_is_tried_again_with_the_same_token(lanes: Cro
     assert asked.logged("delivered, healed") == 1
 
 
+def test_a_continuation_that_is_cut_leaves_nothing_behind_in_a_whole_answer(lanes: CrossedLanes) -> None:
+    lane = lanes.lane("anthropic")
+    cut = gemini_stream("three.", pieces=3).first(2)
+    asked = ask(lane, unfinished("One, "), cut, gemini_stream("three."), stream=False, same=False)
+    assert asked.report().text == "One, three."
+
+
 def test_a_continuation_that_fails_for_good_is_an_error_in_the_answer(lanes: CrossedLanes) -> None:
     lane = lanes.lane("anthropic")
     asked = ask(lane, unfinished("One, "), *[gemini_error(500, None, "It went wrong.")] * 3, same=False)
@@ -182,6 +189,13 @@ def test_a_client_that_waits_gets_signs_of_life_and_the_end_in_its_own_dialect(t
             assert report.error is not None
             assert report.error["message"] == "It went wrong."
             assert asked.logged("keeping the client waiting with keep-alives") == 1
+
+
+def test_pings_of_claude_keep_a_gemini_client_alive(lanes: CrossedLanes) -> None:
+    asked = ask(lanes.lane("gemini"), anthropic_stream("Hello", pings=3))
+    report = asked.report()
+    assert isinstance(report, GeminiReport)
+    assert (report.text, report.keep_alives) == ("Hello", 3)
 
 
 # Recorded traffic.
