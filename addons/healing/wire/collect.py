@@ -205,6 +205,20 @@ class _Block:
             self.unread = text
 
 
+class GeminiParts:
+    """The parts of one candidate of a stream as they came, up to about LONGEST characters: what may be signed."""
+
+    def __init__(self) -> None:
+        self.content: list[dict[str, Any]] = []
+        self._size = 0
+
+    def take(self, parts: list[dict[str, Any]]) -> None:
+        """Take the parts of the next chunk."""
+        self._size += sum(map(_size, parts))
+        if self._size <= LONGEST:
+            self.content += parts
+
+
 class GeminiCollector:
     """The GenerateContentResponse of one streamGenerateContent stream.
 

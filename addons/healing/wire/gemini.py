@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from healing.wire.collect import GeminiCollector
+from healing.wire.collect import GeminiCollector, GeminiParts
 from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
@@ -51,12 +51,12 @@ class GeminiReader:
         self._finished: set[str] = set()
         self._blocked = False
         self.body: dict[str, Any] = {}
-        self._collector = GeminiCollector()
+        self._signed = GeminiParts()
 
     @property
     def content(self) -> list[dict[str, Any]]:
         """The first candidate's parts."""
-        return self._collector.content
+        return self._signed.content
 
     @property
     def stopped(self) -> bool:
@@ -96,7 +96,6 @@ class GeminiReader:
         if not isinstance(body, dict):
             return _MALFORMED
         self.body = body
-        self._collector.take(body)
         feedback = body.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             self._blocked = True
@@ -110,6 +109,8 @@ class GeminiReader:
             index = str(candidate.get("index", 0))
             self._open.add(index)
             parts = _parts(candidate)
+            if index == "0":
+                self._signed.take(parts)
             for part in parts:
                 if not _is_empty(part):
                     content = True
