@@ -8,18 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from healing.policy.crossing import NO_HISTORY
 from healing.wire.dialects import DIALECTS
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEDecoder
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
-from healing.wire.translate.common import (
-    ANTHROPIC_TOOL_NAME,
-    ANTHROPIC_TOOL_NAME_LENGTH,
-    GEMINI_TOOL_NAME,
-    GEMINI_TOOL_NAME_LENGTH,
-    Piece,
-    ToolNames,
-)
+from healing.wire.translate.common import anthropic_tool_names, gemini_tool_names
 from healing.wire.translate.gemini_answer import GeminiAnswer
 from healing.wire.translate.to_anthropic import to_anthropic
 from healing.wire.translate.to_gemini import to_gemini
@@ -30,18 +24,6 @@ EVENTS = 2000
 GEMINI, CLAUDE = "gemini-3-pro-preview", "claude-sonnet-4-5"
 
 
-class NothingKnown:
-    """The history of a conversation of which the store knows nothing."""
-
-    def pieces(self, asked: dict[str, Any], content: list[dict[str, Any]]) -> list[Piece] | None:
-        """Nothing."""
-        return None
-
-    def signature(self, tool_use_id: str, said: str) -> str:
-        """Nothing."""
-        return ""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.translation", description=__doc__)
@@ -49,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rounds = parser.parse_args(arguments).rounds
     print(f"medians of {rounds} rounds")
     for title, history, translate in (
-        ("Anthropic request to Gemini", anthropic_history, lambda body: to_gemini(body, GEMINI, NothingKnown())),
+        ("Anthropic request to Gemini", anthropic_history, lambda body: to_gemini(body, GEMINI, NO_HISTORY)),
         ("Gemini request to Anthropic", gemini_history, lambda body: to_anthropic(body, CLAUDE, stream=True)),
     ):
         print(f"\n{title}\n  {'size':>10}  {'translate':>10}  {'times parsing':>14}")
@@ -89,11 +71,8 @@ def stream_of(stream: bytes, client: str, rounds: int) -> tuple[float, float]:
 def translator_to(client: str) -> AnthropicAnswer | GeminiAnswer:
     """What translates an answer for a client of this dialect."""
     if client == "anthropic":
-        names = ToolNames((), GEMINI_TOOL_NAME, GEMINI_TOOL_NAME_LENGTH)
-        return AnthropicAnswer(names=names, model=GEMINI, seed="seed")
-    return GeminiAnswer(
-        names=ToolNames((), ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH), model=CLAUDE, seed="seed"
-    )  # fmt: skip
+        return AnthropicAnswer(names=gemini_tool_names(), model=GEMINI, seed="seed")
+    return GeminiAnswer(names=anthropic_tool_names(), model=CLAUDE, seed="seed")
 
 
 def anthropic_history(turns: int) -> dict[str, Any]:

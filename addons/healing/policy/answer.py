@@ -48,9 +48,8 @@ class Answer:
     def begin_stream(self, attempt: Attempt) -> None:
         """Begin to stream an attempt's answer, unless that has been begun."""
         if not self.begun:
-            headers = self._upstream_headers(attempt)
-            if attempt.writer is not None:
-                headers = (*http.without(headers, _OF_THE_BODY), *(_EVENTS if self._request.operation.sse else _JSON))
+            kind = None if attempt.writer is None else _EVENTS if self._request.operation.sse else _JSON
+            headers = self._upstream_headers(attempt, kind)
             self._begin(attempt.status or 200, headers, attempt, streams=True)
 
     def send(self, data: bytes, now: float) -> None:
@@ -70,9 +69,7 @@ class Answer:
 
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
         """Send an attempt's whole answer, as it is or with another status."""
-        headers = self._upstream_headers(attempt)
-        if attempt.rewritten:
-            headers = (*http.without(headers, _OF_THE_BODY), *_JSON)
+        headers = self._upstream_headers(attempt, _JSON if attempt.rewritten else None)
         self._begin(status or attempt.status or 502, headers, attempt, outcome)
         self.send(self._whole_body(attempt), now)
 
@@ -106,10 +103,10 @@ class Answer:
             body = framing.failed(told.status, told.message)
         else:
             status = dialect.fitting_status(told.status)
-            headers = http.without(self._upstream_headers(attempt), _OF_THE_BODY)
+            headers = self._upstream_headers(attempt, _JSON)
             if told.wait_s is not None and http.get(headers, "retry-after") is None:
                 headers += ((b"retry-after", str(math.ceil(told.wait_s)).encode()),)
-            self._begin(status, (*headers, *_JSON), attempt, "failed")
+            self._begin(status, headers, attempt, "failed")
             body = dialect.error_body(told.status, told.message, told.wait_s)
         self.send(attempt.redactor.redact(body), now)
 
@@ -137,8 +134,10 @@ class Answer:
         self._actions.append(Respond(status, headers + own, streams))
 
     @staticmethod
-    def _upstream_headers(attempt: Attempt) -> Headers:
-        return http.without(attempt.headers, _NOT_FORWARDED)
+    def _upstream_headers(attempt: Attempt, own: Headers | None) -> Headers:
+        """Upstream's headers; own: those of the body, where that is ours."""
+        headers = http.without(attempt.headers, _NOT_FORWARDED)
+        return headers if own is None else (*http.without(headers, _OF_THE_BODY), *own)
 
     def _whole_body(self, attempt: Attempt) -> bytes:
         body = bytes(attempt.whole)

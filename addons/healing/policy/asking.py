@@ -106,9 +106,9 @@ class Asking:
         return Rewriting(self._request.dialect, translator, whole=whole, framing=self._framing())
 
     def rewrite(self, attempt: Attempt) -> Rewriting | None:
-        """Make the whole answer of a translated attempt the client's.
+        """Translate the whole answer of an attempt.
 
-        Gives what has taken an answer that says something, for the caller to end; None where nothing is left to do.
+        Gives its writer, which has taken all of it; None where the client's answer is made already.
         Raises ValueError for what is no such answer.
         """
         assert self.crossing is not None
@@ -118,10 +118,12 @@ class Asking:
         if self.asked.operation.kind != "generate":
             attempt.rewrite(self.crossing.whole(value))
             return None
-        writer = self.writer(attempt.seed(self._request.id), whole=True)
+        writer = attempt.writer = self.writer(attempt.seed(self._request.id), whole=True)
         assert writer is not None
         for event in self.asked.dialect.events_of(value):
             writer.take(event)
+        if not (writer.broken or writer.continuation):
+            writer.end()
         return writer
 
     def framing(self) -> Framing:

@@ -114,7 +114,7 @@ class Course:
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         request, model, asking = self.request, self.request.route.model, self._asking
-        prepared = self._mender.prepare(account)
+        prepared = self._mender.prepare(account, asking.asked)
         attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, prepared.body, now, renew)
         attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
         attempt.tries = attempt.number - self._mender.count - asking.extra
@@ -169,8 +169,6 @@ class Course:
         self.settle_account(attempt, failure)
         rule = self._mender.after(attempt, failure)
         conceded = "" if rule else self._asking.concede(attempt, failure)
-        if conceded:
-            self._mender.use(self._asking.asked)
         same = rule is not None or bool(conceded)
         plan = self._planner.repaired(attempt) if same else self._planner.after(attempt, failure, now)
         if plan is None:
@@ -237,8 +235,6 @@ class Course:
         except ValueError:
             return
         if writer is not None and not writer.broken and not writer.continuation:
-            writer.end()
-            attempt.writer = writer
             attempt.collect()
 
     def continue_after(self, attempt: Attempt, writer: Rewriting) -> None:
@@ -247,7 +243,6 @@ class Course:
         if not self._asking.go_on(writer):
             self.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
             return
-        self._mender.use(self._asking.asked)
         self.settle_account(attempt, None)
         self._mender.over(attempt)
         attempt.note(self.request.id, "go on", now)

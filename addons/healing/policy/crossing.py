@@ -21,20 +21,16 @@ from healing.wire.jsonvalue import dump, objects_at
 from healing.wire.translate import counts
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
 from healing.wire.translate.common import (
-    ANTHROPIC_TOOL_NAME,
-    ANTHROPIC_TOOL_NAME_LENGTH,
-    GEMINI_TOOL_NAME,
-    GEMINI_TOOL_NAME_LENGTH,
     AnswerTranslator,
-    ToolNames,
     UntranslatableError,
+    anthropic_tool_names,
+    gemini_tool_names,
 )
 from healing.wire.translate.gemini_answer import GeminiAnswer
 from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
 from healing.wire.translate.to_gemini import count_tokens_to_gemini, to_gemini
 
 _VERSIONED = re.compile(r"/v\d\w*$|/publishers/google$")
-_CLIENTS_ACCOUNT = "client"
 
 
 class Crossing(ABC):
@@ -99,20 +95,8 @@ class Crossing(ABC):
     @abstractmethod
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]: ...
 
-    def _origin(self, account: str = _CLIENTS_ACCOUNT) -> Origin:
+    def _origin(self, account: str = config.RESERVED_ACCOUNT) -> Origin:
         return Origin(self._upstream.url, self._request.route.model, account)
-
-    @property
-    def _is_vertex(self) -> bool:
-        """Whether upstream is Vertex AI: its URL names the project, as no client's request can."""
-        if "/publishers/" in self._upstream.path:
-            return True
-        if self._upstream.host.endswith("aiplatform.googleapis.com"):
-            raise UntranslatableError(
-                "The URL of this upstream has to name the project: "
-                f"{self._upstream.url}/v1/projects/PROJECT/locations/LOCATION/publishers/google"
-            )
-        return False
 
     def _versioned(self, version: str, path: str) -> str:
         """The path, with the API's version unless the upstream's URL has one."""
@@ -129,7 +113,7 @@ class ToGemini(Crossing):
         tools = objects_at(self._request.value, "tools")
         searches = any(str(tool.get("type")).startswith("web_search") for tool in tools)
         return AnthropicAnswer(
-            names=ToolNames((str(tool.get("name")) for tool in tools), GEMINI_TOOL_NAME, GEMINI_TOOL_NAME_LENGTH),
+            names=gemini_tool_names(str(tool.get("name")) for tool in tools),
             model=self._request.route.model,
             seed=seed,
             web_search=searches,
@@ -168,6 +152,18 @@ class ToGemini(Crossing):
         value = translate(body, model, shown, vertex=vertex, without=without)
         return with_stand_ins(gemini_signed.restore_lost(value, self._store, origin, now), model)
 
+    @property
+    def _is_vertex(self) -> bool:
+        """Whether upstream is Vertex AI: its URL names the project, as no client's request can."""
+        if "/publishers/" in self._upstream.path:
+            return True
+        if self._upstream.host.endswith("aiplatform.googleapis.com"):
+            raise UntranslatableError(
+                "The URL of this upstream has to name the project: "
+                f"{self._upstream.url}/v1/projects/PROJECT/locations/LOCATION/publishers/google"
+            )
+        return False
+
 
 class ToAnthropic(Crossing):
     """A Gemini client on an Anthropic upstream."""
@@ -182,9 +178,7 @@ class ToAnthropic(Crossing):
             for name in ("functionDeclarations", "function_declarations")
             for declaration in objects_at(tool, name)
         )
-        names = ToolNames(
-            (str(each.get("name")) for each in declared), ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH
-        )  # fmt: skip
+        names = anthropic_tool_names(str(each.get("name")) for each in declared)
         return GeminiAnswer(names=names, model=self._request.route.model, seed=seed)
 
     def whole(self, value: Any) -> dict[str, Any]:

@@ -353,14 +353,10 @@ class Exchange:
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {error}"))
             return
-        if writer is not None:
-            attempt.writer = writer
-            if writer.broken:
-                self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
-                return
-            if not writer.continuation:
-                writer.end()
-        self._written(attempt, writer)
+        if writer is not None and writer.broken:
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
+        else:
+            self._written(attempt, writer)
 
     def _gate_is_over(self, attempt: Attempt) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""

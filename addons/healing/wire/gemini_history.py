@@ -19,7 +19,8 @@ STAND_IN = "skip_thought_signature_validator"
 _SPELLINGS = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")
 _RESPONSES = ("functionResponse", "function_response")
-_EMPTY_PART: Part = {"text": "(no text)"}
+EMPTY_PART: Part = {"text": "(no text)"}
+"""Stands in a content of which nothing is left: one without parts is refused."""
 
 
 class Place(NamedTuple):
@@ -159,7 +160,7 @@ def with_parts(body: Body, change: Callable[[Place, Part], Part | None]) -> Body
         parts = parts_of(content)
         new = [change(Place(index, number), part) for number, part in enumerate(parts)]
         if any(after is not before for after, before in zip(new, parts, strict=True)):
-            changed[index] = {**content, "parts": [part for part in new if part is not None] or [_EMPTY_PART]}
+            changed[index] = {**content, "parts": [part for part in new if part is not None] or [EMPTY_PART]}
     return with_items(body, "contents", changed)
 
 

@@ -30,6 +30,11 @@ def dump(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
+def dump_text(value: Any) -> str:
+    """The value as compact JSON, as text."""
+    return dump(value).decode()
+
+
 def objects_at(body: Any, name: str) -> list[dict[str, Any]]:
     """The objects of a list in a body; what is none stands as an empty one, so that places stay right."""
     items = body.get(name) if isinstance(body, dict) else None

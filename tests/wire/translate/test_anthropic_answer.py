@@ -9,7 +9,7 @@ from healing.wire.gemini_history import signature_of
 from healing.wire.jsonvalue import dump
 from healing.wire.sse import SSEDecoder
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
-from healing.wire.translate.common import GEMINI_TOOL_NAME, Piece, ToolNames, own_id
+from healing.wire.translate.common import GEMINI_TOOL_NAME, Piece, gemini_tool_names, own_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ JSON = st.recursive(
 
 
 def answer(*, names: tuple[str, ...] = (), seed: str = "seed", web_search: bool = False) -> AnthropicAnswer:
-    tools = ToolNames(names, GEMINI_TOOL_NAME, 64)
+    tools = gemini_tool_names(names)
     return AnthropicAnswer(names=tools, model="gemini-3-pro", seed=seed, web_search=web_search)
 
 
@@ -127,7 +127,7 @@ def test_two_answers_never_give_the_same_id() -> None:
 
 def test_a_call_has_the_name_that_the_client_gave_its_tool() -> None:
     name = "mcp__server/tool with a space"
-    there = ToolNames([name], GEMINI_TOOL_NAME, 64).there(name)
+    there = gemini_tool_names([name]).there(name)
     assert GEMINI_TOOL_NAME.fullmatch(there)
     report = told(finished({"functionCall": {"name": there, "args": {}}}), answer(names=(name,)))
     assert report.tools == [(name, {})]

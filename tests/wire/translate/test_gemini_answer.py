@@ -9,7 +9,7 @@ from healing.wire.anthropic import AnthropicReader
 from healing.wire.gemini import Gemini
 from healing.wire.sse import SSEDecoder
 from healing.wire.translate.anthropic_events import events_of
-from healing.wire.translate.common import ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH, ToolNames
+from healing.wire.translate.common import anthropic_tool_names
 from healing.wire.translate.gemini_answer import GeminiAnswer
 
 from tests.support.protocol.gemini import GeminiReport, check_gemini_stream
@@ -22,7 +22,7 @@ WITH_A_MESSAGE = recorded_params(
 
 
 def answer(*names: str) -> GeminiAnswer:
-    tools = ToolNames(names, ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH)
+    tools = anthropic_tool_names(names)
     return GeminiAnswer(names=tools, model="claude-asked", seed="seed")
 
 
@@ -171,7 +171,7 @@ def test_a_call_is_told_once_when_it_is_whole() -> None:
 
 def test_a_call_without_input_has_no_arguments_and_its_name_is_the_clients() -> None:
     name = "mcp.server:tool"
-    there = ToolNames([name], ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH).there(name)
+    there = anthropic_tool_names([name]).there(name)
     report = told(message(tool_use("toolu_1", there), stop="tool_use"), answer(name))
     assert (report.calls, report.finish_reason) == ([(name, {})], "STOP")
 

@@ -53,9 +53,14 @@ def _restore(case: Case) -> GeminiChange | None:
     return GeminiChange(anchors=frozenset(signed), signed=signed) if signed else None
 
 
+def _unsigned(body: Body) -> list[history.Call]:
+    """The calls of the current turn that need a signature and have none."""
+    return [call for call in history.checked_calls(body) if not history.signature_of(call.part)]
+
+
 def _stand_in(case: Case) -> GeminiChange | None:
-    """Put the documented stand-in on the calls of the current turn that need a signature and have none."""
-    keys = frozenset(call.key for call in history.checked_calls(case.body) if not history.signature_of(call.part))
+    """Put the documented stand-in on the calls that need a signature and have none."""
+    keys = frozenset(call.key for call in _unsigned(case.body))
     if not keys or not takes_stand_in(case.origin.model):
         return None
     return GeminiChange(anchors=keys, stand_ins=keys)
@@ -65,8 +70,7 @@ def with_stand_ins(body: Body, model: str) -> Body:
     """The body with the documented stand-in on each call that has to be signed and is not: Gemini never made it."""
     if not takes_stand_in(model):
         return body
-    unsigned = [call.place for call in history.checked_calls(body) if not history.signature_of(call.part)]
-    return gemini_signed.with_signatures(body, dict.fromkeys(unsigned, history.STAND_IN))
+    return gemini_signed.with_signatures(body, {call.place: history.STAND_IN for call in _unsigned(body)})
 
 
 def _unsign(case: Case) -> GeminiChange | None:
@@ -112,9 +116,7 @@ class GeminiRepairer:
 
     def may_end_unsigned(self, body: Body, model: str) -> bool:
         """Whether a call of the current turn lacks the signature that it needs: `MISSING_THOUGHT_SIGNATURE`."""
-        if not takes_stand_in(model):
-            return False
-        return any(not history.signature_of(call.part) for call in history.checked_calls(body))
+        return takes_stand_in(model) and bool(_unsigned(body))
 
     def betas(self, body: Body) -> tuple[str, ...]:
         """None: this is no API with betas."""

@@ -35,19 +35,12 @@ class Mender:
         clock: Clock,
     ) -> None:
         self.refused: Attempt | None = None
-        self._asked = asked
         self._clock = clock
         self.repairs: Repairs | None = None
         if store is not None and asked.operation.kind in _REPAIRED_KINDS:
             self.repairs = Repairs(
                 asked.dialect.name, asked.body, asked.value, request.route.model, request.session, store, settings
             )
-
-    def use(self, asked: UpstreamRequest) -> None:
-        """From now on this is what is asked, in place of what was."""
-        self._asked = asked
-        if self.repairs is not None:
-            self.repairs.text, self.repairs.value = asked.body, asked.value
 
     @property
     def count(self) -> int:
@@ -59,10 +52,12 @@ class Mender:
         """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
         return self._safely(lambda repairs: repairs.may_end_unsigned, False)
 
-    def prepare(self, account: Account) -> Prepared:
-        """What an attempt on this account sends."""
+    def prepare(self, account: Account, asked: UpstreamRequest) -> Prepared:
+        """What an attempt on this account sends, which asks this."""
         now = self._clock.wall()
-        return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(self._asked.body))
+        if self.repairs is not None:
+            self.repairs.text, self.repairs.value = asked.body, asked.value
+        return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(asked.body))
 
     def after(self, attempt: Attempt, failure: Failure) -> Rule | None:
         """The repair with which the next attempt is made, None where nothing helps."""
@@ -87,7 +82,7 @@ class Mender:
         now, gate = self._clock.wall(), attempt.gate
         if attempt.failure is None or (gate is not None and gate.content):
             repairs.served(now)
-        if self._asked.operation.kind == "generate":
+        if attempt.asked.operation.kind == "generate":
             repairs.capture(attempt.account, self._content(attempt), now)
 
     @staticmethod

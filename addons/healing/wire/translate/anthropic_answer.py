@@ -3,7 +3,7 @@
 from typing import Any
 
 from healing.wire.gemini_history import call_of, said_by, signature_of
-from healing.wire.jsonvalue import digest, dump, objects_at
+from healing.wire.jsonvalue import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Piece, ToolNames, tool_use_id
 from healing.wire.translate.gemini_endings import BROKEN_TURNS, Grounding, Usage, server_tool_id, stop_of, why_stopped
 
@@ -154,7 +154,7 @@ class AnthropicAnswer:
         name = self._names.back(str(call.get("name") or ""))
         self._begin({"type": "tool_use", "id": shown, "name": name, "input": {}}, events)
         if isinstance(args, dict) and args:
-            self._delta({"type": "input_json_delta", "partial_json": dump(args).decode()}, events)
+            self._delta({"type": "input_json_delta", "partial_json": dump_text(args)}, events)
         self._close(events)
         self._called = True
         self.pieces.append(Piece("call", shown, signature, said=said_by(call)))
@@ -175,7 +175,7 @@ class AnthropicAnswer:
             self._say("text", words, events)
             self._close(events)
             length = len(words)
-        self.pieces.append(Piece("part", dump(part).decode(), signature, length))
+        self.pieces.append(Piece("part", dump_text(part), signature, length))
 
     # Blocks.
 
@@ -191,7 +191,7 @@ class AnthropicAnswer:
         given = block.get("input")
         self._begin({**block, "input": {}} if given else block, events)
         if given:
-            self._delta({"type": "input_json_delta", "partial_json": dump(given).decode()}, events)
+            self._delta({"type": "input_json_delta", "partial_json": dump_text(given)}, events)
         self._close(events)
 
     def _begin(self, block: Block, events: list[Body]) -> None:
@@ -242,4 +242,4 @@ def _in_words(part: Body) -> str:
         size = len(str(data.get("data") or "").rstrip("=")) * 3 // 4
         return f"[The model gave {data.get('mimeType') or 'data'} of {size} bytes, which can't be shown here.]"
     rest: dict[str, Any] = {name: value for name, value in part.items() if name not in _FRAME}
-    return f"[{', '.join(rest)}: {dump(rest).decode()}]"
+    return f"[{', '.join(rest)}: {dump_text(rest)}]"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from healing.wire.jsonvalue import dump, objects_at
+from healing.wire.jsonvalue import dump_text, objects_at
 from healing.wire.translate.common import Block, Body
 
 # What the start of a message can't know yet, and its end tells.
@@ -36,7 +36,7 @@ def _parted(block: Block) -> tuple[Block, list[Block]]:
     if kind in _CALLS:
         if given := block.get("input"):
             begun["input"] = {}
-            deltas.append({"type": "input_json_delta", "partial_json": dump(given).decode()})
+            deltas.append({"type": "input_json_delta", "partial_json": dump_text(given)})
     elif kind == "text":
         if isinstance(citations := block.get("citations"), list) and citations:
             begun["citations"] = []

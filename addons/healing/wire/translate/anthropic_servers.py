@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from healing.wire.jsonvalue import dump, parse
+from healing.wire.jsonvalue import dump_text, parse
 from healing.wire.translate.common import Block
 
 type Part = dict[str, Any]
@@ -38,10 +38,10 @@ def part_of(block: Block) -> Part:
     if kind == "server_tool_use" and name in _CODE and isinstance(given, dict):
         member, language = _CODE[name]
         code = given.get(member)
-        return {"executableCode": {"language": language, "code": code if isinstance(code, str) else _json(given)}}
+        return {"executableCode": {"language": language, "code": code if isinstance(code, str) else dump_text(given)}}
     if kind in _RESULTS and isinstance(content, dict):
         return {"codeExecutionResult": _result(content)}
-    return {"text": f"[{kind}: {_json(_readable(block))}]"}
+    return {"text": f"[{kind}: {dump_text(_readable(block))}]"}
 
 
 def _result(content: Block) -> Part:
@@ -50,7 +50,7 @@ def _result(content: Block) -> Part:
     outputs = [content.get("stdout"), content.get("stderr")]
     if not any(isinstance(output, str) for output in outputs):
         # The editor's results are of several forms.
-        outputs = [_json(_readable(content))]
+        outputs = [dump_text(_readable(content))]
     output = "\n".join(output for output in outputs if isinstance(output, str) and output)
     return {"outcome": "OUTCOME_FAILED" if content.get("return_code") else "OUTCOME_OK", "output": output}
 
@@ -61,7 +61,3 @@ def _readable(block: Block) -> Block:
         for name, value in block.items()
         if value is not None and name not in _OPAQUE and not name.startswith("encrypted_")
     }
-
-
-def _json(value: Any) -> str:
-    return dump(value).decode()

@@ -121,6 +121,32 @@ class ToolNames:
 
 
 GEMINI_TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
-GEMINI_TOOL_NAME_LENGTH = 64
 ANTHROPIC_TOOL_NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
-ANTHROPIC_TOOL_NAME_LENGTH = 128
+
+
+def gemini_tool_names(names: Iterable[str] = ()) -> ToolNames:
+    """The names of these tools at Gemini, and back."""
+    return ToolNames(names, GEMINI_TOOL_NAME, 64)
+
+
+def anthropic_tool_names(names: Iterable[str] = ()) -> ToolNames:
+    """The names of these tools at Anthropic, and back."""
+    return ToolNames(names, ANTHROPIC_TOOL_NAME, 128)
+
+
+IMAGE_OF_SUFFIX = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".webp": "image/webp",
+}
+"""The types of images that both APIs take, by how the names of their files end."""
+
+# Budgets of thinking below these are of that level.
+_LEVEL_BELOW = ((4_096, "low"), (16_384, "medium"))
+
+
+def level_of_budget(tokens: float) -> str:
+    """The level of thinking that such a budget stands for."""
+    return next((name for below, name in _LEVEL_BELOW if tokens < below), "high")

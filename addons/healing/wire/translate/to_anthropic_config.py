@@ -4,7 +4,7 @@ from math import isfinite
 from typing import Any
 
 from healing.wire.translate.anthropic_models import ClaudeModel
-from healing.wire.translate.common import Body, UntranslatableError
+from healing.wire.translate.common import Body, UntranslatableError, level_of_budget
 from healing.wire.translate.to_anthropic_schema import format_schema, json_schema, with_small_types
 
 type Config = dict[str, Any]
@@ -12,8 +12,6 @@ type Config = dict[str, Any]
 _LEAST_BUDGET = 1_024
 _BUDGET_OF_LEVEL = {"minimal": _LEAST_BUDGET, "low": 2_048, "medium": 8_192, "high": 24_576, "xhigh": 32_768}
 _EFFORT_OF_LEVEL = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh"}
-# Budgets below these are of that level.
-_LEVEL_BELOW = ((4_096, "low"), (16_384, "medium"))
 # However much the model thinks right.
 _AUTOMATIC = -1
 # Answers of forms that the API does not give. What is not here is a hint (`seed`, `mediaResolution`, …), or new.
@@ -149,7 +147,7 @@ def _effort(level: str, budget: float | None, model: ClaudeModel) -> str:
     elif budget is None or budget == _AUTOMATIC:
         return ""
     else:
-        effort = next((name for below, name in _LEVEL_BELOW if budget < below), "high")
+        effort = level_of_budget(budget)
     return effort if effort in model.efforts else "high"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from healing.wire.anthropic_history import EMPTY_TURN
 from healing.wire.jsonvalue import digest
 from healing.wire.translate import to_anthropic_parts as parts_of
 from healing.wire.translate.common import Block, Body, UntranslatableError
@@ -23,8 +24,6 @@ _ROLES: dict[Any, Literal["user", "assistant"]] = {
     None: "user",
 }
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]+")
-# Messages without content are refused.
-_NO_TEXT: Block = {"type": "text", "text": "(no text)"}
 # The Gemini API's own words.
 _UNPAIRED = (
     "Please ensure that the number of function response parts is equal to the number of function call parts of the "
@@ -61,13 +60,13 @@ def messages(contents: Any) -> list[Message]:
             calls = []
         else:
             blocks, calls = _model_blocks(turn, number, ids)
-        told.append({"role": turn.role, "content": blocks or [_NO_TEXT]})
+        told.append({"role": turn.role, "content": blocks or [EMPTY_TURN]})
     last = told[-1]["content"][-1]
     if turns[-1].role == "assistant" and last["type"] == "text":
         # What is to be gone on with must not end in white space.
         told[-1]["content"] = [*told[-1]["content"][:-1], {**last, "text": last["text"].rstrip()}]
     if turns[0].role == "assistant":
-        told.insert(0, {"role": "user", "content": [_NO_TEXT]})
+        told.insert(0, {"role": "user", "content": [EMPTY_TURN]})
     return told
 
 

@@ -5,21 +5,14 @@ import binascii
 from typing import Any
 from urllib.parse import urlsplit
 
-from healing.wire.jsonvalue import dump
-from healing.wire.translate.common import Block, UntranslatableError
+from healing.wire.jsonvalue import dump_text
+from healing.wire.translate.common import IMAGE_OF_SUFFIX, Block, UntranslatableError
 
 type Part = dict[str, Any]
 
-_IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+_IMAGES = frozenset(IMAGE_OF_SUFFIX.values())
 _PDF = "application/pdf"
-_TYPE_OF_SUFFIX = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-    ".pdf": _PDF,
-}
+_TYPE_OF_SUFFIX = {**IMAGE_OF_SUFFIX, ".pdf": _PDF}
 # Files that only Google can read.
 _GOOGLES_HOSTS = ("generativelanguage.googleapis.com", "youtube.com", "www.youtube.com", "youtu.be")
 # What says nothing by itself.
@@ -101,10 +94,10 @@ def _said(response: Any) -> tuple[str, bool]:
     if isinstance(response, dict) and len(response) == 1:
         [(name, value)] = response.items()
         if name == "error":
-            return value if isinstance(value, str) else _json(value), True
+            return value if isinstance(value, str) else dump_text(value), True
         if name in ("output", "result") and isinstance(value, str):
             return value, False
-    return response if isinstance(response, str) else _json(response), False
+    return response if isinstance(response, str) else dump_text(response), False
 
 
 def _in_words(part: Part, where: str) -> str:
@@ -117,7 +110,7 @@ def _in_words(part: Part, where: str) -> str:
         return f"[{result.get('outcome') or 'OUTCOME_OK'}]\n{result.get('output') or ''}"
     for kind in ("toolCall", "toolResponse"):
         if kind in part:
-            return f"[{kind}: {_json(part[kind])}]"
+            return f"[{kind}: {dump_text(part[kind])}]"
     names = ", ".join(sorted(part.keys() - _FRAME))
     raise UntranslatableError(f"{where}: a part with {names} has no counterpart in the Messages API")
 
@@ -164,7 +157,3 @@ def _file(given: Part, where: str) -> list[Block]:
 def _media_type(given: Part) -> str:
     kind = str(given.get("mimeType") or "").partition(";")[0].strip().lower()
     return "image/jpeg" if kind == "image/jpg" else kind
-
-
-def _json(value: Any) -> str:
-    return dump(value).decode()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from healing.wire.jsonvalue import dump
+from healing.wire.jsonvalue import dump_text
 from healing.wire.translate.common import UntranslatableError
 
 type Schema = dict[str, Any]
@@ -177,7 +177,7 @@ def _described(schema: Schema, clean: Schema) -> Schema:
     }
     if not lost:
         return clean
-    words = "{" + ", ".join(f"{name}: {dump(item).decode()}" for name, item in lost.items()) + "}"
+    words = "{" + ", ".join(f"{name}: {dump_text(item)}" for name, item in lost.items()) + "}"
     described = clean.get("description")
     return {**clean, "description": f"{described}\n\n{words}" if isinstance(described, str) else words}
 

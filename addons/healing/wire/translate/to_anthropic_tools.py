@@ -4,11 +4,9 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from healing.wire.translate.common import (
-    ANTHROPIC_TOOL_NAME,
-    ANTHROPIC_TOOL_NAME_LENGTH,
     Body,
-    ToolNames,
     UntranslatableError,
+    anthropic_tool_names,
 )
 from healing.wire.translate.to_anthropic_schema import input_schema, json_schema
 
@@ -19,7 +17,7 @@ _SERVERS = {
     "codeExecution": ("code_execution", "code_execution_20250825"),
     "urlContext": ("web_fetch", "web_fetch_20250910"),
 }
-_NAMES = ToolNames((), ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH)
+_NAMES = anthropic_tool_names()
 
 
 class Tools(NamedTuple):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from healing.wire.jsonvalue import objects_at
-from healing.wire.translate.common import Body, UntranslatableError
+from healing.wire.translate.common import Body, UntranslatableError, level_of_budget
 from healing.wire.translate.gemini_models import GeminiModel
 from healing.wire.translate.schema import gemini_schema
 
@@ -14,8 +14,6 @@ _SAMPLING = {"temperature": "temperature", "top_p": "topP", "top_k": "topK"}
 _LEVELS = ("minimal", "low", "medium", "high")
 # There is none above the highest that all models have.
 _LEVEL_OF_EFFORT = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-# Budgets below these are of that level.
-_LEVEL_BELOW = ((4_096, "low"), (16_384, "medium"))
 _THINKS = ("enabled", "adaptive", "between_tools")
 
 
@@ -121,8 +119,7 @@ def _level(setting: dict[str, Any], effort: str, model: GeminiModel, without: fr
     elif effort:
         level = _at_least(_LEVEL_OF_EFFORT[effort], model)
     elif setting.get("type") == "enabled":
-        budget = setting["budget_tokens"]
-        level = _at_least(next((name for below, name in _LEVEL_BELOW if budget < below), "high"), model)
+        level = _at_least(level_of_budget(setting["budget_tokens"]), model)
     else:
         return ""
     if "thinking_level" in without:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from healing.wire.anthropic_history import answered_by, is_thinking
-from healing.wire.gemini_history import said_by, signature_of
+from healing.wire.gemini_history import EMPTY_PART, said_by, signature_of
 from healing.wire.jsonvalue import parse
 from healing.wire.translate import to_gemini_parts as parts_of
 from healing.wire.translate.common import Block, Body, History, Piece, UntranslatableError, own_id
@@ -14,9 +14,6 @@ from healing.wire.translate.to_gemini_parts import Part
 from healing.wire.translate.to_gemini_tools import function_name
 
 type Content = dict[str, Any]
-
-# Contents without parts are refused.
-_NO_TEXT = "(no text)"
 
 
 @dataclass(slots=True)
@@ -56,9 +53,9 @@ def gemini_contents(body: Body, model: GeminiModel, history: History, *, call_id
         else:
             parts = _user_parts(turn, calls, model)
             calls = {}
-        contents.append({"role": turn.role, "parts": parts or [{"text": _NO_TEXT}]})
+        contents.append({"role": turn.role, "parts": parts or [EMPTY_PART]})
     if contents[0]["role"] == "model":
-        contents.insert(0, {"role": "user", "parts": [{"text": _NO_TEXT}]})
+        contents.insert(0, {"role": "user", "parts": [EMPTY_PART]})
     return contents
 
 

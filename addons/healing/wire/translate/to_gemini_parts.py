@@ -3,18 +3,11 @@
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from healing.wire.jsonvalue import dump
-from healing.wire.translate.common import Block, UntranslatableError
+from healing.wire.jsonvalue import dump_text
+from healing.wire.translate.common import IMAGE_OF_SUFFIX, Block, UntranslatableError
 
 type Part = dict[str, Any]
 
-_IMAGE_TYPES = {
-    ".png": "image/png",
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".gif": "image/gif",
-    ".webp": "image/webp",
-}
 _SERVERS = frozenset(("server_tool_use", "mcp_tool_use", "mcp_tool_result", "mcp_tool_listing", "fallback"))
 # What in a server tool's block says nothing to another model.
 _OPAQUE = frozenset(("type", "id", "tool_use_id", "caller", "cache_control", "signature"))
@@ -149,12 +142,12 @@ def _file(url: str, *, is_image: bool, where: str) -> dict[str, str]:
         path = urlsplit(url).path.lower()
     except ValueError:
         raise UntranslatableError(f"{where}.url: Input should be a valid URL") from None
-    kind = next((kind for suffix, kind in _IMAGE_TYPES.items() if path.endswith(suffix)), None)
+    kind = next((kind for suffix, kind in IMAGE_OF_SUFFIX.items() if path.endswith(suffix)), None)
     return {"fileUri": url, "mimeType": kind} if kind else {"fileUri": url}
 
 
 def _in_words(block: Block) -> str:
-    return f"[{block['type']}: {dump(_shown(block, 0)).decode()}]"
+    return f"[{block['type']}: {dump_text(_shown(block, 0))}]"
 
 
 def _shown(value: Any, depth: int) -> Any:

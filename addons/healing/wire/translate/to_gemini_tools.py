@@ -4,11 +4,9 @@ import re
 from typing import Any, NamedTuple
 
 from healing.wire.translate.common import (
-    GEMINI_TOOL_NAME,
-    GEMINI_TOOL_NAME_LENGTH,
     Body,
-    ToolNames,
     UntranslatableError,
+    gemini_tool_names,
 )
 from healing.wire.translate.gemini_models import GeminiModel
 from healing.wire.translate.schema import gemini_schema
@@ -20,7 +18,7 @@ _BUILT_IN_TYPE = re.compile(rf"({'|'.join(_BUILT_IN)})_\d{{8}}")
 # What a server tool must not touch. Its other settings (`max_uses`, `user_location`, …) are hints: how often and from
 # where Gemini's own tools look is Gemini's to decide.
 _LIMITS = ("allowed_domains", "blocked_domains", "url_sources")
-_NAMES = ToolNames((), GEMINI_TOOL_NAME, GEMINI_TOOL_NAME_LENGTH)
+_NAMES = gemini_tool_names()
 
 
 class Tools(NamedTuple):
