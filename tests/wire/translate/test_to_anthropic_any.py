@@ -1,8 +1,6 @@
 """Any Gemini history, any Anthropic answer, and any JSON at all."""
 
 import contextlib
-import sys
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -10,10 +8,8 @@ from healing.wire.gemini import Gemini
 from healing.wire.jsonvalue import dump
 from healing.wire.translate.anthropic_events import events_of
 from healing.wire.translate.common import (
-    ANTHROPIC_TOOL_NAME,
-    ANTHROPIC_TOOL_NAME_LENGTH,
-    ToolNames,
     UntranslatableError,
+    anthropic_tool_names,
 )
 from healing.wire.translate.gemini_answer import GeminiAnswer
 from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
@@ -22,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.support.anthropic_request import check_anthropic_request
 from tests.support.protocol.gemini import check_gemini_stream
+from tests.support.work import calls_made
 
 MODELS = st.sampled_from(["claude-sonnet-4-0", "claude-sonnet-4-5", "claude-opus-4-6", "claude-opus-5-5"])
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -148,7 +145,7 @@ def streams(draw: st.DrawFn, blocks: list[dict[str, Any]], stop: str) -> list[di
 
 
 def answer() -> GeminiAnswer:
-    names = ToolNames(NAMES, ANTHROPIC_TOOL_NAME, ANTHROPIC_TOOL_NAME_LENGTH)
+    names = anthropic_tool_names(NAMES)
     return GeminiAnswer(names=names, model="claude-x", seed="seed")
 
 
@@ -318,23 +315,6 @@ def test_no_json_whatever_breaks_a_message(message: dict[str, Any]) -> None:
 # How much work it is.
 
 
-def calls_made(body: dict[str, Any]) -> int:
-    """How many functions are called to translate it."""
-    count = 0
-
-    def profile(frame: FrameType, event: str, arg: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(profile)
-    try:
-        to_anthropic(body, "claude-sonnet-4-5", stream=True)
-    finally:
-        sys.setprofile(before)
-    return count
-
-
 def test_twice_the_conversation_is_twice_the_work() -> None:
     def conversation(size: int) -> dict[str, Any]:
         ids = [str(number) for number in range(size)]
@@ -342,4 +322,8 @@ def test_twice_the_conversation_is_twice_the_work() -> None:
         responses = [{"functionResponse": {"name": "look", "response": {}, "id": own}} for own in reversed(ids)]
         return {"contents": [{"parts": [{"text": "a"}]}, {"role": "model", "parts": calls}, {"parts": responses}] * 2}
 
-    assert calls_made(conversation(200)) < 2.2 * calls_made(conversation(100))
+    def work(size: int) -> int:
+        body = conversation(size)
+        return calls_made(lambda: to_anthropic(body, "claude-sonnet-4-5", stream=True))
+
+    assert work(200) < 2.2 * work(100)

@@ -1,10 +1,10 @@
 """Any history becomes a valid Gemini request in which nothing is lost; anything else is refused."""
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from healing.wire.collect import AnthropicCollector
 from healing.wire.gemini_history import signature_of
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
-from healing.wire.translate.common import GEMINI_TOOL_NAME, Body, Piece, ToolNames, UntranslatableError
+from healing.wire.translate.common import Body, Piece, UntranslatableError, gemini_tool_names
 from healing.wire.translate.to_gemini import count_tokens_to_gemini, to_gemini
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.support.anthropic_history import histories
 from tests.support.gemini_parts import PARTS, chunk_of
 from tests.support.gemini_request import check_gemini_request
+from tests.support.work import calls_made
 from tests.wire.translate.asking import LOOK, PRO, Known, assistant, call, result, user
 
 steady = settings(deadline=None, derandomize=True, max_examples=150)
@@ -169,7 +170,7 @@ def test_what_is_nested_deeply_is_translated_or_refused(body: Body) -> None:
 @given(PARTS)
 @steady
 def test_what_gemini_said_comes_back_as_it_was_said(parts: list[Body]) -> None:
-    translator = AnthropicAnswer(names=ToolNames((), GEMINI_TOOL_NAME, 64), model=PRO, seed="seed")
+    translator = AnthropicAnswer(names=gemini_tool_names(), model=PRO, seed="seed")
     collector = AnthropicCollector()
     for event in [*translator.take(chunk_of(parts, finishReason="STOP")), *translator.end()]:
         collector.take(event)
@@ -237,23 +238,9 @@ def long_schema(properties: int) -> tuple[Body, Known]:
 
 @pytest.mark.parametrize("build", [long_history, long_turn, long_schema])
 def test_the_work_grows_as_the_request_does(build: Callable[[int], tuple[Body, Known]]) -> None:
-    counts = [calls_made(*build(size)) for size in (50, 100, 200)]
+    counts = []
+    for size in (50, 100, 200):
+        body, known = build(size)
+        counts.append(calls_made(partial(to_gemini, body, PRO, known)))
     for smaller, larger in pairwise(counts):
         assert larger < 2.1 * smaller
-
-
-def calls_made(body: Body, known: Known) -> int:
-    """How many functions a translation calls."""
-    calls = 0
-
-    def count(_frame: Any, event: str, _arg: Any) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        to_gemini(body, PRO, known)
-    finally:
-        sys.setprofile(before)
-    return calls
