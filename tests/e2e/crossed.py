@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Lane
 from tests.e2e.streaming import OwnLanes
 
 OTHER = {"anthropic": "gemini", "gemini": "anthropic"}
 CROSSED = ("anthropic", "gemini")
 """The clients' dialects."""
+each_client = pytest.mark.parametrize("client", CROSSED)
 
 
 class CrossedLanes(OwnLanes):

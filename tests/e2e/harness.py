@@ -18,7 +18,8 @@ from tests.support import raw
 
 ROOT = Path(__file__).parents[2]
 ADDON = ROOT / "addons" / "antigravity.py"
-_BYTECODE = platformdirs.user_cache_path("antigravity-healing-proxy-tests") / "bytecode"
+CACHE = platformdirs.user_cache_path("antigravity-healing-proxy-tests")
+"""What the tests keep from one run to the next."""
 _LISTENING = re.compile(r"listening at \S*?:(\d+)")
 
 
@@ -55,7 +56,11 @@ class Proxy:
             self.command += ["--set", f"{name}={value}"]
         self.command += args
         # Nothing of the person's own set-up may reach the test, and the platform's folders lie in the test's.
-        own = {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg"), "PYTHONPYCACHEPREFIX": str(_BYTECODE)}
+        own = {
+            "HOME": str(folder),
+            "XDG_CONFIG_HOME": str(folder / "xdg"),
+            "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode"),
+        }
         self.env = {**os.environ, **own, **(env or {})}
         # mitmproxy takes more than twice as long to start where bytecode is not kept.
         self.env.pop("PYTHONDONTWRITEBYTECODE", None)

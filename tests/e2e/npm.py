@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-import platformdirs
 import pytest
+
+from tests.e2e.harness import CACHE
 
 CLAUDE_CODE = "@anthropic-ai/claude-code"
 GEMINI_CLI = "@google/gemini-cli"
@@ -50,10 +51,10 @@ def clients() -> Clients:
     missing = [tool for tool in ("node", "npm") if shutil.which(tool) is None]
     if missing:
         _unavailable(f"{' and '.join(missing)} not found")
-    cache = platformdirs.user_cache_path("antigravity-healing-proxy-tests", ensure_exists=True)
-    folder = cache / "npm"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    folder = CACHE / "npm"
     # Other workers and other runs want them, too.
-    with (cache / "npm.lock").open("w") as lock:
+    with (CACHE / "npm.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             _install(folder)

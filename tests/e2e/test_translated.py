@@ -14,6 +14,7 @@ from tests.e2e.conversations import (
     store_aborted_answer,
 )
 from tests.e2e.crossed import CrossedLanes
+from tests.e2e.failures import with_and_without_stream
 from tests.support.anthropic_request import check_anthropic_request
 from tests.support.gemini_request import check_gemini_request
 from tests.upstream import Talking, healthy
@@ -24,7 +25,6 @@ PROMPTS = (
 )  # fmt: skip
 CALLS = 3 + 2 + 1 + 6 + 2 + 3 + 2
 """A call for each round of tools, and one for the end of each turn."""
-streaming_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
 each_route = pytest.mark.parametrize(
     ("client", "route", "talking"),
     [
@@ -62,7 +62,7 @@ def talking(lanes: CrossedLanes, request: pytest.FixtureRequest) -> Iterator[Tal
     assert not any(signature[40:80] in told for signature in api.minted), "a signature is in the log"
 
 
-@streaming_or_not
+@with_and_without_stream
 @each_route
 @pytest.mark.parametrize("spoil", [None, lose_signatures], ids=["good client", "client without signatures"])
 def test_a_loop_of_tools_with_thinking_is_never_refused(

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.e2e.crossed import CrossedLanes
-from tests.e2e.failures import ask, request_of
+from tests.e2e.failures import ask, request_of, with_and_without_stream
 from tests.support import raw
 from tests.support.protocol import (
     AnthropicReport,
@@ -32,8 +32,6 @@ from tests.upstream import (
     gemini_reply,
     gemini_stream,
 )
-
-with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
 
 
 @pytest.fixture(scope="module")

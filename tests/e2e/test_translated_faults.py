@@ -9,8 +9,18 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Lane
-from tests.e2e.crossed import CROSSED, CrossedLanes
-from tests.e2e.failures import Asked, Plans, answer, ask, empty, error, overloaded, request_of
+from tests.e2e.crossed import CROSSED, CrossedLanes, each_client
+from tests.e2e.failures import (
+    Asked,
+    Plans,
+    answer,
+    ask,
+    empty,
+    error,
+    overloaded,
+    request_of,
+    with_and_without_stream,
+)
 from tests.e2e.streaming import reply_of
 from tests.support import raw
 from tests.upstream import (
@@ -33,8 +43,6 @@ from tests.upstream import (
 )
 
 CLOCKS = "[peek]\nfirst_byte = 1.5\nsilence = 1.5\nfirst_content = 3\nidle = 1.5\n"
-each_client = pytest.mark.parametrize("client", CROSSED)
-with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Lane
-from tests.e2e.crossed import CROSSED, OTHER, CrossedLanes
-from tests.e2e.failures import ask, request_of
+from tests.e2e.crossed import (
+    OTHER,
+    CrossedLanes,
+    each_client,
+)
+from tests.e2e.failures import ask, request_of, with_and_without_stream
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.support import raw
 from tests.support.protocol import (
@@ -30,9 +34,6 @@ from tests.upstream import (
     gemini_reply,
     gemini_stream,
 )
-
-each_client = pytest.mark.parametrize("client", CROSSED)
-with_and_without_stream = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
 
 
 @pytest.fixture(scope="module")

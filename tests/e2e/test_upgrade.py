@@ -40,6 +40,13 @@ def whole(lane: Lane) -> Reply:
     return gemini_json(LONG, thinking="I think.", tool=("look", {"at": 1}))
 
 
+def trouble(lane: Lane, kind: str, code: int) -> bytes:
+    """An error in the middle of a stream, as each API tells it."""
+    if lane.dialect == "anthropic":
+        return anthropic_error_event(kind, "It went wrong.")
+    return gemini_error_tail(code, None, "It went wrong.")
+
+
 def collected(lane: Lane, *plan: Reply) -> Asked:
     """Ask without streaming; upstream answers with these, streams among them."""
     return ask(lane, *plan, stream=False)
@@ -101,12 +108,8 @@ def test_any_end_before_the_end_is_healed(lane: Lane, end: str) -> None:
 @both_dialects
 def test_an_error_in_the_middle_of_the_answer_is_retried_as_it_demands(lane: Lane) -> None:
     stream = long_stream(lane)
-    if lane.dialect == "anthropic":
-        trouble = anthropic_error_event("overloaded_error", "Overloaded")
-    else:
-        trouble = gemini_error_tail(503, None, "Overloaded")
     half = len(stream.chunks) // 2
-    broken = Reply(200, stream.headers, chunks=[*stream.chunks[:half], trouble])
+    broken = Reply(200, stream.headers, chunks=[*stream.chunks[:half], trouble(lane, "overloaded_error", 503)])
     asked = collected(lane, broken, long_stream(lane))
     assert json.loads(asked.body) == json.loads(whole(lane).whole)
     assert asked.accounts == ["first", "first"]
@@ -116,11 +119,7 @@ def test_an_error_in_the_middle_of_the_answer_is_retried_as_it_demands(lane: Lan
 @both_dialects
 def test_an_error_in_every_stream_comes_with_the_status_that_it_means(lane: Lane) -> None:
     stream = long_stream(lane)
-    if lane.dialect == "anthropic":
-        trouble = anthropic_error_event("api_error", "It went wrong.")
-    else:
-        trouble = gemini_error_tail(500, None, "It went wrong.")
-    broken = Reply(200, stream.headers, chunks=[*stream.chunks[:6], trouble])
+    broken = Reply(200, stream.headers, chunks=[*stream.chunks[:6], trouble(lane, "api_error", 500)])
     asked = collected(lane, broken, broken, broken)
     assert asked.status == 500
     assert asked.error()["message"] == "It went wrong."

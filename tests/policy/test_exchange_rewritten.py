@@ -15,16 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.policy.stage import DIALECTS, FakeClock, Script, Stage, accounts_named, play
-from tests.policy.test_exchange_schedules import DialectName, World, check_budgets, script_of, steady, tag, worlds
+from tests.policy.test_exchange_schedules import (
+    DialectName,
+    World,
+    check_budgets,
+    report_of,
+    script_of,
+    steady,
+    tag,
+    worlds,
+)
 from tests.support.protocol import (
-    AnthropicReport,
-    GeminiReport,
     check_anthropic_error,
     check_anthropic_json,
-    check_anthropic_stream,
     check_gemini_error,
     check_gemini_json,
-    check_gemini_stream,
 )
 from tests.upstream import anthropic_events, anthropic_json, gemini_events
 
@@ -54,12 +59,6 @@ def rewritten(world: World, upstream: DialectName) -> Stage:
     )
 
 
-def report_of(dialect: str, body: bytes, *, whole: bool, allow_cut: bool) -> AnthropicReport | GeminiReport:
-    if dialect == "anthropic":
-        return check_anthropic_json(body) if whole else check_anthropic_stream(body, allow_cut=allow_cut)
-    return check_gemini_json(body) if whole else check_gemini_stream(body, allow_cut=allow_cut)
-
-
 @settings(steady, max_examples=200)
 @given(worlds, st.sampled_from(["anthropic", "gemini"]), st.sampled_from(["json", "sse"]))
 def test_whatever_happens_the_invariants_hold(world: World, upstream: DialectName, mode: str) -> None:
@@ -84,9 +83,10 @@ def test_whatever_happens_the_invariants_hold(world: World, upstream: DialectNam
         return
     keep_alive = DIALECTS[world.dialect].keep_alive
     assert played.sent_before_commit.replace(keep_alive, b"") == b"" or not played.respond.streams
-    report = report_of(
-        world.dialect, played.body, whole=not played.respond.streams, allow_cut=played.left
-    )  # fmt: skip
+    if played.respond.streams:
+        report = report_of(world, played.body, allow_cut=played.left)
+    else:
+        report = (check_anthropic_json if world.dialect == "anthropic" else check_gemini_json)(played.body)
     # Of one attempt only, and of a whole answer all or nothing.
     assert tag(played.attempts).startswith(report.text)
     if not played.respond.streams:
