@@ -65,12 +65,12 @@ class Asking:
         translated = (f"translated to {self.asked.dialect.label}",) if self.asked.translated else ()
         return (*translated, "as a stream") if self.upgraded else translated
 
-    def keep(self, attempt: Attempt) -> None:
-        """Keep what the client can't give back of an answer that it got."""
+    def keep(self, attempt: Attempt, sent: dict[str, Any]) -> None:
+        """Keep what the client can't give back of an answer that it got. sent: what upstream was asked."""
         if self.crossing is None or attempt.writer is None:
             return
         try:
-            self.crossing.keep(attempt.account, attempt.writer)
+            self.crossing.keep(attempt.account, attempt.writer, sent)
         except Exception:
             logger.exception("an answer's signatures could not be kept; this is a bug")
 

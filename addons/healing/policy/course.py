@@ -254,7 +254,7 @@ class Course:
     def _keep_signed(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
         self._mender.over(attempt)
-        self._asking.keep(attempt)
+        self._asking.keep(attempt, self._mender.sent)
 
     def _tried(self) -> str:
         names = ", ".join(dict.fromkeys(attempt.account.name for attempt in self.attempts))

@@ -2,26 +2,33 @@
 
 import re
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from healing.policy import config
 from healing.policy.accounts import Account
 from healing.policy.actions import Clock
-from healing.policy.repair import anthropic_signed, gemini_signed
+from healing.policy.known import Known
+from healing.policy.model_names import has_prefix_check
 from healing.policy.repair.gemini import with_stand_ins
 from healing.policy.request import ClientRequest, UpstreamRequest
-from healing.policy.shown import ShownTurns
 from healing.policy.signatures import Origin, SignatureStore
+from healing.policy.turns import Speech, Turns
 from healing.policy.writer import Rewriting
-from healing.wire.anthropic_history import thinking_type
+from healing.wire import anthropic_history, gemini_history
+from healing.wire.anthropic_history import thinking_type, without_thinking
+from healing.wire.anthropic_prefix import bond_of_answer, with_thinking_that_fits
 from healing.wire.dialect import Operation
 from healing.wire.dialects import DIALECTS
 from healing.wire.jsonvalue import dump, objects_at
+from healing.wire.places import Places
 from healing.wire.translate import counts
-from healing.wire.translate.anthropic_answer import AnthropicAnswer
+from healing.wire.translate.anthropic_answer import AnthropicAnswer, as_given_back
 from healing.wire.translate.common import (
     AnswerTranslator,
+    Body,
+    NoHistory,
     UntranslatableError,
     anthropic_tool_names,
     gemini_tool_names,
@@ -85,18 +92,49 @@ class Crossing(ABC):
     def whole(self, value: Any) -> dict[str, Any]:
         """The answer to a request that generates nothing: a count of tokens, or a model. Raises ValueError."""
 
+    def keep(self, account: Account, writer: Rewriting, sent: Body) -> None:
+        """Keep upstream's turn, of which the client got what this writer gave it. sent: what upstream was asked."""
+        turns = self._turns(account.name)
+        if turns is None:
+            return
+        own, shown = self._own_turn(writer), writer.content
+        calls = dict(zip(self._speech.call_ids(shown), self._calls_among(own), strict=False))
+        turns.keep(own, shown, whole=writer.intact, calls=calls, after=self._bond(sent))
+
+    @property
     @abstractmethod
-    def keep(self, account: Account, writer: Rewriting) -> None:
-        """Keep what the client can't give back of the answer that it got from this writer."""
+    def _speech(self) -> Speech:
+        """How the client's turns are read."""
+
+    @property
+    @abstractmethod
+    def _places(self) -> Places:
+        """Where each turn stands in the client's request."""
+
+    def _own_turn(self, writer: Rewriting) -> list[Body]:
+        """Upstream's turn as it is kept."""
+        return writer.own
+
+    @abstractmethod
+    def _calls_among(self, own: list[Body]) -> list[int]:
+        """The places of the calls in upstream's turn."""
+
+    def _bond(self, sent: Body) -> dict[str, Any]:
+        """What upstream's turn is bound to, as it is kept."""
+        return {}
+
+    def _turns(self, account: str = config.RESERVED_ACCOUNT) -> Turns | None:
+        if self._store is None:
+            return None
+        origin = Origin(self._upstream.url, self._request.route.model, account)
+        known = Known(self._store, origin, self._request.owner, self._places, self._clock.wall())
+        return Turns(known, self._speech)
 
     @abstractmethod
     def _path(self, kind: str) -> tuple[str, str]: ...
 
     @abstractmethod
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]: ...
-
-    def _origin(self, account: str = config.RESERVED_ACCOUNT) -> Origin:
-        return Origin(self._upstream.url, self._request.route.model, account)
 
     def _versioned(self, version: str, path: str) -> str:
         """The path, with the API's version unless the upstream's URL has one."""
@@ -125,11 +163,20 @@ class ToGemini(Crossing):
             return counts.anthropic_count(value)
         return counts.anthropic_model(value, self._request.model)
 
-    def keep(self, account: Account, writer: Rewriting) -> None:
-        """Keep the signatures, and which part each belongs to."""
-        if self._store is not None and isinstance(writer.translator, AnthropicAnswer):
-            shown = ShownTurns(self._store, self._origin(account.name), self._clock.wall())
-            shown.keep(self._request.value, writer.content, writer.translator.pieces)
+    @property
+    def _speech(self) -> Speech:
+        return anthropic_history
+
+    @cached_property
+    def _places(self) -> Places:
+        return anthropic_history.places_of(self._request.value, self._request.owner.client)
+
+    def _own_turn(self, writer: Rewriting) -> list[Body]:
+        """The parts; thoughts that are not signed, and what the client was shown in words, are not given back."""
+        return as_given_back(writer.own)
+
+    def _calls_among(self, own: list[Body]) -> list[int]:
+        return [at for at, part in enumerate(own) if gemini_history.call_of(part) is not None]
 
     def _path(self, kind: str) -> tuple[str, str]:
         verb, query = "generateContent", ""
@@ -144,13 +191,9 @@ class ToGemini(Crossing):
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
-        model, origin, now = self._request.route.model, self._origin(), self._clock.wall()
-        vertex = self._is_vertex
-        if self._store is None:
-            return with_stand_ins(translate(body, model, NO_HISTORY, vertex=vertex, without=without), model)
-        shown = ShownTurns(self._store, origin, now)
-        value = translate(body, model, shown, vertex=vertex, without=without)
-        return with_stand_ins(gemini_signed.restore_lost(value, self._store, origin, now), model)
+        model, vertex = self._request.route.model, self._is_vertex
+        value = translate(body, model, self._turns() or NoHistory(), vertex=vertex, without=without)
+        return with_stand_ins(value, model)
 
     @property
     def _is_vertex(self) -> bool:
@@ -187,37 +230,43 @@ class ToAnthropic(Crossing):
             return counts.gemini_count(value)
         return counts.gemini_model(value, self._request.model)
 
-    def keep(self, account: Account, writer: Rewriting) -> None:
-        """Nothing: the signed blocks are kept as of any Anthropic answer, and found by what their turns say."""
+    @property
+    def _speech(self) -> Speech:
+        return gemini_history
+
+    @cached_property
+    def _places(self) -> Places:
+        return gemini_history.places_of(self._request.value, self._request.owner.client)
+
+    def _calls_among(self, own: list[Body]) -> list[int]:
+        return [at for at, block in enumerate(own) if block.get("type") == "tool_use"]
+
+    def _bond(self, sent: Body) -> dict[str, Any]:
+        return {"bond": list(bond_of_answer(sent))}
 
     def _path(self, kind: str) -> tuple[str, str]:
         path = {"generate": "/messages", "count_tokens": "/messages/count_tokens"}.get(kind)
         return self._versioned("/v1", path or f"/models/{quote(self._request.route.model, safe='')}"), ""
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
-        model = self._request.route.model
+        model, turns = self._request.route.model, self._turns()
+        history = turns or NoHistory()
         if kind == "count_tokens":
-            value = count_tokens_to_anthropic(body, model, without=without)
+            value = count_tokens_to_anthropic(body, model, history, without=without)
         else:
             limit, streams = self._settings.max_tokens, self._request.streams
-            value = to_anthropic(body, model, stream=streams, max_tokens=limit, without=without)
-        if self._store is None or thinking_type(value) in (None, "disabled"):
-            return value
-        # The client can't give back thinking as it was signed.
-        return anthropic_signed.with_known_thinking(value, self._store, self._origin(), self._clock.wall())
+            value = to_anthropic(body, model, history, stream=streams, max_tokens=limit, without=without)
+        return self._with_turns_that_fit(value, turns, without) if turns is not None and turns.given else value
+
+    def _with_turns_that_fit(self, value: Body, turns: Turns, without: frozenset[str]) -> Body:
+        """The body with what upstream takes of its own turns."""
+        checks, thinks = has_prefix_check(value["model"]), thinking_type(value)
+        if thinks == "disabled" or (thinks is None and not checks):
+            return anthropic_history.with_content(value, lambda _, content: without_thinking(content))
+        if checks is not False:
+            value = with_thinking_that_fits(value, turns.bond)
+        return value
 
 
-class _NoHistory:
-    """Of a proxy that keeps no signatures."""
-
-    def pieces(self, asked: dict[str, Any], content: list[dict[str, Any]]) -> None:
-        """Nothing is known."""
-
-    def signature(self, tool_use_id: str, said: str) -> str:
-        """Nothing is known."""
-        return ""
-
-
-NO_HISTORY = _NoHistory()
 DIRECTIONS: dict[str, type[Crossing]] = {"gemini": ToGemini, "anthropic": ToAnthropic}
 """By the dialect of who is asked."""

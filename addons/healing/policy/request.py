@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from healing.policy.known import Owner
 from healing.policy.models import Route
 from healing.wire.dialect import Dialect, Operation
 
@@ -53,6 +54,7 @@ class ClientRequest:
     upstream's prefix.
     query: as it came, without credentials. value: what the body says, None if that is no JSON.
     model: the name that the client used. streams: whether it wants a stream.
+    session: what keeps a conversation on its account. owner: whose it is.
     """
 
     id: str
@@ -67,6 +69,7 @@ class ClientRequest:
     route: Route
     session: str
     value: Any = None
+    owner: Owner = Owner("")
 
     def as_it_is(self) -> UpstreamRequest:
         """What is asked of an upstream that speaks the client's dialect."""

@@ -1,9 +1,8 @@
-"""The signature store: what signed what, so that a signature a client lost comes back onto exactly its own piece.
+"""The signature store: what the proxy remembers between requests, each thing under where it stands.
 
-Three layers, as users know them, each bound to exactly what was signed, by whom, in its key:
-- tool: a function call → its signature, or the turn in which it was made;
-- family: a signed text → its signature; a turn → its signed blocks;
-- session: a conversation → what it got, and when.
+Nothing is found by what it says alone. A thing is kept at one address or several: a row, which stands for a place in
+somebody's conversation or for an id that nobody can guess, and a spot in it. Two different things at one address mean
+that nothing is known there.
 """
 
 from collections import OrderedDict
@@ -11,24 +10,23 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from healing.policy.config import Signatures
 from healing.policy.model_names import family_of
 from healing.policy.vault import Vault
 from healing.wire.jsonvalue import canonical, digest, dump, parse
 
-SHORTEST = 50
-"""Characters of the shortest signature that is taken for a real one."""
 SESSION_LENGTH = 50
+SPOTS_OF_A_ROW = 128
+"""The newest are kept: there are so many only where one prompt is asked again and again."""
 REPAIRS_TTL_S = 30 * 24 * 3600.0
 MAX_REPAIRS = 1000
 MAX_REPAIRS_BYTES = 8 * 1024 * 1024
 """They are kept in memory, too."""
 # A repair that is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 3600.0
-
-Layer = Literal["tool", "family", "turn"]
+_UNKNOWN = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +37,21 @@ class Origin:
     model: str
     account: str
 
-    def key(self, layer: Layer, *what: str) -> str:
-        """The store's key for what this upstream and model family signed."""
-        return f"{layer}:{digest(self.upstream, family_of(self.model), *what)}"
+    def row(self, *what: str) -> str:
+        """A row of the store for what this upstream and model family made."""
+        return digest(self.upstream, family_of(self.model), *what)
 
 
-def conversation_key(session: str) -> str:
+class Address(NamedTuple):
+    """Where something is kept."""
+
+    row: str
+    spot: str
+
+
+def conversation_key(client: str, session: str) -> str:
     """What a conversation is called in the store and in flows: its session may be somebody's name."""
-    return digest(session)
+    return digest(client, session)
 
 
 class Minted(NamedTuple):
@@ -87,7 +92,7 @@ class KeptRepair:
 
 
 class SignatureStore:
-    """The three layers, and the repairs. All times are seconds since 1970 and handed in.
+    """What was signed, shown and repaired. All times are seconds since 1970 and handed in.
 
     path: the database; None keeps everything in memory.
     """
@@ -109,6 +114,11 @@ class SignatureStore:
         """How many entries are kept."""
         return self._vault.entries
 
+    @property
+    def secret(self) -> bytes:
+        """A key of this store's own, for digests that nobody else can make."""
+        return self._vault.secret
+
     def report(self) -> dict[str, int]:
         """How much is kept, for people."""
         return {"entries": self._vault.entries, "bytes": self._vault.bytes, "repairs": len(self._repairs or ())}
@@ -121,25 +131,47 @@ class SignatureStore:
         """Write down what is still to be written."""
         self._vault.close()
 
-    # Signatures.
+    # Things.
 
-    def keep(self, layer: Layer, origin: Origin, what: Iterable[str], value: Any, now: float) -> None:
-        """Keep what belongs to a text, a call or a turn."""
-        entry = {"value": value, "account": origin.account, "model": origin.model, "at": now}
-        self._vault.put(origin.key(layer, *what), dump(entry), now)
+    def keep(self, addresses: Iterable[tuple[Address, int | None]], value: Any, now: float) -> None:
+        """Keep a thing. At each address is all of it, or one item of the list that it is."""
+        data = dump(value)
+        name = digest(data)
+        with self.writing():
+            self._vault.put(f"thing:{name}", data, now)
+            for (row, spot), item in addresses:
+                named = name if item is None else f"{name}.{item}"
+                spots = self.spots(row, now)
+                known = spots.pop(spot, named)
+                spots[spot] = named if known == named else _UNKNOWN
+                while len(spots) > SPOTS_OF_A_ROW:
+                    del spots[next(iter(spots))]
+                self._vault.put(f"row:{row}", dump(spots), now)
 
-    def find(self, layer: Layer, origin: Origin, what: Iterable[str], now: float) -> Any:
-        """What belongs to exactly this, minted by this upstream and model family; None if nothing is known."""
-        found = self._vault.get(origin.key(layer, *what), now)
-        return parse(found)["value"] if found is not None else None
+    def spots(self, row: str, now: float) -> dict[str, str]:
+        """What is kept in a row: by its spot, what `thing` takes."""
+        found = self._vault.get(f"row:{row}", now)
+        return parse(found) if found is not None else {}
 
-    def forget(self, layer: Layer, origin: Origin, what: Iterable[str]) -> None:
-        """Upstream rejected it."""
-        self._vault.delete(origin.key(layer, *what))
+    def thing(self, name: str, now: float) -> Any:
+        """What a row names; None if nothing is known."""
+        name, _, item = name.partition(".")
+        found = self._vault.get(f"thing:{name}", now) if name else None
+        if found is None:
+            return None
+        return parse(found)[int(item)] if item else parse(found)
 
-    def note(self, session: str, origin: Origin, minted: Iterable[str], now: float) -> None:
-        """Remember what a conversation got: short words for each signed piece, without their signatures."""
-        key = f"session:{conversation_key(session)}"
+    def forget(self, addresses: Iterable[Address], now: float) -> None:
+        """What is kept at these addresses is no good."""
+        with self.writing():
+            for row, spot in addresses:
+                spots = self.spots(row, now)
+                if spots.pop(spot, None) is not None:
+                    self._vault.put(f"row:{row}", dump(spots), now)
+
+    def note(self, conversation: str, origin: Origin, minted: Iterable[str], now: float) -> None:
+        """Remember what the conversation with this key got: short words for each signed piece."""
+        key = f"session:{conversation}"
         found = self._vault.get(key, now)
         entries = parse(found) if found is not None else []
         entries += [[now, what, origin.account, origin.model] for what in minted]
@@ -166,6 +198,10 @@ class SignatureStore:
         self._vault.keep_repair(key, data, repair.used_at)
         while len(repairs) > MAX_REPAIRS or self._repairs_bytes > MAX_REPAIRS_BYTES:
             self.forget_repair(next(iter(repairs)), repair.made_at)
+
+    def is_anchor(self, key: str) -> bool:
+        """Whether a repair belongs to whatever history has a piece with this key. Asked after `has_repairs`."""
+        return key in self._by_anchor
 
     def repairs_for(self, dialect: str, anchors: Iterable[str], now: float) -> list[tuple[str, KeptRepair]]:
         """The repairs that belong to a history with these pieces, with their keys, in the order of their making."""

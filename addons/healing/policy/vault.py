@@ -7,20 +7,23 @@ so once.
 import contextlib
 import logging
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE entries (
     key TEXT PRIMARY KEY, value BLOB NOT NULL, size INTEGER NOT NULL, used REAL NOT NULL
 );
 CREATE INDEX by_use ON entries (used);
 CREATE TABLE repairs (id TEXT PRIMARY KEY, value BLOB NOT NULL, used REAL NOT NULL);
+CREATE TABLE secrets (value BLOB NOT NULL);
 """
+_TABLES = ("entries", "repairs", "secrets")
 # What is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 60.0
 _EVICT_AT_ONCE = 64
@@ -28,6 +31,7 @@ _ROOM = 0.999
 _ENTRY_OVERHEAD_BYTES = 100
 _CACHE_KIB = 8192
 _BUSY_MS = 250
+_SECRET_BYTES = 32
 
 
 class Vault:
@@ -35,6 +39,7 @@ class Vault:
 
     path: the database's file; None keeps all in memory. ttl_s: what is not used for so long is gone.
     max_entries, max_bytes: how much is kept.
+    secret: random bytes that belong to this table.
     """
 
     def __init__(self, path: Path | None, *, ttl_s: float, max_entries: int, max_bytes: int) -> None:
@@ -48,6 +53,7 @@ class Vault:
         self._closed = False
         self._db = self._open()
         self.entries, self.bytes = 0, 0
+        self.secret = self._own_secret()
         for entries, size in self._ask("SELECT COUNT(*), TOTAL(size) FROM entries"):
             self.entries, self.bytes = int(entries), int(size)
 
@@ -118,6 +124,12 @@ class Vault:
         """Forget a repair."""
         with self.writing():
             self._do("DELETE FROM repairs WHERE id = ?", key)
+
+    def _own_secret(self) -> bytes:
+        fresh = secrets.token_bytes(_SECRET_BYTES)
+        with self.writing():
+            self._do("INSERT INTO secrets SELECT ? WHERE NOT EXISTS (SELECT * FROM secrets)", fresh)
+        return next((bytes(value) for (value,) in self._ask("SELECT value FROM secrets")), fresh)
 
     def _make_room(self, now: float) -> None:
         if self.entries <= self._max_entries and self.bytes <= self._max_bytes:
@@ -208,6 +220,6 @@ def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version != _SCHEMA_VERSION:
-        db.executescript("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS repairs;" + _SCHEMA)
+        db.executescript("".join(f"DROP TABLE IF EXISTS {name};" for name in _TABLES) + _SCHEMA)
         db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     return db

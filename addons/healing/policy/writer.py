@@ -112,7 +112,16 @@ class Rewriting:
     translator: makes the client's events of upstream's; None where they speak the same dialect.
     """
 
-    def __init__(self, client: Dialect, translator: AnswerTranslator | None, *, whole: bool, framing: Framing) -> None:
+    def __init__(
+        self,
+        client: Dialect,
+        translator: AnswerTranslator | None,
+        *,
+        whole: bool,
+        framing: Framing,
+        upstream: Dialect | None = None,
+    ) -> None:
+        """upstream: its dialect, where what it says is to be remembered as it came."""
         self.whole = whole
         self.translator = translator
         self._client = client
@@ -135,6 +144,16 @@ class Rewriting:
         return self._collector.content
 
     @property
+    def own(self) -> list[dict[str, Any]]:
+        """The blocks or parts as upstream made them, those that came whole."""
+        return self._own.content if self._own is not None else []
+
+    @property
+    def intact(self) -> bool:
+        """Whether what came whole is all that came, on either side."""
+        return self._own is not None and self._own.intact and self._collector.intact
+
+    @property
     def answer(self) -> dict[str, Any] | None:
         """The whole answer; None unless all of it has come."""
         return self._collector.answer
@@ -149,6 +168,8 @@ class Rewriting:
 
     def take(self, body: dict[str, Any]) -> bytes:
         """The client's events for what upstream says here."""
+        if self._own is not None:
+            self._own.take(body)
         return self._written(self.translator.take(body) if self.translator else [body])
 
     def end(self, *, marked: bool = True) -> bytes:

@@ -30,8 +30,7 @@ class Admission:
         """Why this client is not let in, None if it is."""
         if not self._guarded:
             return None
-        presented = [secret.encode("utf-8", "surrogateescape") for secret in seal.secrets]
-        if any(hmac.compare_digest(key.encode(), secret) for key in self._keys() for secret in presented):
+        if self.key_in(seal) is not None:
             return None
         if _from_a_foreign_page(request):
             message = "This proxy serves no web pages of other hosts: they could spend its accounts' money."
@@ -45,6 +44,14 @@ class Admission:
             return None
         message = "This proxy serves only clients on its own machine; its configuration's clients.keys lets others in."
         return local.refusal(dialect, 403, message)
+
+    def key_in(self, seal: Seal) -> str | None:
+        """The client key that is presented, None if none is."""
+        presented = [secret.encode("utf-8", "surrogateescape") for secret in seal.secrets]
+        for key in self._keys():
+            if any([hmac.compare_digest(key.encode(), secret) for secret in presented]):
+                return key
+        return None
 
     def without_keys(self, seal: Seal) -> Seal:
         """A client's credentials but for the keys that are meant for the proxy: those never go upstream."""

@@ -53,13 +53,14 @@ class Claim:
     """A request that is ours.
 
     asked: what it asks for; None where `local`, the answer that the proxy gives by itself, is all there is to it.
-    query: without credentials. seal: the client's own credentials.
+    query: without credentials. seal: the client's own credentials. client: a digest of who asks.
     """
 
     asked: Asked | None
     query: str
     seal: Seal
     local: http.Response | None = None
+    client: str = ""
 
 
 def find_targets(

@@ -1,9 +1,12 @@
 """The proxy's state between requests, and the making of exchanges from requests."""
 
+import hashlib
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random, SystemRandom
+from typing import Any
 
 from mitmproxy import http
 from mitmproxy.proxy.context import Context
@@ -16,6 +19,7 @@ from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
 from healing.policy.failures import one_line
 from healing.policy.journal import Journal
+from healing.policy.known import Owner
 from healing.policy.models import Route, Routes
 from healing.policy.request import ClientRequest
 from healing.policy.retry import RetryBudget
@@ -23,7 +27,7 @@ from healing.policy.signatures import SignatureStore, conversation_key
 from healing.policy.unsupported import Unsupported
 from healing.proxy import local
 from healing.proxy.admission import Admission
-from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
+from healing.proxy.claims import Asked, Claim, Target, find_targets, is_loopback, understand
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
@@ -117,10 +121,12 @@ class Governor:
         asked = understand(request, targets)
         return asked is not None and asked.operation.kind != "other"
 
-    def claim(self, request: http.Request, context: Context, mode: HTTPMode, recorded: str | None) -> Claim | None:
+    def claim(
+        self, request: http.Request, context: Context, mode: HTTPMode, recorded: Mapping[str, Any] | None
+    ) -> Claim | None:
         """Claim a request whose headers have come, None if it is not ours. Takes the credentials off it.
 
-        recorded: for a replay, the name of the upstream that the request was recorded for, "" for the proxy itself.
+        recorded: for a replay, the story of the flow that was recorded.
         """
         targets = self._recorded_targets(recorded)
         if targets is None:
@@ -139,7 +145,16 @@ class Governor:
             answer = self._local_answer(request.method, path, asked)
             if answer is None and (asked is None or not self._adds_to(asked)):
                 answer = local.not_found(request.method, path)
-        return Claim(asked, query, self.admission.without_keys(seal), answer)
+        client = (recorded or {}).get("client") or self._client(seal, client_address)
+        return Claim(asked, query, self.admission.without_keys(seal), answer, str(client))
+
+    def _client(self, seal: Seal, address: str) -> str:
+        """Who a client is, without saying so: a digest of its key, else of its credential, else of where it is."""
+        who = self.admission.key_in(seal) or next(iter(seal.secrets), "")
+        kind = "secret" if who else "here" if is_loopback(address) else "address"
+        name = f"{kind}:{who or ('' if kind == 'here' else address)}"
+        secret = self.signatures.secret if self.signatures is not None else b""
+        return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
 
     def _adds_to(self, asked: Asked) -> bool:
         """Whether there is anything that this proxy does for such a request: without an account, files just pass."""
@@ -149,11 +164,12 @@ class Governor:
             return True
         return not self.uses_clients_credential(asked)
 
-    def _recorded_targets(self, recorded: str | None) -> list[Target] | None:
-        if recorded is None:
+    def _recorded_targets(self, recorded: Mapping[str, Any] | None) -> list[Target] | None:
+        """Where a replayed request goes: to the upstream that it was recorded for, "" being the proxy itself."""
+        if recorded is None or (name := recorded.get("upstream")) is None:
             return None
-        upstream = self.config.upstreams.get(recorded)
-        return [Target("upstream", recorded, upstream) if upstream else Target("proxy")]
+        upstream = self.config.upstreams.get(name)
+        return [Target("upstream", name, upstream) if upstream else Target("proxy")]
 
     def _local_answer(self, method: str, path: str, asked: Asked | None) -> http.Response | None:
         if asked is not None and asked.operation.kind == "list_models" and self._is_all_translated(asked.dialect):
@@ -204,7 +220,8 @@ class Governor:
         streams = operation.streams
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
-        session = request.headers.get("x-claude-code-session-id") or self._session_of(dialect, parsed) or exchange_id
+        stated, session = self._sessions(request, dialect, parsed)
+        session = session or exchange_id
         value = parsed
         if route.model != model:
             try:
@@ -216,7 +233,7 @@ class Governor:
                 value = {**parsed, "model": route.model}
         client_request = ClientRequest(
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
-            session, value,
+            session, value, Owner(claim.client, stated),
         )  # fmt: skip
         rules = Rules(
             self.config.retry,
@@ -241,17 +258,21 @@ class Governor:
             role="exchange",
             exchange=exchange_id,
             upstream=target.upstream_name,
-            conversation=conversation_key(session),
+            client=claim.client,
+            conversation=conversation_key(claim.client, session),
         )
         return exchange
 
     @staticmethod
-    def _session_of(dialect: Dialect, body: object) -> str | None:
+    def _sessions(request: http.Request, dialect: Dialect, body: object) -> tuple[str, str]:
+        """What the client calls its conversation, and what keeps it on its account; "" where there is nothing."""
+        stated = request.headers.get("x-claude-code-session-id", "")
         try:
-            return dialect.session_of(body)
+            stated = stated or dialect.stated_session(body)
+            return stated, stated or dialect.session_of(body) or ""
         except Exception:
             logger.exception("a conversation could not be recognised; this is a bug")
-            return None
+            return stated, stated
 
     def uses_clients_credential(self, asked: Asked) -> bool:
         """Whether no configured account could serve this, so that the client's own credential is what counts."""

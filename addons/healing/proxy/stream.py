@@ -156,7 +156,7 @@ class HealingStream(RedactingStream):
         """Claim the request before any addon sees it, so that none sees the client's credentials."""
         recorded = None
         if event.replay_flow is not None:
-            recorded = event.replay_flow.metadata.get(METADATA, {}).get("upstream")
+            recorded = event.replay_flow.metadata.get(METADATA, {})
         try:
             self.claim = self.governor.claim(event.request, self.context, self.mode, recorded)
         except Exception:

@@ -167,13 +167,18 @@ class Anthropic:
             return "/v1/models/" + quote(model, safe=""), body
         return path, replace_member(body, "model", model)
 
+    def stated_session(self, body: Any) -> str:
+        """`metadata.user_id`."""
+        metadata = body.get("metadata") if isinstance(body, dict) else None
+        stated = metadata.get("user_id") if isinstance(metadata, dict) else None
+        return stated if isinstance(stated, str) else ""
+
     def session_of(self, body: Any) -> str | None:
-        """`metadata.user_id`, else a hash of the system prompt and the first user message."""
+        """What is stated, else a hash of the system prompt and the first user message."""
         if not isinstance(body, dict):
             return None
-        metadata = body.get("metadata")
-        if isinstance(metadata, dict) and isinstance(metadata.get("user_id"), str) and metadata["user_id"]:
-            return str(metadata["user_id"])
+        if stated := self.stated_session(body):
+            return stated
         messages = body.get("messages")
         first = messages[0] if isinstance(messages, list) and messages else None
         if first is None:

@@ -3,10 +3,12 @@
 Nothing here changes what it is given: changed bodies share their unchanged parts with the old ones.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
+from healing.wire.places import SHORTEST_SIGNATURE, Place, Places, PlacesBuilder, Said, is_unguessable, loosened
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]
@@ -18,6 +20,10 @@ BINDING_BETA = "thinking-binding-controls-2026-08-01"
 DROP_BLOCK = {"prefix_mismatch_behavior": "drop_block"}
 CLEAR_THINKING = "clear_thinking_"
 """How the types of the context edits begin that the API refuses while thinking is off."""
+# What users say beside texts; clients send it again as it was.
+_USERS = ("tool_result", "image", "document", "search_result")
+# Claude Code tells its version and session so, for Anthropic's bills: it differs from request to request.
+_BILLING = "x-anthropic-billing-header:"
 EMPTY_TURN: Block = {"type": "text", "text": "(no text)"}
 """Stands in a turn of which nothing is left: a message without content is refused."""
 
@@ -32,11 +38,12 @@ class Turn(NamedTuple):
 class Round(NamedTuple):
     """An open tool round: the calls since the last real user message are answered, the model goes on.
 
-    start: the index of its first message. key: the id of its first call.
+    start: the index of its first message. calls: that of the first one with a call. call: that call's id.
     """
 
     start: int
-    key: str
+    calls: int
+    call: str
 
 
 def is_thinking(block: Block) -> bool:
@@ -66,11 +73,15 @@ def without_thinking(content: Sequence[Block]) -> list[Block]:
     return [block for block in content if not is_thinking(block)]
 
 
-def block_key(block: Block) -> str:
-    """What identifies a thinking block: its text with its signature, or its data."""
+def block_key(block: Block) -> str | None:
+    """What identifies a thinking block wherever it stands: what is signed, with its signature; None where nothing is."""
     if block.get("type") == "redacted_thinking":
-        return digest("redacted", str(block.get("data") or ""))
-    return digest("thinking", str(block.get("thinking") or ""), str(block.get("signature") or ""))
+        data = block.get("data")
+        return digest("redacted", data) if isinstance(data, str) and len(data) >= SHORTEST_SIGNATURE else None
+    signature = block.get("signature")
+    if not isinstance(signature, str) or len(signature) < SHORTEST_SIGNATURE:
+        return None
+    return digest("thinking", str(block.get("thinking") or ""), signature)
 
 
 def call_ids(content: Sequence[Block]) -> list[str]:
@@ -78,26 +89,71 @@ def call_ids(content: Sequence[Block]) -> list[str]:
     return [str(block["id"]) for block in content if block.get("type") == "tool_use" and block.get("id")]
 
 
-def anchors_of(body: Any) -> Iterator[str]:
-    """All that identifies pieces of this history: the keys of its thinking blocks, and the ids of its calls."""
-    for turn in turns_of(body):
-        yield from turn_anchors(turn.content)
+def sure_ids(content: Sequence[Block]) -> list[str]:
+    """Those of the ids that nobody can guess."""
+    return [each for each in call_ids(content) if is_unguessable(each)]
 
 
-def turn_anchors(content: Sequence[Block]) -> list[str]:
-    """What identifies a turn, as the client sends it."""
-    return [*call_ids(content), *map(block_key, thinking_of(content))]
+def places_of(body: Any, client: str) -> Places:
+    """Where each side's turn stands. client: whose conversation it is."""
+    system = [block for block in _listed(body, "system") if not _is_billing(block)]
+    places = PlacesBuilder(client, without_cache_marks(system), without_cache_marks(_listed(body, "tools")))
+    for index, message in enumerate(messages_of(body)):
+        if message.get("role") == "system":
+            places.aside(index, canonical(without_cache_marks(message.get("content"))))
+            continue
+        said = places.message(index, is_model=message.get("role") == "assistant")
+        content = as_blocks(message.get("content"))
+        for block in content if isinstance(content, list) else [content]:
+            _say(said, block)
+    return places.places()
+
+
+def said_by(content: Sequence[Block]) -> Place:
+    """What an answer of these blocks says."""
+    said = Said()
+    for block in content:
+        _say(said, block)
+    return said.so_far()
+
+
+def spots_of(content: Sequence[Block]) -> Iterator[tuple[Block, Place]]:
+    """The thinking blocks of a turn, each with its spot in it: what is said before it, and what it says itself."""
+    said = Said()
+    seen: Counter[tuple[Place, str, str]] = Counter()
+    for block in content:
+        if not is_thinking(block):
+            _say(said, block)
+            continue
+        kind = str(block["type"])
+        what = (said.so_far(), kind, str(block.get("thinking" if kind == "thinking" else "data") or ""))
+        yield block, what[0].with_(kind, what[2], str(seen[what]))
+        seen[what] += 1
+
+
+def _say(said: Said, block: Any) -> None:
+    """Tell what a block says, but for thinking, which clients lose."""
+    if not isinstance(block, dict):
+        said.item(canonical(block))
+        return
+    kind = block.get("type")
+    if kind == "text" and isinstance(block.get("text"), str):
+        said.text(block["text"])
+    elif kind == "tool_use":
+        name, given = str(block.get("name")), block.get("input")
+        exact = digest("call", str(block.get("id")), name, canonical(given)).encode()
+        said.item(exact, digest("call", name, canonical(loosened(given))).encode())
+    elif kind in _USERS:
+        exact = digest(canonical(without_cache_marks(_plain(block)))).encode()
+        said.item(exact, exact)
+    elif not is_thinking(block):
+        said.item(digest(canonical(without_cache_marks(block))).encode())
 
 
 def message_key(message: dict[str, Any]) -> str:
     """What identifies a message: its role and content, without the cache marks, which move from turn to turn."""
-    blocks = _as_list(message.get("content"))
-    return digest(str(message.get("role")), canonical(_without_cache_marks(blocks)))
-
-
-def turn_key(before: dict[str, Any], content: Sequence[Block]) -> str:
-    """What identifies a turn by what it answers and by what it says aloud, whatever became of its thinking."""
-    return digest(message_key(before), *map(_spoken, without_thinking(content)))
+    blocks = as_blocks(message.get("content"))
+    return digest(str(message.get("role")), canonical(without_cache_marks(blocks)))
 
 
 def layout_of(content: Sequence[Block]) -> Layout:
@@ -126,12 +182,6 @@ def spoken(body: Any) -> list[tuple[int, dict[str, Any]]]:
     return [(place, message) for place, message in enumerate(messages_of(body)) if message.get("role") != "system"]
 
 
-def answered_by(body: Any, place: int) -> dict[str, Any]:
-    """The message that the one at this place answers, {} if there is none."""
-    earlier = (body["messages"][at] for at in range(place - 1, -1, -1))
-    return next((each for each in earlier if isinstance(each, dict) and each.get("role") != "system"), {})
-
-
 def open_round(body: Any) -> Round | None:
     """The open tool round at the end of the history, None if the last message is no tool's result."""
     messages = spoken(body)
@@ -140,9 +190,9 @@ def open_round(body: Any) -> Round | None:
     start = len(messages) - 1
     while start > 0 and (messages[start - 1][1].get("role") == "assistant" or _has_results(messages[start - 1][1])):
         start -= 1
-    for _, message in messages[start:]:
+    for place, message in messages[start:]:
         if message.get("role") == "assistant" and (ids := call_ids(_blocks(message))):
-            return Round(messages[start][0], ids[0])
+            return Round(messages[start][0], place, ids[0])
     return None
 
 
@@ -180,11 +230,27 @@ def with_content(body: Body, change: Callable[[int, list[Block]], list[Block]]) 
 def with_note(body: Body, place: int, note: str) -> Body:
     """The body with a text block at the end of the user message at this place."""
     message = body["messages"][place]
-    noted = {**message, "content": [*_as_list(message["content"]), {"type": "text", "text": note}]}
+    noted = {**message, "content": [*as_blocks(message["content"]), {"type": "text", "text": note}]}
     return with_items(body, "messages", {place: noted})
 
 
-def _as_list(content: Any) -> Any:
+def _plain(block: Block) -> Block:
+    """A block in whose content a text is a block of its own."""
+    return {**block, "content": as_blocks(block["content"])} if isinstance(block.get("content"), str) else block
+
+
+def _listed(body: Any, name: str) -> list[Any]:
+    """A list of blocks or tools in a body; a text is one block of it."""
+    value = as_blocks(body.get(name)) if isinstance(body, dict) else None
+    return value if isinstance(value, list) else []
+
+
+def _is_billing(block: Any) -> bool:
+    text = block.get("text") if isinstance(block, dict) else None
+    return isinstance(text, str) and text.startswith(_BILLING)
+
+
+def as_blocks(content: Any) -> Any:
     """Content as blocks, also where it is written as a string."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
@@ -197,18 +263,13 @@ def _has_results(message: dict[str, Any]) -> bool:
     return message.get("role") == "user" and any(block.get("type") == "tool_result" for block in _blocks(message))
 
 
-def _spoken(block: Block) -> str:
-    """What a block says aloud; clients add members of their own, so only what counts is looked at."""
-    kind = str(block.get("type"))
-    return digest(kind, str(block.get("id") or block.get("tool_use_id") or block.get("text") or ""))
-
-
-def _without_cache_marks(value: Any) -> Any:
+def without_cache_marks(value: Any) -> Any:
+    """Blocks or tools without what marks the places to which caches reach."""
     if isinstance(value, list):
-        return [_without_cache_marks(item) for item in value]
+        return [without_cache_marks(item) for item in value]
     if isinstance(value, dict):
         kept = {name: item for name, item in value.items() if name != "cache_control"}
         if isinstance(kept.get("content"), list):
-            kept["content"] = _without_cache_marks(kept["content"])
+            kept["content"] = without_cache_marks(kept["content"])
         return kept
     return value

@@ -151,6 +151,9 @@ class Dialect(Protocol):
     def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
         """Path and body of the same request for another model. Raises ValueError where it can't be said."""
 
+    def stated_session(self, body: Any) -> str:
+        """What the client itself calls its conversation or its user, "" where it does not."""
+
     def session_of(self, body: Any) -> str | None:
         """A key that stays the same through a conversation; None where the body gives none."""
 

@@ -191,6 +191,10 @@ class Gemini:
         verb = f":{match.group(3)}" if match.group(3) else ""
         return match.group(1) + quote(model, safe="") + verb, body
 
+    def stated_session(self, body: Any) -> str:
+        """Always "": this API has no place for it."""
+        return ""
+
     def session_of(self, body: Any) -> str | None:
         """A hash of the system instruction and the first content."""
         contents = body.get("contents") if isinstance(body, dict) else None

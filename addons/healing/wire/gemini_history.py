@@ -6,10 +6,13 @@ Nothing here changes what it is given: changed bodies share their unchanged part
 import base64
 import binascii
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+from healing.wire.gemini_spelling import in_camel_case
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
+from healing.wire.places import Place as Spot
+from healing.wire.places import SHORTEST_SIGNATURE, Places, PlacesBuilder, Said, Side, loosened
 
 type Body = dict[str, Any]
 type Part = dict[str, Any]
@@ -19,6 +22,8 @@ STAND_IN = "skip_thought_signature_validator"
 _SPELLINGS = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")
 _RESPONSES = ("functionResponse", "function_response")
+# Members of a part that say nothing by themselves.
+_FRAME = frozenset(("text", "thought", *_SPELLINGS, "partMetadata", "part_metadata"))
 EMPTY_PART: Part = {"text": "(no text)"}
 """Stands in a content of which nothing is left: one without parts is refused."""
 
@@ -34,7 +39,7 @@ class Call(NamedTuple):
     """A function call of the history.
 
     id: as the API gave it, "" if it gave none. said: its name and arguments, as a key.
-    key: what identifies it in this conversation.
+    nth: how many calls of its turn that say the same come before it.
     first: whether it is the first of its turn, which has to be signed.
     current: whether it belongs to the current turn, which is checked.
     """
@@ -43,7 +48,7 @@ class Call(NamedTuple):
     part: Part
     id: str
     said: str
-    key: str
+    nth: int
     first: bool
     current: bool
 
@@ -74,6 +79,17 @@ def signature_of(part: Part) -> str:
     return ""
 
 
+def real_signature_of(part: Part) -> str:
+    """The thought signature of a part, "" if it has none that was minted for it: the stand-in is none."""
+    signature = signature_of(part)
+    return signature if len(signature) >= SHORTEST_SIGNATURE and not is_stand_in(signature) else ""
+
+
+def is_stand_in(signature: str) -> bool:
+    """Whether it is the documented stand-in, also where a client has put it into base64."""
+    return bool(signature) and signature_key(signature) in _STAND_INS
+
+
 def signature_key(signature: str) -> str:
     """What identifies a signature in whatever base64 it is written."""
     try:
@@ -81,6 +97,19 @@ def signature_key(signature: str) -> str:
     except (binascii.Error, ValueError):
         return digest("text", signature)
     return digest("signature", raw)
+
+
+_STAND_INS = frozenset(
+    signature_key(spelled) for spelled in (STAND_IN, base64.b64encode(STAND_IN.encode()).decode())
+)
+
+
+def response_of(part: Part) -> dict[str, Any] | None:
+    """The function's response that a part is, None if it is none."""
+    for name in _RESPONSES:
+        if isinstance(response := part.get(name), dict):
+            return response
+    return None
 
 
 def call_of(part: Part) -> dict[str, Any] | None:
@@ -91,40 +120,100 @@ def call_of(part: Part) -> dict[str, Any] | None:
     return None
 
 
-def said_by(call: dict[str, Any]) -> str:
+def call_said(call: dict[str, Any]) -> str:
     """What a call says, whatever its id: equal for equal names and arguments only."""
     return digest("call", str(call.get("name")), canonical(call.get("args") or {}))
 
 
-def visible_text(parts: Sequence[Part]) -> str | None:
-    """The text of these parts without thoughts, None if there is anything but text among them."""
-    if any(not isinstance(part.get("text"), str) for part in parts):
-        return None
-    return "".join(part["text"] for part in parts if not part.get("thought"))
+def places_of(body: Any, client: str) -> Places:
+    """Where each side's turn stands. client: whose conversation it is."""
+    system = body.get("systemInstruction", body.get("system_instruction")) if isinstance(body, dict) else None
+    places = PlacesBuilder(client, system, body.get("tools") if isinstance(body, dict) else None)
+    for index, content in enumerate(contents_of(body)):
+        said = places.message(index, is_model=content.get("role") == "model")
+        for part in parts_of(content):
+            _say(said, part)
+    return places.places()
+
+
+def said_by(parts: Sequence[Part]) -> Spot:
+    """What an answer of these parts says."""
+    said = Said()
+    for part in parts:
+        _say(said, part)
+    return said.so_far()
+
+
+def call_ids(parts: Iterable[Part]) -> list[str]:
+    """The ids of the function calls among these parts."""
+    calls = (call_of(part) for part in parts)
+    return [str(call["id"]) for call in calls if call is not None and call.get("id")]
+
+
+def spots_of(parts: Iterable[Part]) -> Iterator[tuple[Part, Spot]]:
+    """The parts of a turn that may be signed, each with its spot: what is said before it, and what it says itself.
+
+    A part of text says all of the text that goes on with it, however it is cut into parts.
+    """
+    said = Said()
+    for part in parts:
+        before = said.so_far()
+        _say(said, part)
+        if (call := call_of(part)) is not None:
+            yield part, before.with_("call", call_said(call))
+        elif part.get("thought"):
+            continue
+        elif _is_text(part):
+            yield part, said.before_run().with_("text", said.run)
+        else:
+            yield part, before.with_("other", digest(canonical(_other(part))))
+
+
+def _say(said: Said, part: Part) -> None:
+    """Tell what a part says, but for thoughts, which clients lose."""
+    if (call := call_of(part)) is not None:
+        name, args = str(call.get("name")), call.get("args") or {}
+        exact = digest("call", str(call.get("id") or ""), name, canonical(args)).encode()
+        said.item(exact, digest("call", name, canonical(loosened(args))).encode())
+    elif part.get("thought"):
+        return
+    elif _is_text(part):
+        said.text(part.get("text") or "")
+    elif (response := response_of(part)) is not None:
+        exact = digest(canonical(response)).encode()
+        said.item(exact, exact)
+    else:
+        said.item(digest(canonical(_other(part))).encode())
+
+
+def _is_text(part: Part) -> bool:
+    """Whether a part is text, or says nothing."""
+    return isinstance(part.get("text"), str) or not part.keys() - _FRAME
+
+
+def _other(part: Part) -> Part:
+    """What a part of another kind says, in one spelling."""
+    said: Part = in_camel_case(_bare(part))
+    return said
 
 
 def calls_of(body: Any) -> list[Call]:
     """The function calls of the history. The model's neighbouring contents are one turn, however a client splits it."""
     contents = contents_of(body)
     current_from = _current_turn(contents)
-    start = digest(canonical(contents[0])) if contents else ""
     seen: Counter[str] = Counter()
     calls = []
-    signed_turn = False
     for index, content in enumerate(contents):
         if content.get("role") != "model":
-            signed_turn = False
+            seen.clear()
             continue
         for number, part in enumerate(parts_of(content)):
             if (call := call_of(part)) is None:
                 continue
-            call_id = str(call.get("id") or "")
-            said = said_by(call)
-            same = digest(said, call_id)
-            seen[same] += 1
-            key = digest(start, same, str(seen[same]))
-            calls.append(Call(Place(index, number), part, call_id, said, key, not signed_turn, index >= current_from))
-            signed_turn = True
+            said = call_said(call)
+            here, call_id = Place(index, number), str(call.get("id") or "")
+            calls.append(Call(here, part, call_id, said, seen[said], not seen, index >= current_from))
+            seen[said] += 1
     return calls
 
 
@@ -133,22 +222,22 @@ def checked_calls(body: Any) -> list[Call]:
     return [call for call in calls_of(body) if call.current and call.first]
 
 
-def lacks_signatures(body: Any) -> bool:
-    """Whether any turn of the model may have lost a signature: cheap, and right whenever it says no."""
-    in_turn = False
-    for content in contents_of(body):
-        if content.get("role") != "model":
-            in_turn = False
-            continue
-        parts = parts_of(content)
-        signed_part = any(signature_of(part) for part in parts)
-        call = next((part for part in parts if call_of(part) is not None), None)
-        if not signed_part and not in_turn:
-            return True
-        if call is not None and not in_turn and not signature_of(call):
-            return True
-        in_turn = in_turn or call is not None
-    return False
+def side_parts(body: Any, side: Side) -> list[tuple[Place, Part]]:
+    """The parts of one side's turn, with their places."""
+    contents = contents_of(body)
+    return [
+        (Place(index, number), part)
+        for index in range(side.first, side.last + 1)
+        for number, part in enumerate(parts_of(contents[index]))
+    ]
+
+
+def lacks_signatures(parts: Sequence[Part]) -> bool:
+    """Whether a turn of the model may have lost a signature: cheap, and right whenever it says no."""
+    if not any(map(signature_of, parts)):
+        return True
+    call = next((part for part in parts if call_of(part) is not None), None)
+    return call is not None and not signature_of(call)
 
 
 def with_parts(body: Body, change: Callable[[Place, Part], Part | None]) -> Body:

@@ -7,6 +7,7 @@ from typing import Any
 from healing.policy import config
 from healing.policy.accounts import Account
 from healing.policy.failures import Failure, FailureClass
+from healing.policy.known import Owner
 from healing.policy.repair.repairs import Prepared, Repairs
 from healing.policy.signatures import SignatureStore
 from healing.wire.refusals import Position, SignatureFault
@@ -36,6 +37,8 @@ class Desk:
     model: str = "claude-sonnet-5-5"
     style: str = "auto"
     note: str = "(a note)"
+    client: str = "a client"
+    session: str = ""
     store: SignatureStore = field(default_factory=lambda: SignatureStore(None, config.Signatures()))
 
     def request(self, body: dict[str, Any]) -> "Request":
@@ -43,7 +46,10 @@ class Desk:
         settings = config.Repair.model_validate({"style": self.style, "note": self.note})
         text = json.dumps(body).encode()
         value = json.loads(text)
-        return Request(Repairs(self.dialect, text, value, self.model, "session", self.store, settings), self.dialect)
+        owner = Owner(self.client, self.session)
+        return Request(
+            Repairs(self.dialect, text, value, self.model, owner, "session", self.store, settings), self.dialect
+        )
 
 
 @dataclass

@@ -215,12 +215,26 @@ def test_lost_signatures_come_back_before_anything_is_sent() -> None:
     )
 
 
-def test_a_lost_signature_comes_back_by_its_text_alone_but_never_onto_another_text() -> None:
+def test_a_lost_signature_comes_back_where_it_stood_and_nowhere_else() -> None:
     desk = Desk()
     desk.request(body(user("one"))).accept(thinking("A"), thinking("", "omitted"), text("a"))
     bare = [{"type": "thinking", "thinking": said} for said in ("A", "B", "")]
-    sent = desk.request(body(user("changed"), assistant(*bare, text("changed")), user("two"))).sent()
-    assert sent["messages"][1]["content"] == [thinking("A"), *bare[1:], text("changed")]
+    sent = desk.request(body(user("one"), assistant(*bare, text("changed")), user("two"))).sent()
+    assert sent["messages"][1]["content"] == [thinking("A"), bare[1], thinking("", "omitted"), text("changed")]
+    elsewhere = body(user("changed"), assistant(*bare, text("a")), user("two"))
+    assert desk.request(elsewhere).sent() == elsewhere
+    somebody_else = Desk(store=desk.store, client="somebody else")
+    asked = body(user("one"), assistant(*bare, text("a")), user("two"))
+    assert somebody_else.request(asked).sent() == asked
+
+
+def test_two_omitted_blocks_get_each_its_own_signature() -> None:
+    desk = Desk()
+    desk.request(body(user("one"))).accept(thinking("", "first"), thinking("", "second"), text("a"))
+    bare = {"type": "thinking", "thinking": ""}
+    for kept, lost in (((bare, bare), ("first", "second")), ((thinking("", "first"), bare), ("first", "second"))):
+        sent = desk.request(body(user("one"), assistant(*kept, text("a")), user("two"))).sent()
+        assert sent["messages"][1]["content"] == [*(thinking("", name) for name in lost), text("a")]
 
 
 def test_what_another_model_signed_does_not_come_back() -> None:

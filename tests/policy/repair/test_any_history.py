@@ -13,7 +13,7 @@ from healing.wire.errors import parse_error
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.policy.repair.desk import NOW, Desk, Request
+from tests.policy.repair.desk import NOW, Desk, Request, account
 from tests.upstream import Talking
 from tests.upstream.histories import reply_to
 
@@ -114,9 +114,12 @@ class Conversation:
 
 def check_idempotent(request: Request) -> None:
     """Applied to what it gave, each change changes nothing more."""
-    body = json.loads(request.prepared().body)
+    prepared = request.prepared()
+    view = request.repairs._view(account(dialect=request.dialect), NOW)
+    body = request.repairs._body(view)
+    assert json.loads(prepared.body) == body
     for tried in request.repairs._changes:
-        assert tried.change.apply(body) == body, tried.name
+        assert tried.change.apply(body, view) == body, tried.name
         assert REPAIRERS[request.dialect].load(json.loads(json.dumps(tried.change.dump()))) == tried.change
 
 

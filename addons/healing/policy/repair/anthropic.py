@@ -1,16 +1,97 @@
 """The repairs of Anthropic conversations: what each changes, and which answers which refusal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from healing.policy import config
+from healing.policy.known import Known
 from healing.policy.model_names import has_prefix_check
 from healing.policy.repair import anthropic_signed
-from healing.policy.repair.anthropic_signed import found_turn, other_signature
-from healing.policy.repair.rules import REMOVED, Case, Change, Rule
+from healing.policy.repair.anthropic_signed import found_turn, is_healthy, spots_of
+from healing.policy.repair.rules import REMOVED, Change, Rule, View
+from healing.policy.repair.rules import Case as AnyCase
 from healing.wire import anthropic_history as history
-from healing.wire.anthropic_history import Block, Body, Layout, Turn
+from healing.wire.anthropic_history import Block, Body, Layout, Round, Turn
+from healing.wire.jsonvalue import digest
+from healing.wire.places import is_unguessable
 from healing.wire.refusals import SignatureFault
+
+
+@dataclass(frozen=True)
+class AnthropicView(View):
+    """A Messages request, and what identifies the pieces of its history."""
+
+    def key(self, block: Block) -> str | None:
+        """What identifies a thinking block: its signature, or where it stands; None for one that another put there."""
+        return history.block_key(block) or self._keys_of_unsigned.get(id(block))
+
+    def keys(self, turns: Iterable[Turn]) -> frozenset[str]:
+        """The keys of all thinking blocks of these turns."""
+        blocks = (block for turn in turns for block in history.thinking_of(turn.content))
+        return frozenset(key for block in blocks if (key := self.key(block)) is not None)
+
+    def turn_keys(self, turn: Turn) -> list[str]:
+        """What identifies a turn with its thinking as it is now: by its calls, by its signatures, by where it stands."""
+        blocks = history.thinking_of(turn.content)
+        thinking = [key for block in blocks if (key := self.key(block)) is not None]
+        side = self.known.places.at(turn.place)
+        here = self.known.key(turn.place, "turn", side.said.exact if side else "")
+        signed = ["signed"] if any(history.block_key(block) for block in blocks) else []
+        return [digest(base, *thinking) for base in (*history.sure_ids(turn.content), *signed, here)]
+
+    def round_key(self, now: Round) -> str:
+        """What identifies an open tool round: the id of its first call, or where that stands."""
+        return digest("round", now.call) if is_unguessable(now.call) else self.known.key(now.calls, "round")
+
+    def message_key(self, place: int, message: Body) -> str:
+        """What identifies a message: where it stands, and what it says."""
+        return self.known.key(place, history.message_key(message))
+
+    def suspects(self, body: Body, turns: Iterable[Turn]) -> frozenset[str]:
+        """The keys of the thinking of these turns that is not known to be in order; of all of it if all is."""
+        turns = list(turns)
+        return frozenset(self.unsure(body, turns)) or self.keys(turns)
+
+    def unsure(self, body: Body, turns: Iterable[Turn], *, anchors_only: bool = False) -> Iterator[str]:
+        """The keys of the thinking of these turns that is not known to stand where it was made.
+
+        anchors_only: of those that repairs are known for.
+        """
+        for turn in turns:
+            keys = {id(block): self.key(block) for block in history.thinking_of(turn.content)}
+            wanted = {at: key for at, key in keys.items() if key and (not anchors_only or self._is_anchor(key))}
+            side = self.known.places.at(turn.place)
+            if not wanted or side is None:
+                continue
+            for block, spot in spots_of(body, side, turn.place, turn.content):
+                key = wanted.get(id(block))
+                if key is not None and not is_healthy(self.known, side, block, spot):
+                    yield key
+
+    @property
+    def as_text(self) -> bool:
+        """Whether thinking that has to go may become text: where the model checks what it answers, that is refused."""
+        style = self.settings.style
+        return style == "text" or (style == "auto" and has_prefix_check(self.model) is False)
+
+    def _is_anchor(self, key: str) -> bool:
+        return self.known.store.is_anchor(key)
+
+    @cached_property
+    def _keys_of_unsigned(self) -> dict[int, str]:
+        keys = {}
+        for turn in history.turns_of(self.body):
+            for number, block in enumerate(history.thinking_of(turn.content)):
+                if history.block_key(block) is None:
+                    said = str(block.get("thinking") or block.get("data") or "")
+                    keys[id(block)] = self.known.key(turn.place, "unsigned", str(number), said)
+        return keys
+
+
+type Case = AnyCase[AnthropicView]
 
 
 class Note(BaseModel):
@@ -23,65 +104,68 @@ class Note(BaseModel):
     text: str
 
 
-class AnthropicChange(Change):
+class AnthropicChange(Change[AnthropicView]):
     """A repair of a Messages conversation.
 
-    anchors: keys of thinking blocks, and ids of calls.
-    gone, texts: keys of the thinking blocks that are taken out, or become text.
+    anchors: keys of thinking blocks, of turns and of tool rounds.
+    gone, texts: keys of the thinking blocks that are taken out, or become text where the model takes that.
     tails: keys of those that are taken out where a turn ends in them.
-    restored: by a turn's anchor, its blocks as they were.
-    note: what is told the model about it.
+    restored: by a turn's key, its blocks as they were.
+    notes: what is told the model about it.
     binding: whether upstream is asked to drop mismatched blocks by itself.
-    unthinking: the key of the open tool round in which thinking is off.
+    unthinking: keys of the open tool rounds in which thinking is off.
     """
 
     gone: frozenset[str] = frozenset()
     texts: frozenset[str] = frozenset()
     tails: frozenset[str] = frozenset()
     restored: dict[str, Layout] = Field(default_factory=dict)
-    note: Note | None = None
+    notes: tuple[Note, ...] = ()
     binding: bool = False
-    unthinking: str | None = None
+    unthinking: frozenset[str] = frozenset()
 
-    def apply(self, body: Body) -> Body:
+    def apply(self, body: Body, view: AnthropicView) -> Body:
         """The body with this change; applied again it changes nothing more."""
-        body = history.with_content(body, lambda _, content: self._content(content))
-        note = self.note
-        if note is not None:
-            messages = history.messages_of(body)
-            if note.at < len(messages) and history.message_key(messages[note.at]) == note.message:
+        body = history.with_content(body, lambda place, content: self._content(Turn(place, content), view))
+        messages = history.messages_of(body)
+        for note in self.notes if view.as_text else ():
+            if note.at < len(messages) and view.message_key(note.at, messages[note.at]) == note.message:
                 body = history.with_note(body, note.at, note.text)
-        if self.unthinking is not None:
-            body = self._with_thinking_off(body)
+        if self.unthinking:
+            body = self._with_thinking_off(body, view)
         return self._with_binding(body) if self.binding else body
 
-    def _content(self, content: list[Block]) -> list[Block]:
-        for anchor in history.turn_anchors(content) if self.restored else ():
-            if layout := self.restored.get(anchor):
-                content = history.laid_out(content, layout)
+    def _content(self, turn: Turn, view: AnthropicView) -> list[Block]:
+        content = turn.content
+        for key in view.turn_keys(turn) if self.restored else ():
+            if layout := self.restored.get(key):
+                laid_out = history.laid_out(content, layout)
+                content = laid_out if laid_out != content else content
                 break
         kept = list(content)
-        while kept and history.is_thinking(kept[-1]) and history.block_key(kept[-1]) in self.tails:
+        while kept and history.is_thinking(kept[-1]) and view.key(kept[-1]) in self.tails:
             kept.pop()
         if self.gone or self.texts:
-            kept = [new for block in kept if (new := self._kept(block)) is not None]
+            kept = [new for block in kept if (new := self._kept(block, view)) is not None]
         return kept if kept != content else content
 
-    def _kept(self, block: Block) -> Block | None:
+    def _kept(self, block: Block, view: AnthropicView) -> Block | None:
         if not history.is_thinking(block):
             return block
-        key = history.block_key(block)
+        key = view.key(block)
         if key in self.gone:
             return None
         if key in self.texts:
-            text = str(block.get("thinking") or "").strip()
+            text = str(block.get("thinking") or "").strip() if view.as_text else ""
             return {"type": "text", "text": text} if text else None
         return block
 
-    def _with_thinking_off(self, body: Body) -> Body:
+    def _with_thinking_off(self, body: Body, view: AnthropicView) -> Body:
         now = history.open_round(body)
-        if now is None or now.key != self.unthinking or history.thinking_type(body) != "enabled":
+        if now is None or view.round_key(now) not in self.unthinking or history.thinking_type(body) != "enabled":
             return body
+        if any(turn.place == now.calls and history.is_thinking(turn.content[0]) for turn in history.turns_of(body)):
+            return body  # it begins as it has to
 
         def outside_of_round(place: int, content: list[Block]) -> list[Block]:
             if place < now.start or not history.thinking_of(content):
@@ -100,29 +184,30 @@ class AnthropicChange(Change):
 
 def _strip(case: Case, turns: Iterable[Turn]) -> AnthropicChange | None:
     """Take all thinking out of these turns."""
-    keys = _keys(turns)
-    return AnthropicChange(anchors=keys, gone=keys, unthinking=_round_without_thinking(case)) if keys else None
+    turns = list(turns)
+    keys = case.view.keys(turns)
+    if not keys:
+        return None
+    suspects = case.view.suspects(case.body, turns)
+    return AnthropicChange(anchors=suspects, gone=keys, unthinking=_round_without_thinking(case))
 
 
 def _text(case: Case, turns: Iterable[Turn]) -> AnthropicChange | None:
     """Make the thinking of these turns text, and tell the model so."""
-    style = case.settings.style
-    suits = style == "text" or (style == "auto" and has_prefix_check(case.origin.model) is False)
-    keys = _keys(turns)
-    if not suits or not keys:
+    turns = list(turns)
+    keys = case.view.keys(turns)
+    if not case.view.as_text or not keys:
         return None
-    return AnthropicChange(anchors=keys, texts=keys, note=_note(case), unthinking=_round_without_thinking(case))
+    suspects = case.view.suspects(case.body, turns)
+    off = _round_without_thinking(case)
+    return AnthropicChange(anchors=suspects, texts=keys, notes=_notes(case), unthinking=off)
 
 
-def _round_without_thinking(case: Case) -> str | None:
+def _round_without_thinking(case: Case) -> frozenset[str]:
     """The open round, which may not begin without thinking where thinking is `enabled`."""
     now = history.open_round(case.body)
-    return now.key if now is not None and history.thinking_type(case.body) == "enabled" else None
-
-
-def _keys(turns: Iterable[Turn]) -> frozenset[str]:
-    """The keys of all thinking blocks of these turns."""
-    return frozenset(history.block_key(block) for turn in turns for block in history.thinking_of(turn.content))
+    opened = now is not None and history.thinking_type(case.body) == "enabled"
+    return frozenset((case.view.round_key(now),)) if now is not None and opened else frozenset()
 
 
 def _strip_all(case: Case) -> AnthropicChange | None:
@@ -139,10 +224,10 @@ def _strip_latest(case: Case) -> AnthropicChange | None:
 
 def _drop_block(case: Case) -> AnthropicChange | None:
     """Let upstream drop what does not match: the provider's own repair, and the only one that loses nothing more."""
-    keys = _keys(history.turns_of(case.body))
-    if not keys or not _may_bind(case.body):
+    turns = list(history.turns_of(case.body))
+    if not case.view.keys(turns) or not _may_bind(case.body):
         return None
-    return AnthropicChange(anchors=keys, binding=True)
+    return AnthropicChange(anchors=case.view.suspects(case.body, turns), binding=True)
 
 
 def _restore(case: Case) -> AnthropicChange | None:
@@ -153,8 +238,8 @@ def _restore(case: Case) -> AnthropicChange | None:
     for turn in history.turns_of(case.body):
         if turn.place not in named and not history.thinking_of(turn.content):
             continue  # no thinking at all is no fault
-        layout, keys = _as_it_was(case, turn), history.turn_anchors(turn.content)
-        if keys and layout is not None and history.laid_out(turn.content, layout) != turn.content:
+        layout, keys = found_turn(case.view.known, turn), case.view.turn_keys(turn)
+        if layout is not None and history.laid_out(turn.content, layout) != turn.content:
             restored[keys[0]] = layout
             anchors.update(keys)
             named.discard(turn.place)
@@ -163,22 +248,9 @@ def _restore(case: Case) -> AnthropicChange | None:
     return AnthropicChange(anchors=frozenset(anchors), restored=restored)
 
 
-def _as_it_was(case: Case, turn: Turn) -> Layout | None:
-    """A turn's signed blocks as the store knows them: all of the turn, else each by its text."""
-    before = history.answered_by(case.body, turn.place)
-    whole = found_turn(case.store, case.origin, before, turn.content, case.now)
-    if whole is not None:
-        return whole
-    blocks = []
-    for block in turn.content:
-        signature = other_signature(case.store, case.origin, block, case.now)
-        blocks.append({**block, "signature": signature} if signature else block)
-    return history.layout_of(blocks)
-
-
 def _thinking_off(case: Case) -> AnthropicChange | None:
-    key = _round_without_thinking(case)
-    return AnthropicChange(anchors=frozenset({key}), unthinking=key) if key else None
+    keys = _round_without_thinking(case)
+    return AnthropicChange(anchors=keys, unthinking=keys) if keys else None
 
 
 def _drop_last(case: Case) -> AnthropicChange | None:
@@ -187,9 +259,9 @@ def _drop_last(case: Case) -> AnthropicChange | None:
     for turn in history.turns_of(case.body):
         if case.position is None or turn.place == case.position.message:
             for block in reversed(turn.content):
-                if not history.is_thinking(block):
+                if not history.is_thinking(block) or (key := case.view.key(block)) is None:
                     break
-                keys.add(history.block_key(block))
+                keys.add(key)
     return AnthropicChange(anchors=frozenset(keys), tails=frozenset(keys)) if keys else None
 
 
@@ -211,14 +283,14 @@ def _may_bind(body: Body) -> bool:
     )
 
 
-def _note(case: Case) -> Note | None:
-    text = case.settings.note.strip()
+def _notes(case: Case) -> tuple[Note, ...]:
+    text = case.view.settings.note.strip()
     messages = history.messages_of(case.body)
     places = (at for at in range(len(messages) - 1, -1, -1) if messages[at].get("role") == "user")
     at = next(places, None)
     if not text or at is None or not isinstance(messages[at].get("content"), str | list):
-        return None
-    return Note(at=at, message=history.message_key(messages[at]), text=text)
+        return ()
+    return (Note(at=at, message=case.view.message_key(at, messages[at]), text=text),)
 
 
 _RESTORE = Rule("restore", _restore, "Retrying with the blocks put back as they were.")
@@ -254,13 +326,23 @@ class AnthropicRepairer:
     rules = RULES
 
     load = AnthropicChange.load
+    places = staticmethod(history.places_of)
     restore_lost = staticmethod(anthropic_signed.restore_lost)
     capture = staticmethod(anthropic_signed.capture)
     forget = staticmethod(anthropic_signed.forget)
 
-    def anchors(self, body: Body) -> frozenset[str]:
-        """What identifies the pieces of a history."""
-        return frozenset(history.anchors_of(body))
+    def view(self, body: Body, known: Known, settings: config.Repair) -> AnthropicView:
+        """A client's request as its repairs see it."""
+        return AnthropicView(body, known, settings)
+
+    def anchors(self, body: Body, view: AnthropicView) -> frozenset[str]:
+        """The keys of those pieces of a history that repairs are known for, and that are not known to be in order."""
+        turns = list(history.turns_of(body))
+        keys = {key for turn in turns for key in view.turn_keys(turn)}
+        keys.update(view.unsure(body, turns, anchors_only=True))
+        if (now := history.open_round(body)) is not None:
+            keys.add(view.round_key(now))
+        return frozenset(keys)
 
     def may_end_unsigned(self, body: Body, model: str) -> bool:
         """Never: this API refuses with a status."""

@@ -1,123 +1,104 @@
 """The signed blocks of Anthropic answers: kept as they come, found again when a client has lost or changed them."""
 
-from typing import Any
+from collections.abc import Iterator
 
-from healing.policy.signatures import SHORTEST, Origin, SignatureStore
+from healing.policy.known import Known
 from healing.wire import anthropic_history as history
-from healing.wire.anthropic_history import Block, Body, Layout
+from healing.wire.anthropic_history import Block, Body, Layout, Turn
+from healing.wire.places import SHORTEST_SIGNATURE, Place, Side
 from healing.wire.refusals import Position, SignatureFault
 
+TURN = "turn"
+"""The spot of a whole turn: what it says, or the id of one of its calls, and this."""
 
-def restore_lost(body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
+
+def restore_lost(body: Body, known: Known) -> Body:
     """The body with the signatures that the client lost, each on exactly the text that it was made for."""
 
-    def signed(place: int, content: list[Block]) -> list[Block]:
-        if not any(_lacks_signature(block) for block in content):
+    def signed(index: int, content: list[Block]) -> list[Block]:
+        side = known.places.at(index)
+        if side is None or not any(map(_lacks_signature, content)):
             return content
-        before = history.answered_by(body, place)
-        known = [block for block in found_turn(store, origin, before, content, now) or () if isinstance(block, dict)]
-        new = [_signed(block, known, store, origin, now) if _lacks_signature(block) else block for block in content]
-        return new if new != content else content
+        present = [block.get("signature") for block in content]
+        found: dict[int, str] = {}
+        for block, spot in spots_of(body, side, index, content):
+            signature = _signature_at(known, side.place, spot) if _lacks_signature(block) else None
+            if signature and signature not in present:
+                found[id(block)] = signature
+        if not found:
+            return content
+        return [{**block, "signature": found[id(block)]} if id(block) in found else block for block in content]
 
     return history.with_content(body, signed)
 
 
-def with_known_thinking(body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
-    """The body with the thinking of all turns that are known, for a client that can't give it back itself."""
-
-    def laid_out(place: int, content: list[Block]) -> list[Block]:
-        layout = found_turn(store, origin, history.answered_by(body, place), content, now)
-        return history.laid_out(content, layout) if layout is not None else content
-
-    return history.with_content(body, laid_out)
-
-
-def _signed(block: Block, known: list[Block], store: SignatureStore, origin: Origin, now: float) -> Block:
-    """The block with its signature, from the blocks of its turn that are known (it is taken off them), else by text."""
-    text = str(block.get("thinking") or "")
-    for number, each in enumerate(known):
-        if each.get("type") == "thinking" and str(each.get("thinking") or "") == text:
-            del known[number]
-            return {**block, "signature": each["signature"]}
-    signature = other_signature(store, origin, block, now)
-    return {**block, "signature": signature} if signature else block
+def spots_of(body: Body, side: Side, index: int, content: list[Block]) -> Iterator[tuple[Block, Place]]:
+    """The thinking blocks of the message with this index, each with its spot in the turn."""
+    earlier = [
+        block
+        for turn in (history.turns_of(body) if index > side.first else ())
+        if side.first <= turn.place < index
+        for block in turn.content
+    ]
+    own = {id(block) for block in content}
+    return (pair for pair in history.spots_of([*earlier, *content]) if id(pair[0]) in own)
 
 
-def other_signature(store: SignatureStore, origin: Origin, block: Block, now: float) -> str | None:
-    """The signature that the store has for a thinking block's text, unless it is the one that the block has."""
-    text = block.get("thinking")
-    if block.get("type") != "thinking" or not isinstance(text, str) or not text:
-        return None
-    found = store.find("family", origin, ("thinking", text), now)
-    return found if isinstance(found, str) and found != block.get("signature") else None
+def found_turn(known: Known, turn: Turn) -> Layout | None:
+    """A turn's signed blocks as they came: it is known by its place and by what it says, or by one of its calls."""
+    side = known.places.at(turn.place)
+    layout = None
+    if side is not None and side.first == side.last:
+        layout = known.find(side.place, history.said_by(turn.content).with_(TURN))
+    for call in () if layout is not None else history.call_ids(turn.content):
+        if (layout := known.find_by_id(call, TURN)) is not None:
+            break
+    if isinstance(layout, dict):
+        return history.layout_of(layout["content"])  # of a turn that a client of the other dialect was shown
+    return layout if isinstance(layout, list) else None
 
 
-def found_turn(
-    store: SignatureStore, origin: Origin, before: dict[str, Any], content: list[Block], now: float
-) -> Layout | None:
-    """A turn's signed blocks as they came: it is known by what it answers and says, or by one of its calls."""
-    for key in _turn_keys(store, origin, before, content, now):
-        layout = store.find("turn", origin, (key,), now)
-        if isinstance(layout, list):
-            return layout
-    return None
+def is_healthy(known: Known, side: Side, block: Block, spot: Place) -> bool:
+    """Whether a block is known to stand exactly where it was made, as it was made."""
+    made = known.find_exactly(side.place, spot)
+    return isinstance(made, dict) and history.block_key(made) == history.block_key(block)
 
 
-def capture(
-    store: SignatureStore, origin: Origin, session: str, request: Body, content: list[Block], now: float
-) -> None:
-    """Keep the signed blocks of an answer to this request, as the client sent it."""
-    signed = [block for block in content if _is_signed(block)]
-    _, asked = (history.spoken(request) or [(0, {})])[-1]
+def capture(known: Known, content: list[Block]) -> list[str]:
+    """Keep the signed blocks of an answer. Gives what was kept, in words."""
+    signed = [block for block in content if history.block_key(block) is not None]
     # After a prefill the client has another message than the one that was answered.
-    if not signed or asked.get("role") != "user":
-        return
-    key = history.turn_key(asked, content)
-    whole = [block for block in content if not history.is_thinking(block) or _is_signed(block)]
-    store.keep("turn", origin, (key,), history.layout_of(whole), now)
-    for block in signed:
-        if block.get("thinking"):
-            store.keep("family", origin, ("thinking", str(block["thinking"])), block["signature"], now)
-    for call in history.call_ids(content):
-        store.keep("tool", origin, ("id", call), {"turn": key}, now)
-    store.note(session, origin, [str(block["type"]) for block in signed], now)
+    if not signed or not known.places.last_is_users:
+        return []
+    whole = [block for block in content if not history.is_thinking(block) or history.block_key(block) is not None]
+    layout = history.layout_of(whole)
+    places = {id(item): number for number, item in enumerate(layout) if isinstance(item, dict)}
+    spots: list[tuple[Place, int | None]] = [(history.said_by(content).with_(TURN), None)]
+    spots += [(spot, places[id(block)]) for block, spot in history.spots_of(content) if id(block) in places]
+    known.keep(layout, known.places.end, spots, [(call, TURN, None) for call in history.call_ids(content)])
+    return [str(block["type"]) for block in signed]
 
 
-def forget(
-    store: SignatureStore, origin: Origin, body: Body, fault: SignatureFault, position: Position | None, now: float
-) -> None:
+def forget(known: Known, body: Body, fault: SignatureFault, position: Position | None) -> None:
     """Upstream rejected a block of this body: what the store has of it is no good."""
     if fault is not SignatureFault.BLOCK or position is None or position.block is None:
         return
     for turn in history.turns_of(body):
-        if turn.place != position.message or position.block >= len(turn.content):
+        side = known.places.at(turn.place)
+        if turn.place != position.message or position.block >= len(turn.content) or side is None:
             continue
-        block = turn.content[position.block]
-        text = ("thinking", str(block.get("thinking") or ""))
-        if store.find("family", origin, text, now) == block.get("signature"):
-            store.forget("family", origin, text)
-        before = history.answered_by(body, turn.place)
-        for key in _turn_keys(store, origin, before, turn.content, now):
-            if block in (store.find("turn", origin, (key,), now) or ()):
-                store.forget("turn", origin, (key,))
+        rejected = turn.content[position.block]
+        for block, spot in spots_of(body, side, turn.place, turn.content):
+            made = known.find(side.place, spot) if block is rejected else None
+            if isinstance(made, dict) and history.block_key(made) == history.block_key(rejected):
+                calls = [(call, TURN) for call in history.call_ids(turn.content)]
+                known.forget(side.place, [spot, history.said_by(turn.content).with_(TURN)], calls)
 
 
-def _turn_keys(
-    store: SignatureStore, origin: Origin, before: dict[str, Any], content: list[Block], now: float
-) -> list[str]:
-    """The keys under which a turn may be known."""
-    keys = [history.turn_key(before, content)]
-    for call in history.call_ids(content):
-        found = store.find("tool", origin, ("id", call), now)
-        if isinstance(found, dict) and "turn" in found:
-            keys.append(str(found["turn"]))
-    return list(dict.fromkeys(keys))
-
-
-def _is_signed(block: Block) -> bool:
-    if block.get("type") == "redacted_thinking":
-        return bool(block.get("data"))
-    return block.get("type") == "thinking" and len(str(block.get("signature") or "")) >= SHORTEST
+def _signature_at(known: Known, place: Place, spot: Place) -> str | None:
+    made = known.find(place, spot)
+    signature = made.get("signature") if isinstance(made, dict) else None
+    return signature if isinstance(signature, str) and len(signature) >= SHORTEST_SIGNATURE else None
 
 
 def _lacks_signature(block: Block) -> bool:

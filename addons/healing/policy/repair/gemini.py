@@ -1,16 +1,53 @@
 """The repairs of Gemini conversations: what each changes, and which answers which refusal."""
 
-from pydantic import Field
+from dataclasses import dataclass
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from healing.policy import config
+from healing.policy.known import Known
 from healing.policy.model_names import takes_stand_in
 from healing.policy.repair import gemini_signed
-from healing.policy.repair.rules import REMOVED, Case, Change, Rule
+from healing.policy.repair.gemini_signed import is_healthy, made_for, signed_spots
+from healing.policy.repair.rules import REMOVED, Change, Rule, View
+from healing.policy.repair.rules import Case as AnyCase
 from healing.wire import gemini_history as history
-from healing.wire.gemini_history import Body, Part, Place
+from healing.wire.gemini_history import Body, Call, Part, Place
+from healing.wire.jsonvalue import digest
+from healing.wire.places import is_unguessable
 from healing.wire.refusals import SignatureFault
 
 
-class GeminiChange(Change):
+@dataclass(frozen=True)
+class GeminiView(View):
+    """A generateContent request, and what identifies the pieces of its history."""
+
+    def key(self, call: Call) -> str:
+        """What identifies a call: its id, or where it stands; and what it says."""
+        if is_unguessable(call.id):
+            return digest("call", call.id, call.said)
+        side = self.known.places.at(call.place.content)
+        return self.known.key(side.first if side else call.place.content, "call", call.said, str(call.nth))
+
+    @property
+    def takes_stand_in(self) -> bool:
+        """Whether the model takes the documented stand-in."""
+        return takes_stand_in(self.model)
+
+
+type Case = AnyCase[GeminiView]
+
+
+class Replacement(BaseModel):
+    """A signature in the place of another one. instead: the key of the one that was refused, "" where there was none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instead: str
+    signature: str
+
+
+class GeminiChange(Change[GeminiView]):
     """A repair of a Gemini conversation.
 
     anchors: keys of calls and of signatures.
@@ -20,36 +57,57 @@ class GeminiChange(Change):
     """
 
     unsigned: frozenset[str] = frozenset()
-    signed: dict[str, str] = Field(default_factory=dict)
+    signed: dict[str, Replacement] = Field(default_factory=dict)
     stand_ins: frozenset[str] = frozenset()
 
-    def apply(self, body: Body) -> Body:
+    def apply(self, body: Body, view: GeminiView) -> Body:
         """The body with this change; applied again it changes nothing more."""
         if self.unsigned:
-            body = history.with_parts(body, lambda _, part: self._without(part))
+            bared: set[int] = set()
+            body = history.with_parts(body, lambda _, part: self._without(part, bared))
+            # What has to be signed now may not have had to be when the repair was made.
+            body = self._with_signatures(body, view, bared)
+        elif self.signed or self.stand_ins:
+            body = self._with_signatures(body, view, set())
+        return body
+
+    def _with_signatures(self, body: Body, view: GeminiView, bared: set[int]) -> Body:
         signatures: dict[Place, str] = {}
-        for call in history.calls_of(body) if self.signed or self.stand_ins else ():
-            if call.key in self.signed:
-                signatures[call.place] = self.signed[call.key]
-            elif call.key in self.stand_ins and not history.signature_of(call.part):
+        for call in history.calls_of(body):
+            own, key = history.signature_of(call.part), view.key(call)
+            if (new := self.signed.get(key)) and new.instead == (history.signature_key(own) if own else ""):
+                signatures[call.place] = new.signature
+            elif own or not view.takes_stand_in:
+                continue
+            elif key in self.stand_ins or (id(call.part) in bared and call.first and call.current):
                 signatures[call.place] = history.STAND_IN
         return gemini_signed.with_signatures(body, signatures)
 
-    def _without(self, part: Part) -> Part | None:
-        signature = history.signature_of(part)
+    def _without(self, part: Part, bared: set[int]) -> Part | None:
+        signature = history.real_signature_of(part)
         if not signature or history.signature_key(signature) not in self.unsigned:
             return part
-        return history.unsigned(part)
+        bare = history.unsigned(part)
+        bared.add(id(bare))
+        return bare
 
 
 def _restore(case: Case) -> GeminiChange | None:
     """Put the signatures that the store has on calls that have none, or another one than was refused."""
+    known = case.view.known
     signed = {}
-    for call in history.calls_of(case.body):
-        found = gemini_signed.call_signature(call, case.store, case.origin, case.now)
-        own = history.signature_of(call.part)
-        if found is not None and (not own or history.signature_key(found) != history.signature_key(own)):
-            signed[call.key] = found
+    calls = {call.place: call for call in history.calls_of(case.body)}
+    for side in known.places.models:
+        parts = history.side_parts(case.body, side)
+        places = {id(part): place for place, part in parts}
+        for part, spot in history.spots_of(part for _, part in parts):
+            if (call := calls.get(places[id(part)])) is None or history.is_stand_in(history.signature_of(part)):
+                continue
+            own = history.signature_of(part)
+            instead = history.signature_key(own) if own else ""
+            found = made_for(known, side, part, spot)
+            if found and history.signature_key(found) != instead:
+                signed[case.view.key(call)] = Replacement(instead=instead, signature=found)
     return GeminiChange(anchors=frozenset(signed), signed=signed) if signed else None
 
 
@@ -60,8 +118,8 @@ def _unsigned(body: Body) -> list[history.Call]:
 
 def _stand_in(case: Case) -> GeminiChange | None:
     """Put the documented stand-in on the calls that need a signature and have none."""
-    keys = frozenset(call.key for call in _unsigned(case.body))
-    if not keys or not takes_stand_in(case.origin.model):
+    keys = frozenset(case.view.key(call) for call in _unsigned(case.body))
+    if not keys or not case.view.takes_stand_in:
         return None
     return GeminiChange(anchors=keys, stand_ins=keys)
 
@@ -75,16 +133,16 @@ def with_stand_ins(body: Body, model: str) -> Body:
 
 def _unsign(case: Case) -> GeminiChange | None:
     """Take all signatures off the history, and put the stand-in where one has to be."""
-    unsigned = frozenset(
-        history.signature_key(signature)
-        for _, part in history.model_parts(case.body)
-        if (signature := history.signature_of(part))
-    )
-    if not unsigned:
+    known = case.view.known
+    signed = list(signed_spots(known, case.body))
+    keys = {place: history.signature_key(history.signature_of(part)) for _, place, part, _ in signed}
+    if not keys:
         return None
-    needed = history.checked_calls(case.body) if takes_stand_in(case.origin.model) else []
-    stand_ins = frozenset(call.key for call in needed)
-    return GeminiChange(anchors=unsigned | stand_ins, unsigned=unsigned, stand_ins=stand_ins)
+    unsure = frozenset(keys[place] for side, place, part, spot in signed if not is_healthy(known, side, part, spot))
+    needed = history.checked_calls(case.body) if case.view.takes_stand_in else []
+    stand_ins = frozenset(case.view.key(call) for call in needed if not history.is_stand_in(history.signature_of(call.part)))
+    unsigned = frozenset(keys.values())
+    return GeminiChange(anchors=unsure or unsigned, unsigned=unsigned, stand_ins=stand_ins)
 
 
 _RESTORE = Rule("restore", _restore, "Retrying with the signatures put back.")
@@ -104,15 +162,24 @@ class GeminiRepairer:
     rules = RULES
 
     load = GeminiChange.load
+    places = staticmethod(history.places_of)
     restore_lost = staticmethod(gemini_signed.restore_lost)
     capture = staticmethod(gemini_signed.capture)
     forget = staticmethod(gemini_signed.forget)
 
-    def anchors(self, body: Body) -> frozenset[str]:
-        """What identifies the pieces of a history."""
-        signatures = (history.signature_of(part) for _, part in history.model_parts(body))
-        keys = {history.signature_key(signature) for signature in signatures if signature}
-        return frozenset(keys | {call.key for call in history.calls_of(body)})
+    def view(self, body: Body, known: Known, settings: config.Repair) -> GeminiView:
+        """A client's request as its repairs see it."""
+        return GeminiView(body, known, settings)
+
+    def anchors(self, body: Body, view: GeminiView) -> frozenset[str]:
+        """The keys of those pieces of a history that repairs are known for, and that are not known to be in order."""
+        known = view.known
+        keys = {view.key(call) for call in history.calls_of(body)}
+        for side, _, part, spot in signed_spots(known, body):
+            key = history.signature_key(history.signature_of(part))
+            if known.store.is_anchor(key) and not is_healthy(known, side, part, spot):
+                keys.add(key)
+        return frozenset(keys)
 
     def may_end_unsigned(self, body: Body, model: str) -> bool:
         """Whether a call of the current turn lacks the signature that it needs: `MISSING_THOUGHT_SIGNATURE`."""

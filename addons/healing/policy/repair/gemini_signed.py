@@ -1,28 +1,21 @@
 """The thought signatures of Gemini answers: kept as they come, found again when a client has lost them."""
 
-from typing import Any
+from collections.abc import Iterator
 
-from healing.policy.signatures import SHORTEST, Origin, SignatureStore
+from healing.policy.known import Known
 from healing.wire import gemini_history as history
-from healing.wire.gemini_history import Body, Part, Place
+from healing.wire.gemini_history import Body, Part, Place, Spot
+from healing.wire.places import SHORTEST_SIGNATURE, Side
 from healing.wire.refusals import Position, SignatureFault
 
 
-def restore_lost(body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
+def restore_lost(body: Body, known: Known) -> Body:
     """The body with the signatures that the client lost, each on exactly the call or text that it was made for."""
-    if not store.entries or not history.lacks_signatures(body):
-        return body
     found: dict[Place, str] = {}
-    for call in history.calls_of(body):
-        if not history.signature_of(call.part) and (signature := call_signature(call, store, origin, now)):
-            found[call.place] = signature
-    for index, content in enumerate(history.contents_of(body)):
-        parts = history.parts_of(content)
-        if content.get("role") != "model" or any(history.signature_of(part) for part in parts):
-            continue
-        text = history.visible_text(parts)
-        if text and isinstance(signature := store.find("family", origin, ("text", text), now), str):
-            found[Place(index, len(parts) - 1)] = signature
+    for side in known.places.models:
+        parts = history.side_parts(body, side)
+        if history.lacks_signatures([part for _, part in parts]):
+            found |= _lost(known, side, parts)
     return with_signatures(body, found)
 
 
@@ -38,61 +31,82 @@ def with_signatures(body: Body, signatures: dict[Place, str]) -> Body:
     return history.with_parts(body, change)
 
 
-def call_signature(call: history.Call, store: SignatureStore, origin: Origin, now: float) -> str | None:
-    """The signature of a call: known by its id, or, for the first of a turn, by its name and arguments.
-
-    Of calls that are made at once only the first is signed: one that looks like an earlier one needs none.
-    """
-    places: list[tuple[str, ...]] = [("id", call.id, call.said)] if call.id else []
-    if call.first:
-        places.append(("call", call.said))
-    for what in places:
-        if isinstance(found := store.find("tool", origin, what, now), str):
-            return found
-    return None
+def made_for(known: Known, side: Side, part: Part, spot: Spot) -> str:
+    """The signature that was made for a part in its place, or for a call with its id; "" if nothing is known."""
+    made = known.find(side.place, spot)
+    if made is None and (call := history.call_of(part)) is not None and call.get("id"):
+        made = known.find_by_id(str(call["id"]), history.call_said(call))
+    return made if isinstance(made, str) and len(made) >= SHORTEST_SIGNATURE else ""
 
 
-def capture(
-    store: SignatureStore, origin: Origin, session: str, request: Body, content: list[Part], now: float
-) -> None:
-    """Keep the signatures of an answer."""
-    minted = []
-    text = ""
-    for part in content:
-        signature, call = history.signature_of(part), history.call_of(part)
-        if call is not None:
-            text = ""
-        elif not part.get("thought"):
-            text += str(part.get("text") or "")
-        if len(signature) < SHORTEST:
+def signed_spots(known: Known, body: Body) -> Iterator[tuple[Side, Place, Part, Spot]]:
+    """The parts of the history with a signature that was minted for them, each with its spot."""
+    for side in known.places.models:
+        parts = history.side_parts(body, side)
+        if not any(history.real_signature_of(part) for _, part in parts):
             continue
-        if call is not None:
-            said = history.said_by(call)
-            store.keep("tool", origin, ("call", said), signature, now)
-            if call.get("id"):
-                store.keep("tool", origin, ("id", str(call["id"]), said), signature, now)
-            minted.append(f"call {call.get('name')}")
-        elif isinstance(part.get("text"), str) and not part.get("thought"):
-            store.keep("family", origin, ("text", text), signature, now)
-            minted.append("text")
-    if minted:
-        store.note(session, origin, minted, now)
+        places = {id(part): place for place, part in parts}
+        for part, spot in history.spots_of(part for _, part in parts):
+            if history.real_signature_of(part):
+                yield side, places[id(part)], part, spot
 
 
-def forget(
-    store: SignatureStore, origin: Origin, body: Body, fault: SignatureFault, position: Position | None, now: float
-) -> None:
-    """Upstream rejected a signature of this body, it does not say which: those that it was sent are no good."""
+def is_healthy(known: Known, side: Side, part: Part, spot: Spot) -> bool:
+    """Whether a signature is known to stand exactly where it was minted."""
+    made = known.find_exactly(side.place, spot)
+    return isinstance(made, str) and history.signature_key(made) == history.signature_key(history.signature_of(part))
+
+
+def capture(known: Known, content: list[Part]) -> list[str]:
+    """Keep the signatures of an answer. Gives what was kept, in words."""
+    if not known.places.last_is_users:
+        return []  # what goes on with the model's own words has another place in the next request
+    signatures: list[str] = []
+    spots: list[tuple[Spot, int | None]] = []
+    ids: list[tuple[str, str, int | None]] = []
+    minted = []
+    for part, spot in history.spots_of(content):
+        if not (signature := history.real_signature_of(part)):
+            continue
+        spots.append((spot, len(signatures)))
+        if (call := history.call_of(part)) is not None:
+            ids.append((str(call.get("id") or ""), history.call_said(call), len(signatures)))
+        minted.append("text" if call is None else f"call {call.get('name')}")
+        signatures.append(signature)
+    if signatures:
+        known.keep(signatures, known.places.end, spots, ids)
+    return minted
+
+
+def forget(known: Known, body: Body, fault: SignatureFault, position: Position | None) -> None:
+    """Upstream rejected a signature of this body, it does not say which.
+
+    If the store did not mint all of them, it is one of the others; else none of those that it was sent is any good.
+    """
     if fault is not SignatureFault.CALL_CORRUPTED:
         return
-    for call in history.calls_of(body):
-        sent = history.signature_key(history.signature_of(call.part))
-        for what in (("id", call.id, call.said), ("call", call.said)):
-            found: Any = store.find("tool", origin, what, now)
-            if isinstance(found, str) and history.signature_key(found) == sent:
-                store.forget("tool", origin, what)
-    for content in history.contents_of(body):
-        parts = history.parts_of(content)
-        text = history.visible_text(parts)
-        if text and any(history.signature_of(part) for part in parts):
-            store.forget("family", origin, ("text", text))
+    sent = list(signed_spots(known, body))
+    if not all(is_healthy(known, side, part, spot) for side, _, part, spot in sent):
+        return
+    for side, _, part, spot in sent:
+        call = history.call_of(part)
+        by_id = [(str(call["id"]), history.call_said(call))] if call is not None and call.get("id") else []
+        known.forget(side.place, [spot], by_id)
+
+
+def _lost(known: Known, side: Side, parts: list[tuple[Place, Part]]) -> dict[Place, str]:
+    """The signatures that the parts of one turn have lost, by where they belong."""
+    places = {id(part): place for place, part in parts}
+    at_spot: dict[Spot, Part] = {}
+    signed: set[Spot] = set()
+    for part, spot in history.spots_of(part for _, part in parts):
+        if history.signature_of(part):
+            signed.add(spot)
+        # A part with nothing in it stands where the text before it ends: that text is what was signed.
+        if spot not in at_spot or part.get("text") != "":
+            at_spot[spot] = part
+    found = {}
+    for spot, part in at_spot.items():
+        if spot not in signed and (signature := made_for(known, side, part, spot)):
+            found[places[id(part)]] = signature
+    return found

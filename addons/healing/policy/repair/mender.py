@@ -39,13 +39,19 @@ class Mender:
         self.repairs: Repairs | None = None
         if store is not None and asked.operation.kind in _REPAIRED_KINDS:
             self.repairs = Repairs(
-                asked.dialect.name, asked.body, asked.value, request.route.model, request.session, store, settings
-            )
+                asked.dialect.name, asked.body, asked.value, request.route.model, request.owner, request.session, store,
+                settings, asked.translated,
+            )  # fmt: skip
 
     @property
     def count(self) -> int:
         """How many repairs there were."""
         return self.repairs.count if self.repairs is not None else 0
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """What the last attempt asked, repaired."""
+        return self.repairs.sent if self.repairs is not None else {}
 
     @property
     def may_end_unsigned(self) -> bool:
@@ -56,7 +62,7 @@ class Mender:
         """What an attempt on this account sends, which asks this."""
         now = self._clock.wall()
         if self.repairs is not None:
-            self.repairs.text, self.repairs.value = asked.body, asked.value
+            self.repairs.ask(asked.body, asked.value)
         return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(asked.body))
 
     def after(self, attempt: Attempt, failure: Failure) -> Rule | None:

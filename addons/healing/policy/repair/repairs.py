@@ -6,12 +6,14 @@ from typing import Any, NamedTuple
 from healing.policy import config
 from healing.policy.accounts import Account
 from healing.policy.failures import Failure, FailureClass
+from healing.policy.known import Known, Owner
 from healing.policy.repair.anthropic import AnthropicRepairer
 from healing.policy.repair.gemini import GeminiRepairer
-from healing.policy.repair.rules import Body, Case, Change, Repairer, Rule
-from healing.policy.signatures import KeptRepair, Origin, SignatureStore
+from healing.policy.repair.rules import Body, Case, Change, Repairer, Rule, View
+from healing.policy.signatures import KeptRepair, Origin, SignatureStore, conversation_key
 from healing.wire.errors import parse_error
 from healing.wire.jsonspan import respell
+from healing.wire.places import Places
 from healing.wire.refusals import Position, SignatureFault, refuses_binding
 
 MAX_REPAIRS = 3
@@ -30,13 +32,17 @@ class Prepared(NamedTuple):
 
 @dataclass(slots=True)
 class _Tried:
-    """A repair of this exchange. kept: the key under which the conversation has it already, "" for a new one."""
+    """A repair of this exchange.
+
+    kept: the key under which the conversation has it already, "" for a new one; made_at: since when.
+    """
 
     name: str
     fault: SignatureFault | None
     position: Position | None
-    change: Change
+    change: Change[Any]
     kept: str = ""
+    made_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -44,23 +50,27 @@ class Repairs:
     """Repairs one exchange's request; the client's own body is never changed, each attempt's is made from it anew.
 
     text, value: the body as the client sent it, and what it says; a value of None can't be repaired.
-    count: how many repairs there were.
+    session: what the conversation is called in the store's notes. translated: whether it is the border's to remember.
+    count: how many repairs there were. sent: what the last attempt asked.
     """
 
     dialect: str
     text: bytes
     value: Any
     model: str
+    owner: Owner
     session: str
     store: SignatureStore
     settings: config.Repair
+    translated: bool = False
     count: int = 0
     _changes: list[_Tried] = field(default_factory=list)
     _used: set[str] = field(default_factory=set)
     _looked: bool = False
     _outdated: list[str] = field(default_factory=list)
-    _sent: Body = field(default_factory=dict)
+    sent: Body = field(default_factory=dict)
     _restored: tuple[str, ...] = ()
+    _places: Places | None = None
 
     @property
     def _repairer(self) -> Repairer:
@@ -69,14 +79,14 @@ class Repairs:
     @property
     def may_end_unsigned(self) -> bool:
         """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
-        return self.count < MAX_REPAIRS and self._repairer.may_end_unsigned(self._sent, self.model)
+        return self.count < MAX_REPAIRS and self._repairer.may_end_unsigned(self.sent, self.model)
 
     def prepare(self, account: Account, now: float) -> Prepared:
         """The body for an attempt on this account: with what the client lost, and what was repaired before."""
         if not isinstance(self.value, dict):
             return Prepared(self.text)
         try:
-            body = self._sent = self._body(self._origin(account), now)
+            body = self.sent = self._body(self._view(account, now))
             names = (*self._restored, *(tried.name for tried in self._changes))
             return Prepared(respell(self.text, self.value, body), self._repairer.betas(body), names)
         except (ValueError, RecursionError):
@@ -88,15 +98,15 @@ class Repairs:
         fault, position = self._fault(failure, answer)
         if fault is None or self.count >= MAX_REPAIRS or not isinstance(self.value, dict):
             return None
-        origin = self._origin(account)
-        self._repairer.forget(self.store, origin, self._sent, fault, position, now)
-        case = Case(self._body(origin, now), origin, self.store, self.settings, fault, position, now)
+        view = self._view(account, now)
+        self._repairer.forget(view.known, self.sent, fault, position)
+        case = Case(self._body(view), view, fault, position)
         # A gateway may pass on what the other dialect's API says: for that there is nothing here.
         for rule in self._repairer.rules.get(fault, ()):
             if rule.name in self._used:
                 continue
             change = rule.make(case)
-            if change is not None and change.apply(case.body) != case.body:
+            if change is not None and change.apply(case.body, view) != case.body:
                 self._used.add(rule.name)
                 self._changes.append(_Tried(rule.name, fault, position, change))
                 self.count += 1
@@ -105,49 +115,77 @@ class Repairs:
 
     def served(self, now: float) -> None:
         """The request was accepted: what it took belongs to the conversation from now on."""
-        for number, tried in enumerate(self._changes):
+        before: _Tried | None = None
+        for number, tried in enumerate(list(self._changes)):
             if not tried.kept:
-                at = now + number * _TICK_S
-                repair = KeptRepair(self.dialect, tried.name, tried.change.dump(), tried.change.anchors, at, at)
+                tried.made_at = now + number * _TICK_S
+                if before is not None and before.name == tried.name:
+                    # One repair that grows, and not one more with each turn.
+                    tried.change, tried.made_at = before.change.joined(tried.change), before.made_at
+                    self._outdated.append(before.kept)
+                    self._changes.remove(before)
+                repair = self._kept(tried, now)
                 self.store.keep_repair(repair)
                 tried.kept = repair.key
+            before = tried
+        kept = {tried.kept for tried in self._changes}
         for key in self._outdated:
-            self.store.forget_repair(key, now)
+            if key not in kept:
+                self.store.forget_repair(key, now)
         self._outdated.clear()
+
+    def _kept(self, tried: _Tried, now: float) -> KeptRepair:
+        change = tried.change
+        return KeptRepair(self.dialect, tried.name, change.dump(), change.anchors, tried.made_at, now)
 
     def capture(self, account: Account, content: list[dict[str, Any]], now: float) -> None:
         """Keep what an answer has signed."""
-        if content and isinstance(self.value, dict):
-            with self.store.writing():
-                self._repairer.capture(self.store, self._origin(account), self.session, self.value, content, now)
+        if not content or not isinstance(self.value, dict) or self.translated:
+            return
+        with self.store.writing():
+            known = self._view(account, now).known
+            if minted := self._repairer.capture(known, content):
+                key = conversation_key(self.owner.client, self.session)
+                self.store.note(key, known.origin, minted, now)
 
-    def _origin(self, account: Account) -> Origin:
-        return Origin(account.upstream.url, self.model, account.name)
+    def _view(self, account: Account, now: float) -> View:
+        """The client's request, for an attempt on this account."""
+        if self._places is None:
+            self._places = self._repairer.places(self.value, self.owner.client)
+        origin = Origin(account.upstream.url, self.model, account.name)
+        known = Known(self.store, origin, self.owner, self._places, now)
+        return self._repairer.view(self.value, known, self.settings)
 
-    def _body(self, origin: Origin, now: float) -> Body:
+    def ask(self, text: bytes, value: Any) -> None:
+        """What is asked from now on."""
+        if value is not self.value:
+            self.text, self.value, self._places = text, value, None
+
+    def _body(self, view: View) -> Body:
         """The client's body with what it lost and with all changes."""
-        body: Body = self._repairer.restore_lost(self.value, self.store, origin, now)
+        body: Body = self.value if self.translated else self._repairer.restore_lost(self.value, view.known)
         self._restored = ("restore_lost",) if body is not self.value else ()
         if not self._looked:
             self._looked = True
-            return self._look_up(body, now)
+            return self._look_up(body, view)
         for tried in self._changes:
-            body = tried.change.apply(body)
+            body = tried.change.apply(body, view)
         return body
 
-    def _look_up(self, body: Body, now: float) -> Body:
+    def _look_up(self, body: Body, view: View) -> Body:
         """Find the repairs that the conversation has had, and apply them; one may bring to light what another is of."""
         known: set[str] = set()
+        now = view.known.now
         while self.store.has_repairs(now):
-            found = self.store.repairs_for(self.dialect, self._repairer.anchors(body), now)
+            found = self.store.repairs_for(self.dialect, self._repairer.anchors(body, view), now)
             new = [(key, kept) for key, kept in found if key not in known]
             if not new:
                 break
             for key, kept in new:
                 known.add(key)
                 change = self._repairer.load(kept.change)
-                self._changes.append(_Tried(kept.name, None, None, change, key))
-                body = change.apply(body)
+                self._changes.append(_Tried(kept.name, None, None, change, key, kept.made_at))
+                body = change.apply(body, view)
         return body
 
     def _fault(self, failure: Failure, answer: bytes) -> tuple[SignatureFault | None, Position | None]:
@@ -163,7 +201,7 @@ class Repairs:
             # Refused for another reason than before: the repair itself does not suit this upstream.
             self._changes.pop()
             return last.fault, last.position
-        if self._repairer.betas(self._sent) and refuses_binding(parse_error(answer).text):
+        if self._repairer.betas(self.sent) and refuses_binding(parse_error(answer).text):
             return self._without_kept_binding(), None
         return None, None
 

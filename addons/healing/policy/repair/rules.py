@@ -8,7 +8,8 @@ from typing import Any, Protocol, Self
 from pydantic import BaseModel, ConfigDict
 
 from healing.policy import config
-from healing.policy.signatures import Origin, SignatureStore
+from healing.policy.known import Known
+from healing.wire.places import Places
 from healing.wire.refusals import Position, SignatureFault
 
 type Body = dict[str, Any]
@@ -17,7 +18,25 @@ REMOVED = "Retrying with all thinking blocks removed."
 """What is told of each repair after which none is left; users know the words from older proxies."""
 
 
-class Change(BaseModel):
+@dataclass(frozen=True)
+class View:
+    """A request of a conversation, as its repairs see it.
+
+    body: as the client sent it; repairs change what is said in its messages, and never which messages there are.
+    known: what the store knows of it. settings: of repairs.
+    """
+
+    body: Body
+    known: Known
+    settings: config.Repair
+
+    @property
+    def model(self) -> str:
+        """The model that is asked."""
+        return self.known.origin.model
+
+
+class Change[SomeView: View](BaseModel):
     """What a repair changes, told by what identifies the pieces of a history, so that later requests get the same.
 
     anchors: keys of pieces of the history that it was made for: it belongs to whatever history has one of them.
@@ -28,8 +47,19 @@ class Change(BaseModel):
     anchors: frozenset[str]
 
     @abstractmethod
-    def apply(self, body: Body) -> Body:
-        """The body with this change, made without touching the given one; applied again it changes nothing more."""
+    def apply(self, body: Body, view: SomeView) -> Body:
+        """The body with this change, made without touching the given one; applied again it changes nothing more.
+
+        view: of the client's request that the body was made from.
+        """
+
+    def joined(self, later: Self) -> Self:
+        """This change and a later one of the same rule as one: what either names, the later one's word counting."""
+        members: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            mine, its = getattr(self, name), getattr(later, name)
+            members[name] = mine + its if isinstance(mine, tuple) else mine | its
+        return self.model_copy(update=members)
 
     @classmethod
     def load(cls, value: dict[str, Any]) -> Self:
@@ -43,20 +73,17 @@ class Change(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Case[SomeView: View]:
     """A refused request, as a rule sees it.
 
-    body: what was refused, without what this exchange has tried in vain. position: the block that upstream named.
-    now: seconds since 1970.
+    body: what was refused, without what this exchange has tried in vain. view: of the client's request.
+    position: the block that upstream named.
     """
 
     body: Body
-    origin: Origin
-    store: SignatureStore
-    settings: config.Repair
+    view: SomeView
     fault: SignatureFault
     position: Position | None
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +94,7 @@ class Rule:
     """
 
     name: str
-    make: Callable[[Case], Change | None]
+    make: Callable[[Case[Any]], Change[Any] | None]
     says: str
 
 
@@ -78,11 +105,17 @@ class Repairer(Protocol):
     def rules(self) -> Mapping[SignatureFault, Sequence[Rule]]:
         """For each fault the repairs, in the order in which they are tried."""
 
-    def load(self, value: dict[str, Any]) -> Change:
+    def places(self, body: Body, client: str) -> Places:
+        """Where each side's turn stands."""
+
+    def view(self, body: Body, known: Known, settings: config.Repair) -> View:
+        """A client's request as its repairs see it."""
+
+    def load(self, value: dict[str, Any]) -> Change[Any]:
         """A kept change."""
 
-    def anchors(self, body: Body) -> frozenset[str]:
-        """What identifies the pieces of a history."""
+    def anchors(self, body: Body, view: Any) -> frozenset[str]:
+        """The keys of those pieces of a history that repairs are known for, and that are not known to be in order."""
 
     def betas(self, body: Body) -> tuple[str, ...]:
         """The values of `anthropic-beta` that the body needs."""
@@ -90,27 +123,11 @@ class Repairer(Protocol):
     def may_end_unsigned(self, body: Body, model: str) -> bool:
         """Whether the answer to this may end for a missing signature, instead of an error."""
 
-    def restore_lost(self, body: Body, store: SignatureStore, origin: Origin, now: float) -> Body:
+    def restore_lost(self, body: Body, known: Known) -> Body:
         """The body with the signatures that the client lost, each on exactly what it was made for."""
 
-    def capture(
-        self,
-        store: SignatureStore,
-        origin: Origin,
-        session: str,
-        request: Body,
-        content: list[dict[str, Any]],
-        now: float,
-    ) -> None:
-        """Keep the signed pieces of an answer to this request, as the client sent it."""
+    def capture(self, known: Known, content: list[dict[str, Any]]) -> list[str]:
+        """Keep the signed pieces of an answer. Gives what was kept, in words."""
 
-    def forget(
-        self,
-        store: SignatureStore,
-        origin: Origin,
-        body: Body,
-        fault: SignatureFault,
-        position: Position | None,
-        now: float,
-    ) -> None:
+    def forget(self, known: Known, body: Body, fault: SignatureFault, position: Position | None) -> None:
         """Upstream rejected a piece of this body: what the store has of it is no good."""

@@ -1,10 +1,11 @@
 """Gemini's answers as Anthropic's: chunks in, events out, each as soon as it comes."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from healing.wire.gemini_history import call_of, said_by, signature_of
+from healing.wire.gemini_history import call_of, signature_of
 from healing.wire.jsonvalue import digest, dump_text, objects_at
-from healing.wire.translate.common import Block, Body, Piece, ToolNames, tool_use_id
+from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id
 from healing.wire.translate.gemini_endings import BROKEN_TURNS, Grounding, Usage, server_tool_id, stop_of, why_stopped
 
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
@@ -14,17 +15,14 @@ _OUTCOMES = {"OUTCOME_OK": 0, "OUTCOME_FAILED": 1}
 
 
 class AnthropicAnswer:
-    """One message, made of one Gemini answer, or of several where Gemini has to be asked to go on.
-
-    pieces: the parts that came, as far as the client can't give them back.
-    """
+    """One message, made of one Gemini answer, or of several where Gemini has to be asked to go on."""
 
     def __init__(self, *, names: ToolNames, model: str, seed: str, web_search: bool = False) -> None:
         """
         names: of the request's tools. model: what upstream was asked for. seed: what makes this answer's ids unique.
         web_search: whether the client asked for it, so that it is told what the answer is grounded in.
         """
-        self.pieces: list[Piece] = []
+        self._parts = 0
         self._names = names
         self._model = model
         self._seed = seed
@@ -106,6 +104,7 @@ class AnthropicAnswer:
         content = candidate.get("content")
         for part in objects_at(content, "parts"):
             self._take_part(part, events)
+            self._parts += 1
         self._grounding.take(candidate.get("groundingMetadata"))
         if isinstance(token := candidate.get("continuationToken"), str):
             self._token = token
@@ -113,31 +112,16 @@ class AnthropicAnswer:
             self._finish, self._why = str(reason), why_stopped(candidate)
 
     def _take_part(self, part: Body, events: list[Body]) -> None:
-        signature = signature_of(part)
         text = part.get("text")
         if (call := call_of(part)) is not None:
-            self._take_call(call, signature, events)
+            self._take_call(call, events)
         elif isinstance(text, str) and part.get("thought"):
-            self._take_thought(text, signature, events)
+            self._take_thought(text, signature_of(part), events)
         elif isinstance(text, str):
-            self._take_text(text, signature, events)
+            if text:
+                self._say("text", text, events)
         elif part.keys() - _FRAME:
-            self._take_other(part, signature, events)
-        elif signature:
-            self._take_text("", signature, events)
-
-    def _take_text(self, text: str, signature: str, events: list[Body]) -> None:
-        same_block = self._open == "text"
-        if text:
-            self._say("text", text, events)
-        elif not signature:
-            return
-        last = self.pieces[-1] if self.pieces else None
-        if same_block and not signature and last is not None and last.kind == "text" and not last.signature:
-            assert isinstance(last.what, int)
-            self.pieces[-1] = last._replace(what=last.what + len(text))
-        else:
-            self.pieces.append(Piece("text", len(text), signature))
+            self._take_other(part, events)
 
     def _take_thought(self, text: str, signature: str, events: list[Body]) -> None:
         if text or signature:
@@ -146,36 +130,35 @@ class AnthropicAnswer:
             self._delta({"type": "signature_delta", "signature": signature}, events)
             # What comes next is no part of what was signed.
             self._close(events)
-            self.pieces.append(Piece("thought", text, signature))
 
-    def _take_call(self, call: Body, signature: str, events: list[Body]) -> None:
+    def _take_call(self, call: Body, events: list[Body]) -> None:
         own, args = call.get("id"), call.get("args")
-        shown = tool_use_id(f"{self._seed}:{len(self.pieces)}", own if isinstance(own, str) else "")
+        shown = tool_use_id(self._unique, own if isinstance(own, str) else "")
         name = self._names.back(str(call.get("name") or ""))
         self._begin({"type": "tool_use", "id": shown, "name": name, "input": {}}, events)
         if isinstance(args, dict) and args:
             self._delta({"type": "input_json_delta", "partial_json": dump_text(args)}, events)
         self._close(events)
         self._called = True
-        self.pieces.append(Piece("call", shown, signature, said=said_by(call)))
 
-    def _take_other(self, part: Body, signature: str, events: list[Body]) -> None:
+    def _take_other(self, part: Body, events: list[Body]) -> None:
         """A part that has no counterpart of the same form: in blocks of server tools, else in words."""
         code, result = part.get("executableCode"), part.get("codeExecutionResult")
-        length = 0
         if isinstance(code, dict):
-            self._code_id = server_tool_id(f"{self._seed}:{len(self.pieces)}")
+            self._code_id = server_tool_id(self._unique)
             block = {"type": "server_tool_use", "id": self._code_id, "name": "code_execution"}
             self._whole({**block, "input": {"code": str(code.get("code") or "")}}, events)
         elif isinstance(result, dict) and self._code_id:
             self._whole(_code_result(result, self._code_id), events)
         else:
-            words = _in_words(part)
             self._close(events)
-            self._say("text", words, events)
+            self._say("text", in_words(part), events)
             self._close(events)
-            length = len(words)
-        self.pieces.append(Piece("part", dump_text(part), signature, length))
+
+    @property
+    def _unique(self) -> str:
+        """What makes an id of this part unique."""
+        return f"{self._seed}:{self._parts}"
 
     # Blocks.
 
@@ -235,7 +218,7 @@ def _code_result(result: Body, code_id: str) -> Block:
     return {"type": "code_execution_tool_result", "tool_use_id": code_id, "content": content}
 
 
-def _in_words(part: Body) -> str:
+def in_words(part: Body) -> str:
     """What a part is, for someone who can't be given it."""
     data = part.get("inlineData")
     if isinstance(data, dict):
@@ -243,3 +226,16 @@ def _in_words(part: Body) -> str:
         return f"[The model gave {data.get('mimeType') or 'data'} of {size} bytes, which can't be shown here.]"
     rest: dict[str, Any] = {name: value for name, value in part.items() if name not in _FRAME}
     return f"[{', '.join(rest)}: {dump_text(rest)}]"
+
+
+def as_given_back(parts: Sequence[Part]) -> list[Part]:
+    """A turn of Gemini's as it can be given back for a client that was shown it as blocks.
+
+    Of thoughts only what is signed; data that the client was not shown as what it told it in words.
+    """
+    given: list[Part] = []
+    for part in parts:
+        if part.get("thought") and not signature_of(part):
+            continue
+        given.append({"text": in_words(part)} if "inlineData" in part else part)
+    return given

@@ -4,12 +4,13 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from healing.wire.jsonvalue import digest
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]
+type Part = dict[str, Any]
 
 _TOOL_USE_ID = re.compile(r"toolu_[0-9a-f]{16}(?:([rb])_([A-Za-z0-9_-]+))?")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -19,33 +20,29 @@ class UntranslatableError(ValueError):
     """The other dialect has no place for something. The message names it, where it is, and what would do."""
 
 
-class Piece(NamedTuple):
-    """One part of a Gemini turn, as far as the client that was shown it can't give it back.
-
-    kind: "text", `what` is the number of characters of it (0: an empty part);
-    "thought", `what` is its text, only for one that is signed;
-    "call", `what` is the id that the client was given, and `said` a key of its name and arguments;
-    "part", `what` is the whole part as JSON: the client was shown blocks of server tools, or words.
-    signature: the part's own, "" if it has none.
-    said: of a "call"; "" is not looked at. Clients change calls in their histories, which are then not what was signed.
-    shown: for a "part", the number of characters of the text block that it was shown as (0: it was none).
-    """
-
-    kind: Literal["text", "thought", "call", "part"]
-    what: int | str
-    signature: str = ""
-    shown: int = 0
-    said: str = ""
-
-
 class History(Protocol):
-    """What is known of the turns that this client was given as translations of Gemini's."""
+    """What is known of the turns that this client was given as translations of upstream's."""
 
-    def pieces(self, asked: Body, content: list[Block]) -> list[Piece] | None:
-        """The parts of the turn with these blocks, which answered the message `asked`; None if it is not known."""
+    def turn(self, index: int, content: list[Body]) -> list[Body] | None:
+        """Upstream's own turn, which the client was shown as these blocks or parts; None if it is not known.
 
-    def signature(self, tool_use_id: str, said: str) -> str:
-        """The signature of the call that the client knows by this id, "" if it has none, or said something else."""
+        index: of the message or content in which they end.
+        """
+
+    def call(self, shown: str) -> Body | None:
+        """Upstream's own call that the client knows by this id; None if it is not known."""
+
+
+class NoHistory:
+    """Nothing is known."""
+
+    def turn(self, index: int, content: list[Body]) -> list[Body] | None:
+        """Not known."""
+        return None
+
+    def call(self, shown: str) -> Body | None:
+        """Not known."""
+        return None
 
 
 class AnswerTranslator(Protocol):

@@ -3,8 +3,8 @@
 from typing import Any
 
 from healing.wire.translate.anthropic_models import claude_model
-from healing.wire.translate.common import Body, UntranslatableError
-from healing.wire.translate.gemini_spelling import in_camel_case
+from healing.wire.gemini_spelling import in_camel_case
+from healing.wire.translate.common import Body, History, UntranslatableError
 from healing.wire.translate.to_anthropic_config import settings
 from healing.wire.translate.to_anthropic_content import messages, system_blocks
 from healing.wire.translate.to_anthropic_tools import anthropic_tools
@@ -16,11 +16,17 @@ _COUNTED = frozenset(("model", "messages", "system", "tools", "tool_choice", "th
 
 
 def to_anthropic(
-    body: Body, model: str, *, stream: bool, max_tokens: int | None = None, without: frozenset[str] = frozenset()
+    body: Body,
+    model: str,
+    history: History,
+    *,
+    stream: bool,
+    max_tokens: int | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Body:
     """The body of a Messages request for this model that asks what a generateContent request asks.
 
-    max_tokens: for a client that sends no `maxOutputTokens`; None: the highest of the model.
+    history: what is known of the turns that were Anthropic's. max_tokens: for a client that sends no `maxOutputTokens`; None: the highest of the model.
     without: what the model does not take: `thinking` (neither that setting nor the effort).
     Raises UntranslatableError for what has no counterpart, and for what is no generateContent request.
     """
@@ -40,13 +46,15 @@ def to_anthropic(
         "system": system_blocks(asked.get("systemInstruction"), "systemInstruction"),
         "tools": tools.tools,
         "tool_choice": tools.choice,
-        "messages": messages(asked.get("contents")),
+        "messages": messages(asked.get("contents"), history),
     }
     request = {name: value for name, value in request.items() if value}
     return {**request, "stream": True} if stream else request
 
 
-def count_tokens_to_anthropic(body: Body, model: str, *, without: frozenset[str] = frozenset()) -> Body:
+def count_tokens_to_anthropic(
+    body: Body, model: str, history: History, *, without: frozenset[str] = frozenset()
+) -> Body:
     """The body of a count_tokens request for this model that counts what a countTokens request says.
 
     The parameters are those of `to_anthropic`, and so is what it raises.
@@ -55,5 +63,5 @@ def count_tokens_to_anthropic(body: Body, model: str, *, without: frozenset[str]
     inner = asked.get("generateContentRequest")
     if inner is not None and not isinstance(inner, dict):
         raise UntranslatableError("generateContentRequest: has to be an object")
-    request = to_anthropic(asked if inner is None else inner, model, stream=False, without=without)
+    request = to_anthropic(asked if inner is None else inner, model, history, stream=False, without=without)
     return {name: value for name, value in request.items() if name in _COUNTED}

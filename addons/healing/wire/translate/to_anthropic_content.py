@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from healing.wire.anthropic_history import EMPTY_TURN
 from healing.wire.jsonvalue import digest
 from healing.wire.translate import to_anthropic_parts as parts_of
-from healing.wire.translate.common import Block, Body, UntranslatableError
+from healing.wire.translate.common import Block, Body, History, UntranslatableError
 from healing.wire.translate.to_anthropic_parts import Part
 from healing.wire.translate.to_anthropic_tools import tool_name
 
@@ -33,9 +33,10 @@ _UNPAIRED = (
 
 @dataclass(slots=True)
 class _Turn:
-    """Neighbouring contents of one side: all of their parts, with their places."""
+    """Neighbouring contents of one side: all of their parts, with their places. end: the index of the last one."""
 
     role: Literal["user", "assistant"]
+    end: int = 0
     parts: list[tuple[str, Part]] = field(default_factory=list)
 
 
@@ -48,8 +49,11 @@ class _Call:
     id: str
 
 
-def messages(contents: Any) -> list[Message]:
-    """The messages, beginning with the user's, of user and assistant in turn. Raises UntranslatableError."""
+def messages(contents: Any, history: History) -> list[Message]:
+    """The messages, beginning with the user's, of user and assistant in turn. Raises UntranslatableError.
+
+    A turn that is known as upstream's own is the list that `history` gives.
+    """
     turns = list(_turns(contents))
     ids = _Ids()
     told: list[Message] = []
@@ -59,7 +63,7 @@ def messages(contents: Any) -> list[Message]:
             blocks = _user_blocks(turn, calls)
             calls = []
         else:
-            blocks, calls = _model_blocks(turn, number, ids)
+            blocks, calls = _own_blocks(turn, ids, history) or _model_blocks(turn, number, ids)
         told.append({"role": turn.role, "content": blocks or [EMPTY_TURN]})
     last = told[-1]["content"][-1]
     if turns[-1].role == "assistant" and last["type"] == "text":
@@ -96,6 +100,7 @@ def _turns(contents: Any) -> Iterator[_Turn]:
             if turn is not None:
                 yield turn
             turn = _Turn(_ROLES[role])
+        turn.end = index
         turn.parts += _parts(content, where)
     if turn is not None:
         yield turn
@@ -134,6 +139,28 @@ class _Ids:
             call_id += "_"
         self._given.add(call_id)
         return call_id
+
+    def are_free(self, call_ids: Iterable[str]) -> bool:
+        """Whether no call has got one of these yet."""
+        return self._given.isdisjoint(call_ids)
+
+
+def _own_blocks(turn: _Turn, ids: _Ids, history: History) -> tuple[list[Block], list[_Call]] | None:
+    """A turn as it came from Anthropic, and the calls in it; None where that is not known."""
+    parts = [part for _, part in turn.parts]
+    own = history.turn(turn.end, parts)
+    if own is None:
+        return None
+    given = [part["functionCall"] for part in parts if parts_of.is_call(part)]
+    uses = [block for block in own if block.get("type") == "tool_use"]
+    if len(given) != len(uses) or not ids.are_free(str(use["id"]) for use in uses):
+        return None
+    calls = []
+    for call, use in zip(given, uses, strict=True):
+        client_id = call.get("id")
+        own_id = ids.of(str(use["id"]), "")
+        calls.append(_Call(str(call.get("name")), client_id if isinstance(client_id, str) else "", own_id))
+    return own, calls
 
 
 def _model_blocks(turn: _Turn, number: int, ids: _Ids) -> tuple[list[Block], list[_Call]]:

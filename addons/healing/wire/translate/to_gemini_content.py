@@ -1,14 +1,13 @@
 """The messages of an Anthropic request as Gemini contents."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from healing.wire.anthropic_history import answered_by, is_thinking
-from healing.wire.gemini_history import EMPTY_PART, said_by, signature_of
-from healing.wire.jsonvalue import parse
+from healing.wire.anthropic_history import is_thinking
+from healing.wire.gemini_history import EMPTY_PART, call_of, call_said, signature_of
 from healing.wire.translate import to_gemini_parts as parts_of
-from healing.wire.translate.common import Block, Body, History, Piece, UntranslatableError, own_id
+from healing.wire.translate.common import Block, Body, History, UntranslatableError, own_id
 from healing.wire.translate.gemini_models import GeminiModel
 from healing.wire.translate.to_gemini_parts import Part
 from healing.wire.translate.to_gemini_tools import function_name
@@ -18,10 +17,10 @@ type Content = dict[str, Any]
 
 @dataclass(slots=True)
 class _Turn:
-    """Neighbouring messages of one side. start: the index of the first. blocks: all of theirs, with their places."""
+    """Neighbouring messages of one side. end: the index of the last. blocks: all of theirs, with their places."""
 
     role: Literal["user", "model"]
-    start: int
+    end: int
     blocks: list[tuple[str, Block]] = field(default_factory=list)
 
 
@@ -49,7 +48,7 @@ def gemini_contents(body: Body, model: GeminiModel, history: History, *, call_id
     for turn in _turns(body):
         if turn.role == "model":
             calls = _calls(turn, call_ids=call_ids)
-            parts = _model_parts(body, turn, calls, history)
+            parts = _model_parts(turn, calls, history)
         else:
             parts = _user_parts(turn, calls, model)
             calls = {}
@@ -69,6 +68,7 @@ def _turns(body: Body) -> list[_Turn]:
         role: Literal["user", "model"] = "model" if message["role"] == "assistant" else "user"
         if not turns or turns[-1].role != role:
             turns.append(_Turn(role, index))
+        turns[-1].end = index
         if message["role"] == "system":
             # May also be there only for its other members.
             parts = parts_of.text_parts(message.get("content") or [], f"{where}.content")
@@ -108,17 +108,17 @@ def _calls(turn: _Turn, *, call_ids: bool) -> dict[str, _Call]:
     return calls
 
 
-def _model_parts(body: Body, turn: _Turn, calls: dict[str, _Call], history: History) -> list[Part]:
+def _model_parts(turn: _Turn, calls: dict[str, _Call], history: History) -> list[Part]:
     """A turn's parts as they came from Gemini, where that is known; else block by block."""
-    blocks = [block for _, block in turn.blocks]
-    pieces = history.pieces(answered_by(body, turn.start), blocks)
-    if pieces is not None and (parts := _rebuilt(pieces, blocks, calls)) is not None:
-        return parts
+    own = history.turn(turn.end, [block for _, block in turn.blocks])
+    if own is not None:
+        return [_with_id(part, calls) for part in own]
     translated = []
     for where, block in turn.blocks:
         if block.get("type") == "tool_use":
-            part = _call_part(block, calls)
-            translated.append(_signed(part, history.signature(block["id"], said_by(part["functionCall"]))))
+            part, own_call = _call_part(block, calls), history.call(block["id"])
+            same = own_call is not None and call_said(call_of(own_call) or {}) == call_said(part["functionCall"])
+            translated.append({**part, **_signature(own_call)} if own_call is not None and same else part)
         elif block.get("type") == "tool_result":
             raise UntranslatableError(f"{where}: `tool_result` blocks can only be in `user` messages")
         elif not is_thinking(block):
@@ -126,77 +126,21 @@ def _model_parts(body: Body, turn: _Turn, calls: dict[str, _Call], history: Hist
     return translated
 
 
-def _rebuilt(pieces: Sequence[Piece], blocks: Sequence[Block], calls: dict[str, _Call]) -> list[Part] | None:
-    """The parts that these blocks were made of, each with its signature; None if they were made of others."""
-    spoken = [block for block in blocks if not is_thinking(block) and block.get("text") != ""]
-    parts: list[Part] = []
-    place = used = 0
-    for piece in pieces:
-        block = spoken[place] if place < len(spoken) else {}
-        # A piece is made of some characters of a block, or of a whole one, or has nothing to do with any.
-        characters = piece.what if piece.kind == "text" else piece.shown
-        text = _characters(block, used, characters)
-        if text is None:
-            return None
-        part = _part(piece, text, block if not used else {}, calls)
-        if part is None:
-            return None
-        if part != {"text": ""} or piece.signature:
-            changed = piece.kind == "call" and piece.said and said_by(part["functionCall"]) != piece.said
-            parts.append(part if changed else _signed(part, piece.signature))
-        used += len(text)
-        whole = piece.kind == "call" or (piece.kind == "part" and not text)
-        if whole or (text and used == len(block["text"])):
-            place, used = place + 1, 0
-    # Behind the parts stands what the answer was grounded in, which was no part of it.
-    rest_is_servers = all(parts_of.is_servers(block) for block in spoken[place:])
-    return parts if rest_is_servers and not used else None
+def _with_id(part: Part, calls: dict[str, _Call]) -> Part:
+    """Gemini's own part; a call without its id where the model takes none."""
+    own = call_of(part)
+    if own is None or not own.get("id") or any(call.id == own["id"] for call in calls.values()):
+        return part
+    return {**part, "functionCall": {name: value for name, value in own.items() if name != "id"}}
 
 
-def _characters(block: Block, start: int, count: int | str) -> str | None:
-    """So many characters of a block of text, None if it has fewer."""
-    if not isinstance(count, int) or count < 0:
-        return None
-    if count == 0:
-        return ""
-    text = block.get("text")
-    if block.get("type") != "text" or not isinstance(text, str) or start + count > len(text):
-        return None
-    return text[start : start + count]
-
-
-def _part(piece: Piece, text: str, block: Block, calls: dict[str, _Call]) -> Part | None:
-    """The part that a piece stands for, None if the block is not the one that it was shown as.
-
-    text: the characters that it was shown as.
-    """
-    match piece.kind:
-        case "text":
-            return {"text": text}
-        case "thought":
-            return {"text": str(piece.what), "thought": True}
-        case "call":
-            is_shown = block.get("type") == "tool_use" and block.get("id") == piece.what
-            return _call_part(block, calls) if is_shown else None
-        case "part" if text or parts_of.is_servers(block):
-            return _parsed(piece.what)
-    return None
-
-
-def _parsed(part: int | str) -> Part | None:
-    try:
-        value = parse(str(part).encode())
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def _signature(part: Part) -> Part:
+    signature = signature_of(part)
+    return {"thoughtSignature": signature} if signature else {}
 
 
 def _call_part(block: Block, calls: dict[str, _Call]) -> Part:
     return {"functionCall": calls[block["id"]].named(args=block["input"])}
-
-
-def _signed(part: Part, signature: str) -> Part:
-    return {**part, "thoughtSignature": signature} if signature and not signature_of(part) else part
 
 
 def _user_parts(turn: _Turn, calls: dict[str, _Call], model: GeminiModel) -> list[Part]:
