@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from healing.wire import exact
 from healing.wire.anthropic_history import answered_by, is_thinking
 from healing.wire.gemini_history import EMPTY_PART, said_by, signature_of
-from healing.wire.jsonvalue import parse
 from healing.wire.translate import to_gemini_parts as parts_of
 from healing.wire.translate.common import Block, Body, History, Piece, UntranslatableError, own_id
 from healing.wire.translate.gemini_models import GeminiModel
@@ -185,7 +185,7 @@ def _part(piece: Piece, text: str, block: Block, calls: dict[str, _Call]) -> Par
 
 def _parsed(part: int | str) -> Part | None:
     try:
-        value = parse(str(part).encode())
+        value = exact.parse(str(part).encode())
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
