@@ -7,7 +7,8 @@ from typing import Any
 import jiter
 import pytest
 from healing.wire.anthropic import Anthropic
-from healing.wire.collect import AnthropicCollector, GeminiCollector
+from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
+from healing.wire.collect_gemini import GeminiCollector
 from healing.wire.dialect import Collector, Dialect
 from healing.wire.gemini import Gemini
 from healing.wire.sse import SSEDecoder
@@ -79,7 +80,7 @@ def taken[C: Collector](collector: C, events: list[Fields]) -> C:
 def test_a_message_that_is_told_in_events_collects_to_itself(data: st.DataObject, message: Fields) -> None:
     events = data.draw(events_of(message))
     told = json.dumps(events)
-    answer = taken(AnthropicCollector(None), events).answer
+    answer = taken(AnthropicCollector(LONGEST_WHOLE), events).answer
     assert answer == message
     assert json.dumps(events) == told, "the events belong to others too"
 
@@ -87,7 +88,7 @@ def test_a_message_that_is_told_in_events_collects_to_itself(data: st.DataObject
 @steady
 @given(st.data(), MESSAGES)
 def test_a_message_without_its_end_is_no_answer(data: st.DataObject, message: Fields) -> None:
-    collector = AnthropicCollector(None)
+    collector = AnthropicCollector(LONGEST_WHOLE)
     events = data.draw(events_of(message))
     for event in events:
         assert collector.answer is None
@@ -106,7 +107,7 @@ def started(*events: Fields) -> AnthropicCollector:
         "stop_reason": None,
         "usage": {},
     }
-    return taken(AnthropicCollector(None), [{"type": "message_start", "message": message}, *events])
+    return taken(AnthropicCollector(LONGEST_WHOLE), [{"type": "message_start", "message": message}, *events])
 
 
 def block_events(index: int, start: Fields, *deltas: Fields) -> list[Fields]:
@@ -143,7 +144,7 @@ def test_a_stream_that_ends_in_an_error_is_no_answer() -> None:
 
 def test_a_stream_without_its_start_is_no_answer() -> None:
     events = [*block_events(0, {"type": "text", "text": "Hi"}), stopping(), {"type": "message_stop"}]
-    assert taken(AnthropicCollector(None), events).answer is None
+    assert taken(AnthropicCollector(LONGEST_WHOLE), events).answer is None
 
 
 def test_the_last_of_several_usages_counts_field_by_field() -> None:
@@ -211,16 +212,18 @@ def test_an_input_that_is_no_beginning_of_an_object_is_empty(text: str) -> None:
 
 
 def test_an_answer_that_is_longer_than_wanted_is_not_collected() -> None:
-    said: list[Fields] = [{"type": "text_delta", "text": "x" * 6}] * 2
+    text = "x" * 6000
+    said: list[Fields] = [{"type": "text_delta", "text": text}] * 2
     events = [*block_events(0, {"type": "text", "text": ""}, *said), stopping()]
     start: Fields = {"type": "message_start", "message": {"id": "msg_1"}}
-    assert taken(AnthropicCollector(12), [start, *events]).answer is not None
-    short = taken(AnthropicCollector(11), [start, *events])
-    assert (short.answer, short.content) == (None, [])
-    chunks = [chunk_of([{"text": "x" * 6}]), chunk_of([{"text": "x" * 6}], finishReason="STOP")]
-    assert taken(GeminiCollector(12), chunks).answer is not None
-    cut_off = taken(GeminiCollector(11), chunks)
-    assert (cut_off.answer, cut_off.content) == (None, [{"text": "x" * 6}])
+    assert taken(AnthropicCollector(13_000), [start, *events]).answer is not None
+    short = taken(AnthropicCollector(12_000), [start, *events])
+    assert (short.answer, short.content, short.flaw) == (None, [], "it has more than 12,000 bytes")
+    chunks = [chunk_of([{"text": text}]), chunk_of([{"text": text}], finishReason="STOP")]
+    assert taken(GeminiCollector(13_000), chunks).answer is not None
+    cut_off = taken(GeminiCollector(12_000), chunks)
+    assert (cut_off.answer, cut_off.content) == (None, [{"text": text}])
+    assert cut_off.flaw == "it has more than 12,000 bytes"
 
 
 @pytest.mark.parametrize(
@@ -273,7 +276,7 @@ def joined(parts: list[Fields]) -> list[tuple[str, Any]]:
 def test_gemini_parts_that_are_told_in_chunks_collect_to_one_answer(data: st.DataObject, parts: list[Fields]) -> None:
     chunks = data.draw(chunked(parts))
     told = json.dumps(chunks)
-    collector = taken(GeminiCollector(None), chunks)
+    collector = taken(GeminiCollector(LONGEST_WHOLE), chunks)
     assert collector.content == parts
     answer = collector.answer
     assert answer is not None
@@ -292,7 +295,7 @@ def test_gemini_parts_that_are_told_in_chunks_collect_to_one_answer(data: st.Dat
 @steady
 @given(st.data(), PARTS)
 def test_gemini_chunks_without_their_end_are_no_answer(data: st.DataObject, parts: list[Fields]) -> None:
-    collector = GeminiCollector(None)
+    collector = GeminiCollector(LONGEST_WHOLE)
     for chunk in data.draw(chunked(parts)):
         assert collector.answer is None
         collector.take(chunk)
@@ -444,7 +447,7 @@ def test_no_depth_of_nesting_raises() -> None:
         chunks.append(
             {"candidates": [{**sources, "finishReason": deep}], "usageMetadata": deep, "promptFeedback": deep}
         )
-    assert taken(GeminiCollector(), chunks).answer is not None
+    assert taken(GeminiCollector(LONGEST_WHOLE), chunks).answer is not None
 
 
 def anthropic_work(size: int) -> int:

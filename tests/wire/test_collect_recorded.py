@@ -9,6 +9,7 @@ from anthropic import Anthropic as AnthropicSDK
 from google import genai
 from google.genai import types
 from healing.wire.anthropic import Anthropic
+from healing.wire.collect import LONGEST_WHOLE
 from healing.wire.dialect import Dialect
 from healing.wire.gemini import Gemini
 from healing.wire.jsonvalue import dump
@@ -22,7 +23,7 @@ GEMINI_STREAMS = recorded_params(lambda each: each.dialect == "gemini" and each.
 
 def collected(dialect: Dialect, stream: bytes) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """The whole answer of a stream, and the blocks or parts that its reader keeps for their signatures."""
-    reader, decoder, collector = dialect.reader(), SSEDecoder(), dialect.collector(None)
+    reader, decoder, collector = dialect.reader(), SSEDecoder(), dialect.collector(LONGEST_WHOLE)
     for event in [*decoder.decode(stream), *decoder.flush()]:
         reader.read(event)
         if reader.body:
@@ -77,7 +78,7 @@ def test_a_recorded_message_has_the_fields_that_a_whole_one_has(exchange: Exchan
 @pytest.mark.parametrize("exchange", [*ANTHROPIC_STREAMS, *GEMINI_STREAMS])
 def test_a_recorded_stream_is_no_answer_before_its_end(exchange: Exchange) -> None:
     dialect: Dialect = Anthropic() if exchange.dialect == "anthropic" else Gemini()
-    reader, decoder, collector = dialect.reader(), SSEDecoder(), dialect.collector(None)
+    reader, decoder, collector = dialect.reader(), SSEDecoder(), dialect.collector(LONGEST_WHOLE)
     for event in [*decoder.decode(exchange.response_body), *decoder.flush()]:
         reader.read(event)
         collector.take(reader.body)

@@ -10,8 +10,9 @@ from healing.policy.failures import Failure, FailureClass
 from healing.policy.request import ClientRequest, UpstreamRequest
 from healing.policy.unsupported import SAYS, Unsupported, refused_feature
 from healing.policy.writer import Framing, Rewriting
+from healing.wire import exact
 from healing.wire.errors import find_error, parse_error
-from healing.wire.jsonvalue import dump, parse
+from healing.wire.jsonvalue import dump
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Asking:
         Raises ValueError for what is no such answer.
         """
         assert self.crossing is not None
-        value = parse(attempt.whole)
+        value = exact.parse(attempt.whole)
         if find_error(value):
             raise ValueError("it is an error")
         if self.asked.operation.kind != "generate":

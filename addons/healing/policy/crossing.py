@@ -16,7 +16,7 @@ from healing.policy.request import ClientRequest, UpstreamRequest
 from healing.policy.signatures import Origin, SignatureStore
 from healing.policy.turns import Speech, Turns
 from healing.policy.writer import Rewriting
-from healing.wire import anthropic_history, gemini_history
+from healing.wire import anthropic_history, exact, gemini_history
 from healing.wire.anthropic_history import thinking_type, without_thinking
 from healing.wire.anthropic_prefix import bond_of_answer, with_thinking_that_fits
 from healing.wire.dialect import Operation
@@ -74,7 +74,7 @@ class Crossing(ABC):
         if not isinstance(self._request.value, dict):
             raise UntranslatableError("The body is not a JSON object.")
         try:
-            value = self._translated(kind, self._request.value, without)
+            value = self._translated(kind, self._exact, without)
             body = dump(value)
         except RecursionError:
             raise UntranslatableError("The body is nested too deeply.") from None
@@ -83,6 +83,15 @@ class Crossing(ABC):
         return UpstreamRequest(
             self._dialect, operation, path, query, body, value, streams, translated=True
         )  # fmt: skip
+
+    @cached_property
+    def _exact(self) -> dict[str, Any]:
+        """What the client's body says, in whose calls nothing is lost. Raises UntranslatableError."""
+        try:
+            value: dict[str, Any] = exact.made_exact(self._request.value, self._request.body)
+        except ValueError as error:
+            raise UntranslatableError(f"The input or the response of a call can't be read: {error}.") from None
+        return value
 
     @abstractmethod
     def translator(self, seed: str) -> AnswerTranslator:

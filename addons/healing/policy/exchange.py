@@ -368,6 +368,7 @@ class Exchange:
         if writer is not None and writer.continuation:
             self._course.continue_after(attempt, writer)
         elif writer is not None and writer.whole and not attempt.collect():
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, "the stream is no whole answer"))
+            why = f": {writer.flaw}" if writer.flaw else ""
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
         else:
             self._course.succeed_if_current(attempt)

@@ -2,10 +2,10 @@
 
 from healing.policy.failures import Failure, FailureClass, classify
 from healing.policy.peek import empty_failure
+from healing.wire import exact
 from healing.wire.dialect import Dialect, Kind, OperationKind
 from healing.wire.errors import parse_error, read_error
 from healing.wire.headers import Headers
-from healing.wire.jsonvalue import parse
 
 
 def judge_whole(
@@ -26,7 +26,7 @@ def judge_whole(
     if not body:
         return Failure(FailureClass.EMPTY, "200 OK with an empty body")
     try:
-        value = parse(body)
+        value = exact.parse(body)
     except ValueError:
         return Failure(FailureClass.MALFORMED, "the answer is not JSON")
     reading = dialect.read_answer(value)

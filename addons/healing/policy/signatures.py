@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from healing.policy.config import Signatures
 from healing.policy.model_names import family_of
 from healing.policy.vault import Vault
+from healing.wire import exact
 from healing.wire.jsonvalue import canonical, digest, dump, parse
 
 SESSION_LENGTH = 50
@@ -159,7 +160,8 @@ class SignatureStore:
         found = self._vault.get(f"thing:{name}", now) if name else None
         if found is None:
             return None
-        return parse(found)[int(item)] if item else parse(found)
+        thing = exact.parse(found)
+        return thing[int(item)] if item else thing
 
     def forget(self, addresses: Iterable[Address], now: float) -> None:
         """What is kept at these addresses is no good."""

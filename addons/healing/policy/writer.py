@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from healing.policy.failures import Failure
 from healing.policy.told import told_error
-from healing.wire.collect import LONGEST
+from healing.wire.collect import LONGEST, LONGEST_WHOLE
 from healing.wire.dialect import Dialect, Reading
 from healing.wire.jsonvalue import dump
 from healing.wire.sse import SSEEvent
@@ -126,7 +126,7 @@ class Rewriting:
         self.translator = translator
         self._client = client
         self.framing = framing
-        self._collector = client.collector(None if whole else LONGEST)
+        self._collector = client.collector(LONGEST_WHOLE if whole else LONGEST)
 
     @property
     def broken(self) -> str:
@@ -157,6 +157,11 @@ class Rewriting:
     def answer(self) -> dict[str, Any] | None:
         """The whole answer; None unless all of it has come."""
         return self._collector.answer
+
+    @property
+    def flaw(self) -> str:
+        """Why there is no whole answer although all has come, "" where nothing better is known."""
+        return self._collector.flaw
 
     def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
         """A keep-alive of the client's dialect."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
+from healing.wire import exact
 from healing.wire.collect import AnthropicCollector
 from healing.wire.dialect import EmptyStop, Kind, Operation, Reading, Streamed
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
@@ -59,7 +60,7 @@ class AnthropicReader:
         if event.data.strip() in (b"", b"[DONE]"):
             return _HEARTBEAT
         try:
-            body = parse(event.data)
+            body = exact.parse(event.data)
         except ValueError:
             return _MALFORMED
         if not isinstance(body, dict):
@@ -282,7 +283,7 @@ class Anthropic:
         """The event with its name, as the SDKs go by it."""
         return encode(dump(event), str(event.get("type")))
 
-    def collector(self, longest: int | None) -> AnthropicCollector:
+    def collector(self, longest: int) -> AnthropicCollector:
         """A collector for a new stream."""
         return AnthropicCollector(longest)
 

@@ -99,6 +99,10 @@ class Collector(Protocol):
     def answer(self) -> dict[str, Any] | None:
         """The whole answer; None unless it has come to its end."""
 
+    @property
+    def flaw(self) -> str:
+        """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
+
     def take(self, event: dict[str, Any]) -> None:
         """Take what the next event says; never raises."""
 
@@ -199,8 +203,8 @@ class Dialect(Protocol):
     def encode(self, event: dict[str, Any]) -> bytes:
         """An event that says this, as it stands in a stream."""
 
-    def collector(self, longest: int | None) -> Collector:
-        """A collector for a new stream, of answers with about so many characters at most (None: of any length)."""
+    def collector(self, longest: int) -> Collector:
+        """A collector for a new stream, of answers with about so many bytes at most."""
 
     def events_of(self, answer: Any) -> Iterable[dict[str, Any]]:
         """A whole answer as what the events of a stream would have said. Raises ValueError where it is none."""

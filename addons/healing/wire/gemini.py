@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from healing.wire.collect import GeminiCollector, GeminiParts
+from healing.wire import exact
+from healing.wire.collect_gemini import GeminiCollector, GeminiParts
 from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
@@ -83,7 +84,7 @@ class GeminiReader:
         if event.data.strip() in (b"", b"[DONE]"):
             return _HEARTBEAT
         try:
-            return self.read_chunk(parse(event.data))
+            return self.read_chunk(exact.parse(event.data))
         except ValueError:
             return _MALFORMED
 
@@ -292,7 +293,7 @@ class Gemini:
         """The event as one `data: ` line: the SDKs bear nothing else."""
         return b"data: " + dump(event) + b"\r\n\r\n"
 
-    def collector(self, longest: int | None) -> GeminiCollector:
+    def collector(self, longest: int) -> GeminiCollector:
         """A collector for a new stream."""
         return GeminiCollector(longest)
 

@@ -3,10 +3,10 @@
 import re
 from typing import Any
 
-from healing.wire.jsonvalue import parse
+from healing.wire.exact import read_input
 
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SCALAR = r"(?:-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null|NaN|-?Infinity)(?![\w.+-])"
+_SCALAR = r"(?:-?\d++(?:\.\d++)?(?:[eE][+-]?\d++)?|true|false|null)(?![\w.+-])"
 _TOKEN = re.compile(rf"\s*+({_STRING}|[{{}}\[\],:]|{_SCALAR})", re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -14,7 +14,7 @@ _CLOSING = {"{": "}", "[": "]"}
 def read_beginning(text: str) -> dict[str, Any]:
     """What a JSON object that was cut off says up to there: its whole members, and those begun that have some.
 
-    As the SDK reads it: half a string says nothing, half a number is taken for a whole one.
+    As the SDK reads it: half a string says nothing, half a number is taken for a whole one. What is no JSON ends it.
     """
     open_: list[str] = []
     at = end = 0
@@ -33,7 +33,6 @@ def read_beginning(text: str) -> dict[str, Any]:
             break
         before = token
     try:
-        value = parse((text[:end] + "".join(reversed(open_))).encode())
+        return read_input((text[:end], *reversed(open_)))
     except ValueError:
         return {}
-    return value if isinstance(value, dict) else {}

@@ -1,14 +1,34 @@
 """JSON as it really comes: fast where it is ordinary, and without refusing what only strict parsers refuse.
 
-Half a surrogate pair (an emoji split over two deltas), integers beyond 64 bits and NaN are in real traffic; orjson
-takes none of them.
+Half a surrogate pair (an emoji split over two deltas), integers beyond 64 bits, numbers beyond a double and NaN are in
+real traffic; orjson takes none of them, or not as they are.
 """
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Never
 
 import orjson
+
+_NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+# As deep as messages and the calls in them lie. What is deeper is written in one go.
+_SPLIT_LEVELS = 10
+
+
+class JsonText(dict[str, Any]):
+    """An object that is written as the JSON text that it was read from.
+
+    Read it as the dict that it is; a changed copy is a plain dict again.
+    text: UTF-8 in one line.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, value: dict[str, Any], text: bytes) -> None:
+        super().__init__(value)
+        # Line breaks can only stand between tokens, and would end an event's data.
+        self.text = text.translate(_NO_LINE_BREAKS)
 
 
 def parse(data: bytes | bytearray) -> Any:
@@ -16,18 +36,65 @@ def parse(data: bytes | bytearray) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        try:
-            return json.loads(data.decode())
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        return _parse_slowly(data)
+
+
+def parse_strictly(data: bytes | bytearray) -> Any:
+    """As `parse`, but NaN and Infinity are what they are: no JSON."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _parse_slowly(data, _refuse_constant)
+
+
+def _parse_slowly(data: bytes | bytearray, constant: Any = None) -> Any:
+    try:
+        return json.loads(data.decode(), parse_constant=constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is no JSON")
 
 
 def dump(value: Any) -> bytes:
-    """The value as compact JSON in UTF-8."""
+    """The value as compact JSON in UTF-8; what was read as a `JsonText` is written as it was read."""
+    return _dumped(value, _SPLIT_LEVELS)
+
+
+def _dumped(value: Any, levels: int) -> bytes:
     try:
-        return orjson.dumps(value)
+        return orjson.dumps(value, _written, orjson.OPT_PASSTHROUGH_SUBCLASS)
     except TypeError:
+        # Only what holds it goes through the json module, which is slow and lets nobody else run meanwhile.
+        if levels and isinstance(value, dict):
+            members = (json.dumps(name).encode() + b":" + _dumped(item, levels - 1) for name, item in value.items())
+            return b"{" + b",".join(members) + b"}"
+        if levels and isinstance(value, list):
+            return b"[" + b",".join(_dumped(item, levels - 1) for item in value) + b"]"
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _written(value: Any) -> Any:
+    """What orjson is to write for an object of a subclass."""
+    if isinstance(value, JsonText):
+        return orjson.Fragment(value.text)
+    plain: type[Any]
+    for plain in (str, dict, list, int):
+        if isinstance(value, plain):
+            return plain(value)
+    raise TypeError(f"{type(value)} is no JSON")
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """The text of its pieces; an emoji may have been split between two of them, into halves of a surrogate pair."""
+    text = "".join(pieces)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return text
 
 
 def dump_text(value: Any) -> str:

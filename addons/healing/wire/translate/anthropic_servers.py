@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from healing.wire.jsonvalue import dump_text, parse
+from healing.wire.exact import read_input
+from healing.wire.jsonvalue import dump_text, joined
 from healing.wire.translate.common import Block
 
 type Part = dict[str, Any]
@@ -20,15 +21,14 @@ _OPAQUE = frozenset(("type", "id", "tool_use_id", "caller", "signature"))
 
 def whole(block: Block, said: dict[str, list[str]]) -> Block:
     """A block with what its deltas said, by their member; an input is read."""
-    texts = {name: "".join(pieces) for name, pieces in said.items()}
+    texts = {name: joined(pieces) for name, pieces in said.items()}
     written = texts.pop("partial_json", "")
     if not written:
         return {**block, **texts}
     try:
-        given = parse(written.encode("utf-8", "surrogatepass"))
+        return {**block, **texts, "input": read_input((written,))}
     except ValueError:
-        given = written
-    return {**block, **texts, "input": given}
+        return {**block, **texts, "input": written}
 
 
 def part_of(block: Block) -> Part:

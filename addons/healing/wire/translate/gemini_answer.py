@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.wire.jsonvalue import digest, parse
+from healing.wire.exact import read_input
+from healing.wire.jsonvalue import digest
 from healing.wire.translate import anthropic_servers as servers
 from healing.wire.translate.anthropic_endings import Sources, Usage, finish_of
 from healing.wire.translate.common import Block, Body, ToolNames
@@ -175,7 +176,7 @@ class GeminiAnswer:
         args, written = block.get("input"), opened.text("partial_json")
         if written:
             try:
-                args = parse(written.encode("utf-8", "surrogatepass"))
+                args = read_input(opened.said["partial_json"])
             except ValueError:
                 args = None
         if not (isinstance(args, dict) or (args is None and not written)) or not name:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from healing.wire.grounding import GroundingMetadata
 from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
 
@@ -85,30 +86,30 @@ class Grounding:
     """What an answer is grounded in, for a client that asked for web search."""
 
     def __init__(self) -> None:
-        self._found: Body = {}
+        self._metadata = GroundingMetadata()
 
     def take(self, metadata: Any) -> None:
-        """Take a candidate's groundingMetadata; a later one has more to say."""
+        """Take a candidate's groundingMetadata; a later one says more, or all again."""
         if isinstance(metadata, dict):
-            self._found = {**self._found, **metadata}
+            self._metadata.take(metadata)
 
     @property
     def queries(self) -> list[str]:
         """What was searched for."""
-        queries = self._found.get("webSearchQueries")
+        queries = self._metadata.found.get("webSearchQueries")
         return [query for query in queries if isinstance(query, str)] if isinstance(queries, list) else []
 
     @property
     def _sources(self) -> list[tuple[str, str]]:
         """Title and address of each source; one that is no page has no address."""
-        webs = [chunk.get("web") for chunk in objects_at(self._found, "groundingChunks")]
+        webs = [chunk.get("web") for chunk in objects_at(self._metadata.found, "groundingChunks")]
         return [(str(web.get("title") or ""), str(web.get("uri") or "")) if isinstance(web, dict) else ("", "")
                 for web in webs]  # fmt: skip
 
     def citations(self) -> Iterator[Block]:
         """A citation for each passage and source."""
         sources = self._sources
-        for support in objects_at(self._found, "groundingSupports"):
+        for support in objects_at(self._metadata.found, "groundingSupports"):
             segment, indices = support.get("segment"), support.get("groundingChunkIndices")
             cited = str(segment.get("text") or "") if isinstance(segment, dict) else ""
             for index in indices if isinstance(indices, list) else ():

@@ -5,6 +5,7 @@ import binascii
 from typing import Any
 from urllib.parse import urlsplit
 
+from healing.wire.exact import only_member
 from healing.wire.jsonvalue import dump_text
 from healing.wire.translate.common import IMAGE_OF_SUFFIX, Block, UntranslatableError
 
@@ -94,7 +95,7 @@ def _said(response: Any) -> tuple[str, bool]:
     if isinstance(response, dict) and len(response) == 1:
         [(name, value)] = response.items()
         if name == "error":
-            return value if isinstance(value, str) else dump_text(value), True
+            return value if isinstance(value, str) else only_member(response) or dump_text(value), True
         if name in ("output", "result") and isinstance(value, str):
             return value, False
     return response if isinstance(response, str) else dump_text(response), False
