@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from healing.policy.crossing import NO_HISTORY
+from healing.wire.translate.common import NO_HISTORY
 from healing.wire.dialects import DIALECTS
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEDecoder

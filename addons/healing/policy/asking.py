@@ -3,6 +3,7 @@
 import copy
 import logging
 from dataclasses import replace
+from typing import Any
 
 from healing.policy.attempt import Attempt
 from healing.policy.crossing import Crossing
@@ -104,7 +105,8 @@ class Asking:
             return going_on
         translator = self.crossing.translator(seed) if self.crossing is not None else None
         whole = whole or not self._request.streams
-        return Rewriting(self._request.dialect, translator, whole=whole, framing=self._framing())
+        own = self.asked.dialect if translator is not None else None
+        return Rewriting(self._request.dialect, translator, whole=whole, framing=self._framing(), upstream=own)
 
     def rewrite(self, attempt: Attempt) -> Rewriting | None:
         """Translate the whole answer of an attempt.

@@ -26,9 +26,9 @@ from healing.wire.places import Places
 from healing.wire.translate import counts
 from healing.wire.translate.anthropic_answer import AnthropicAnswer, as_given_back
 from healing.wire.translate.common import (
+    NO_HISTORY,
     AnswerTranslator,
     Body,
-    NoHistory,
     UntranslatableError,
     anthropic_tool_names,
     gemini_tool_names,
@@ -201,7 +201,7 @@ class ToGemini(Crossing):
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
         model, vertex = self._request.route.model, self._is_vertex
-        value = translate(body, model, self._turns() or NoHistory(), vertex=vertex, without=without)
+        value = translate(body, model, self._turns() or NO_HISTORY, vertex=vertex, without=without)
         return with_stand_ins(value, model)
 
     @property
@@ -259,7 +259,7 @@ class ToAnthropic(Crossing):
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         model, turns = self._request.route.model, self._turns()
-        history = turns or NoHistory()
+        history = turns or NO_HISTORY
         if kind == "count_tokens":
             value = count_tokens_to_anthropic(body, model, history, without=without)
         else:

@@ -17,7 +17,7 @@ class Owner:
     it does not: conversations that began alike are told apart by it.
     """
 
-    client: str
+    client: str = ""
     session: str = ""
 
 

@@ -1,6 +1,6 @@
 """What a client asks, and what is asked of upstream for it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from healing.policy.known import Owner
@@ -69,7 +69,7 @@ class ClientRequest:
     route: Route
     session: str
     value: Any = None
-    owner: Owner = Owner("")
+    owner: Owner = field(default_factory=Owner)
 
     def as_it_is(self) -> UpstreamRequest:
         """What is asked of an upstream that speaks the client's dialect."""

@@ -127,6 +127,7 @@ class Rewriting:
         self._client = client
         self.framing = framing
         self._collector = client.collector(LONGEST_WHOLE if whole else LONGEST)
+        self._own = upstream.collector(LONGEST) if upstream is not None else None
 
     @property
     def broken(self) -> str:

@@ -49,7 +49,7 @@ class Admission:
         """The client key that is presented, None if none is."""
         presented = [secret.encode("utf-8", "surrogateescape") for secret in seal.secrets]
         for key in self._keys():
-            if any([hmac.compare_digest(key.encode(), secret) for secret in presented]):
+            if any(hmac.compare_digest(key.encode(), secret) for secret in presented):
                 return key
         return None
 

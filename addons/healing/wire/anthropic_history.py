@@ -74,7 +74,7 @@ def without_thinking(content: Sequence[Block]) -> list[Block]:
 
 
 def block_key(block: Block) -> str | None:
-    """What identifies a thinking block wherever it stands: what is signed, with its signature; None where nothing is."""
+    """What identifies a signed thinking block wherever it stands: text and signature; None for one that is not."""
     if block.get("type") == "redacted_thinking":
         data = block.get("data")
         return digest("redacted", data) if isinstance(data, str) and len(data) >= SHORTEST_SIGNATURE else None

@@ -14,7 +14,7 @@ from healing.wire.jsonvalue import canonical, with_items
 
 
 class Bond(NamedTuple):
-    """What a turn's thinking is bound to. prefix: all before it but for thinking. thinking: the last block before it."""
+    """What thinking is bound to. prefix: all before its turn but thinking. thinking: the last block before it."""
 
     prefix: str
     thinking: str
@@ -36,8 +36,9 @@ def with_thinking_that_fits(body: Body, made: Callable[[list[Block]], Bond | Non
     for index, bond in _bonds(body):
         message = body["messages"][index] if index < len(body["messages"]) else {}
         blocks = message.get("content")
-        bound = made(blocks) if isinstance(blocks, list) else None
-        thinking = history.thinking_of(blocks) if bound is not None else []
+        if not isinstance(blocks, list) or (bound := made(blocks)) is None:
+            continue
+        thinking = history.thinking_of(blocks)
         if not thinking:
             continue
         if bound.prefix != bond.prefix:

@@ -43,6 +43,11 @@ class AnthropicCollector:
         return [block.fields for block in self._ordered() if not block.unread]
 
     @property
+    def intact(self) -> bool:
+        """Whether what is complete is all that has come."""
+        return not self._open and not self._failed and not any(block.unread for block in self._closed)
+
+    @property
     def answer(self) -> dict[str, Any] | None:
         """The message; None unless it has come to its end, whole.
 

@@ -49,6 +49,11 @@ class GeminiCollector:
         return first.parts if first is not None else []
 
     @property
+    def intact(self) -> bool:
+        """Whether the parts are all that has come."""
+        return not self._failed
+
+    @property
     def answer(self) -> dict[str, Any] | None:
         """The response; None unless each candidate that began has finished, or the prompt was blocked."""
         candidates = [candidate for _, candidate in sorted(self._candidates.items())]
@@ -142,10 +147,10 @@ class _Candidate:
         """The candidate as it is in a whole answer."""
         if not self.parts:
             return self.fields
-        return {**self.fields, "content": {"parts": _joined_parts(self.parts), **self._content}}
+        return {**self.fields, "content": {"parts": joined_parts(self.parts), **self._content}}
 
 
-def _joined_parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def joined_parts(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The parts with the pieces of each text in one; those that carry more than text stand as they came."""
     runs: list[tuple[dict[str, Any], list[str]]] = []
     for part in parts:

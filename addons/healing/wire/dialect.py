@@ -96,6 +96,10 @@ class Collector(Protocol):
         """The blocks or parts that have come whole so far."""
 
     @property
+    def intact(self) -> bool:
+        """Whether what has come whole is all that has come."""
+
+    @property
     def answer(self) -> dict[str, Any] | None:
         """The whole answer; None unless it has come to its end."""
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from healing.wire.gemini_spelling import in_camel_case
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
-from healing.wire.places import Place as Spot
 from healing.wire.places import SHORTEST_SIGNATURE, Places, PlacesBuilder, Said, Side, loosened
+from healing.wire.places import Place as Spot
 
 type Body = dict[str, Any]
 type Part = dict[str, Any]
@@ -99,9 +99,7 @@ def signature_key(signature: str) -> str:
     return digest("signature", raw)
 
 
-_STAND_INS = frozenset(
-    signature_key(spelled) for spelled in (STAND_IN, base64.b64encode(STAND_IN.encode()).decode())
-)
+_STAND_INS = frozenset(signature_key(spelled) for spelled in (STAND_IN, base64.b64encode(STAND_IN.encode()).decode()))
 
 
 def response_of(part: Part) -> dict[str, Any] | None:

@@ -174,7 +174,7 @@ def is_unguessable(identifier: str) -> bool:
 
 
 def loosened(value: Any) -> Any:
-    """A JSON value whose numbers are what any client makes of them: `1.0` is `1`, and what no double holds is nothing."""
+    """A JSON value whose numbers are what clients make of them: `1.0` is `1`, what no double holds is nothing."""
     if isinstance(value, dict):
         return {name: loosened(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -190,13 +190,13 @@ def loosened(value: Any) -> Any:
     return int(number) if number == int(number) and abs(number) <= _EXACT_INTEGER else number
 
 
-def _put_run(exact: "hashlib._Hash", loose: "hashlib._Hash", text: str) -> None:
+def _put_run(exact: hashlib.blake2b, loose: hashlib.blake2b, text: str) -> None:
     data = text.encode("utf-8", "surrogatepass")
     _put(exact, _TEXT, data)
     if spoken := data.translate(None, _SPACE):
         _put(loose, _TEXT, spoken)
 
 
-def _put(into: "hashlib._Hash", kind: bytes, data: bytes) -> None:
+def _put(into: hashlib.blake2b, kind: bytes, data: bytes) -> None:
     into.update(len(data).to_bytes(8) + kind)
     into.update(data)

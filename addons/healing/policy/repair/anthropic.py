@@ -34,7 +34,7 @@ class AnthropicView(View):
         return frozenset(key for block in blocks if (key := self.key(block)) is not None)
 
     def turn_keys(self, turn: Turn) -> list[str]:
-        """What identifies a turn with its thinking as it is now: by its calls, by its signatures, by where it stands."""
+        """What identifies a turn with its thinking as it is now: its calls, its signatures, where it stands."""
         blocks = history.thinking_of(turn.content)
         thinking = [key for block in blocks if (key := self.key(block)) is not None]
         side = self.known.places.at(turn.place)

@@ -39,7 +39,7 @@ type Case = AnyCase[GeminiView]
 
 
 class Replacement(BaseModel):
-    """A signature in the place of another one. instead: the key of the one that was refused, "" where there was none."""
+    """A signature in the place of another one. instead: the key of the refused one, "" where there was none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -140,7 +140,8 @@ def _unsign(case: Case) -> GeminiChange | None:
         return None
     unsure = frozenset(keys[place] for side, place, part, spot in signed if not is_healthy(known, side, part, spot))
     needed = history.checked_calls(case.body) if case.view.takes_stand_in else []
-    stand_ins = frozenset(case.view.key(call) for call in needed if not history.is_stand_in(history.signature_of(call.part)))
+    bare = [call for call in needed if not history.is_stand_in(history.signature_of(call.part))]
+    stand_ins = frozenset(map(case.view.key, bare))
     unsigned = frozenset(keys.values())
     return GeminiChange(anchors=unsure or unsigned, unsigned=unsigned, stand_ins=stand_ins)
 

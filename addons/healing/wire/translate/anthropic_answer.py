@@ -1,8 +1,8 @@
 """Gemini's answers as Anthropic's: chunks in, events out, each as soon as it comes."""
 
-from collections.abc import Sequence
 from typing import Any
 
+from healing.wire.collect_gemini import joined_parts
 from healing.wire.gemini_history import call_of, signature_of
 from healing.wire.jsonvalue import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id
@@ -228,13 +228,13 @@ def in_words(part: Body) -> str:
     return f"[{', '.join(rest)}: {dump_text(rest)}]"
 
 
-def as_given_back(parts: Sequence[Part]) -> list[Part]:
+def as_given_back(parts: list[Part]) -> list[Part]:
     """A turn of Gemini's as it can be given back for a client that was shown it as blocks.
 
     Of thoughts only what is signed; data that the client was not shown as what it told it in words.
     """
     given: list[Part] = []
-    for part in parts:
+    for part in joined_parts(parts):
         if part.get("thought") and not signature_of(part):
             continue
         given.append({"text": in_words(part)} if "inlineData" in part else part)

@@ -45,6 +45,9 @@ class NoHistory:
         return None
 
 
+NO_HISTORY = NoHistory()
+
+
 class AnswerTranslator(Protocol):
     """Makes the client's events of upstream's, each as soon as it comes."""
 

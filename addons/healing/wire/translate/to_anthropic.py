@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from healing.wire.translate.anthropic_models import claude_model
 from healing.wire.gemini_spelling import in_camel_case
-from healing.wire.translate.common import Body, History, UntranslatableError
+from healing.wire.translate.anthropic_models import claude_model
+from healing.wire.translate.common import NO_HISTORY, Body, History, UntranslatableError
 from healing.wire.translate.to_anthropic_config import settings
 from healing.wire.translate.to_anthropic_content import messages, system_blocks
 from healing.wire.translate.to_anthropic_tools import anthropic_tools
@@ -18,7 +18,7 @@ _COUNTED = frozenset(("model", "messages", "system", "tools", "tool_choice", "th
 def to_anthropic(
     body: Body,
     model: str,
-    history: History,
+    history: History = NO_HISTORY,
     *,
     stream: bool,
     max_tokens: int | None = None,
@@ -26,7 +26,8 @@ def to_anthropic(
 ) -> Body:
     """The body of a Messages request for this model that asks what a generateContent request asks.
 
-    history: what is known of the turns that were Anthropic's. max_tokens: for a client that sends no `maxOutputTokens`; None: the highest of the model.
+    history: what is known of the turns that were Anthropic's.
+    max_tokens: for a client that sends no `maxOutputTokens`; None: the highest of the model.
     without: what the model does not take: `thinking` (neither that setting nor the effort).
     Raises UntranslatableError for what has no counterpart, and for what is no generateContent request.
     """
@@ -53,7 +54,7 @@ def to_anthropic(
 
 
 def count_tokens_to_anthropic(
-    body: Body, model: str, history: History, *, without: frozenset[str] = frozenset()
+    body: Body, model: str, history: History = NO_HISTORY, *, without: frozenset[str] = frozenset()
 ) -> Body:
     """The body of a count_tokens request for this model that counts what a countTokens request says.
 
