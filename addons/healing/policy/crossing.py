@@ -17,7 +17,7 @@ from healing.policy.signatures import Origin, SignatureStore
 from healing.policy.turns import Speech, Turns
 from healing.policy.writer import Rewriting
 from healing.wire import anthropic_history, exact, gemini_history
-from healing.wire.anthropic_history import thinking_type, without_thinking
+from healing.wire.anthropic_history import thinking_type, without_blank_text, without_thinking
 from healing.wire.anthropic_prefix import bond_of_answer, with_thinking_that_fits
 from healing.wire.dialect import Operation
 from healing.wire.dialects import DIALECTS
@@ -220,7 +220,8 @@ class ToGemini(Crossing):
 class ToAnthropic(Crossing):
     """A Gemini client on an Anthropic upstream."""
 
-    optional = frozenset(("thinking",))
+    # The model itself says texts of white space alone, and the API does not take each of them back.
+    optional = frozenset(("thinking", "blank_text"))
 
     def translator(self, seed: str) -> GeminiAnswer:
         """What makes Gemini events of Anthropic's."""
@@ -265,10 +266,15 @@ class ToAnthropic(Crossing):
         else:
             limit, streams = self._settings.max_tokens, self._request.streams
             value = to_anthropic(body, model, history, stream=streams, max_tokens=limit, without=without)
-        return self._with_turns_that_fit(value, turns, without) if turns is not None and turns.given else value
+        return self._with_what_fits(value, turns, without) if turns is not None and turns.given else value
 
-    def _with_turns_that_fit(self, value: Body, turns: Turns, without: frozenset[str]) -> Body:
-        """The body with what upstream takes of its own turns."""
+    @staticmethod
+    def _with_what_fits(value: Body, turns: Turns, without: frozenset[str]) -> Body:
+        """The body with as much of upstream's own turns as it takes back."""
+        if "blank_text" in without:
+            value = anthropic_history.with_content(
+                value, lambda _, content: turns.changed(content, without_blank_text(content))
+            )  # fmt: skip
         checks, thinks = has_prefix_check(value["model"]), thinking_type(value)
         if thinks == "disabled" or (thinks is None and not checks):
             return anthropic_history.with_content(value, lambda _, content: without_thinking(content))

@@ -54,6 +54,14 @@ class Turns:
         self.given[id(own)] = kept
         return own
 
+    def changed(self, content: list[Body], into: list[Body]) -> list[Body]:
+        """What a turn's content has become, which is still that turn."""
+        if len(into) == len(content):
+            return content
+        if (kept := self.given.get(id(content))) is not None:
+            self.given[id(into)] = kept
+        return into
+
     def bond(self, content: list[Body]) -> Bond | None:
         """What a turn that was given back was bound to; None for another content."""
         kept = self.given.get(id(content))

@@ -16,9 +16,10 @@ _REFUSALS = (
         ),
         ("stream",),
     ),
+    (re.compile(r"text content blocks must (?:be non-empty|contain non-whitespace)"), ("blank_text",)),
 )
 _SAYS_NO = re.compile(
-    r"not support|unsupported|unknown name|cannot find field|not (?:available|allowed|permitted)|invalid"
+    r"not support|unsupported|unknown name|cannot find field|not (?:available|allowed|permitted)|invalid|\bmust\b"
 )
 
 SAYS = {
@@ -27,6 +28,7 @@ SAYS = {
     "call_id": "without the ids of function calls",
     "thinking": "without the thinking settings",
     "stream": "without streaming",
+    "blank_text": "without texts of white space alone",
 }
 """How the next try is made, in words that go after "retrying..."."""
 

@@ -73,6 +73,11 @@ def without_thinking(content: Sequence[Block]) -> list[Block]:
     return [block for block in content if not is_thinking(block)]
 
 
+def without_blank_text(content: Sequence[Block]) -> list[Block]:
+    """These blocks without the texts that are white space alone."""
+    return [block for block in content if block.get("type") != "text" or str(block.get("text") or "").strip()]
+
+
 def block_key(block: Block) -> str | None:
     """What identifies a signed thinking block wherever it stands: text and signature; None for one that is not."""
     if block.get("type") == "redacted_thinking":
