@@ -132,16 +132,18 @@ class GeminiTalker:
     def _client(self) -> genai.Client:
         return gemini_client(self.url, self.key)
 
-    def _ask(self) -> list[dict[str, Any]]:
+    def _config(self) -> dict[str, Any]:
         schema = {"type": "OBJECT", "properties": {"at": {"type": "INTEGER"}}}
         tool = {"function_declarations": [{"name": "look", "description": "Looks.", "parameters": schema}]}
-        config = {
+        return {
             "system_instruction": self.system,
             "tools": [tool],
             "thinking_config": {"include_thoughts": True},
             "automatic_function_calling": {"disable": True},
         }
-        asked: dict[str, Any] = {"model": self.model, "contents": self.history, "config": config}
+
+    def _ask(self) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"model": self.model, "contents": self.history, "config": self._config()}
         if self.stream:
             answers = list(self._client.models.generate_content_stream(**asked))
         else:

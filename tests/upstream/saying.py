@@ -26,8 +26,8 @@ type Words = Literal["few", "own thoughts", "numbered"]
 
 
 def is_said(text: str) -> bool:
-    """Whether it is what the talking upstream ends an answer with."""
-    return text.rstrip("\n").endswith(TEXTS)
+    """Whether it is what the talking upstream says."""
+    return any(said in text for said in TEXTS)
 
 
 @dataclass(frozen=True)

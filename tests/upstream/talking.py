@@ -53,6 +53,8 @@ class Talking:
         """Whose calls come now."""
         self.asked: list[tuple[str, Call]] = []
         """All generate calls, and whose they are."""
+        self.answers: list[tuple[str, list[dict[str, Any]]]] = []
+        """The blocks or parts of all answers, and whom each was for."""
         self.owners: dict[str, str] = {}
         """Whom each signature, id, image and numbered thought was made for."""
         seed = seed or str(next(_instances))
@@ -104,6 +106,7 @@ class Talking:
     def _own(self, pieces: list[dict[str, Any]]) -> None:
         """Remember whom an answer was made for."""
         user, _ = self.asked[-1]
+        self.answers.append((user, pieces))
         for piece in pieces:
             call = piece.get("functionCall", {})
             found = [piece.get(name) for name in ("signature", "thoughtSignature", "data", "id")]
