@@ -1,7 +1,7 @@
 """Whole conversations with tools through the real SDKs, and the mishaps that clients have with their histories."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,18 @@ PROMPTS = (
 )  # fmt: skip
 
 
+CLIENT_KEY = "test-client-key"
 type History = list[dict[str, Any]]
 
 
 def keep_all(history: History) -> None:
     """What a good client does to its history."""
+
+
+def last(said: Iterator[str]) -> str:
+    """The last of what is said."""
+    *_, text = said
+    return text
 
 
 @dataclass
@@ -35,16 +42,23 @@ class AnthropicTalker:
     system: str = "Be brief."
     history: list[dict[str, Any]] = field(default_factory=list)
     spoil: Callable[[list[dict[str, Any]]], None] = keep_all
+    key: str = CLIENT_KEY
 
     def turn(self, prompt: str) -> str:
+        """What is said at last, after as many requests as it takes."""
+        return last(self.steps(prompt))
+
+    def steps(self, prompt: str) -> Iterator[str]:
+        """One request at a time: what is said in each answer of a turn."""
         self.history.append({"role": "user", "content": prompt})
         while True:
             blocks = self._ask()
             self.history.append({"role": "assistant", "content": blocks})
             self.spoil(self.history)
+            yield "".join(block["text"] for block in blocks if block["type"] == "text")
             calls = [block for block in blocks if block["type"] == "tool_use"]
             if not calls:
-                return "".join(block["text"] for block in blocks if block["type"] == "text")
+                return
             results = [{"type": "tool_result", "tool_use_id": call["id"], "content": "seen"} for call in calls]
             # As Claude Code does on newer models.
             self.history += [{"role": "user", "content": results}, {"role": "system", "content": "Go on."}]
@@ -56,7 +70,7 @@ class AnthropicTalker:
 
     @cached_property
     def _client(self) -> anthropic.Anthropic:
-        return anthropic_client(self.url)
+        return anthropic_client(self.url, self.key)
 
     def _ask(self) -> list[dict[str, Any]]:
         schema = {"type": "object", "properties": {"at": {"type": "integer"}}}
@@ -87,17 +101,24 @@ class GeminiTalker:
     system: str = "Be brief."
     history: list[dict[str, Any]] = field(default_factory=list)
     spoil: Callable[[list[dict[str, Any]]], None] = keep_all
+    key: str = CLIENT_KEY
 
     def turn(self, prompt: str) -> str:
+        """What is said at last, after as many requests as it takes."""
+        return last(self.steps(prompt))
+
+    def steps(self, prompt: str) -> Iterator[str]:
+        """One request at a time: what is said in each answer of a turn."""
         self.history.append({"role": "user", "parts": [{"text": prompt}]})
         while True:
             contents = self._ask()
             self.history += contents
             self.spoil(self.history)
             parts = [part for content in contents for part in content["parts"]]
+            yield "".join(part.get("text", "") for part in parts if not part.get("thought"))
             calls = [part["functionCall"] for part in parts if "functionCall" in part]
             if not calls:
-                return "".join(part.get("text", "") for part in parts if not part.get("thought"))
+                return
             names = [{key: call[key] for key in ("id", "name") if key in call} for call in calls]
             results = [{"functionResponse": {**name, "response": {"output": "seen"}}} for name in names]
             self.history.append({"role": "user", "parts": results})
@@ -109,18 +130,20 @@ class GeminiTalker:
 
     @cached_property
     def _client(self) -> genai.Client:
-        return gemini_client(self.url)
+        return gemini_client(self.url, self.key)
 
-    def _ask(self) -> list[dict[str, Any]]:
+    def _config(self) -> dict[str, Any]:
         schema = {"type": "OBJECT", "properties": {"at": {"type": "INTEGER"}}}
         tool = {"function_declarations": [{"name": "look", "description": "Looks.", "parameters": schema}]}
-        config = {
+        return {
             "system_instruction": self.system,
             "tools": [tool],
             "thinking_config": {"include_thoughts": True},
             "automatic_function_calling": {"disable": True},
         }
-        asked: dict[str, Any] = {"model": self.model, "contents": self.history, "config": config}
+
+    def _ask(self) -> list[dict[str, Any]]:
+        asked: dict[str, Any] = {"model": self.model, "contents": self.history, "config": self._config()}
         if self.stream:
             answers = list(self._client.models.generate_content_stream(**asked))
         else:
@@ -136,13 +159,15 @@ class GeminiTalker:
 type Talker = AnthropicTalker | GeminiTalker
 
 
-def talker(url: str, dialect: str, prefix: str, *, stream: bool, prefix_check: bool = False) -> Talker:
+def talker(
+    url: str, dialect: str, prefix: str, *, stream: bool, prefix_check: bool = False, key: str = CLIENT_KEY
+) -> Talker:
     """A client in a dialect, on a model with or without the prefix check whose name begins with `prefix`."""
     if dialect == "gemini":
-        return GeminiTalker(url, f"{prefix}x", stream)
+        return GeminiTalker(url, f"{prefix}x", stream, key=key)
     model = prefix + ("opus-5-5" if prefix_check else "sonnet-4-5")
     thinking = {"type": "adaptive"} if prefix_check else {"type": "enabled", "budget_tokens": 2000}
-    return AnthropicTalker(url, model, stream, thinking)
+    return AnthropicTalker(url, model, stream, thinking, key=key)
 
 
 # Mishaps: each does to a history what some client does.

@@ -23,6 +23,10 @@ UNOPENED = (
 )
 UNWANTED = "When thinking is disabled, an `assistant` message in the final position cannot contain `thinking`"
 UNPAIRED = "messages.{}: `tool_use` ids {} were found, and `tool_result` blocks for {}"
+UNANSWERED = "messages.{}: `{}` tool use with id `{}` was found without a corresponding `{}_tool_result` block"
+EMPTY = "messages: text content blocks must be non-empty"
+BLANK = "messages: text content blocks must contain non-whitespace text"
+NO_CONTENT = "messages.{}: all messages must have non-empty content"
 FINAL = "The final block in an assistant message cannot be `thinking`"
 CLEAR_THINKING = "clear_thinking_20251015"
 THINKING = ("thinking", "redacted_thinking")
@@ -168,8 +172,7 @@ def _check_structure(messages: list[dict[str, Any]]) -> None:
         blocks = blocks_of(message)
         if message["role"] == "system":
             continue
-        if not blocks or any(block.get("type") == "text" and not block["text"].strip() for block in blocks):
-            raise RefusedError(f"messages.{number}: text content blocks must be non-empty")
+        _check_content(number, message["role"], blocks)
         if message["role"] == "assistant" and blocks[-1].get("type") in THINKING:
             raise RefusedError(f"messages.{number}: {FINAL}")
         results = [block["tool_use_id"] for block in blocks if block.get("type") == "tool_result"]
@@ -178,6 +181,22 @@ def _check_structure(messages: list[dict[str, Any]]) -> None:
         open_calls = [block["id"] for block in blocks if block.get("type") == "tool_use"]
     if open_calls:
         raise RefusedError(UNPAIRED.format(len(messages), open_calls, []))
+
+
+def _check_content(number: int, role: str, blocks: list[dict[str, Any]]) -> None:
+    """What every message must have: no empty text, none of white space alone, and a result for each server tool."""
+    texts = [block["text"] for block in blocks if block.get("type") == "text"]
+    if not blocks:
+        raise RefusedError(NO_CONTENT.format(number))
+    if "" in texts:
+        raise RefusedError(EMPTY)
+    calls = role == "assistant" and any(block.get("type") == "tool_use" for block in blocks)
+    if texts and not calls and not any(text.strip() for text in texts):
+        raise RefusedError(BLANK)
+    answered = [block.get("tool_use_id") for block in blocks]
+    for block in blocks:
+        if block.get("type") == "server_tool_use" and block["id"] not in answered:
+            raise RefusedError(UNANSWERED.format(number, block["name"], block["id"], block["name"]))
 
 
 def _check_rounds(body: dict[str, Any]) -> None:

@@ -49,11 +49,9 @@ class GeminiJudge:
         said, called = "", False
         for part in parts:
             call, signature = member(part, "functionCall"), signature_of(part)
-            if call is None and not part.get("thought"):
-                said += part.get("text", "")
+            said += text_of(part)
             if signature:
-                signed = call_key(call) if call is not None else key_of("text", said)
-                self._check_signature(path, signature, signed, model, key, stand_in=call is not None)
+                self._check_signature(path, signature, signed_part(part, said), model, key, stand_in=call is not None)
             elif call is not None and not called and needs_signatures(model):
                 text = MISSING_ON_VERTEX if vendor_of(path) == "vertex" else MISSING
                 raise MissingError(text.format(name=call["name"], place=number + 1))
@@ -107,6 +105,22 @@ def member(part: dict[str, Any], name: str) -> dict[str, Any] | None:
 def signature_of(part: dict[str, Any]) -> str:
     """The signature of a part in either spelling, "" if it has none."""
     return part.get("thoughtSignature") or part.get("thought_signature") or ""
+
+
+def text_of(part: dict[str, Any]) -> str:
+    """What a part says aloud."""
+    return "" if part.get("thought") else part.get("text", "")
+
+
+def signed_part(part: dict[str, Any], said: str) -> str:
+    """What a signature signs of a part; said: all that its turn has said aloud, up to its end."""
+    if (call := member(part, "functionCall")) is not None:
+        return call_key(call)
+    if (code := member(part, "executableCode")) is not None:
+        return key_of("code", code.get("language"), code.get("code"))
+    if (image := member(part, "inlineData")) is not None:
+        return key_of("image", (decoded(image.get("data")) or b"").hex())
+    return key_of("text", said)
 
 
 def call_key(call: dict[str, Any]) -> str:

@@ -37,9 +37,20 @@ def has_prefix_check(model: str) -> bool:
 
 
 def key_of(*parts: Any) -> str:
-    """A short digest of JSON values; equal for equal ones."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    """A short digest of JSON values; equal for equal ones, however their numbers are written."""
+    text = json.dumps(_as_numbers(parts), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _as_numbers(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: _as_numbers(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_as_numbers(item) for item in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,16 @@ class Claims:
 
 
 class Signer:
-    """Mints signatures and reads them; two signers with the same secret trust each other."""
+    """Mints signatures and reads them; two signers with the same secret trust each other.
 
-    def __init__(self, secret: bytes = b"the faulty upstream") -> None:
+    name: signers of different names never mint the same.
+    """
+
+    def __init__(self, secret: bytes = b"the faulty upstream", name: str = "") -> None:
         self.minted: list[str] = []
         """All that this signer has minted."""
         self._secret = secret
+        self._name = name
         self._nonces = count(1)
         self._turns = count(1)
 
@@ -79,7 +94,8 @@ class Signer:
 
     def mint(self, claims: Claims) -> str:
         """A signature: standard base64, at least 60 characters, never the same twice."""
-        text = json.dumps([next(self._nonces), *claims.__dict__.values()], separators=(",", ":")).encode()
+        nonce = f"{self._name}.{next(self._nonces)}"
+        text = json.dumps([nonce, *claims.__dict__.values()], separators=(",", ":")).encode()
         self.minted.append(base64.b64encode(self._mac(text) + text).decode())
         return self.minted[-1]
 

@@ -347,7 +347,7 @@ def test_what_gemini_refuses(plan: tuple[int, int], which: int, how: str) -> Non
         part["thoughtSignature"] = signature
         match how:
             case "edited":
-                part["functionCall"]["args"]["at"] += 1
+                part["functionCall"]["args"]["at"] = 7
             case "tampered":
                 part["thoughtSignature"] = ("B" if signature[0] == "A" else "A") + signature[1:]
             case "of another call":

@@ -17,6 +17,7 @@ from tests.support.sdk import anthropic_client, gemini_client
 from . import judging_anthropic as a
 from . import judging_gemini as g
 from .replies import Reply
+from .saying import is_said
 from .server import Upstream
 from .talking import Talking
 
@@ -55,7 +56,7 @@ def test_four_turns_with_tools_pass(up: Upstream, dialect: str, prefix_check: bo
     said = [client.turn(prompt) for prompt in PROMPTS]
     assert talking.refused == []
     assert len(talking.judged) == CALLS
-    assert len(set(said)) == len(PROMPTS)
+    assert all(map(is_said, said))
     assert len(set(talking.minted)) == len(talking.minted) >= CALLS
 
 

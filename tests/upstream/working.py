@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .anthropic import compact
-from .calls import Call
-from .healthy import Asked
-from .judging_anthropic import Accepted, as_blocks, blocks_of
+from .judging_anthropic import as_blocks, blocks_of
 from .judging_gemini import member, merged
+from .saying import function_calls, text_parts
 from .talking import Talking, thinks
 
 MARKER = 'The marker line: ä, 世界, "quoted".'
 """The last line of all that is written."""
 FILE_TOOLS = {"read": ("Read", "read_file"), "write": ("Write", "write_file")}
 """What Claude Code and Gemini CLI call them."""
+THOUGHT = "What is next?"
 _MARK = re.compile(r"\[(read|write):([^\[\]]+)\]")
 
 type Piece = tuple[Literal["said", "called", "returned"], str]
@@ -57,31 +57,26 @@ class Working(Talking):
     A request for JSON gets the simplest that its schema allows, one without tools or marks a few words.
     """
 
-    def _blocks(self, body: dict[str, Any], key: str, accepted: Accepted) -> list[dict[str, Any]]:
+    def _blocks(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         tools = [_tool(each, each.get("input_schema")) for each in body.get("tools") or []]
         wanted = ((body.get("output_config") or {}).get("format") or {}).get("schema")
         said, calls = _next(work_of(_anthropic_pieces(body)), tools, wanted)
-        number = next(self._numbers)
-        thoughts = [{"type": "thinking", "thinking": f"Thought number {number}: what is next?"}] if thinks(body) else []
-        self._sign(thoughts, body["model"], key, accepted)
+        thoughts = [{"type": "thinking", "thinking": THOUGHT}] if thinks(body) else []
         made = [
-            {"type": "tool_use", "id": f"toolu_{number:04}{each}", "name": name, "input": given}
-            for each, (name, given) in enumerate(calls)
+            {"type": "tool_use", "id": self._ids.claude("toolu"), "name": name, "input": given} for name, given in calls
         ]
         return [*thoughts, {"type": "text", "text": said}, *made]
 
-    def _parts(self, call: Call, ask: Asked) -> list[dict[str, Any]]:
-        body = call.json
+    def _parts(self, body: dict[str, Any], *, stream: bool) -> list[dict[str, Any]]:
         declared = [each for tool in body.get("tools") or [] for each in tool.get("functionDeclarations") or []]
         tools = [_tool(each, member(each, "parametersJsonSchema") or each.get("parameters")) for each in declared]
         config = body.get("generationConfig") or {}
         wanted = config.get("responseJsonSchema") or config.get("responseSchema")
         said, calls = _next(work_of(_gemini_pieces(body)), tools, wanted)
-        number = next(self._numbers)
-        thought = {"text": f"Thought number {number}: what is next?", "thought": True}
+        thought = {"text": THOUGHT, "thought": True}
         if calls:
-            return [thought, {"text": said}, *self._signed_calls(call, ask, number, calls)]
-        return [thought, *self._signed_text(call, ask, said)]
+            return [thought, {"text": said}, *function_calls([{"name": name, "args": args} for name, args in calls])]
+        return [thought, *text_parts(said, "tail" if stream else "whole", pieces=2)]
 
 
 def work_of(pieces: Iterable[Piece]) -> Work:

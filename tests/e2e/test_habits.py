@@ -1,0 +1,99 @@
+"""Clients with habits, and every kind of turn: upstream gets its own turns back as it made them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.clients import ANTHROPIC_CLIENTS, GEMINI_CLIENTS
+from tests.e2e.conftest import Lane
+from tests.e2e.conversations import Talker
+from tests.e2e.crossed import CrossedLanes
+from tests.upstream import Talking, healthy
+from tests.upstream.saying import is_said
+
+CLAUDE_TURNS = ("", "[cited]", "[search]", "[code]", "[blank]", "[silent]", "[redacted]", "[interleaved]",
+                "[interleaved][redacted]", "[interleaved][search]", "[floats]", "[lines]")  # fmt: skip
+GEMINI_TURNS = ("", "[silent]", "[code]", "[image]", "[signed]", "[blank]", "[floats]", "[lines]")
+streaming_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+
+
+@pytest.fixture(scope="module")
+def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
+    """One proxy for all translated conversations of this file."""
+    with CrossedLanes(tmp_path_factory.mktemp("crossed"), lanes=150, routes=("pro", "opus-5-5", "sonnet-4-5")) as made:
+        yield made
+
+
+def talk(lane: Lane, client: Talker, marks: str) -> Talking:
+    """A conversation in which each turn is of this kind."""
+    talking = Talking(call_ids=True)
+    lane.upstream.default = talking
+    try:
+        for prompt in ("Look. [steps:2]", "Go on. [steps:1][parallel:2]", "Go on. [steps:0]", "Thanks. [steps:0]"):
+            assert is_said(client.turn(prompt + marks))
+    finally:
+        lane.upstream.default = healthy
+    return talking
+
+
+def assert_own_turns(talking: Talking) -> None:
+    """Each call brings all answers before it, as they were made."""
+    assert talking.refused == []
+    made = [told(pieces) for _, pieces in talking.answers]
+    for number, (_, call) in enumerate(talking.asked):
+        if "messages" in call.json:
+            came = [told(each["content"]) for each in call.json["messages"] if each["role"] == "assistant"]
+        else:
+            came = [told(each["parts"]) for each in call.json["contents"] if each["role"] == "model"]
+        assert came == made[:number]
+
+
+def told(pieces: list[dict[str, Any]]) -> str:
+    """As text, since `1` is equal to `1.0`. Gemini's thoughts need not come back."""
+    return json.dumps([piece for piece in pieces if not piece.get("thought")], sort_keys=True)
+
+
+@pytest.mark.parametrize("marks", CLAUDE_TURNS)
+@pytest.mark.parametrize("route", ["sonnet-4-5", "opus-5-5"])
+@pytest.mark.parametrize("name", GEMINI_CLIENTS)
+def test_claude_gets_its_own_turns_from_any_gemini_client(
+    lanes: CrossedLanes, name: str, route: str, marks: str
+) -> None:
+    lane = lanes.lane("gemini", route)
+    client = GEMINI_CLIENTS[name](lane.proxy.url, lane.model, True, key=f"client-of-{lane.model}")
+    assert_own_turns(talk(lane, client, marks))
+
+
+@pytest.mark.parametrize("marks", GEMINI_TURNS)
+@pytest.mark.parametrize("name", ANTHROPIC_CLIENTS)
+def test_gemini_gets_its_own_turns_from_any_anthropic_client(lanes: CrossedLanes, name: str, marks: str) -> None:
+    lane = lanes.lane("anthropic", "pro")
+    thinking = {"type": "enabled", "budget_tokens": 2000}
+    client = ANTHROPIC_CLIENTS[name](lane.proxy.url, lane.model, True, thinking, key=f"client-of-{lane.model}")
+    assert_own_turns(talk(lane, client, marks))
+
+
+@streaming_or_not
+@pytest.mark.parametrize("name", GEMINI_CLIENTS)
+@pytest.mark.parametrize("lane", ["gemini"], indirect=True)
+def test_gemini_refuses_none_of_its_clients(lane: Lane, name: str, stream: bool) -> None:
+    for marks in GEMINI_TURNS:
+        client = GEMINI_CLIENTS[name](lane.proxy.url, lane.model, stream, key=f"client-{marks}-of-{lane.model}")
+        talking = talk(lane, client, marks)
+        assert talking.refused == []
+        assert talking.strangers == []
+
+
+@streaming_or_not
+@pytest.mark.parametrize("model", ["sonnet-4-5", "opus-5-5"])
+@pytest.mark.parametrize("name", ANTHROPIC_CLIENTS)
+def test_claude_refuses_none_of_its_clients(lane: Lane, name: str, model: str, stream: bool) -> None:
+    thinking: dict[str, Any] = {"type": "adaptive"}
+    if model == "sonnet-4-5":
+        thinking = {"type": "enabled", "budget_tokens": 2000}
+    for marks in ("", "[search][interleaved]", "[floats][redacted]", "[cited]"):
+        on, key = lane.model.removesuffix("x") + model, f"client-{marks}-of-{lane.model}"
+        talking = talk(lane, ANTHROPIC_CLIENTS[name](lane.proxy.url, on, stream, thinking, key=key), marks)
+        assert talking.refused == []
