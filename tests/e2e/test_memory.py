@@ -1,5 +1,6 @@
 """What the proxy remembers of one conversation stays out of every other one that says the same: native requests."""
 
+import base64
 import json
 from typing import Any
 
@@ -7,15 +8,14 @@ import httpx2
 import pytest
 
 from tests.e2e.clients import ChatTalker
-from tests.e2e.conftest import Lane
-from tests.e2e.conversations import AnthropicTalker, History
+from tests.e2e.conftest import Lane, both_dialects
+from tests.e2e.conversations import History, Talker, talker
 from tests.e2e.sharing import USERS, side_by_side
 from tests.e2e.test_modes_helpers import credential, target
 from tests.support import raw
 from tests.upstream import Talking
 from tests.upstream.judging_gemini import CORRUPTED, STAND_IN
 
-GARBAGE = "Z2FyYmFnZSBvZiB0aGUgcmlnaHQgbGVuZ3RoIGJ1dCBub3RoaW5nIGVsc2U=" * 2
 TOOLS = [{"functionDeclarations": [{"name": "look"}]}]
 SEEN = {"role": "user", "parts": [{"functionResponse": {"name": "look", "response": {"output": "seen"}}}]}
 on_gemini = pytest.mark.parametrize("lane", ["gemini"], indirect=True)
@@ -27,6 +27,11 @@ def start(lane: Lane, **how: Any) -> Talking:
     talking = Talking(**how)
     lane.upstream.default = talking
     return talking
+
+
+def garbage(lane: Lane) -> str:
+    """A signature that nobody minted, another one for each test."""
+    return base64.b64encode(f"garbage of the right length, {lane.model}".ljust(60).encode()).decode()
 
 
 def called(signature: str) -> dict[str, Any]:
@@ -41,13 +46,14 @@ def ask(lane: Lane, key: str, contents: History) -> raw.RawResponse:
 
 
 @on_gemini
-def test_a_stand_in_is_not_taken_off_by_what_was_wrong_elsewhere(lane: Lane) -> None:
+@pytest.mark.parametrize("words", ["Look. [steps:5]", "Go on. [steps:5]"], ids=["the same words", "other words"])
+def test_a_stand_in_is_not_taken_off_by_what_was_wrong_elsewhere(lane: Lane, words: str) -> None:
     talking = start(lane)
     question = {"role": "user", "parts": [{"text": "Look. [steps:5]"}]}
-    broken = [question, called(STAND_IN), SEEN, called(GARBAGE), SEEN]
+    broken = [question, called(STAND_IN), SEEN, called(garbage(lane)), SEEN]
     response = ask(lane, f"one-{lane.model}", broken)
     assert (response.header("x-healing-outcome"), talking.refused) == ("healed", [CORRUPTED])
-    contents = [question, called(STAND_IN), SEEN]
+    contents = [{"role": "user", "parts": [{"text": words}]}, called(STAND_IN), SEEN]
     for _ in range(4):
         response = ask(lane, f"two-{lane.model}", contents)
         assert response.header("x-healing-outcome") == "clean"
@@ -60,7 +66,7 @@ def test_a_stand_in_is_not_taken_off_by_what_was_wrong_elsewhere(lane: Lane) -> 
 def test_a_strip_in_the_current_turn_leaves_a_stand_in_where_one_is_demanded(lane: Lane) -> None:
     talking = start(lane)
     question = {"role": "user", "parts": [{"text": "Look. [steps:5]"}]}
-    contents = [question, called(STAND_IN), SEEN, called(GARBAGE), SEEN]
+    contents = [question, called(STAND_IN), SEEN, called(garbage(lane)), SEEN]
     for _ in range(3):
         response = ask(lane, f"one-{lane.model}", contents)
         assert response.status == 200
@@ -81,11 +87,14 @@ def recorded(chat: ChatTalker) -> list[bytes]:
 
 
 @on_gemini
-@streaming_or_not
-@pytest.mark.parametrize("marks", ["", "[silent]", "[code]", "[image]", "[signed]", "[blank]", "[lines]"])
-def test_healthy_chats_go_upstream_to_the_byte(lane: Lane, stream: bool, marks: str) -> None:
+@pytest.mark.parametrize("streams", [(True, True), (False, False), (False, True)], ids=["stream", "json", "both"])
+@pytest.mark.parametrize("marks", ["", "[silent]", "[code]", "[image]", "[signed]", "[blank]", "[lines]", "[says:0]"])
+def test_healthy_chats_go_upstream_to_the_byte(lane: Lane, streams: tuple[bool, bool], marks: str) -> None:
     talking = start(lane, call_ids=True)
-    chats = {user: ChatTalker(lane.proxy.url, lane.model, stream, key=f"{user}-{lane.model}") for user in USERS}
+    chats = {
+        user: ChatTalker(lane.proxy.url, lane.model, stream, key=f"{user}-{lane.model}")
+        for user, stream in zip(USERS, streams, strict=True)
+    }
     sent = {user: recorded(chat) for user, chat in chats.items()}
     prompts = [f"Hi. [steps:0]{marks}", f"Look. [steps:2]{marks}", f"Go on. [steps:1]{marks}", "Thanks. [steps:0]"]
     side_by_side(talking, {user: (chat, prompts) for user, chat in chats.items()})
@@ -111,39 +120,45 @@ def test_a_turn_that_never_was_signed_gets_no_signature(lane: Lane, stream: bool
         assert [talking.asked[-1][1].body] == sent
 
 
-def claude(lane: Lane, user: str) -> AnthropicTalker:
-    thinking = {"type": "enabled", "budget_tokens": 2000}
-    model = lane.model.removesuffix("x") + "sonnet-4-5"
-    return AnthropicTalker(lane.proxy.url, model, True, thinking, key=f"{user}-{lane.model}")
+def client_of(lane: Lane, user: str) -> Talker:
+    key = f"{user}-{lane.model}"
+    return talker(lane.proxy.url, lane.dialect, lane.model.removesuffix("x"), stream=True, key=key)
 
 
-def garble(history: History) -> None:
-    """The signature of the first thought is another one."""
-    next(block for message in history for block in message["content"] if "signature" in block)["signature"] = GARBAGE
+def garble(lane: Lane, history: History) -> None:
+    """The first signature is another one."""
+    for message in history:
+        for piece in message.get("parts") or message["content"]:
+            for name in ("signature", "thoughtSignature"):
+                if name in piece:
+                    piece[name] = garbage(lane)
+                    return
 
 
+@both_dialects
 @pytest.mark.parametrize("other", ["two", "one"], ids=["another client", "the same client"])
 def test_a_restore_of_one_conversation_is_no_change_of_another(lane: Lane, other: str) -> None:
     talking = start(lane)
-    prompts = ["Look. [steps:1]", "Go on. [steps:1]"]
-    one = claude(lane, "one")
-    side_by_side(talking, {"one": (one, prompts[:1])})
-    garble(one.history[1:])
-    side_by_side(talking, {"one": (one, prompts[1:])})
+    prompt = "Look. [steps:2]"
+    one = client_of(lane, "one")
+    steps = one.steps(prompt)
+    talking.user = "one"
+    next(steps)
+    garble(lane, one.history[1:])
+    for _ in steps:
+        pass
     assert len(talking.refused) == 1
-    again = claude(lane, other)
-    side_by_side(talking, {"again": (again, prompts)})
+    again = client_of(lane, other)
+    side_by_side(talking, {"again": (again, [prompt, "Go on. [steps:1]"])})
     assert talking.strangers == []
     assert len(talking.refused) == 1
-    came = [call.json["messages"] for user, call in talking.asked if user == "again"]
-    assert came[-1] == again.history[: len(came[-1])]
 
 
 def test_a_repair_of_an_empty_block_is_not_made_in_another_conversation(lane: Lane) -> None:
     talking = start(lane)
     empty = {"type": "thinking", "thinking": "", "signature": ""}
     for user, question in (("one", "Hi."), ("two", "Hello.")):
-        client = claude(lane, user)
+        client = client_of(lane, user)
         content: list[dict[str, Any]] = [empty, {"type": "text", "text": "OK"}]
         client.history = [{"role": "user", "content": question}, {"role": "assistant", "content": content}]
         before = json.loads(json.dumps(client.history))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Lane
-from tests.e2e.conversations import AnthropicTalker, GeminiTalker, Talker, lose_signatures
+from tests.e2e.conversations import AnthropicTalker, GeminiTalker, History, Talker, lose_signatures
 from tests.e2e.crossed import CrossedLanes
 from tests.e2e.sharing import USERS, side_by_side
 from tests.upstream import Talking, gemini_chunk, gemini_event, gemini_reply
@@ -76,16 +76,23 @@ def test_no_user_s_history_holds_the_other_s_image(lanes: CrossedLanes) -> None:
     assert (talking.strangers, talking.refused) == ([], [])
 
 
-def test_a_text_that_was_edited_to_the_same_length_is_not_signed(lanes: CrossedLanes) -> None:
+@pytest.mark.parametrize("prompt", ["hi [says:0][steps:0]", "look [says:0][steps:1][signed]"])
+def test_a_text_that_was_edited_to_the_same_length_is_not_signed(lanes: CrossedLanes, prompt: str) -> None:
     lane = lanes.lane("anthropic", "pro")
-    talking = start(lane)
+    talking = start(lane, call_ids=True)
     client = client_of(lane, "one")
-    assert client.turn("hi [says:0][steps:0]") == "Done."
-    [block] = [block for block in client.history[-1]["content"] if block["type"] == "text"]
-    block["text"] = "Gone."
+
+    def edit(history: History) -> None:
+        for block in history[1]["content"]:
+            if block["type"] == "text":
+                block["text"] = "Gone."
+
+    client.spoil = edit
+    client.turn(prompt)
     client.turn("thanks [steps:0]")
     last = talking.asked[-1][1]
-    assert last.json["contents"][1]["parts"] == [{"text": "Gone."}]
+    first = next(content["parts"] for content in last.json["contents"] if content["role"] == "model")
+    assert [part for part in first if "text" in part] == [{"text": "Gone."}]
     assert talking.refused == []
 
 
@@ -98,7 +105,7 @@ def test_large_answers_do_not_push_out_what_was_kept_before(tmp_path: Path) -> N
         one.turn("Look. [steps:1]")
         for number in range(9):
             data = base64.b64encode(bytes([number]) * IMAGE_BYTES).decode()
-            image = {"inlineData": {"mimeType": "image/png", "data": data}, "thoughtSignature": talking.minted[-1]}
+            image = {"inlineData": {"mimeType": "image/png", "data": data}, "thoughtSignature": data[:80]}
             lane.upstream.play(gemini_reply([gemini_event(gemini_chunk([image], finish_reason="STOP"))]))
             two.history = []
             two.turn(f"Draw {number}.")
