@@ -160,7 +160,14 @@ def test_a_restart_keeps_the_store_and_without_it_there_is_one_refusal(tmp_path:
         config = "".join(account(dialect, dialect) + upstream(dialect, dialect, server.url) for dialect in DIALECTS)
         config += "[retry]\nspare_retries = 1000000\n"
         clients = [
-            talker("", dialect, f"{dialect}-", stream=stream, prefix_check=prefix_check, key=f"client-{stream}")
+            talker(
+                "",
+                dialect,
+                f"{dialect}-",
+                stream=stream,
+                prefix_check=prefix_check,
+                key=f"client-{dialect}-{prefix_check}-{stream}",
+            )
             for dialect, prefix_check in (("anthropic", False), ("anthropic", True), ("gemini", False))
             for stream in (True, False)
         ]

@@ -17,6 +17,7 @@ TEXTS = ("Done.", "OK", "Hello! How can I help you today?")
 ARGS: tuple[dict[str, Any], ...] = ({}, {"at": 1}, {"at": 2})
 FLOATS: dict[str, Any] = {"to": 1.0, "at": 2}
 BLANK = "\n\n"
+SHORT = 8
 IMAGE_BYTES = 48
 """How long each image is."""
 _MARK = re.compile(r"\[(\w+)(?::(\d+))?\]")
@@ -38,7 +39,8 @@ class Plan:
     silent: thoughts without words. redacted: `redacted_thinking`. interleaved: thinking between texts, too.
     cited, search, code: a text with citations, Claude's web search, code execution of either model.
     blank: a text of nothing but line ends before calls. lines: texts end in line ends. floats: arguments with 1.0.
-    image: an image, another one each time. signed: each piece of a text is signed. tail: a signature on an empty part.
+    image: an image, another one each time. signed: each piece of a text is signed, and a text before calls.
+    tail: a signature on an empty part.
     done: tool rounds that are over. at: the answers that came before this one.
     """
 
@@ -118,12 +120,17 @@ class Speaker:
             result = {"outcome": "OUTCOME_OK", "output": "seen\n"}
             thought += [{"executableCode": code, "thoughtSignature": ""}, {"codeExecutionResult": result}]
         if plan.calls:
-            return [*thought, *([{"text": BLANK}] if "blank" in plan else []), *function_calls(self._called(plan))]
+            return [*thought, *self._before_calls(plan), *function_calls(self._called(plan))]
         if "image" in plan:
             image = {"mimeType": "image/png", "data": self._ids.data()}
             thought.append({"inlineData": image, "thoughtSignature": ""})
         how: How = "signed" if "signed" in plan else "tail" if stream or "tail" in plan else "whole"
         return [*thought, *text_parts(self._text(plan)["text"], how, pieces=2 if stream else 1)]
+
+    def _before_calls(self, plan: Plan) -> list[Block]:
+        if "signed" in plan:
+            return [{"text": self._text(plan)["text"], "thoughtSignature": ""}]
+        return [{"text": BLANK}] if "blank" in plan else []
 
     def _called(self, plan: Plan) -> list[Block]:
         return [{"name": "look", "args": plan.args(each)} for each in range(plan.calls)]
@@ -189,7 +196,8 @@ def text_parts(said: str, how: How, *, pieces: int) -> list[Block]:
         return [{"text": said[:1], "thoughtSignature": ""}, {"text": said[1:], "thoughtSignature": ""}]
     if how == "whole":
         return [{"text": said, "thoughtSignature": ""}]
-    cut = [said] if pieces == 1 else [said[: len(said) // 2], said[len(said) // 2 :]]
+    # What is short comes in one piece.
+    cut = [said] if pieces == 1 or len(said) < SHORT else [said[: len(said) // 2], said[len(said) // 2 :]]
     return [*({"text": piece} for piece in cut), {"text": "", "thoughtSignature": ""}]
 
 

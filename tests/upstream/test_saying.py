@@ -73,7 +73,7 @@ def test_gemini_s_turns_come_back_unrefused(marks: str) -> None:
     assert any(part.get("thought") for part in parts) is ("[silent]" not in marks)
     assert all(re.fullmatch(r"[a-z0-9]{8}", part["functionCall"]["id"]) for part in parts if "functionCall" in part)
     signed = [part["text"] for part in parts if "text" in part and "thoughtSignature" in part]
-    assert len(signed) == (2 if "[signed]" in marks else 1)
+    assert len(signed) == (4 if "[signed]" in marks else 1)
     assert (signed[-1] == "") is (marks == "[tail]")
     assert talk.talking.refused == []
 
