@@ -46,6 +46,7 @@ class GeminiAnswer:
         self._open: dict[Any, _Open] = {}
         self._started = False
         self._ended = False
+        self._told = False
         self._stop = ""
         self._details: Any = None
         self._length = 0
@@ -96,6 +97,9 @@ class GeminiAnswer:
         self._ended = True
         finish = finish_of(self._stop, self._details)
         candidate: Body = {"finishReason": finish.reason, "index": 0}
+        if self._told:
+            # google-genai's chats take a turn for a failed one whose last chunk has no part.
+            candidate = {"content": {"role": "model", "parts": [{"text": ""}]}, **candidate}
         if finish.message:
             candidate["finishMessage"] = finish.message
         candidate |= self._sources.told()
@@ -191,7 +195,7 @@ class GeminiAnswer:
     def _shown(self, parts: list[Part]) -> list[Body]:
         if not parts:
             return []
-        self._started = True
+        self._started = self._told = True
         return [self._chunk({"content": {"role": "model", "parts": parts}, "index": 0})]
 
     def _chunk(self, candidate: Body, **members: Any) -> Body:
