@@ -48,9 +48,7 @@ def test_what_is_cut_off_is_no_value(value: str) -> None:
             value_end(text[:-1], 0)
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b" 1", b"]", b"}", b",", b"x", b"[}", b'{"a":[1,2}]', b"[1}", b"[[[[[1}]]]]", b'"']
-)
+@pytest.mark.parametrize("text", [b"", b" 1", b"]", b"}", b",", b"x", b"[", b'{"a":[1,2]', b"[[1]", b'["]', b'"'])
 def test_what_does_not_fit_is_no_value(text: bytes) -> None:
     with pytest.raises(ValueError, match="byte"):
         value_end(text, 0)
@@ -77,5 +75,4 @@ def test_the_work_grows_with_the_text_and_nothing_is_made_of_it(shape: str) -> N
     assert work(2000) < 5 * work(500) + 50
     text = SHAPES[shape](5_000)
     _, peak = memory_kept(lambda: value_end(text, 0))
-    # What takes memory is the brackets that are open.
-    assert peak < 20_000 + 30 * text.count(b"[") * ("deep" in shape)
+    assert peak < 20_000

@@ -1,7 +1,7 @@
 """Where a value in a JSON text ends, without making anything of it.
 
-For texts that have been parsed before, so that only brackets and strings are looked at. `re` is quick where a single
-byte ends what it looks for, and slow for classes of bytes: strings are most of every long text.
+For texts that have been parsed before, so that only strings and the number of brackets are looked at. `re` is quick
+where a single byte ends what it looks for, and slow for classes of bytes: strings are most of every long text.
 """
 
 import re
@@ -24,14 +24,13 @@ def _balanced(depth: int) -> bytes:
     """Text whose brackets are balanced and not nested deeper than this."""
     inner = rb"[^\"{}\[\]]++(?:%b)?+|%b" % (_STRING, _STRING)
     if depth:
-        deeper = _balanced(depth - 1)
-        inner += rb"|\{%b\}|\[%b\]" % (deeper, deeper)
+        inner += rb"|[{\[]%b[}\]]" % _balanced(depth - 1)
     return rb"(?:%b){0,%d}+" % (inner, _AT_ONCE)
 
 
-_BALANCED = re.compile(_balanced(2))
+_BALANCED = re.compile(_balanced(8))
 _BACKSLASH = ord("\\")
-_CLOSING = {b"{": b"}", b"[": b"]"}
+_OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 
 
 def skip_space(text: bytes, at: int) -> int:
@@ -62,27 +61,27 @@ def value_end(text: bytes, at: int) -> int:
     first = text[at : at + 1]
     if first == b'"':
         return string_end(text, at)
-    if first not in _CLOSING:
+    if first not in _OPENING:
         scalar = _SCALAR.match(text, at)
         if scalar is None:
             raise ValueError(f"no value at byte {at}")
         return scalar.end()
-    closing = [_CLOSING[first]]
+    depth = 1
     at += 1
-    while closing:
+    while True:
         match = _BALANCED.match(text, at)
         assert match is not None
-        if match.end() > at:
-            at = match.end()
-        next_ = text[at : at + 1]
-        if next_ == closing[-1]:
-            closing.pop()
+        before, at = at, match.end()
+        found = text[at : at + 1]
+        if found in _CLOSING:
             at += 1
-        elif next_ in _CLOSING:
-            closing.append(_CLOSING[next_])
+            depth -= 1
+            if not depth:
+                return at
+        elif found in _OPENING:
             at += 1
-        elif next_ == b'"':
+            depth += 1
+        elif found == b'"':
             at = string_end(text, at)
-        elif match.end() == match.start():
-            raise ValueError(f"neither a value nor an end at byte {at}")
-    return at
+        elif at == before:
+            raise ValueError(f"no end of what begins before byte {at}")
