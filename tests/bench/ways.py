@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.e2e.harness import ADDON, account, upstream
 
 _LISTENING = re.compile(r"listening at \S*?:(\d+)")
-_STREAMING = """
+STREAMING = """
 def responseheaders(flow):
     flow.response.stream = True
 """
@@ -43,7 +43,7 @@ def all_ways(folder: Path, upstream_port: int, more_args: Sequence[str] = ()) ->
     """Start every proxy; their files go to `folder`. `more_args` are for the healing proxies."""
     target = f"reverse:http://127.0.0.1:{upstream_port}"
     script = folder / "streaming.py"
-    script.write_text(_STREAMING)
+    script.write_text(STREAMING)
     config = folder / "bench.toml"
     config.write_text(
         account("one", "bench") + account("two", "bench") + upstream("bench", "anthropic", target.partition(":")[2])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.support.protocol import check_anthropic_stream, check_gemini_stream
 from tests.support.recorded import Exchange, recorded_params
+from tests.support.work import memory_kept
 from tests.upstream import (
     HEARTBEAT,
     PING,
@@ -167,13 +168,28 @@ def test_holding_is_bounded_by_bytes() -> None:
     assert tested.feed(ping) == ping * 4
 
 
-def test_an_event_without_an_end_is_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peek, "LONGEST_EVENT_BYTES", 1000)
-    tested = gate(ANTHROPIC)
-    tested.feed(b"data: " + b"x" * 900)
+@pytest.mark.parametrize("line", [b"x", b"data: x\n", b"data\r\n", b": x\n", b"x\r"])
+@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize("hold", [True, False])
+def test_an_event_without_an_end_is_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch, line: bytes, size: int, hold: bool
+) -> None:
+    longest = 20_000
+    monkeypatch.setattr(peek, "LONGEST_EVENT_BYTES", longest)
+    tested = gate(ANTHROPIC, hold=hold)
+    stream = b"data: " + line * longest
+    pieces = iter([stream[at : at + size] for at in range(0, longest // size * size, size)])
+
+    def feed() -> None:
+        for piece in pieces:
+            assert tested.feed(piece) == b""
+
+    kept, peak = memory_kept(feed)
     early = tested.failure
-    tested.feed(b"x" * 200)
     assert early is None
+    assert tested.unsent() == stream[: longest // size * size]
+    assert kept <= peak < 1.5 * longest
+    tested.feed(stream[longest : longest + size])
     assert tested.failure is not None
     assert tested.failure.kind is FailureClass.MALFORMED
 

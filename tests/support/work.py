@@ -1,7 +1,9 @@
 """How much work something is, whatever the machine."""
 
 import sys
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -21,3 +23,36 @@ def calls_made(action: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before)
     return calls
+
+
+def memory_taken[T](action: Callable[[T], object], inputs: Iterable[T]) -> int:
+    """How many bytes an action takes for each of its inputs in turn, beyond what there was before, in all.
+
+    What copies all that it has for each input shows in it, even if it keeps no copy.
+    """
+    taken = 0
+    with _traced():
+        for each in inputs:
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            action(each)
+            taken += tracemalloc.get_traced_memory()[1] - before
+    return taken
+
+
+def memory_kept(action: Callable[[], object]) -> tuple[int, int]:
+    """How many bytes there are more after an action than before, and at most in between."""
+    with _traced():
+        before, _ = tracemalloc.get_traced_memory()
+        action()
+        after, peak = tracemalloc.get_traced_memory()
+    return after - before, peak - before
+
+
+@contextmanager
+def _traced() -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()

@@ -1,10 +1,13 @@
 import gzip
 import zlib
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import brotli
 import pytest
 import zstandard
+from healing.wire import encoding
 from healing.wire.encoding import DecodingError, Decompressor
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,6 +110,44 @@ def test_several_frames_of_a_zstd_body_are_one_body() -> None:
     # RFC 8878, section 3: the content is the concatenation of all frames'.
     decompressor = Decompressor("zstd")
     assert decompressor.decode(zstd(b"one ")) + decompressor.decode(zstd(b"two")) == b"one two"
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd)])
+@steady
+@given(texts=st.lists(st.binary(max_size=200), max_size=30), cuts=st.lists(st.integers(0, 2000), max_size=4))
+def test_any_members_in_any_split_are_one_body(
+    coding: str, pack: Callable[[bytes], bytes], texts: list[bytes], cuts: list[int]
+) -> None:
+    decompressor = Decompressor(coding)
+    packed = b"".join(map(pack, texts))
+    assert b"".join(decompressor.decode(piece) for piece in pieces(packed, cuts)) == b"".join(texts)
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd)])
+def test_many_short_members_cost_what_their_number_costs(coding: str, pack: Callable[[bytes], bytes]) -> None:
+    class Counted:
+        """A member's decompressor that counts what it is given."""
+
+        given = 0
+
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def decompress(self, data: bytes) -> bytes:
+            Counted.given += len(data)
+            return bytes(self._inner.decompress(data))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._inner, name)
+
+    whole = pack(b"x") * 2000
+
+    def start() -> Counted:
+        gzipped = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        return Counted(gzipped if coding == "gzip" else zstandard.ZstdDecompressor().decompressobj())
+
+    assert encoding._Members(start).decode(whole) == b"x" * 2000
+    assert Counted.given < len(whole) + 2000 * 200
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])

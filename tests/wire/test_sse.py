@@ -1,5 +1,5 @@
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.recorded import Exchange, recorded_params
+from tests.support.work import calls_made, memory_kept, memory_taken
 
 BOM = b"\xef\xbb\xbf"
 FIELDS = (b"data", b"event", b"id", b"retry")
@@ -195,23 +196,100 @@ def test_pending_counts_the_bytes_that_wait() -> None:
     assert decoder.pending == 0
 
 
-class Counting(bytes):
-    """Bytes that count how much is copied when they are appended to what came before."""
+MANY: dict[str, Callable[[int], bytes]] = {
+    "lines without a blank line": lambda size: b"some text\n" * (size // 10),
+    "CRLF lines without a blank line": lambda size: b"some text\r\n" * (size // 11),
+    "CR lines without a blank line": lambda size: b"some text\r" * (size // 10),
+    "a giant data line": lambda size: b"data: " + b"x" * size,
+    "many data lines": lambda size: b"data: some more\n" * (size // 16),
+    "many empty data lines": lambda size: b"data\n" * (size // 5),
+    "many comments": lambda size: b": more\r\n" * (size // 8),
+}
+shapes = pytest.mark.parametrize("shape", MANY)
+sizes = pytest.mark.parametrize("size", [1, 100])
 
-    copied = 0
 
-    def __radd__(self, before: bytes) -> bytes:
-        Counting.copied += len(before) + len(self)
-        return bytes(before) + bytes(self)
+def in_pieces(stream: bytes, size: int) -> list[bytes]:
+    return [stream[at : at + size] for at in range(0, len(stream), size)]
 
 
-def test_a_long_event_in_small_pieces_is_not_copied_over_and_over() -> None:
-    size, pieces = 1024, 1000
-    Counting.copied = 0
+def in_one_event(shape: str, length: int) -> bytes:
+    """A stream of about this length, all of which is one event, and the beginning of the next one."""
+    body = MANY[shape](length)
+    end = b"\r" if body.endswith(b"\r") else b"\r\n" if b"\r" in body else b"\n"
+    return body + end * (1 if body.endswith(end) else 2) + b"x"
+
+
+def memory_taken_by(stream: bytes, size: int) -> int:
     decoder = SSEDecoder()
-    assert decoder.decode(b"data: ") == []
-    for _ in range(pieces):
-        assert decoder.decode(Counting(b"x" * size)) == []
-    (event,) = decoder.decode(b"\n\n")
-    assert event.data == b"x" * size * pieces
-    assert Counting.copied <= 30 * size * pieces
+    taken = memory_taken(decoder.decode, in_pieces(stream, size))
+    assert decoder.pending == 1
+    return taken
+
+
+def calls_made_by(stream: bytes, size: int) -> int:
+    return calls_made(lambda: decoded(in_pieces(stream, size)))
+
+
+@shapes
+@sizes
+def test_an_event_is_copied_in_proportion_to_its_length(shape: str, size: int) -> None:
+    short, long = (in_one_event(shape, length) for length in (3_000, 12_000))
+    assert memory_taken_by(long, size) < 5 * memory_taken_by(short, size)
+    assert calls_made_by(long, size) < 5 * calls_made_by(short, size)
+
+
+@sizes
+def test_many_events_are_copied_in_proportion_to_their_number(size: int) -> None:
+    short, long = (b"data: a word\n\n: more\r\n\r\n\r\r" * count + b"x" for count in (100, 400))
+    assert memory_taken_by(long, size) < 5 * memory_taken_by(short, size)
+    assert calls_made_by(long, size) < 5 * calls_made_by(short, size)
+
+
+@shapes
+@sizes
+def test_an_event_that_waits_takes_little_more_than_its_bytes(shape: str, size: int) -> None:
+    stream = MANY[shape](40_000)
+    pieces = iter(in_pieces(stream, size))
+    decoder = SSEDecoder()
+
+    def feed() -> None:
+        for piece in pieces:
+            assert decoder.decode(piece) == []
+
+    kept, peak = memory_kept(feed)
+    assert decoder.pending == len(stream)
+    assert kept < 1.25 * len(stream)
+    assert peak < 1.35 * len(stream)
+
+
+@shapes
+def test_one_long_event_of_any_form_is_what_the_standard_says(shape: str) -> None:
+    # Longer than what is split into lines at once.
+    stream = in_one_event(shape, 200_000)
+    assert_decodes(stream, in_pieces(stream, 1000))
+    assert len(decoded([stream])) == 2
+
+
+many_lines = st.tuples(
+    st.sampled_from([b"data: x", b"data:", b": c", b"y", b"event: e"]),
+    st.sampled_from([b"\n", b"\r\n", b"\r", b"\n\r\n"]),
+    st.integers(1, 300),
+).map(lambda parts: (parts[0] + parts[1]) * parts[2])
+
+
+@steady
+@given(st.lists(many_lines | tokens, max_size=5).map(b"".join), st.lists(st.integers(0, 10_000), max_size=12))
+def test_any_split_of_many_lines_is_what_the_standard_says(stream: bytes, points: list[int]) -> None:
+    assert_decodes(stream, cut(stream, points))
+
+
+@steady
+@given(streams, cuts)
+def test_what_waits_is_what_has_come_and_is_no_event_yet(stream: bytes, points: list[int]) -> None:
+    decoder, fed, given = SSEDecoder(), b"", b""
+    for chunk in cut(stream, points):
+        given += b"".join(event.raw for event in decoder.decode(chunk))
+        fed += chunk
+        assert given + decoder.rest == fed
+        assert decoder.pending == len(decoder.rest)

@@ -109,12 +109,10 @@ class Gate:
         if self._decoder.pending > LONGEST_EVENT_BYTES and self.failure is None:
             out.append(self._fail(Failure(FailureClass.MALFORMED, "an event without an end", _BAD_GATEWAY)))
         out.append(self._judge_empty())
-        if not self._passing:
-            pass  # nobody could go on with what was made for another
-        elif not self.committed or not events:
-            self._unsent.append(data)
-        else:
-            self._unsent = [data[len(data) - self._decoder.pending :]] if self._decoder.pending else []
+        if self.committed:
+            self._unsent = []
+        elif self._passing:  # nobody could go on with what was made for another
+            self._unsent += [event.raw for event in events]
         return b"".join(out)
 
     @property
@@ -124,7 +122,7 @@ class Gate:
 
     def unsent(self) -> bytes:
         """All that has been fed and has not come out, as it came: for one who has to go on without this gate."""
-        return b"".join(self._unsent)
+        return b"".join((*self._unsent, self._decoder.rest)) if self._passing else b""
 
     def end(self, broken: str = "") -> bytes:
         """The body has ended: in the regular way, or `broken` says how the connection broke."""

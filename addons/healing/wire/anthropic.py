@@ -1,6 +1,5 @@
 """The Anthropic Messages API (https://docs.anthropic.com/en/api/messages-streaming)."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from healing.wire.dialect import EmptyStop, Kind, Operation, Reading, Streamed
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
 from healing.wire.jsonspan import replace_member
 from healing.wire.jsonvalue import dump, parse
+from healing.wire.opening import opening_key
 from healing.wire.sse import BOM, SSEEvent, encode
 from healing.wire.translate.anthropic_events import events_of
 
@@ -184,8 +184,7 @@ class Anthropic:
         first = messages[0] if isinstance(messages, list) and messages else None
         if first is None:
             return None
-        start = dump([body.get("system"), first])
-        return hashlib.sha256(start).hexdigest()
+        return opening_key(body.get("system"), first)
 
     def reader(self) -> AnthropicReader:
         """A reader for a new stream."""

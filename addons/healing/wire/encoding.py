@@ -7,6 +7,9 @@ from typing import Protocol
 import brotli
 import zstandard
 
+# How many bytes are given at first after the end of a member.
+_SHORT = 64
+
 
 class DecodingError(Exception):
     """The body is not what its content-encoding says."""
@@ -66,13 +69,20 @@ class _Members:
         self._inner = start()
 
     def decode(self, data: bytes) -> bytes:
-        out = b""
-        while data:
+        out, at, size = bytearray(), 0, len(data)
+        while at < len(data):
             if self._inner.eof:
                 self._inner = self._start()
-            out += self._inner.decompress(data)
-            data = self._inner.unused_data if self._inner.eof else b""
-        return out
+            given = data[at : at + size]
+            out += self._inner.decompress(given)
+            if self._inner.eof:
+                # What is behind a member is copied with its end: of many short ones little is given at a time.
+                at += len(given) - len(self._inner.unused_data)
+                size = _SHORT
+            else:
+                at += len(given)
+                size *= 2
+        return bytes(out)
 
 
 class _Deflate:

@@ -1,6 +1,5 @@
 """The Gemini API and its Vertex form (https://ai.google.dev/api/generate-content)."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from healing.wire.collect_gemini import GeminiCollector, GeminiParts
 from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
+from healing.wire.opening import opening_key
 from healing.wire.sse import SSEEvent
 
 _METHOD_PATH = re.compile(
@@ -203,7 +203,7 @@ class Gemini:
             return None
         first = contents[0] if isinstance(contents, list) else contents
         system = body.get("systemInstruction", body.get("system_instruction"))
-        return hashlib.sha256(dump([system, first])).hexdigest()
+        return opening_key(system, first)
 
     def reader(self) -> GeminiReader:
         """A reader for a new stream."""

@@ -1,130 +1,14 @@
 """Changing some values of a JSON text and leaving every other byte as it is."""
 
 import json
-import re
 from collections.abc import Iterator
-from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-_SPACE = re.compile(r"[ \t\r\n]*")
-_decoder = json.JSONDecoder()
-
-
-def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> bytes:
-    """Put `value` in place of the top-level member `name` of a JSON object, each time that it occurs.
-
-    Only the bytes of that value change: prompt caches depend on the rest. add: whether a member that is not there is
-    added at the end. Raises ValueError if `text` is no JSON object in UTF-8, or has no such member to replace.
-    """
-    source = text.decode("utf-8")
-    start = _skip(source, 0)
-    members = list(_members(source, start))
-    spans = [member for member in members if member.name == name]
-    new = _dump(value)
-    if not spans:
-        if not add:
-            raise ValueError(f"no member {name!r}")
-        end = members[-1].end if members else start + 1
-        return (source[:end] + ("," if members else "") + f"{_dump(name)}:{new}" + source[end:]).encode("utf-8")
-    for member in reversed(spans):
-        source = source[: member.value] + new + source[member.end :]
-    return source.encode("utf-8")
-
-
-def respell(text: bytes, old: Any, new: Any) -> bytes:
-    """The JSON text of `new`, in the bytes of `text` wherever `new` shares its parts with `old`.
-
-    old: what `text` says. new: made from it without changing it, so that what is the same is the same object.
-    Raises ValueError if `text` is no JSON in UTF-8.
-    """
-    if new is old:
-        return text
-    source = text.decode("utf-8")
-    start = _skip(source, 0)
-    _, end = _decoder.raw_decode(source, start)
-    changed = "".join(_respell(source, start, end, old, new))
-    return (source[:start] + changed + source[end:]).encode("utf-8")
-
-
-def _respell(source: str, start: int, end: int, old: Any, new: Any) -> Iterator[str]:
-    """The text of `new`, piece by piece; `old` stands at source[start:end]."""
-    if new is old:
-        yield source[start:end]
-    elif isinstance(old, dict) and isinstance(new, dict) and old:
-        yield from _respell_object(source, start, end, old, new)
-    elif isinstance(old, list) and isinstance(new, list) and old:
-        yield from _respell_array(source, start, end, old, new)
-    else:
-        yield _dump(new)
-
-
-def _respell_object(source: str, start: int, end: int, old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
-    spans = list(_members(source, start))
-    # A name that comes twice counts as its last value.
-    places = {member.name: place for place, member in enumerate(spans)}
-    chosen: list[tuple[int | None, list[str]]] = []
-    for name, value in new.items():
-        place = places.get(name)
-        if place is None:
-            chosen.append((None, [f"{_dump(name)}:{_dump(value)}"]))
-        else:
-            span = spans[place]
-            text = _respell(source, span.value, span.end, old[name], value)
-            chosen.append((place, [source[span.start : span.value], *text]))
-    return _joined(source, start, end, [(span.start, span.end) for span in spans], chosen)
-
-
-def _respell_array(source: str, start: int, end: int, old: list[Any], new: list[Any]) -> Iterator[str]:
-    spans = list(_elements(source, start))
-    places = {id(value): place for place, value in enumerate(old)}
-    chosen: list[tuple[int | None, list[str]]] = []
-    nearest = 0
-    for value in new:
-        # What is no element of the old one is most likely what became of the next one.
-        place = places.get(id(value), nearest)
-        if place < len(old):
-            chosen.append((place, list(_respell(source, *spans[place], old[place], value))))
-            nearest = place + 1
-        else:
-            chosen.append((None, [_dump(value)]))
-    return _joined(source, start, end, spans, chosen)
-
-
-def _joined(
-    source: str, start: int, end: int, spans: list[tuple[int, int]], chosen: list[tuple[int | None, list[str]]]
-) -> Iterator[str]:
-    """The items of a container with what stood between them, where they still are neighbours."""
-    before: int | None = None
-    for number, (place, text) in enumerate(chosen):
-        if number == 0:
-            yield source[start : spans[0][0]] if place == 0 else source[start]
-        elif place is not None and before == place - 1:
-            yield source[spans[before][1] : spans[place][0]]
-        else:
-            yield ","
-        yield from text
-        before = place
-    if not chosen:
-        yield source[start]
-    yield source[spans[-1][1] : end] if before == len(spans) - 1 else source[end - 1]
-
-
-def _dump(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # Half a surrogate pair can be written in ASCII only.
-    return text if text.isascii() or _is_unicode(text) else json.dumps(value, separators=(",", ":"))
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+from healing.wire.jsonskip import BLANKS, skip_space, string_end, value_end
 
 
 class _Member(NamedTuple):
-    """A member of an object: where its name begins, where its value begins, and where it ends (in characters)."""
+    """A member of an object: where its name begins, where its value begins, and where it ends."""
 
     name: str
     start: int
@@ -132,45 +16,183 @@ class _Member(NamedTuple):
     end: int
 
 
-def _members(source: str, at: int) -> Iterator[_Member]:
-    """The members of the object that begins here."""
-    if source[at : at + 1] != "{":
+def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> bytes:
+    """Put `value` in place of the top-level member `name` of a JSON object, each time that it occurs.
+
+    Only the bytes of that value change: prompt caches depend on the rest. add: whether a member that is not there is
+    added at the end. Raises ValueError if `text` is no JSON object (inside of its values only strings and brackets are
+    looked at), or has no such member to replace.
+    """
+    start, end = skip_space(text, 0), _end(text)
+    members = [member for member in _members(text, start, end) if member.name == name]
+    new, view = _dump(value), memoryview(text)
+    if members:
+        pieces: list[bytes | memoryview] = []
+        at = 0
+        for member in members:
+            text[member.value : member.end].decode("utf-8")
+            pieces += [view[at : member.value], new]
+            at = member.end
+        return b"".join((*pieces, view[at:]))
+    if not add:
+        raise ValueError(f"no member {name!r}")
+    last = end - 1
+    while text[last - 1] in BLANKS:
+        last -= 1
+    comma = b"" if last == start + 1 else b","
+    return b"".join((view[:last], comma, _dump(name), b":", new, view[last:]))
+
+
+def respell(text: bytes, old: Any, new: Any) -> bytes:
+    """The JSON text of `new`, in the bytes of `text` wherever `new` shares its parts with `old`.
+
+    old: what `text` says. new: made from it without changing it, so that what is the same is the same object.
+    Raises ValueError if `text` is no JSON.
+    """
+    if new is old:
+        return text
+    start, end = skip_space(text, 0), _end(text)
+    if not (isinstance(old, dict | list) and old) and value_end(text, start) != end:
+        raise ValueError("more than one value")
+    # Views, as what stays is most of the text and is copied once, at the end.
+    pieces = _respell(_Text(text, memoryview(text)), start, end, old, new)
+    return b"".join((text[:start], *pieces, text[end:]))
+
+
+def _end(text: bytes) -> int:
+    """Where the value ends that is the whole text."""
+    end = len(text)
+    while end and text[end - 1] in BLANKS:
+        end -= 1
+    return end
+
+
+type _Piece = bytes | memoryview
+
+
+class _Text(NamedTuple):
+    """A JSON text, and a view of it from which pieces are taken without copying them."""
+
+    whole: bytes
+    view: memoryview
+
+
+def _respell(text: _Text, start: int, end: int, old: Any, new: Any) -> Iterator[_Piece]:
+    """The text of `new`, piece by piece; `old` stands at text.view[start:end]."""
+    if new is old:
+        yield text.view[start:end]
+    elif isinstance(old, dict) and isinstance(new, dict) and old:
+        yield from _respell_object(text, start, end, old, new)
+    elif isinstance(old, list) and isinstance(new, list) and old:
+        yield from _respell_array(text, start, end, old, new)
+    else:
+        yield _dump(new)
+
+
+def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Piece]:
+    spans = _members(text.whole, start, end)
+    # A name that comes twice counts as its last value.
+    places = {member.name: place for place, member in enumerate(spans)}
+    chosen: list[tuple[int | None, list[_Piece]]] = []
+    for name, value in new.items():
+        place = places.get(name)
+        if place is None:
+            chosen.append((None, [_dump(name), b":", _dump(value)]))
+        else:
+            span = spans[place]
+            spelled = _respell(text, span.value, span.end, old[name], value)
+            chosen.append((place, [text.view[span.start : span.value], *spelled]))
+    return _joined(text, start, end, [(span.start, span.end) for span in spans], chosen)
+
+
+def _respell_array(text: _Text, start: int, end: int, old: list[Any], new: list[Any]) -> Iterator[_Piece]:
+    spans = _elements(text.whole, start, end)
+    places = {id(value): place for place, value in enumerate(old)}
+    chosen: list[tuple[int | None, list[_Piece]]] = []
+    nearest = 0
+    for value in new:
+        # What is no element of the old one is most likely what became of the next one.
+        place = places.get(id(value), nearest)
+        if place < len(old):
+            chosen.append((place, list(_respell(text, *spans[place], old[place], value))))
+            nearest = place + 1
+        else:
+            chosen.append((None, [_dump(value)]))
+    return _joined(text, start, end, spans, chosen)
+
+
+def _joined(
+    text: _Text, start: int, end: int, spans: list[tuple[int, int]], chosen: list[tuple[int | None, list[_Piece]]]
+) -> Iterator[_Piece]:
+    """The items of a container with what stood between them, where they still are neighbours."""
+    before: int | None = None
+    for number, (place, spelled) in enumerate(chosen):
+        if number == 0:
+            yield text.view[start : spans[0][0]] if place == 0 else text.view[start : start + 1]
+        elif place is not None and before == place - 1:
+            yield text.view[spans[before][1] : spans[place][0]]
+        else:
+            yield b","
+        yield from spelled
+        before = place
+    if not chosen:
+        yield text.view[start : start + 1]
+    yield text.view[spans[-1][1] : end] if before == len(spans) - 1 else text.view[end - 1 : end]
+
+
+def _dump(value: Any) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair can be written in ASCII only.
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _members(text: bytes, at: int, end: int) -> list[_Member]:
+    """The members of the object at text[at:end]."""
+    if text[at : at + 1] != b"{":
         raise ValueError("not a JSON object")
-    at = _skip(source, at + 1)
-    while source[at : at + 1] != "}":
-        if source[at : at + 1] != '"':
-            raise ValueError(f"no member name at character {at}")
-        begin = at
-        name, at = scanstring(source, at + 1, True)
-        at = _skip(source, at)
-        if source[at : at + 1] != ":":
-            raise ValueError(f"no colon at character {at}")
-        start = _skip(source, at + 1)
-        _, end = _decoder.raw_decode(source, start)
-        yield _Member(name, begin, start, end)
-        at = _behind_comma(source, end, "}")
+    members = []
+    at = skip_space(text, at + 1)
+    while text[at : at + 1] != b"}":
+        if text[at : at + 1] != b'"':
+            raise ValueError(f"no member name at byte {at}")
+        colon = skip_space(text, name_end := string_end(text, at))
+        if text[colon : colon + 1] != b":":
+            raise ValueError(f"no colon at byte {colon}")
+        value = skip_space(text, colon + 1)
+        behind = value_end(text, value)
+        members.append(_Member(json.loads(text[at:name_end]), at, value, behind))
+        at = _behind_comma(text, behind, b"}")
+    _expect_end(at, end)
+    return members
 
 
-def _elements(source: str, at: int) -> Iterator[tuple[int, int]]:
-    """Where the elements of the array that begins here start and end (in characters)."""
-    at = _skip(source, at + 1)
-    while source[at : at + 1] != "]":
-        _, end = _decoder.raw_decode(source, at)
-        yield at, end
-        at = _behind_comma(source, end, "]")
+def _elements(text: bytes, at: int, end: int) -> list[tuple[int, int]]:
+    """Where the elements of the array at text[at:end] start and end."""
+    if text[at : at + 1] != b"[":
+        raise ValueError("not a JSON array")
+    elements = []
+    at = skip_space(text, at + 1)
+    while text[at : at + 1] != b"]":
+        behind = value_end(text, at)
+        elements.append((at, behind))
+        at = _behind_comma(text, behind, b"]")
+    _expect_end(at, end)
+    return elements
 
 
-def _behind_comma(source: str, at: int, closing: str) -> int:
+def _behind_comma(text: bytes, at: int, closing: bytes) -> int:
     """Where the next member or element, or the closing bracket, is."""
-    at = _skip(source, at)
-    if source[at : at + 1] == ",":
-        return _skip(source, at + 1)
-    if source[at : at + 1] != closing:
-        raise ValueError(f"neither comma nor end at character {at}")
+    at = skip_space(text, at)
+    found = text[at : at + 1]
+    if found == b",":
+        return skip_space(text, at + 1)
+    if found != closing:
+        raise ValueError(f"neither comma nor end at byte {at}")
     return at
 
 
-def _skip(source: str, at: int) -> int:
-    match = _SPACE.match(source, at)
-    assert match is not None
-    return match.end()
+def _expect_end(bracket: int, end: int) -> None:
+    if bracket + 1 != end:
+        raise ValueError(f"more than one value at byte {bracket + 1}")

@@ -1,0 +1,87 @@
+"""Where a value in a JSON text ends, without making anything of it.
+
+For texts that have been parsed before, so that only strings and the number of brackets are looked at. `re` is quick
+where a single byte ends what it looks for, and slow for classes of bytes: strings are most of every long text.
+"""
+
+import re
+
+BLANKS = b" \t\r\n"
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_SCALAR = re.compile(rb"-?+(?:\d++(?:\.\d++)?+(?:[eE][+-]?+\d++)?+|Infinity)|true|false|null|NaN")
+# A quote ends its string unless an odd number of backslashes stands before it; what is longer or has more of them is
+# left to `string_end`.
+_PART = rb'[^"]{0,4096}+'
+_ESCAPED, _NOT_ESCAPED = (
+    b"|".join(rb"(?<=[^\\]%b)" % (rb"\\" * count) for count in range(first, 8, 2)) for first in (1, 2)
+)
+_STRING = rb'"%b(?:(?<!\\)"|(?:(?:%b)"%b)*+(?:(?<!\\)|%b)")' % (_PART, _ESCAPED, _PART, _NOT_ESCAPED)
+# So many items at once hold the interpreter for a millisecond or so.
+_AT_ONCE = 500
+
+
+def _balanced(depth: int) -> bytes:
+    """Text whose brackets are balanced and not nested deeper than this."""
+    inner = rb"[^\"{}\[\]]++(?:%b)?+|%b" % (_STRING, _STRING)
+    if depth:
+        inner += rb"|[{\[]%b[}\]]" % _balanced(depth - 1)
+    return rb"(?:%b){0,%d}+" % (inner, _AT_ONCE)
+
+
+_BALANCED = re.compile(_balanced(8))
+_BACKSLASH = ord("\\")
+_OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
+
+
+def skip_space(text: bytes, at: int) -> int:
+    """Where the next byte that is no white space is."""
+    match = _SPACE.match(text, at)
+    assert match is not None
+    return match.end()
+
+
+def string_end(text: bytes, at: int) -> int:
+    """Where the string that begins here ends. Raises ValueError."""
+    quote = at
+    while True:
+        quote = text.find(b'"', quote + 1)
+        if quote < 0:
+            raise ValueError(f"a string without an end at byte {at}")
+        if text[quote - 1] != _BACKSLASH:
+            return quote + 1
+        before = quote - 1
+        while text[before - 1] == _BACKSLASH:
+            before -= 1
+        if (quote - before) % 2 == 0:
+            return quote + 1
+
+
+def value_end(text: bytes, at: int) -> int:
+    """Where the value that begins here ends. Raises ValueError where none does."""
+    first = text[at : at + 1]
+    if first == b'"':
+        return string_end(text, at)
+    if first not in _OPENING:
+        scalar = _SCALAR.match(text, at)
+        if scalar is None:
+            raise ValueError(f"no value at byte {at}")
+        return scalar.end()
+    depth = 1
+    at += 1
+    while True:
+        match = _BALANCED.match(text, at)
+        assert match is not None
+        before, at = at, match.end()
+        found = text[at : at + 1]
+        if found in _CLOSING:
+            at += 1
+            depth -= 1
+            if not depth:
+                return at
+        elif found in _OPENING:
+            at += 1
+            depth += 1
+        elif found == b'"':
+            at = string_end(text, at)
+        elif at == before:
+            raise ValueError(f"no end of what begins before byte {at}")
