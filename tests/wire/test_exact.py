@@ -116,6 +116,8 @@ def test_members_of_these_names_that_are_no_calls_are_plain() -> None:
     value = exact.parse(f'{{"tools":[{schema}],"input":{{}},"args":"{{"}}'.encode())
     assert value == {"tools": [value_of(schema)], "input": {}, "args": "{"}
     assert all(type(each) is dict for each in value["tools"][0]["properties"].values())
+    longer = b'{"my \\"args":{"x":1.0e1},"input":{"x":2.0e1}}'
+    assert exact.parse(longer) == {'my "args': {"x": 10.0}, "input": {"x": 20.0}}
 
 
 def test_members_that_come_twice_lead_to_no_other_call() -> None:
