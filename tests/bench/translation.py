@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from healing.wire.translate.common import NO_HISTORY
+from healing.wire import exact
 from healing.wire.dialects import DIALECTS
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEDecoder
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
-from healing.wire.translate.common import anthropic_tool_names, gemini_tool_names
+from healing.wire.translate.common import NO_HISTORY, anthropic_tool_names, gemini_tool_names
 from healing.wire.translate.gemini_answer import GeminiAnswer
 from healing.wire.translate.to_anthropic import to_anthropic
 from healing.wire.translate.to_gemini import to_gemini
@@ -31,14 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rounds = parser.parse_args(arguments).rounds
     print(f"medians of {rounds} rounds")
     for title, history, translate in (
-        ("Anthropic request to Gemini", anthropic_history, lambda body: to_gemini(body, GEMINI, NO_HISTORY)),
-        ("Gemini request to Anthropic", gemini_history, lambda body: to_anthropic(body, CLAUDE, stream=True)),
+        ("Anthropic request to Gemini", anthropic_history, lambda value: to_gemini(value, GEMINI, NO_HISTORY)),
+        ("Gemini request to Anthropic", gemini_history, lambda value: to_anthropic(value, CLAUDE, stream=True)),
     ):
         print(f"\n{title}\n  {'size':>10}  {'translate':>10}  {'times parsing':>14}")
         for turns in (20, 200, 2000):
             body = dump(history(turns))
             value = parse(body)
-            took = median_ms(partial(translate, value), rounds)
+            took = median_ms(partial(read_and, translate, value, body), rounds)
             parsing = median_ms(partial(parse, body), rounds)
             print(f"  {len(body) / 1000:7.0f} kB  {took:7.2f} ms  {took / parsing:14.1f}")
     print(f"\nStream of {EVENTS} events\n  {'':18}  {'an event':>10}  {'times decoding and parsing':>28}")
@@ -55,7 +55,7 @@ def stream_of(stream: bytes, client: str, rounds: int) -> tuple[float, float]:
     encode = DIALECTS[client].encode
 
     def read() -> list[Any]:
-        return [parse(event.data) for event in SSEDecoder().decode(stream) if event.data]
+        return [exact.parse(event.data) for event in SSEDecoder().decode(stream) if event.data]
 
     def translate(events: list[Any]) -> None:
         translator = translator_to(client)
@@ -73,6 +73,11 @@ def translator_to(client: str) -> AnthropicAnswer | GeminiAnswer:
     if client == "anthropic":
         return AnthropicAnswer(names=gemini_tool_names(), model=GEMINI, seed="seed")
     return GeminiAnswer(names=anthropic_tool_names(), model=CLAUDE, seed="seed")
+
+
+def read_and(translate: Callable[[Any], object], value: Any, body: bytes) -> None:
+    """What becomes of a request that has been parsed already."""
+    translate(exact.made_exact(value, body))
 
 
 def anthropic_history(turns: int) -> dict[str, Any]:

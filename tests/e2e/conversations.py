@@ -179,10 +179,11 @@ def lose_signatures(history: list[dict[str, Any]]) -> None:
         for piece in _pieces(message):
             for name in ("signature", "thoughtSignature", "thought_signature"):
                 piece.pop(name, None)
-    # What the client keeps of a block whose only content is its signature is nothing.
+    # What the client keeps of a block whose only content is its signature is nothing, and of a chunk with nothing else.
     for message in history:
         if "parts" in message and message["role"] == "model":
-            message["parts"] = [part for part in message["parts"] if part != {"text": ""}] or [{"text": "…"}]
+            message["parts"] = [part for part in message["parts"] if part != {"text": ""}]
+    history[:] = [message for message in history if message.get("parts") != []]
 
 
 def edit_last_thinking(history: list[dict[str, Any]]) -> None:

@@ -54,7 +54,7 @@ def test_two_who_are_greeted_alike_give_back_their_own_thoughts(lanes: CrossedLa
     assert (talking.strangers, talking.refused) == ([], [])
     for user in USERS:
         calls = [call for owner, call in talking.asked if owner == user]
-        own = [value for value in talking.minted[: len(USERS)] if talking.owners[value.rstrip("=")] == user]
+        own = [value for value in talking.minted[: len(USERS)] if talking.owner_of(value) == user]
         assert signatures(calls[-1]) == own
 
 

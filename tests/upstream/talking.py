@@ -88,6 +88,10 @@ class Talking:
             if (owner := self.owners.get(_bare(found), user)) != user
         ]
 
+    def owner_of(self, value: str) -> str | None:
+        """Whom a signature, id, image or numbered thought was made for."""
+        return self.owners.get(_bare(value))
+
     def __call__(self, call: Call) -> Reply:
         """The reply to a call."""
         ask = asked(call)

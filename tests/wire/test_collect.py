@@ -9,13 +9,14 @@ import pytest
 from healing.wire.anthropic import Anthropic
 from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
 from healing.wire.collect_gemini import GeminiCollector
-from healing.wire.dialect import Collector, Dialect
+from healing.wire.dialect import Dialect
 from healing.wire.gemini import Gemini
 from healing.wire.sse import SSEDecoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.anthropic_messages import CUTTING_STOPS, INPUTS, MESSAGES, Fields, events_of
+from tests.support.collecting import block_events, call_events, started, stopping, taken
 from tests.support.gemini_parts import PARTS, USAGE, chunk_of, chunked
 from tests.support.work import calls_made
 from tests.upstream import (
@@ -69,12 +70,6 @@ def test_blocks_that_are_not_whole_are_left_out() -> None:
         assert collected(Anthropic(), b"".join(events[: at + 1])) == whole[:count]
 
 
-def taken[C: Collector](collector: C, events: list[Fields]) -> C:
-    for event in events:
-        collector.take(event)
-    return collector
-
-
 @steady
 @given(st.data(), MESSAGES)
 def test_a_message_that_is_told_in_events_collects_to_itself(data: st.DataObject, message: Fields) -> None:
@@ -96,37 +91,6 @@ def test_a_message_without_its_end_is_no_answer(data: st.DataObject, message: Fi
         if event["type"] == "message_delta" and event["delta"]["stop_reason"]:
             break
     assert collector.answer == message
-
-
-def started(*events: Fields) -> AnthropicCollector:
-    message: Fields = {
-        "id": "msg_1",
-        "type": "message",
-        "model": "claude-a",
-        "content": [],
-        "stop_reason": None,
-        "usage": {},
-    }
-    return taken(AnthropicCollector(LONGEST_WHOLE), [{"type": "message_start", "message": message}, *events])
-
-
-def block_events(index: int, start: Fields, *deltas: Fields) -> list[Fields]:
-    said = [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
-    return [
-        {"type": "content_block_start", "index": index, "content_block": start},
-        *said,
-        {"type": "content_block_stop", "index": index},
-    ]
-
-
-def stopping(reason: str = "end_turn", **fields: Any) -> Fields:
-    return {"type": "message_delta", "delta": {"stop_reason": reason}, **fields}
-
-
-def call_events(text: str) -> list[Fields]:
-    return block_events(
-        0, {"type": "tool_use", "name": "look", "input": {}}, {"type": "input_json_delta", "partial_json": text}
-    )
 
 
 def test_a_stop_reason_is_no_end_while_a_block_is_open_but_message_stop_is() -> None:
@@ -209,21 +173,6 @@ def test_an_input_that_is_no_beginning_of_an_object_is_empty(text: str) -> None:
     collector = started(*call_events(text), stopping("max_tokens"))
     assert collector.answer is not None
     assert collector.answer["content"][0]["input"] == {}
-
-
-def test_an_answer_that_is_longer_than_wanted_is_not_collected() -> None:
-    text = "x" * 6000
-    said: list[Fields] = [{"type": "text_delta", "text": text}] * 2
-    events = [*block_events(0, {"type": "text", "text": ""}, *said), stopping()]
-    start: Fields = {"type": "message_start", "message": {"id": "msg_1"}}
-    assert taken(AnthropicCollector(13_000), [start, *events]).answer is not None
-    short = taken(AnthropicCollector(12_000), [start, *events])
-    assert (short.answer, short.content, short.flaw) == (None, [], "it has more than 12,000 bytes")
-    chunks = [chunk_of([{"text": text}]), chunk_of([{"text": text}], finishReason="STOP")]
-    assert taken(GeminiCollector(13_000), chunks).answer is not None
-    cut_off = taken(GeminiCollector(12_000), chunks)
-    assert (cut_off.answer, cut_off.content) == (None, [{"text": text}])
-    assert cut_off.flaw == "it has more than 12,000 bytes"
 
 
 @pytest.mark.parametrize(
@@ -383,6 +332,27 @@ def test_sources_go_on_from_chunk_to_chunk_unless_they_are_told_again() -> None:
         told = json.dumps(events)
         assert taken(GeminiCollector(), events).answer == chunk(**sources(1, 2, 3), finishReason="STOP")
         assert json.dumps(events) == told, "the chunks belong to others too"
+
+
+def test_what_says_nothing_takes_nothing_back() -> None:
+    said: list[Fields] = [
+        {"modelVersion": "gemini-3-pro", "responseId": "r1", "candidates": [{"finishMessage": "Why.", "index": 0}]},
+        {"modelVersion": "", "responseId": None, "candidates": [{"finishMessage": "", "finishReason": "STOP"}]},
+    ]
+    answer = taken(GeminiCollector(), said).answer
+    assert answer is not None
+    assert (answer["modelVersion"], answer["responseId"]) == ("gemini-3-pro", "r1")
+    assert answer["candidates"] == [{"finishMessage": "Why.", "index": 0, "finishReason": "STOP"}]
+
+    message = started(
+        *block_events(0, {"type": "thinking", "thinking": "", "signature": "S1"},
+                      {"type": "signature_delta", "signature": ""}),
+        stopping("stop_sequence", usage={"service_tier": "standard"}),
+        {"type": "message_delta", "delta": {"stop_reason": "", "stop_sequence": None}, "usage": {"service_tier": ""}},
+    ).answer  # fmt: skip
+    assert message is not None
+    assert (message["stop_reason"], message["usage"]) == ("stop_sequence", {"service_tier": "standard"})
+    assert message["content"][0]["signature"] == "S1"
 
 
 def test_of_what_is_no_list_the_last_counts_and_unknown_fields_are_kept() -> None:

@@ -79,6 +79,7 @@ class Gate:
         self._held_bytes = 0
         self._events = 0
         self._said = False
+        self._told = False
         self._blind = False
         self._empty_served = False
         self._unsent: list[bytes] = []
@@ -203,7 +204,10 @@ class Gate:
         self._said = True
         self._events += 1
         self.stop = reading.stop or self.stop
-        out = self._let_through(self.writer.event(event, reading, self._reader.body))
+        made = self.writer.event(event, reading, self._reader.body)
+        # A translation may have to wait for the rest of a call before it can say anything.
+        self._told = self._told or self._passing or (self.content and bool(made))
+        out = self._let_through(made)
         if not self.committed and self._may_commit():
             return out + self.commit()
         return out
@@ -234,9 +238,9 @@ class Gate:
             return False
         match self._commit_at:
             case "first_content":
-                return self.content
+                return self.content and self._told
             case "first_visible":
-                return self._visible or (self.content and self._reader.stopped)
+                return (self._visible and self._told) or (self.content and self._reader.stopped)
             case "first_event":
                 return True
 
@@ -245,7 +249,7 @@ class Gate:
         if self.committed or self._blind or self.failure is not None or not self._reader.stopped or self._empty_served:
             return b""
         self.failure = self.empty
-        return b"" if self.failure or self.writer.whole else self.commit()
+        return b"" if self.failure or self.writer.whole or self.writer.broken else self.commit()
 
     @property
     def _where(self) -> str:

@@ -139,4 +139,7 @@ def _put_together(data: bytes | bytearray, found: list[_Object]) -> Any:
 
 
 def _is_calls(name: str, holder: str, item: dict[str, Any]) -> bool:
-    return item.get("type") in _CALLS if name == "input" else holder in _HOLDERS
+    if name != "input":
+        return holder in _HOLDERS
+    kind = item.get("type")
+    return isinstance(kind, str) and kind in _CALLS

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from healing.wire.jsonskip import BLANKS, skip_space, string_end, value_end
+from healing.wire.jsonvalue import dump
 
 
 class _Member(NamedTuple):
@@ -25,7 +26,7 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     """
     start, end = skip_space(text, 0), _end(text)
     members = [member for member in _members(text, start, end) if member.name == name]
-    new, view = _dump(value), memoryview(text)
+    new, view = dump(value), memoryview(text)
     if members:
         pieces: list[bytes | memoryview] = []
         at = 0
@@ -40,7 +41,7 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     while text[last - 1] in BLANKS:
         last -= 1
     comma = b"" if last == start + 1 else b","
-    return b"".join((view[:last], comma, _dump(name), b":", new, view[last:]))
+    return b"".join((view[:last], comma, dump(name), b":", new, view[last:]))
 
 
 def respell(text: bytes, old: Any, new: Any) -> bytes:
@@ -86,7 +87,7 @@ def _respell(text: _Text, start: int, end: int, old: Any, new: Any) -> Iterator[
     elif isinstance(old, list) and isinstance(new, list) and old:
         yield from _respell_array(text, start, end, old, new)
     else:
-        yield _dump(new)
+        yield dump(new)
 
 
 def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Piece]:
@@ -97,7 +98,7 @@ def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new:
     for name, value in new.items():
         place = places.get(name)
         if place is None:
-            chosen.append((None, [_dump(name), b":", _dump(value)]))
+            chosen.append((None, [dump(name), b":", dump(value)]))
         else:
             span = spans[place]
             spelled = _respell(text, span.value, span.end, old[name], value)
@@ -117,7 +118,7 @@ def _respell_array(text: _Text, start: int, end: int, old: list[Any], new: list[
             chosen.append((place, list(_respell(text, *spans[place], old[place], value))))
             nearest = place + 1
         else:
-            chosen.append((None, [_dump(value)]))
+            chosen.append((None, [dump(value)]))
     return _joined(text, start, end, spans, chosen)
 
 
@@ -138,14 +139,6 @@ def _joined(
     if not chosen:
         yield text.view[start : start + 1]
     yield text.view[spans[-1][1] : end] if before == len(spans) - 1 else text.view[end - 1 : end]
-
-
-def _dump(value: Any) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    except UnicodeEncodeError:
-        # Half a surrogate pair can be written in ASCII only.
-        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _members(text: bytes, at: int, end: int) -> list[_Member]:

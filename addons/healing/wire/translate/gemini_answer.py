@@ -87,7 +87,7 @@ class GeminiAnswer:
                 self._take_stop(event)
             case "message_stop":
                 self._started = True
-                return self.end()
+                return [] if self.broken else self.end()
         return []
 
     def end(self) -> list[Body]:
