@@ -1,5 +1,6 @@
 """Conversations do not touch each other: what goes upstream for one is the same as if no other had ever been there."""
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
 from copy import deepcopy
@@ -22,8 +23,10 @@ type History = list[dict[str, Any]]
 
 steady = settings(deadline=None, derandomize=True, max_examples=25)
 OLD, NEW, GEMINI = "claude-sonnet-4-5", "claude-opus-5-5", "gemini-3-pro-preview"
-PROMPTS = ("hi", "Go on.", "Look. [steps:1]", "Look. [steps:2][parallel:2]", "Hm. [silent]", "[redacted] hi", "[code] x",
-           "[blank] Look.", "[cited] hi", "[interleaved] Look.", "[image] hi", "[floats] Look.", "[lines] hi")  # fmt: skip
+PROMPTS = (
+    "hi", "Go on.", "Look. [steps:1]", "Look. [steps:2][parallel:2]", "Hm. [silent]", "[redacted] hi", "[code] x",
+    "[blank] Look.", "[cited] hi", "[interleaved] Look.", "[image] hi", "[floats] Look.", "[lines] hi",
+)  # fmt: skip
 
 
 class Kind(NamedTuple):
@@ -58,10 +61,8 @@ def tolerant(mishap: Any) -> Any:
     """A mishap that does nothing where there is nothing to do."""
 
     def spoil(history: History) -> None:
-        try:
+        with contextlib.suppress(AssertionError):
             mishap(history)
-        except AssertionError:
-            pass
 
     return spoil
 
@@ -110,6 +111,7 @@ class Running:
     plan: Plan
     parent: "Running | None" = None
     turns: int = 0
+    owner: Owner = field(init=False)
     talk: Talk = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,10 +5,10 @@ import json
 from typing import Any
 
 import pytest
-from healing.policy.crossing import NO_HISTORY
 from healing.wire import exact
 from healing.wire.jsonbeginning import read_beginning
 from healing.wire.jsonvalue import JsonText, dump, dump_text, parse
+from healing.wire.translate.common import NO_HISTORY
 from healing.wire.translate.to_anthropic import to_anthropic
 from healing.wire.translate.to_gemini import to_gemini
 from hypothesis import given, settings

@@ -19,7 +19,7 @@ _SIZE = 16
 _TEXT, _ITEM, _SIDE = b"t", b"i", b"s"
 _PREFIXES = re.compile(r"^(?:[A-Za-z]{1,12}_)*")
 _SHORTEST_ID = 8
-_FEWEST_CHARACTERS = 5
+_FEWEST_CHARACTERS = 4
 _EXACT_INTEGER = 2**53
 
 
@@ -170,7 +170,10 @@ class PlacesBuilder:
 def is_unguessable(identifier: str) -> bool:
     """Whether an id can only come from who made it: `toolu_01A09q90qw90…` or `8gk2xq0z`, and not `call_1`."""
     rest = _PREFIXES.sub("", identifier)
-    return len(rest) >= _SHORTEST_ID and len(set(rest)) >= _FEWEST_CHARACTERS and any(map(str.isdigit, rest))
+    if len(rest) < _SHORTEST_ID or len(set(rest)) < _FEWEST_CHARACTERS:
+        return False
+    # Some servers give the function's name as the id; words have more vowels than chance.
+    return any(map(str.isdigit, rest)) or 4 * sum(letter in "aeiouAEIOU" for letter in rest) <= len(rest)
 
 
 def loosened(value: Any) -> Any:
