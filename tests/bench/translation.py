@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from healing.wire.translate.common import NO_HISTORY
 from healing.wire.dialects import DIALECTS
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.sse import SSEDecoder
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
-from healing.wire.translate.common import anthropic_tool_names, gemini_tool_names
+from healing.wire.translate.common import NO_HISTORY, anthropic_tool_names, gemini_tool_names
 from healing.wire.translate.gemini_answer import GeminiAnswer
 from healing.wire.translate.to_anthropic import to_anthropic
 from healing.wire.translate.to_gemini import to_gemini

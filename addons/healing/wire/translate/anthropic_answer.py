@@ -231,11 +231,12 @@ def in_words(part: Body) -> str:
 def as_given_back(parts: list[Part]) -> list[Part]:
     """A turn of Gemini's as it can be given back for a client that was shown it as blocks.
 
-    Of thoughts only what is signed; data that the client was not shown as what it told it in words.
+    Of thoughts and of empty texts, which are refused, only what is signed; data that the client was not shown as what
+    it was told in words.
     """
     given: list[Part] = []
     for part in joined_parts(parts):
-        if part.get("thought") and not signature_of(part):
+        if not signature_of(part) and (part.get("thought") or part == {"text": ""}):
             continue
         given.append({"text": in_words(part)} if "inlineData" in part else part)
     return given
