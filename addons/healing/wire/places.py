@@ -17,7 +17,8 @@ _SPACE = b" \t\r\n\v\f"
 _SIZE = 16
 # Kinds of what is said, so that a text never equals a block that says the same.
 _TEXT, _ITEM, _SIDE = b"t", b"i", b"s"
-_PREFIXES = re.compile(r"^(?:[A-Za-z]{1,12}_)*")
+# Words, and one that a mere number is written on to.
+_PREFIXES = re.compile(r"^(?:[A-Za-z]+[^A-Za-z0-9])*(?:[A-Za-z]+(?=[0-9]+$))?")
 _SHORTEST_ID = 8
 _FEWEST_CHARACTERS = 5
 _EXACT_INTEGER = 2**53

@@ -225,11 +225,11 @@ def test_a_name_that_gemini_does_not_take_is_the_same_everywhere() -> None:
 
 # What is known of Gemini's own turns.
 
-OWN_CALL = {"functionCall": {"name": "look", "args": {"at": 1}}, "thoughtSignature": "sig2"}
+OWN_CALL: Body = {"functionCall": {"name": "look", "args": {"at": 1}}, "thoughtSignature": "sig2"}
 
 
 def test_a_known_turn_is_given_back_as_it_came() -> None:
-    own = [
+    own: list[Body] = [
         {"text": "Hm.", "thought": True, "thoughtSignature": "sig0"},
         {"text": "abc", "thoughtSignature": "sig1"},
         {"text": "de"},
