@@ -175,7 +175,7 @@ def test_a_client_that_got_two_answers_to_the_same_gets_neither_back_for_its_wor
 def test_an_image_of_a_turn_is_not_kept_and_the_next_request_says_it_in_words() -> None:
     border = Border(GEMINI)
     data = "iVBORw0KGgo=" * 1000
-    own = [{"text": "There."}, {"inlineData": {"mimeType": "image/png", "data": data}}, *OWN[2:3]]
+    own: list[Body] = [{"text": "There."}, {"inlineData": {"mimeType": "image/png", "data": data}}, *OWN[2:3]]
     content = border.answer(asked(ASKED), own)
     assert border.store.report()["bytes"] < len(data)
     parts = given_back(border, content)
