@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from healing.policy.config import Signatures
+from healing.policy.known import Known, Owner
 from healing.policy.repair import anthropic_signed
 from healing.policy.signatures import Origin, SignatureStore
-from healing.wire.anthropic_history import Block, Body
+from healing.wire.anthropic_history import Block, Body, places_of
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.anthropic.com", "claude-sonnet-4-5", "work")
@@ -27,8 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.signatures", description=__doc__)
     parser.add_argument("--blocks", type=int, default=100_000, help="how many, from 5000 on (default: %(default)s)")
     blocks: int = parser.parse_args(arguments).blocks
-    # A block makes two entries or three: its text, its turn, and the call of that turn.
-    settings = Signatures(max_entries=3 * blocks, max_bytes=1024 * 1024 * 1024)
+    # An answer makes four entries: itself, and one for each way in which its place is told.
+    settings = Signatures(max_entries=4 * blocks, max_bytes=1024 * 1024 * 1024)
     bounded = Signatures()
     with tempfile.TemporaryDirectory(prefix="bench-signatures-") as folder:
         for name, each in (("room for all", settings), ("as configured by default", bounded)):
@@ -80,18 +81,21 @@ def _question(number: int) -> Block:
     return {"role": "user", "content": f"What about {number}?"}
 
 
+def _known(store: SignatureStore, number: int, body: Body, now: float) -> Known:
+    owner = Owner("a client", f"session {number // 10}")
+    return Known(store, ORIGIN, owner, places_of(body, owner.client), now)
+
+
 def _capture(store: SignatureStore, number: int) -> None:
     with store.writing():
-        request = {"messages": [_question(number)]}
-        anthropic_signed.capture(
-            store, ORIGIN, f"session {number // 10}", request, _answer(number), NOW + number / 1000
-        )
+        known = _known(store, number, {"messages": [_question(number)]}, NOW + number / 1000)
+        anthropic_signed.capture(known, _answer(number))
 
 
 def _restored(store: SignatureStore, number: int) -> Body:
     lost = {"role": "assistant", "content": _answer(number, signed=False)}
     body = {"messages": [_question(number), lost, {"role": "user", "content": "Go on."}]}
-    return anthropic_signed.restore_lost(body, store, ORIGIN, NOW + 200)
+    return anthropic_signed.restore_lost(body, _known(store, number, body, NOW + 200))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,21 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from healing.policy import signatures
 from healing.policy.config import Signatures
 from healing.policy.model_names import family_of, has_prefix_check, takes_stand_in
-from healing.policy.signatures import KeptRepair, Minted, Origin, SignatureStore, conversation_key
+from healing.policy.signatures import (
+    SPOTS_OF_A_ROW,
+    Address,
+    KeptRepair,
+    Minted,
+    Origin,
+    SignatureStore,
+    conversation_key,
+)
+from healing.wire import exact
+from healing.wire.jsonvalue import dump
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5-20250929", "work")
@@ -19,15 +30,107 @@ def repair(number: int, *, anchors: tuple[str, ...] = ("anchor",), at: float = N
     return KeptRepair("anthropic", "strip", {"number": number}, frozenset(anchors), at, at)
 
 
-def test_a_signature_is_found_for_exactly_what_it_was_minted_for() -> None:
+def kept_at(kept: SignatureStore, address: Address, now: float = NOW) -> Any:
+    """What the store has at an address."""
+    name = kept.spots(address.row, now).get(address.spot)
+    return None if name is None else kept.thing(name, now)
+
+
+def test_a_thing_is_found_at_exactly_its_addresses_until_it_is_forgotten() -> None:
     kept = store()
-    kept.keep("family", ORIGIN, ("thinking", "Hm."), SIGNATURE, NOW)
-    assert kept.find("family", ORIGIN, ("thinking", "Hm."), NOW) == SIGNATURE
-    assert kept.find("family", ORIGIN, ("thinking", "Hm"), NOW) is None
-    assert kept.find("family", ORIGIN, ("text", "Hm."), NOW) is None
-    assert kept.find("tool", ORIGIN, ("thinking", "Hm."), NOW) is None
-    kept.forget("family", ORIGIN, ("thinking", "Hm."))
-    assert kept.find("family", ORIGIN, ("thinking", "Hm."), NOW) is None
+    here, there = Address("row", "spot"), Address("row", "another")
+    kept.keep([(here, None), (Address("id", "spot"), None)], SIGNATURE, NOW)
+    assert kept_at(kept, here) == kept_at(kept, Address("id", "spot")) == SIGNATURE
+    assert kept_at(kept, there) is None
+    assert kept_at(kept, Address("another", "spot")) is None
+    kept.forget([here, there, Address("none", "spot")], NOW)
+    assert kept_at(kept, here) is None
+    assert kept_at(kept, Address("id", "spot")) == SIGNATURE
+
+
+def test_an_address_may_have_one_item_of_what_is_kept() -> None:
+    kept = store()
+    kept.keep([(Address("row", "all"), None), (Address("row", "second"), 1)], ["one", "two"], NOW)
+    assert (kept_at(kept, Address("row", "all")), kept_at(kept, Address("row", "second"))) == (["one", "two"], "two")
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_where_two_things_are_kept_nothing_is_known(tmp_path: Path, restart: bool) -> None:
+    file = tmp_path / "signatures.sqlite3"
+    kept, address, other = store(file), Address("row", "spot"), Address("row", "other")
+    kept.keep([(address, None), (other, None)], "one", NOW)
+    if restart:
+        kept.close()
+        kept = store(file)
+    kept.keep([(address, None)], "two", NOW)
+    if restart:
+        kept.close()
+        kept = store(file)
+    assert kept_at(kept, address) is None
+    assert kept_at(kept, other) == "one"
+    kept.keep([(address, None)], "two", NOW)
+    kept.keep([(address, None)], "one", NOW)
+    assert kept_at(kept, address) is None, "neither is right from now on"
+    kept.forget([address], NOW)
+    kept.keep([(address, None)], "three", NOW)
+    assert kept_at(kept, address) == "three", "what was forgotten is in nobody's way"
+
+
+def test_two_items_of_one_thing_are_two_things() -> None:
+    kept, address = store(), Address("row", "spot")
+    kept.keep([(address, 0), (address, 1)], ["one", "two"], NOW)
+    assert kept_at(kept, address) is None
+
+
+def test_the_same_thing_twice_is_known() -> None:
+    kept, address = store(), Address("row", "spot")
+    for number in range(3):
+        kept.keep([(address, 0)], ["one", "two"], NOW + number)
+    assert kept_at(kept, address) == "one"
+    assert kept.entries == 2
+
+
+def test_a_row_keeps_its_newest_spots() -> None:
+    kept = store()
+    for number in range(SPOTS_OF_A_ROW + 40):
+        if number % 20 == 0:
+            kept.keep([(Address("row", "used"), None)], "same", NOW)
+        kept.keep([(Address("row", f"{number}"), None)], number, NOW)
+    spots = kept.spots("row", NOW)
+    assert len(spots) == SPOTS_OF_A_ROW
+    assert kept_at(kept, Address("row", f"{SPOTS_OF_A_ROW + 39}")) == SPOTS_OF_A_ROW + 39
+    assert kept_at(kept, Address("row", "used")) == "same", "what is kept again is new again"
+    assert kept_at(kept, Address("row", "0")) is None
+
+
+def test_of_a_thing_that_had_to_make_room_nothing_is_known_and_it_can_be_kept_again() -> None:
+    kept, address = store(max_entries=100), Address("row", "spot")
+    kept.keep([(address, None)], "one", NOW)
+    for number in range(150):
+        assert kept.spots("row", NOW + 100 * number), "its row is in use"
+        kept.keep([(Address(f"{number}", "spot"), None)], number, NOW + 100 * number + 1)
+    assert kept.spots("row", NOW + 15_000)
+    assert kept_at(kept, address, NOW + 15_000) is None
+    kept.keep([(address, None)], "one", NOW + 15_000)
+    assert kept_at(kept, address, NOW + 15_000) == "one"
+
+
+def test_the_bytes_are_bounded_and_large_things_push_out_no_more_than_they_take() -> None:
+    kept = store(max_bytes=20 * 1024 * 1024)
+    for number in range(9):
+        kept.keep([(Address(f"{number}", "spot"), None)], f"{number}" * (6 * 1024 * 1024), NOW + number)
+        assert kept.report()["bytes"] <= 20 * 1024 * 1024
+    assert kept_at(kept, Address("8", "spot"), NOW + 9) == "8" * (6 * 1024 * 1024)
+    assert kept_at(kept, Address("0", "spot"), NOW + 9) is None
+
+
+def test_numbers_in_calls_come_back_as_they_were_written(tmp_path: Path) -> None:
+    written = b'{"type":"tool_use","input":{"a":1.0,"b":36893488147419103232,"c":1e400,"b":-0.0}}'
+    address, file = Address("row", "spot"), tmp_path / "signatures.sqlite3"
+    kept = store(file)
+    kept.keep([(address, 0)], [exact.parse(written)], NOW)
+    kept.close()
+    assert dump(kept_at(store(file), address)) == written
 
 
 @pytest.mark.parametrize(
@@ -41,28 +144,31 @@ def test_a_signature_is_found_for_exactly_what_it_was_minted_for() -> None:
 )
 def test_it_serves_the_upstream_and_the_model_family_that_minted_it_on_any_account(other: Origin, same: bool) -> None:
     kept = store()
-    kept.keep("family", ORIGIN, ("thinking", "Hm."), SIGNATURE, NOW)
-    assert kept.find("family", other, ("thinking", "Hm."), NOW) == (SIGNATURE if same else None)
+    kept.keep([(Address(ORIGIN.row("exact", "place"), "spot"), None)], SIGNATURE, NOW)
+    assert kept_at(kept, Address(other.row("exact", "place"), "spot")) == (SIGNATURE if same else None)
+    assert kept_at(kept, Address(other.row("loose", "place"), "spot")) is None
 
 
 def test_a_conversation_tells_what_it_got_and_when() -> None:
     kept = store()
+    key = conversation_key("client", "session")
     for number in range(60):
-        kept.note("session", ORIGIN, [f"call {number}"], NOW + number)
-    told = kept.conversation(conversation_key("session"), NOW + 60)
+        kept.note(key, ORIGIN, [f"call {number}"], NOW + number)
+    told = kept.conversation(key, NOW + 60)
     assert len(told) == signatures.SESSION_LENGTH
     assert told[-1] == Minted(NOW + 59, "call 59", "work", ORIGIN.model)
-    assert kept.conversation(conversation_key("another"), NOW) == []
+    for client, session in (("client", "another"), ("another", "session"), ("clientsession", "")):
+        assert kept.conversation(conversation_key(client, session), NOW) == []
 
 
 @pytest.mark.parametrize("persist", [True, False])
 def test_a_restart_keeps_signatures_and_repairs_unless_told_otherwise(tmp_path: Path, persist: bool) -> None:
     file = tmp_path / "signatures.sqlite3"
     first = store(file, persist=persist)
-    first.keep("tool", ORIGIN, ("id", "call_1"), SIGNATURE, NOW)
+    first.keep([(Address("row", "spot"), None)], SIGNATURE, NOW)
     first.keep_repair(repair(1))
     second = store(file, persist=persist)
-    assert second.find("tool", ORIGIN, ("id", "call_1"), NOW) == (SIGNATURE if persist else None)
+    assert kept_at(second, Address("row", "spot")) == (SIGNATURE if persist else None)
     assert [each.change for _, each in second.repairs_for("anthropic", ["anchor"], NOW)] == [{"number": 1}] * persist
     assert file.exists() is persist
 

@@ -14,10 +14,15 @@ from healing.wire.jsonvalue import canonical, with_items
 
 
 class Bond(NamedTuple):
-    """What thinking is bound to. prefix: all before its turn but thinking. thinking: the last block before it."""
+    """What thinking is bound to.
+
+    prefix: all before its turn but thinking. thinking: the last block before it. blocks: how many there are before it:
+    where the last one fits, those before that tell by their number whether one has come back.
+    """
 
     prefix: str
     thinking: str
+    blocks: int = 0
 
 
 def bond_of_answer(body: Body) -> Bond:
@@ -32,7 +37,7 @@ def with_thinking_that_fits(body: Body, made: Callable[[list[Block]], Bond | Non
     made: what the turn with this content was bound to, None for one that is not looked at.
     """
     content: dict[int, list[Block]] = {}
-    last = ""
+    last, before = "", 0
     for index, bond in _bonds(body):
         message = body["messages"][index] if index < len(body["messages"]) else {}
         blocks = message.get("content")
@@ -44,10 +49,11 @@ def with_thinking_that_fits(body: Body, made: Callable[[list[Block]], Bond | Non
         if bound.prefix != bond.prefix:
             content[index] = blocks
             continue
-        if bound.thinking != last:
+        if bound.thinking != last or before > bound.blocks:
             # Of what was before it then something is gone, or back: it stands with none of it.
             content |= {at: each["content"] for at, each in enumerate(body["messages"][:index]) if _thinks(each)}
-        last = _key(thinking[-1])
+            before = 0
+        last, before = _key(thinking[-1]), before + len(thinking)
     bare = {at: history.without_thinking(blocks) or [history.EMPTY_TURN] for at, blocks in content.items()}
     messages = {at: {**body["messages"][at], "content": blocks} for at, blocks in bare.items()}
     return with_items(body, "messages", messages)
@@ -58,16 +64,17 @@ def _bonds(body: Body) -> Iterator[tuple[int, Bond]]:
     prefix = hashlib.blake2b(digest_size=16)
     for frame in ("system", "tools"):
         prefix.update(canonical(history.without_cache_marks(history.as_blocks(body.get(frame) or []))))
-    last = ""
+    last, before = "", 0
     for index, message in enumerate(history.messages_of(body)):
-        yield index, Bond(prefix.hexdigest(), last)
+        yield index, Bond(prefix.hexdigest(), last, before)
         blocks = history.as_blocks(message.get("content"))
         spoken: Any = blocks
         if isinstance(blocks, list) and all(isinstance(block, dict) for block in blocks):
             spoken = history.without_thinking(blocks)
-            last = next((_key(block) for block in reversed(history.thinking_of(blocks))), last)
+            thinking = history.thinking_of(blocks)
+            last, before = _key(thinking[-1]) if thinking else last, before + len(thinking)
         prefix.update(canonical([message.get("role"), history.without_cache_marks(spoken)]))
-    yield len(history.messages_of(body)), Bond(prefix.hexdigest(), last)
+    yield len(history.messages_of(body)), Bond(prefix.hexdigest(), last, before)
 
 
 def _thinks(message: Body) -> bool:

@@ -17,7 +17,8 @@ _SPACE = b" \t\r\n\v\f"
 _SIZE = 16
 # Kinds of what is said, so that a text never equals a block that says the same.
 _TEXT, _ITEM, _SIDE = b"t", b"i", b"s"
-_PREFIXES = re.compile(r"^(?:[A-Za-z]{1,12}_)*")
+# Words, and one that a mere number is written on to.
+_PREFIXES = re.compile(r"^(?:[A-Za-z]+[^A-Za-z0-9])*(?:[A-Za-z]+(?=[0-9]+$))?")
 _SHORTEST_ID = 8
 _FEWEST_CHARACTERS = 4
 _EXACT_INTEGER = 2**53
@@ -43,30 +44,30 @@ class Said:
     """What one side says in its turn, piece by piece. Neighbouring texts are one, however they are cut."""
 
     def __init__(self) -> None:
-        self._exact = hashlib.blake2b(digest_size=_SIZE)
-        self._loose = hashlib.blake2b(digest_size=_SIZE)
-        self._texts: list[str] = []
+        self._exact, self._loose = _Digest(), _Digest()
 
     @property
     def run(self) -> str:
         """The text since the last piece that was none."""
-        return "".join(self._texts)
+        return "".join(self._exact.texts)
 
     def text(self, text: str) -> None:
         """More text."""
         if text:
-            self._texts.append(text)
+            self._exact.texts.append(text)
+            self._loose.texts.append(text)
 
     def item(self, exact: bytes, loose: bytes | None = None) -> None:
         """A piece that is no text. loose: what identifies it loosely, None if it is left out there."""
-        self._end_run()
-        _put(self._exact, _ITEM, exact)
+        self._exact.end_run()
+        self._exact.put(_ITEM, exact)
         if loose is not None:
-            _put(self._loose, _ITEM, loose)
+            self._loose.end_run(_SPACE)
+            self._loose.put(_ITEM, loose)
 
     def aside(self, exact: bytes) -> None:
         """What counts exactly only, and ends no text."""
-        _put(self._exact, _SIDE, exact)
+        self._exact.put(_SIDE, exact)
 
     def before_run(self) -> Place:
         """All that was said before the text that is going on."""
@@ -74,16 +75,42 @@ class Said:
 
     def so_far(self) -> Place:
         """All that was said up to here."""
-        if not self._texts:
-            return self.before_run()
         exact, loose = self._exact.copy(), self._loose.copy()
-        _put_run(exact, loose, self.run)
+        exact.end_run()
+        loose.end_run(_SPACE)
         return Place(exact.hexdigest(), loose.hexdigest())
 
-    def _end_run(self) -> None:
-        if self._texts:
-            _put_run(self._exact, self._loose, self.run)
-            self._texts.clear()
+
+class _Digest:
+    """A digest of pieces. texts: those of the text that is going on, which is not in it yet."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self._hash = hashlib.blake2b(digest_size=_SIZE)
+
+    def put(self, kind: bytes, data: bytes) -> None:
+        """The next piece."""
+        self._hash.update(len(data).to_bytes(8) + kind)
+        self._hash.update(data)
+
+    def end_run(self, without: bytes = b"") -> None:
+        """The text that was going on is over. without: bytes of it that do not count."""
+        if not self.texts:
+            return
+        data = "".join(self.texts).encode("utf-8", "surrogatepass").translate(None, without)
+        self.texts = []
+        if data:
+            self.put(_TEXT, data)
+
+    def copy(self) -> "_Digest":
+        """The same once more, to go on by itself."""
+        copied = _Digest.__new__(_Digest)
+        copied.texts, copied._hash = self.texts, self._hash.copy()
+        return copied
+
+    def hexdigest(self) -> str:
+        """The digest of all that was put in."""
+        return self._hash.hexdigest()
 
 
 class Side(NamedTuple):
@@ -191,15 +218,3 @@ def loosened(value: Any) -> Any:
     if number - number != 0:
         return None
     return int(number) if number == int(number) and abs(number) <= _EXACT_INTEGER else number
-
-
-def _put_run(exact: hashlib.blake2b, loose: hashlib.blake2b, text: str) -> None:
-    data = text.encode("utf-8", "surrogatepass")
-    _put(exact, _TEXT, data)
-    if spoken := data.translate(None, _SPACE):
-        _put(loose, _TEXT, spoken)
-
-
-def _put(into: hashlib.blake2b, kind: bytes, data: bytes) -> None:
-    into.update(len(data).to_bytes(8) + kind)
-    into.update(data)

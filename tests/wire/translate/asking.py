@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.wire.translate.common import Block, Body, Piece, UntranslatableError
+from healing.wire.translate.common import Block, Body, Part, UntranslatableError
 from healing.wire.translate.to_gemini import to_gemini
 
 from tests.support.gemini_request import check_gemini_request
@@ -20,19 +20,19 @@ NO_TEXT = {"text": "(no text)"}
 
 
 class Known:
-    """A history. turn: what it knows of every turn. signatures: by the ids of calls."""
+    """A history. turn: Gemini's own parts of every turn. calls: Gemini's own calls by the client's ids."""
 
-    def __init__(self, turn: list[Piece] | None = None, signatures: dict[str, str] | None = None) -> None:
-        self.asked: list[tuple[Body, list[Block]]] = []
+    def __init__(self, turn: list[Part] | None = None, calls: dict[str, Part] | None = None) -> None:
+        self.asked: list[tuple[int, list[Block]]] = []
         self._turn = turn
-        self._signatures = signatures or {}
+        self._calls = calls or {}
 
-    def pieces(self, asked: Body, content: list[Block]) -> list[Piece] | None:
-        self.asked.append((asked, content))
+    def turn(self, index: int, content: list[Body]) -> list[Body] | None:
+        self.asked.append((index, content))
         return self._turn
 
-    def signature(self, tool_use_id: str, said: str) -> str:
-        return self._signatures.get(tool_use_id, "")
+    def call(self, shown: str) -> Body | None:
+        return self._calls.get(shown)
 
 
 def user(*content: Any) -> Body:

@@ -8,8 +8,8 @@ from healing.wire.gemini import GeminiReader
 from healing.wire.gemini_history import signature_of
 from healing.wire.jsonvalue import dump
 from healing.wire.sse import SSEDecoder
-from healing.wire.translate.anthropic_answer import AnthropicAnswer
-from healing.wire.translate.common import GEMINI_TOOL_NAME, Piece, gemini_tool_names, own_id
+from healing.wire.translate.anthropic_answer import AnthropicAnswer, as_given_back, in_words
+from healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, own_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,35 +55,39 @@ def finished(*parts: dict[str, Any], finish: str = "STOP", **candidate: Any) -> 
 def test_whatever_gemini_says_is_a_valid_message_in_which_nothing_is_lost(
     data: st.DataObject, parts: list[dict[str, Any]]
 ) -> None:
-    translator = answer()
-    report = told(data.draw(chunked(parts)), translator)
+    report = told(data.draw(chunked(parts)))
 
     assert report.ended == "complete"
     texts = "".join(part["text"] for part in parts if "text" in part and not part.get("thought"))
-    assert _said(report.text, translator.pieces) == texts
+    assert _said(report.text, parts) == texts
     assert report.thinking == "".join(part["text"] for part in parts if part.get("thought"))
     calls = [part["functionCall"] for part in parts if "functionCall" in part]
     assert report.tools == [(call["name"], call["args"]) for call in calls]
     assert report.stop_reason == ("tool_use" if calls else "end_turn")
-    assert [piece.signature for piece in translator.pieces if piece.signature] == list(
-        filter(None, map(signature_of, parts))
-    )
+    shown_as_they_are = [part for part in parts if "inlineData" not in part]
+    assert [*filter(None, map(signature_of, as_given_back(parts)))] == [
+        *filter(None, map(signature_of, shown_as_they_are))
+    ]
     assert report.usage["input_tokens"] == 60
     assert report.usage["cache_read_input_tokens"] == 40
     assert report.usage["output_tokens"] == 12
 
 
-def _said(shown: str, pieces: list[Piece]) -> str:
+def _said(shown: str, parts: list[dict[str, Any]]) -> str:
     """The text that Gemini said, of the text that was shown: some of that stands for parts without a counterpart."""
-    said, at = "", 0
-    for piece in pieces:
-        if piece.kind == "text":
-            assert isinstance(piece.what, int)
-            said += shown[at : at + piece.what]
-            at += piece.what
-        elif piece.kind == "part" and piece.shown:
-            assert shown[at : at + piece.shown].startswith("[")
-            at += piece.shown
+    said, at, code = "", 0, False
+    for part in parts:
+        code = code or "executableCode" in part
+        if part.get("thought") or "functionCall" in part or "executableCode" in part:
+            continue
+        if "text" in part:
+            said += shown[at : at + len(part["text"])]
+            at += len(part["text"])
+        elif not ("codeExecutionResult" in part and code):
+            words = in_words(part)
+            assert words.startswith("[")
+            assert shown.startswith(words, at)
+            at += len(words)
     assert at == len(shown)
     return said
 
@@ -142,19 +146,23 @@ def test_the_signature_of_a_thought_stands_in_its_block_and_ends_it() -> None:
 
 
 def test_text_goes_on_in_the_same_block_behind_a_signed_part_of_it() -> None:
-    translator = answer()
-    report = told(
-        finished({"text": "one "}, {"text": "two", "thoughtSignature": "S" * 60}, {"text": " three"}), translator
-    )
-    assert report.blocks == ["text"]
-    assert translator.pieces == [Piece("text", 4), Piece("text", 3, "S" * 60), Piece("text", 6)]
+    parts = [{"text": "one "}, {"text": "two", "thoughtSignature": "S" * 60}, {"text": " three"}]
+    assert told(finished(*parts)).blocks == ["text"]
+    assert as_given_back(parts) == parts
 
 
-def test_a_signature_on_an_empty_last_part_is_a_piece_of_its_own() -> None:
-    translator = answer()
-    report = told(finished({"text": "all"}, {"text": "", "thoughtSignature": "S" * 60}), translator)
-    assert report.blocks == ["text"]
-    assert translator.pieces == [Piece("text", 3), Piece("text", 0, "S" * 60)]
+def test_a_signature_on_an_empty_last_part_is_given_back_on_a_part_of_its_own() -> None:
+    parts = [{"text": "all"}, {"text": "", "thoughtSignature": "S" * 60}]
+    assert told(finished(*parts)).blocks == ["text"]
+    assert as_given_back(parts) == parts
+
+
+def test_thoughts_that_are_not_signed_and_data_are_not_given_back() -> None:
+    image = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}, "thoughtSignature": "S" * 60}
+    signed = {"text": "Hm.", "thought": True, "thoughtSignature": "T" * 60}
+    given = as_given_back([{"text": "So", "thought": True}, signed, {"text": "a"}, {"text": "b"}, image])
+    assert given[:2] == [signed, {"text": "ab"}]
+    assert given[2:] == [{"text": in_words(image)}]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +216,6 @@ def test_an_answer_that_is_continued_is_one_message_with_the_usage_of_all_its_pi
     report = check_anthropic_stream(b"".join(map(DIALECT.encode, events)))
     assert (report.blocks, report.text, report.stop_reason) == (["text"], "one two", "end_turn")
     assert (report.usage["input_tokens"], report.usage["output_tokens"]) == (120, 24)
-    assert translator.pieces == [Piece("text", 7)]
 
 
 def test_the_usage_that_comes_last_counts_also_when_it_is_less() -> None:

@@ -38,7 +38,8 @@ def test_a_request_is_translated_whole() -> None:
         "output_config": {"effort": "medium"},
         "metadata": {"user_id": "u"},
     }
-    assert to_gemini(body, "gemini-3.8-flash", Known(signatures={"toolu_1": "sig0"})) == {
+    own = {"functionCall": {"name": "look", "args": {"at": "x"}}, "thoughtSignature": "sig0"}
+    assert to_gemini(body, "gemini-3.8-flash", Known(calls={"toolu_1": own})) == {
         "contents": [
             {"role": "user", "parts": [{"text": "What is there?"}]},
             {

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from healing.wire.translate.common import Block, Body, Piece, tool_use_id
+from healing.wire.translate.common import Block, Body, tool_use_id
 
 from tests.wire.translate.asking import (
     LOOK,
@@ -225,78 +225,68 @@ def test_a_name_that_gemini_does_not_take_is_the_same_everywhere() -> None:
 
 # What is known of Gemini's own turns.
 
+OWN_CALL: Body = {"functionCall": {"name": "look", "args": {"at": 1}}, "thoughtSignature": "sig2"}
 
-def test_a_known_turn_is_made_of_the_parts_that_it_was_made_of() -> None:
-    code = {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "sig4"}
-    turn = [
-        Piece("thought", "Hm.", "sig0"),
-        Piece("text", 3, "sig1"),
-        Piece("text", 2),
-        Piece("call", "t1", "sig2"),
-        Piece("call", "t2"),
-        Piece("part", '{"executableCode":{"language":"PYTHON","code":"1"},"thoughtSignature":"sig4"}', "sig4"),
-        Piece("part", '{"inlineData":{"mimeType":"image/png","data":"AA=="}}', "", 5),
-        Piece("text", 4),
-        Piece("text", 0, "sig3"),
-    ]
-    server = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "code_execution", "input": {"code": "1"}}
-    grounding = [
-        {"type": "server_tool_use", "id": "srvtoolu_2", "name": "web_search", "input": {}},
-        {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_2", "content": []},
-    ]
-    said = [
-        {"type": "thinking", "thinking": "Hm.", "signature": "sig0"},
-        *blocks(("abcde", call("t1", at=1), call("t2"), server, "image", "last")),
-    ]
-    expected = [
+
+def test_a_known_turn_is_given_back_as_it_came() -> None:
+    own: list[Body] = [
         {"text": "Hm.", "thought": True, "thoughtSignature": "sig0"},
         {"text": "abc", "thoughtSignature": "sig1"},
         {"text": "de"},
-        {"functionCall": {"name": "look", "args": {"at": 1}}, "thoughtSignature": "sig2"},
+        OWN_CALL,
         {"functionCall": {"name": "look", "args": {}}},
-        code,
-        {"inlineData": {"mimeType": "image/png", "data": "AA=="}},
+        {"executableCode": {"language": "PYTHON", "code": "1"}, "thoughtSignature": "sig4"},
         {"text": "last"},
         {"text": "", "thoughtSignature": "sig3"},
     ]
-    after = user(result("t1"), result("t2"))
-    assert contents(user("a"), assistant(*said), after, known=Known(turn))[1]["parts"] == expected
-    assert contents(user("a"), assistant(*said, *grounding), after, known=Known(turn))[1]["parts"] == expected
-    assert contents(user("a"), assistant(*said[1:]), after, known=Known(turn))[1]["parts"] == expected
+    said = blocks(("abcde", call("t1", at=1), call("t2"), "last"))
+    turns = contents(user("a"), assistant(*said), user(result("t1"), result("t2")), known=Known(own))
+    assert turns[1] == {"role": "model", "parts": own}
+
+
+def test_a_known_turns_calls_have_their_ids_only_where_the_model_takes_them() -> None:
+    shown = tool_use_id("seed", "fc_2")
+    own = {"functionCall": {"id": "fc_2", "name": "look", "args": {}}, "thoughtSignature": "sig2"}
+    bare = {"functionCall": {"name": "look", "args": {}}, "thoughtSignature": "sig2"}
+    turn = (user("a"), assistant(call(shown)), user(result(shown)))
+    for without, expected in ((frozenset[str](), own), (frozenset({"call_id"}), bare)):
+        assert contents(*turn, known=Known([own]), without=without)[1]["parts"] == [expected]
 
 
 @pytest.mark.parametrize(
-    "turn",
+    ("given", "signature"),
     [
-        [],
-        [Piece("text", 4, "sig1"), Piece("call", "t1", "sig2")],
-        [Piece("text", 6, "sig1"), Piece("call", "t1", "sig2")],
-        [Piece("text", 5, "sig1")],
-        [Piece("text", 5, "sig1"), Piece("call", "t2", "sig2")],
-        [Piece("call", "t1", "sig2"), Piece("text", 5, "sig1")],
-        [Piece("text", 2, "sig1"), Piece("call", "t1", "sig2"), Piece("text", 3)],
-        [Piece("text", 5, "sig1"), Piece("part", "{}", "", 0), Piece("call", "t1", "sig2")],
-        [Piece("part", "no JSON", "sig1", 5), Piece("call", "t1", "sig2")],
-        [Piece("part", "[]", "sig1", 5), Piece("call", "t1", "sig2")],
-        [Piece("text", "5", "sig1"), Piece("call", "t1", "sig2")],
-        [Piece("text", -1, "sig1"), Piece("call", "t1", "sig2")],
-        [Piece("text", 5, "sig1"), Piece("call", "t1", "sig2"), Piece("text", 1)],
+        (call("t1", at=1), "sig2"),
+        (call("t1", at=2), None),
+        (call("t1", at="1"), None),
+        (call("t1"), None),
+        (call("t1", "see", at=1), None),
+        (call("t2", at=1), None),
     ],
 )
-def test_what_does_not_fit_the_turn_is_not_used_but_for_its_calls_signatures(turn: list[Piece]) -> None:
-    known = Known(turn, {"t1": "own0"})
-    assert contents(user("a"), assistant("abcde", call("t1")), user(result("t1")), known=known)[1]["parts"] == [
-        {"text": "abcde"},
-        {"functionCall": {"name": "look", "args": {}}, "thoughtSignature": "own0"},
+def test_in_a_turn_that_is_not_known_a_call_gets_its_own_signature_if_it_still_says_the_same(
+    given: Block, signature: str | None
+) -> None:
+    known = Known(None, {"t1": OWN_CALL})
+    text, part = contents(user("a"), assistant("abcde", given), user(result(given["id"])), known=known)[1]["parts"]
+    assert text == {"text": "abcde"}
+    assert part["functionCall"] == {"name": given["name"], "args": given["input"]}
+    assert part.get("thoughtSignature") == signature
+
+
+def test_a_call_that_came_without_a_signature_gets_none() -> None:
+    own = {"functionCall": OWN_CALL["functionCall"]}
+    [part] = contents(user("a"), assistant(call("t1", at=1)), user(result("t1")), known=Known(None, {"t1": own}))[1][
+        "parts"
     ]
+    assert part == own
 
 
-def test_a_turn_is_asked_for_by_the_message_before_it_and_by_its_blocks() -> None:
+def test_a_turn_is_asked_for_by_the_last_of_its_messages_and_by_all_of_its_blocks() -> None:
     known = Known()
     system = {"role": "system", "content": "note"}
-    first, second = user("a"), user("c")
-    contents(first, system, assistant("b"), assistant("B"), second, assistant("d"), user("e"), known=known)
-    assert known.asked == [(first, blocks(("b", "B"))), (second, blocks(("d",)))]
+    contents(user("a"), system, assistant("b"), assistant("B"), user("c"), assistant("d"), user("e"), known=known)
+    assert known.asked == [(3, blocks(("b", "B"))), (5, blocks(("d",)))]
     known = Known()
     contents(assistant("b"), user("c"), known=known)
-    assert known.asked == [({}, blocks(("b",)))]
+    assert known.asked == [(0, blocks(("b",)))]

@@ -11,6 +11,8 @@ from healing.wire.translate.gemini_endings import BROKEN_TURNS, Grounding, Usage
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 # Members of a part that say nothing by themselves.
 _FRAME = frozenset(("text", "thought", "thoughtSignature", "thought_signature", "partMetadata", "videoMetadata"))
+LONGEST_DATA = 4096
+"""Characters of the longest image or file of a turn that is kept with it."""
 _OUTCOMES = {"OUTCOME_OK": 0, "OUTCOME_FAILED": 1}
 
 
@@ -231,11 +233,17 @@ def in_words(part: Body) -> str:
 def as_given_back(parts: list[Part]) -> list[Part]:
     """A turn of Gemini's as it can be given back for a client that was shown it as blocks.
 
-    Of thoughts only what is signed; data that the client was not shown as what it told it in words.
+    Of thoughts and of empty texts, which are refused, only what is signed; long data, which the client was not shown,
+    as what it was told in words.
     """
     given: list[Part] = []
     for part in joined_parts(parts):
-        if part.get("thought") and not signature_of(part):
+        if not signature_of(part) and (part.get("thought") or part == {"text": ""}):
             continue
-        given.append({"text": in_words(part)} if "inlineData" in part else part)
+        given.append({"text": in_words(part)} if _holds_much(part) else part)
     return given
+
+
+def _holds_much(part: Part) -> bool:
+    data = part.get("inlineData")
+    return isinstance(data, dict) and len(str(data.get("data") or "")) > LONGEST_DATA
