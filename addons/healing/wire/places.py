@@ -200,7 +200,7 @@ def is_unguessable(identifier: str) -> bool:
     if len(rest) < _SHORTEST_ID or len(set(rest)) < _FEWEST_CHARACTERS:
         return False
     # Some servers give the function's name as the id; words have more vowels than chance.
-    return any(map(str.isdigit, rest)) or 4 * sum(letter in "aeiouAEIOU" for letter in rest) <= len(rest)
+    return any(map(str.isdigit, rest)) or 5 * sum(letter in "aeiouAEIOU" for letter in rest) <= len(rest)
 
 
 def loosened(value: Any) -> Any:

@@ -111,7 +111,6 @@ def test_a_text_signature_that_was_refused_is_forgotten() -> None:
     assert gemini.request(unsigned).sent() == unsigned
 
 
-@pytest.mark.xfail(strict=True, reason="what the proxy itself put back and was refused is not sent again without it")
 def test_a_signature_that_was_put_back_and_is_refused_is_taken_off_again() -> None:
     gemini = desk()
     gemini.request(body(user("one"))).accept({"text": "Hello", "thoughtSignature": signature("t")})

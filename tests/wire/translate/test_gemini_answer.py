@@ -229,7 +229,7 @@ def test_what_is_signed_or_encrypted_is_not_shown() -> None:
 def test_other_blocks_have_a_part_of_their_own_or_are_told_in_words(
     block: dict[str, Any], part: dict[str, Any]
 ) -> None:
-    assert parts(told(message(block))) == [part]
+    assert parts(told(message(block))) == [part, {"text": ""}]
 
 
 def test_pages_that_were_fetched_are_told() -> None:

@@ -18,6 +18,7 @@ from healing.wire.refusals import Position, SignatureFault, refuses_binding
 
 MAX_REPAIRS = 3
 REPAIRERS: dict[str, Repairer] = {"anthropic": AnthropicRepairer(), "gemini": GeminiRepairer()}
+_UNRESTORED = Rule("unrestored", lambda _: None, "Retrying without the signatures that were put back.")
 # What is written down at the same moment stays in its order.
 _TICK_S = 1e-6
 
@@ -99,6 +100,7 @@ class Repairs:
         if fault is None or self.count >= MAX_REPAIRS or not isinstance(self.value, dict):
             return None
         view = self._view(account, now)
+        restored = self._restored_body(view) if self._restored else None
         self._repairer.forget(view.known, self.sent, fault, position)
         case = Case(self._body(view), view, fault, position)
         # A gateway may pass on what the other dialect's API says: for that there is nothing here.
@@ -111,7 +113,11 @@ class Repairs:
                 self._changes.append(_Tried(rule.name, fault, position, change))
                 self.count += 1
                 return rule
-        return None
+        if restored is None or self._restored_body(view) == restored:
+            return None
+        # What was put back was no good, and is forgotten now.
+        self.count += 1
+        return _UNRESTORED
 
     def served(self, now: float) -> None:
         """The request was accepted: what it took belongs to the conversation from now on."""
@@ -163,13 +169,18 @@ class Repairs:
 
     def _body(self, view: View) -> Body:
         """The client's body with what it lost and with all changes."""
-        body: Body = self.value if self.translated else self._repairer.restore_lost(self.value, view.known)
+        body = self._restored_body(view)
         self._restored = ("restore_lost",) if body is not self.value else ()
         if not self._looked:
             self._looked = True
             return self._look_up(body, view)
         for tried in self._changes:
             body = tried.change.apply(body, view)
+        return body
+
+    def _restored_body(self, view: View) -> Body:
+        """The client's body with what it lost."""
+        body: Body = self.value if self.translated else self._repairer.restore_lost(self.value, view.known)
         return body
 
     def _look_up(self, body: Body, view: View) -> Body:
