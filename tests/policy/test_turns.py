@@ -12,6 +12,7 @@ from healing.wire import exact
 from healing.wire.gemini_history import STAND_IN, signature_of
 from healing.wire.jsonvalue import dump
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.policy.border import GEMINI, NEW, OLD, Border
 from tests.support.gemini_parts import PARTS
@@ -242,6 +243,48 @@ def test_claudes_turn_comes_back_as_it_came_however_it_is_cut(model: str, conten
     assert blocks_for(border, parts, contents=contents) == CLAUDES
     unthought = [part for part in parts if not part.get("thought")]
     assert blocks_for(border, unthought, contents=contents) == CLAUDES
+
+
+SAID = st.sampled_from(["Done.", "\n", " OK", "hi"])
+THOUGHTS = st.sampled_from([{"type": "thinking", "thinking": "Hm."}, {"type": "thinking", "thinking": ""}, {}])
+CITED = {"type": "web_search_result_location", "url": "https://a.example", "title": "A", "cited_text": "Done."}
+SEARCHED = {"type": "web_search_result", "url": "https://a.example", "title": "A", "encrypted_content": "E" * 20}
+SERVER: list[Body] = [
+    {"type": "server_tool_use", "id": "srvtoolu_01A09q90qw90lq91", "name": "web_search", "input": {"query": "x"}},
+    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_01A09q90qw90lq91", "content": [SEARCHED]},
+]
+
+
+@st.composite
+def turns_of_claude(draw: st.DrawFn) -> list[Body]:
+    """Thinking of all kinds between texts, citations, calls and what the servers did."""
+    own: list[Body] = []
+    for number, kind in enumerate(draw(st.lists(st.sampled_from("tcutsr"), min_size=1, max_size=5))):
+        match kind:
+            case "t":
+                thought = draw(THOUGHTS)
+                signed = {"signature": SIGNED[number]}
+                own.append({**thought, **signed} if thought else {"type": "redacted_thinking", "data": SIGNED[number]})
+            case "c":
+                own.append({**text("Done."), "citations": [CITED]})
+            case "u":
+                given = draw(st.sampled_from([{}, {"at": 1}]))
+                own.append(
+                    {"type": "tool_use", "id": f"toolu_01A09q90qw90lq91783{number}", "name": "look", "input": given}
+                )
+            case "s":
+                own += SERVER
+            case _:
+                own.append(text(draw(SAID)))
+    return own if own[-1]["type"] in ("text", "tool_use") else [*own, text("Done.")]
+
+
+@given(turns_of_claude(), st.sampled_from([1, 2, 9]))
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_whatever_claude_said_comes_back_as_it_was_said(own: list[Body], contents: int) -> None:
+    border = Border(NEW)
+    parts = border.answer(FIRST, own)
+    assert blocks_for(border, parts, contents=contents) == own
 
 
 def test_text_that_a_gemini_client_added_is_not_dropped() -> None:

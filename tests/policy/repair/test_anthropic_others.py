@@ -113,6 +113,19 @@ def test_a_fork_shares_what_was_refused_and_not_what_was_made_after_it() -> None
     assert kinds(desk.request(fork).sent())[1] == ["thinking", "text"]
 
 
+def test_a_repair_is_not_found_by_what_was_in_order_beside_the_broken_block() -> None:
+    desk = Desk()
+    desk.request(body(user("one"))).accept(thinking("A"), text("a"))
+    request = desk.request(body(*TWO_TURNS, user("three")))
+    assert request.refuse(refused(SignatureFault.BLOCK, 3, 0))
+    assert request.names == ["strip"]
+    request.accept(text("c"))
+    fork = body(*TWO_TURNS[:2], user("another"))
+    # Of what another model has thought nothing is known.
+    for other in (desk, beside(desk, session="another"), beside(desk, model="claude-opus-5-5")):
+        assert is_untouched(other, fork)
+
+
 def test_a_repair_that_is_needed_turn_after_turn_is_kept_as_one() -> None:
     desk = Desk()
     history: list[dict[str, Any]] = []

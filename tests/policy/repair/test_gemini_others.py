@@ -77,6 +77,28 @@ def test_a_fork_with_healthy_signatures_is_sent_to_the_byte() -> None:
         assert is_untouched(beside(gemini, session=session), body(*second))
 
 
+def test_what_stood_elsewhere_in_a_refused_fork_is_left_alone_where_it_was_made() -> None:
+    gemini = desk()
+    gemini.request(body(user("one"))).accept(call("look", "look"))
+    turn = (model(call("look", "look")), user(response("look")))
+    request = gemini.request(body(user("edited"), *turn))
+    assert request.refuse(refused(SignatureFault.CALL_CORRUPTED))
+    assert signatures(request.accept({"text": "done"})) == [[STAND_IN]]
+    for session in ("", "another"):
+        assert is_untouched(beside(gemini, session=session), body(user("one"), *turn))
+
+
+def test_a_repair_is_not_found_by_what_was_in_order_beside_the_broken_signature() -> None:
+    gemini = desk()
+    gemini.request(body(user("one"))).accept(call("look", "look"))
+    turn = (user("one"), model(call("look", "look")), user(response("look")))
+    request = gemini.request(body(*turn, model(call("smell", "garbage")), user(response("smell"))))
+    assert request.refuse(refused(SignatureFault.CALL_CORRUPTED))
+    request.accept({"text": "done"})
+    # Of another model's signatures nothing is known.
+    assert is_untouched(beside(gemini, model="gemini-3.8-flash"), body(*turn))
+
+
 def test_a_kept_restore_overwrites_no_other_signature() -> None:
     gemini = desk()
     gemini.request(body(user("one"))).accept(call("look", "look"))
