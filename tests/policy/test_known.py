@@ -8,11 +8,18 @@ from healing.policy.config import Signatures
 from healing.policy.known import Known, Owner
 from healing.policy.signatures import Origin, SignatureStore
 from healing.wire.anthropic_history import places_of
-from healing.wire.places import Place
+from healing.wire.places import Place, Spot
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5", "work")
-SPOT = Place("exact spot", "loose spot")
+SPOT = Spot(Place("exact", "loose"), ("what",))
+
+
+def spot_of(exact: str, loose: str) -> Spot:
+    """A spot behind what was said so."""
+    return Spot(Place(exact, loose), ("what",))
+
+
 SURE, UNSURE = "toolu_01A09q90qw90lq917835lq9", "call_1"
 
 
@@ -28,18 +35,18 @@ def known(store: SignatureStore, *said: str, client: str = "a client", session: 
     return Known(store, ORIGIN, owner, places_of({"system": system, "messages": messages}, client), NOW)
 
 
-def keep(asked: Known, value: Any, *, spot: Place = SPOT, ids: tuple[str, ...] = ()) -> None:
+def keep(asked: Known, value: Any, *, spot: Spot = SPOT, ids: tuple[str, ...] = ()) -> None:
     asked.keep(value, asked.places.end, [(spot, None)], [(each, "call", None) for each in ids])
 
 
-def found(asked: Known, spot: Place = SPOT) -> Any:
+def found(asked: Known, spot: Spot = SPOT) -> Any:
     return asked.find(asked.places.end, spot)
 
 
 def test_what_was_kept_is_found_where_it_stands_and_nowhere_else(store: SignatureStore) -> None:
     keep(known(store), "kept")
     assert found(known(store)) == "kept"
-    assert found(known(store), Place("other", "other")) is None
+    assert found(known(store), spot_of("other", "other")) is None
     for other in (known(store, "ho"), known(store, "hi", "OK", "hi"), known(store, client="another")):
         assert found(other) is None
 
@@ -64,21 +71,21 @@ def test_a_session_counts_more_than_the_words_and_these_more_than_what_is_loosel
 def test_what_was_kept_once_is_found_loosely(store: SignatureStore) -> None:
     keep(known(store, "h i", session="s", system="Be brief."), "kept")
     asked = known(store, "hi\n", session="t", system="Be long.")
-    assert found(asked, Place("another spelling", SPOT.loose)) == "kept"
+    assert found(asked, Spot(Place("another spelling", "loose"), SPOT.what)) == "kept"
     assert asked.find_exactly(asked.places.end, SPOT) is None
 
 
 def test_a_conflict_is_not_got_round_by_looking_more_loosely(store: SignatureStore) -> None:
     first, second = known(store), known(store)
-    first.keep("one", first.places.end, [(Place("exact", "one"), None)])
-    second.keep("two", second.places.end, [(Place("exact", "two"), None)])
+    first.keep("one", first.places.end, [(spot_of("exact", "one"), None)])
+    second.keep("two", second.places.end, [(spot_of("exact", "two"), None)])
     for rung in ("one", "two"):
-        assert found(known(store), Place("exact", rung)) is None
-        assert found(known(store), Place("elsewhere", rung)) == rung
+        assert found(known(store), spot_of("exact", rung)) is None
+        assert found(known(store), spot_of("elsewhere", rung)) == rung
     in_session = known(store, session="s")
-    keep(in_session, "three", spot=Place("session", "session"))
-    keep(in_session, "four", spot=Place("session", "session"))
-    assert found(known(store, session="s"), Place("session", "session")) is None
+    keep(in_session, "three", spot=spot_of("session", "session"))
+    keep(in_session, "four", spot=spot_of("session", "session"))
+    assert found(known(store, session="s"), spot_of("session", "session")) is None
 
 
 def test_an_id_that_nobody_can_guess_helps_where_the_place_does_not(store: SignatureStore) -> None:

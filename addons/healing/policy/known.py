@@ -1,12 +1,12 @@
 """What the store knows of one conversation, found by where it stands."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from healing.policy.signatures import Address, Origin, SignatureStore
 from healing.wire.jsonvalue import digest
-from healing.wire.places import Place, Places, is_unguessable
+from healing.wire.places import Place, Places, Spot, is_unguessable
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Known:
         stands = (side.place.exact, str(index - side.first)) if side is not None else ("nowhere", str(index))
         return digest("here", self.owner.client, self.owner.session, *stands, *what)
 
-    def find(self, place: Place, spot: Place) -> Any:
+    def find(self, place: Place, spot: Spot) -> Any:
         """What is kept for this spot of the turn at this place; None if nothing is known."""
         return self._find(self._addresses(place, spot))
 
-    def find_exactly(self, place: Place, spot: Place) -> Any:
+    def find_exactly(self, place: Place, spot: Spot) -> Any:
         """The same, but only where all that was said before is exactly the same."""
         return self._find(self._exact_addresses(place, spot))
 
@@ -57,7 +57,7 @@ class Known:
         self,
         value: Any,
         place: Place,
-        spots: Iterable[tuple[Place, int | None]],
+        spots: Iterable[tuple[Spot, int | None]],
         ids: Iterable[tuple[str, str, int | None]] = (),
     ) -> None:
         """Keep a thing for spots of the turn at this place, and for ids, each with its spot there.
@@ -70,7 +70,7 @@ class Known:
             self.store.keep(addresses, value, self.now)
             self._rows.clear()
 
-    def forget(self, place: Place, spots: Iterable[Place], ids: Iterable[tuple[str, str]] = ()) -> None:
+    def forget(self, place: Place, spots: Iterable[Spot], ids: Iterable[tuple[str, str]] = ()) -> None:
         """What is kept for these is no good."""
         addresses = [address for spot in spots for address in self._addresses(place, spot)]
         addresses += [address for each in ids for address in self._of_id(*each)]
@@ -85,15 +85,16 @@ class Known:
                 return self.store.thing(name, self.now)
         return None
 
-    def _addresses(self, place: Place, spot: Place) -> list[Address]:
+    def _addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
         """From where nobody else can be to where all stand who were told apart by nothing that means anything."""
-        return [*self._exact_addresses(place, spot), Address(self.origin.row("loose", place.loose), spot.loose)]
+        yield from self._exact_addresses(place, spot)
+        yield Address(self.origin.row("loose", place.loose), spot.loose)
 
-    def _exact_addresses(self, place: Place, spot: Place) -> list[Address]:
-        exact = Address(self.origin.row("exact", place.exact), spot.exact)
-        if not self.owner.session:
-            return [exact]
-        return [Address(self.origin.row("session", self.owner.session, place.exact), spot.exact), exact]
+    def _exact_addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
+        exact = spot.exact
+        if self.owner.session:
+            yield Address(self.origin.row("session", self.owner.session, place.exact), exact)
+        yield Address(self.origin.row("exact", place.exact), exact)
 
     def _of_id(self, identifier: str, spot: str) -> list[Address]:
         return [Address(self.origin.row("id", identifier), spot)] if is_unguessable(identifier) else []

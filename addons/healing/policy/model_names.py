@@ -1,12 +1,14 @@
 """What a model's name tells of how it treats signatures (facts of November 2026; see `has_prefix_check`)."""
 
 import re
+from functools import lru_cache
 
 from healing.wire.model_names import claude_version, gemini_version
 
 _SUFFIX = re.compile(r"(?:@[\w.-]+|-latest|-\d{8}|-\d{3})$")
 
 
+@lru_cache(maxsize=256)
 def family_of(model: str) -> str:
     """The model without what only names one of its releases: signatures of all of them are the same."""
     name = model.removeprefix("models/")

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from healing.policy.known import Known
 from healing.wire.anthropic_prefix import Bond
 from healing.wire.jsonvalue import dump
-from healing.wire.places import Place
+from healing.wire.places import Place, Spot
 
 type Body = dict[str, Any]
 
@@ -85,6 +85,6 @@ class Turns:
         kept = {"content": own, "said": said.loose if whole else "", "calls": calls, **after}
         if not own or not self._known.places.last_is_users or len(dump(kept)) > LONGEST_TURN:
             return
-        spots: list[tuple[Place, int | None]] = [(said.with_(_TURN), None)] if whole else []
+        spots: list[tuple[Spot, int | None]] = [(said.with_(_TURN), None)] if whole else []
         ids = [(call, _TURN, None) for call in self._speech.call_ids(shown)]
         self._known.keep(kept, self._known.places.end, spots, ids)

@@ -59,13 +59,12 @@ class Vault:
 
     def get(self, key: str, now: float) -> bytes | None:
         """The value, None if there is none or it has not been used for too long."""
-        for value, used in self._ask("SELECT value, used FROM entries WHERE key = ?", key):
-            if used < now - self._ttl_s:
-                return None
-            if used < now - _TOUCH_AFTER_S:
-                self._touched[key] = now
-            return bytes(value)
-        return None
+        found = self._ask("SELECT value, used FROM entries WHERE key = ?", key)
+        if not found or found[0][1] < now - self._ttl_s:
+            return None
+        if found[0][1] < now - _TOUCH_AFTER_S:
+            self._touched[key] = now
+        return bytes(found[0][0])
 
     def put(self, key: str, value: bytes, now: float) -> None:
         """Keep a value. Several are written faster inside `writing`."""
@@ -162,19 +161,22 @@ class Vault:
             self._do("UPDATE entries SET used = ? WHERE key = ?", used, key)
 
     def _ask(self, statement: str, *values: object) -> list[tuple]:  # type: ignore[type-arg]
-        return self._guarded(lambda: self._db.execute(statement, values).fetchall()) or []
+        return self._guarded(self._fetched, statement, values) or []
 
     def _do(self, statement: str, *values: object) -> None:
-        self._guarded(lambda: self._db.execute(statement, values))
+        self._guarded(self._db.execute, statement, values)
 
     def _do_each(self, statement: str, rows: list[tuple[str]]) -> None:
-        self._guarded(lambda: self._db.executemany(statement, rows))
+        self._guarded(self._db.executemany, statement, rows)
 
-    def _guarded[T](self, action: Callable[[], T]) -> T | None:
+    def _fetched(self, statement: str, values: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
+        return self._db.execute(statement, values).fetchall()
+
+    def _guarded[T](self, action: Callable[..., T], *arguments: object) -> T | None:
         if self._closed:
             return None  # what ends after the proxy is not kept
         try:
-            return action()
+            return action(*arguments)
         except sqlite3.Error as error:
             if not self._told:
                 self._told = True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
-from healing.wire.places import SHORTEST_SIGNATURE, Place, Places, PlacesBuilder, Said, is_unguessable, loosened
+from healing.wire.places import SHORTEST_SIGNATURE, Place, Places, PlacesBuilder, Said, Spot, is_unguessable, loosened
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]
@@ -122,7 +122,7 @@ def said_by(content: Sequence[Block]) -> Place:
     return said.so_far()
 
 
-def spots_of(content: Sequence[Block]) -> Iterator[tuple[Block, Place]]:
+def spots_of(content: Sequence[Block]) -> Iterator[tuple[Block, Spot]]:
     """The thinking blocks of a turn, each with its spot in it: what is said before it, and what it says itself."""
     said = Said()
     seen: Counter[tuple[Place, str, str]] = Counter()

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from healing.wire.gemini_spelling import in_camel_case
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
-from healing.wire.places import SHORTEST_SIGNATURE, Places, PlacesBuilder, Said, Side, loosened
-from healing.wire.places import Place as Spot
+from healing.wire.places import SHORTEST_SIGNATURE, Places, PlacesBuilder, Said, Side, Spot, loosened
+from healing.wire.places import Place as Spoken
 
 type Body = dict[str, Any]
 type Part = dict[str, Any]
@@ -134,7 +134,7 @@ def places_of(body: Any, client: str) -> Places:
     return places.places()
 
 
-def said_by(parts: Sequence[Part]) -> Spot:
+def said_by(parts: Sequence[Part]) -> Spoken:
     """What an answer of these parts says."""
     said = Said()
     for part in parts:

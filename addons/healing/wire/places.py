@@ -35,9 +35,26 @@ class Place(NamedTuple):
     exact: str
     loose: str
 
-    def with_(self, *more: str) -> "Place":
-        """The digests of this and more."""
-        return Place(digest(self.exact, *more), digest(self.loose, *more))
+    def with_(self, *what: str) -> "Spot":
+        """Something that stands here."""
+        return Spot(self, what)
+
+
+class Spot(NamedTuple):
+    """What stands somewhere in a turn. before: all that is said there before it. what: what it is, exactly."""
+
+    before: Place
+    what: tuple[str, ...]
+
+    @property
+    def exact(self) -> str:
+        """The digest of it, and exactly of what is before it."""
+        return digest(self.before.exact, *self.what)
+
+    @property
+    def loose(self) -> str:
+        """The digest of it, and loosely of what is before it."""
+        return digest(self.before.loose, *self.what)
 
 
 class Said:
@@ -73,8 +90,16 @@ class Said:
         """All that was said before the text that is going on."""
         return Place(self._exact.hexdigest(), self._loose.hexdigest())
 
+    def all(self) -> Place:
+        """All that was said, once nothing more is."""
+        self._exact.end_run()
+        self._loose.end_run(_SPACE)
+        return self.before_run()
+
     def so_far(self) -> Place:
         """All that was said up to here."""
+        if not (self._exact.texts or self._loose.texts):
+            return self.before_run()
         exact, loose = self._exact.copy(), self._loose.copy()
         exact.end_run()
         loose.end_run(_SPACE)
@@ -84,33 +109,45 @@ class Said:
 class _Digest:
     """A digest of pieces. texts: those of the text that is going on, which is not in it yet."""
 
+    __slots__ = ("_hash", "_pending", "texts")
+
     def __init__(self) -> None:
         self.texts: list[str] = []
-        self._hash = hashlib.blake2b(digest_size=_SIZE)
+        # Most turns are a single text, whose digest is asked for once.
+        self._pending: list[bytes] = []
+        self._hash: hashlib.blake2b | None = None
 
     def put(self, kind: bytes, data: bytes) -> None:
         """The next piece."""
-        self._hash.update(len(data).to_bytes(8) + kind)
-        self._hash.update(data)
+        self._pending += (kind, len(data).to_bytes(8), data)
 
     def end_run(self, without: bytes = b"") -> None:
         """The text that was going on is over. without: bytes of it that do not count."""
-        if not self.texts:
-            return
-        data = "".join(self.texts).encode("utf-8", "surrogatepass").translate(None, without)
-        self.texts = []
-        if data:
-            self.put(_TEXT, data)
+        if self.texts:
+            data = "".join(self.texts).encode("utf-8", "surrogatepass")
+            self.texts = []
+            if data := data.translate(None, without) if without else data:
+                self.put(_TEXT, data)
 
     def copy(self) -> "_Digest":
         """The same once more, to go on by itself."""
-        copied = _Digest.__new__(_Digest)
-        copied.texts, copied._hash = self.texts, self._hash.copy()
+        copied = _Digest()
+        copied.texts, copied._hash = self.texts, self._hashed().copy()
         return copied
 
     def hexdigest(self) -> str:
         """The digest of all that was put in."""
-        return self._hash.hexdigest()
+        if self._hash is None:
+            return hashlib.blake2b(b"".join(self._pending), digest_size=_SIZE).hexdigest()
+        return self._hashed().hexdigest()
+
+    def _hashed(self) -> hashlib.blake2b:
+        if self._hash is None:
+            self._hash = hashlib.blake2b(digest_size=_SIZE)
+        for piece in self._pending:
+            self._hash.update(piece)
+        self._pending = []
+        return self._hash
 
 
 class Side(NamedTuple):
@@ -157,7 +194,8 @@ class PlacesBuilder:
 
     def __init__(self, client: str, *frame: Any) -> None:
         """client: whose conversation it is. frame: what stands before all that is spoken: system prompt and tools."""
-        self._place = Place(digest(client, *map(canonical, frame)), digest(client))
+        exactly = (canonical(part) for part in frame if part)
+        self._place = Place(digest(client, *exactly), digest(client))
         self._sides: list[Side] = []
         self._said = Said()
         self._is_model: bool | None = None
@@ -187,11 +225,16 @@ class PlacesBuilder:
     def _end_side(self) -> None:
         if self._is_model is None:
             return
-        said = self._said.so_far()
+        said = self._said.all()
         self._sides.append(Side(self._is_model, self._first, self._last, self._place, said))
-        role = "model" if self._is_model else "user"
-        self._place = Place(digest(self._place.exact, role, said.exact), digest(self._place.loose, role, said.loose))
+        role = "m" if self._is_model else "u"
+        self._place = Place(_after(self._place.exact, role, said.exact), _after(self._place.loose, role, said.loose))
         self._is_model = None
+
+
+def _after(place: str, role: str, said: str) -> str:
+    """The digest of a place behind what was said at another one."""
+    return hashlib.blake2b(f"{place}{role}{said}".encode(), digest_size=_SIZE).hexdigest()
 
 
 def is_unguessable(identifier: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from healing.policy.known import Known
 from healing.wire import anthropic_history as history
 from healing.wire.anthropic_history import Block, Body, Layout, Turn
-from healing.wire.places import SHORTEST_SIGNATURE, Place, Side
+from healing.wire.places import SHORTEST_SIGNATURE, Place, Side, Spot
 from healing.wire.refusals import Position, SignatureFault
 
 TURN = "turn"
@@ -32,7 +32,7 @@ def restore_lost(body: Body, known: Known) -> Body:
     return history.with_content(body, signed)
 
 
-def spots_of(body: Body, side: Side, index: int, content: list[Block]) -> Iterator[tuple[Block, Place]]:
+def spots_of(body: Body, side: Side, index: int, content: list[Block]) -> Iterator[tuple[Block, Spot]]:
     """The thinking blocks of the message with this index, each with its spot in the turn."""
     earlier = [
         block
@@ -58,7 +58,7 @@ def found_turn(known: Known, turn: Turn) -> Layout | None:
     return layout if isinstance(layout, list) else None
 
 
-def is_healthy(known: Known, side: Side, block: Block, spot: Place) -> bool:
+def is_healthy(known: Known, side: Side, block: Block, spot: Spot) -> bool:
     """Whether a block is known to stand exactly where it was made, as it was made."""
     made = known.find_exactly(side.place, spot)
     return isinstance(made, dict) and history.block_key(made) == history.block_key(block)
@@ -73,7 +73,7 @@ def capture(known: Known, content: list[Block]) -> list[str]:
     whole = [block for block in content if not history.is_thinking(block) or history.block_key(block) is not None]
     layout = history.layout_of(whole)
     places = {id(item): number for number, item in enumerate(layout) if isinstance(item, dict)}
-    spots: list[tuple[Place, int | None]] = [(history.said_by(content).with_(TURN), None)]
+    spots: list[tuple[Spot, int | None]] = [(history.said_by(content).with_(TURN), None)]
     spots += [(spot, places[id(block)]) for block, spot in history.spots_of(content) if id(block) in places]
     known.keep(layout, known.places.end, spots, [(call, TURN, None) for call in history.call_ids(content)])
     return [str(block["type"]) for block in signed]
@@ -95,7 +95,7 @@ def forget(known: Known, body: Body, fault: SignatureFault, position: Position |
                 known.forget(side.place, [spot, history.said_by(turn.content).with_(TURN)], calls)
 
 
-def _signature_at(known: Known, place: Place, spot: Place) -> str | None:
+def _signature_at(known: Known, place: Place, spot: Spot) -> str | None:
     made = known.find(place, spot)
     signature = made.get("signature") if isinstance(made, dict) else None
     return signature if isinstance(signature, str) and len(signature) >= SHORTEST_SIGNATURE else None

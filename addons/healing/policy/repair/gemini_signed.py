@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from healing.policy.known import Known
 from healing.wire import gemini_history as history
 from healing.wire.gemini_history import Body, Part, Place
-from healing.wire.places import SHORTEST_SIGNATURE, Side
-from healing.wire.places import Place as Spot
+from healing.wire.places import SHORTEST_SIGNATURE, Side, Spot
 from healing.wire.refusals import Position, SignatureFault
 
 
