@@ -244,5 +244,6 @@ def test_a_fork_of_a_conversation_goes_on_as_if_the_other_branch_did_not(
     # What was broken before the fork is broken in both, and repaired in both by what nobody can guess.
     mishaps = (*first.mishaps[: at - 1], "nothing", *first.mishaps[at:])
     first = replace(first, mishaps=mishaps)
-    fork = replace(others[0], kind=first.kind, forked_at=at)
+    # A fork that changes its system prompt in the same way is where the other branch is.
+    fork = replace(others[0], kind=first.kind, forked_at=at, system_from=6)
     check([first, fork, *others[1:]], order, restarts)

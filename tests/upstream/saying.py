@@ -74,8 +74,8 @@ class Ids:
         return f"{prefix}_01" + self._letters(string.ascii_letters + string.digits, 22)
 
     def call(self) -> str:
-        """The id of a call of Gemini."""
-        return self._letters(string.ascii_lowercase + string.digits, 8)
+        """The id of a call of Gemini, which begins so that it can be told from a word with a number."""
+        return self._letters(string.digits, 1) + self._letters(string.ascii_lowercase, 6) + self._letters("2468", 1)
 
     def response(self) -> str:
         """The id of an answer of Gemini."""

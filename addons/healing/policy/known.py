@@ -87,14 +87,21 @@ class Known:
 
     def _addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
         """From where nobody else can be to where all stand who were told apart by nothing that means anything."""
-        yield from self._exact_addresses(place, spot)
+        exact, session = spot.exact, self.owner.session
+        if session:
+            yield self._in_session(place.exact, exact)
+            yield self._in_session(place.loose, spot.loose)
+        yield Address(self.origin.row("exact", place.exact), exact)
         yield Address(self.origin.row("loose", place.loose), spot.loose)
 
     def _exact_addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
         exact = spot.exact
         if self.owner.session:
-            yield Address(self.origin.row("session", self.owner.session, place.exact), exact)
+            yield self._in_session(place.exact, exact)
         yield Address(self.origin.row("exact", place.exact), exact)
+
+    def _in_session(self, place: str, spot: str) -> Address:
+        return Address(self.origin.row("session", self.owner.session, place), spot)
 
     def _of_id(self, identifier: str, spot: str) -> list[Address]:
         return [Address(self.origin.row("id", identifier), spot)] if is_unguessable(identifier) else []
