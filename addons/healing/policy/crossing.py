@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -139,6 +140,17 @@ class Crossing(ABC):
         known = Known(self._store, origin, self._request.owner, self._places, self._clock.wall())
         return Turns(known, self._speech)
 
+    def _history(self) -> Turns | None:
+        """What is known of the client's turns, which are about to be asked for one by one."""
+        turns = self._turns()
+        if turns is not None:
+            turns.look_up(call for content in self._model_contents() for call in self._speech.call_ids(content))
+        return turns
+
+    @abstractmethod
+    def _model_contents(self) -> Iterator[list[Body]]:
+        """What the model said in each of the client's messages."""
+
     @abstractmethod
     def _path(self, kind: str) -> tuple[str, str]: ...
 
@@ -180,6 +192,9 @@ class ToGemini(Crossing):
     def _places(self) -> Places:
         return anthropic_history.places_of(self._request.value, self._request.owner.client)
 
+    def _model_contents(self) -> Iterator[list[Body]]:
+        return (turn.content for turn in anthropic_history.turns_of(self._request.value))
+
     def _own_turn(self, writer: Rewriting) -> list[Body]:
         """The parts; thoughts that are not signed, and what the client was shown in words, are not given back."""
         return as_given_back(writer.own)
@@ -201,7 +216,7 @@ class ToGemini(Crossing):
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
         model, vertex = self._request.route.model, self._is_vertex
-        value = translate(body, model, self._turns() or NO_HISTORY, vertex=vertex, without=without)
+        value = translate(body, model, self._history() or NO_HISTORY, vertex=vertex, without=without)
         return with_stand_ins(value, model)
 
     @property
@@ -251,6 +266,10 @@ class ToAnthropic(Crossing):
     def _calls_among(self, own: list[Body]) -> list[int]:
         return [at for at, block in enumerate(own) if block.get("type") == "tool_use"]
 
+    def _model_contents(self) -> Iterator[list[Body]]:
+        contents = gemini_history.contents_of(self._request.value)
+        return (gemini_history.parts_of(content) for content in contents if content.get("role") == "model")
+
     def _bond(self, sent: Body) -> dict[str, Any]:
         return {"bond": list(bond_of_answer(sent))}
 
@@ -259,7 +278,7 @@ class ToAnthropic(Crossing):
         return self._versioned("/v1", path or f"/models/{quote(self._request.route.model, safe='')}"), ""
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
-        model, turns = self._request.route.model, self._turns()
+        model, turns = self._request.route.model, self._history()
         history = turns or NO_HISTORY
         if kind == "count_tokens":
             value = count_tokens_to_anthropic(body, model, history, without=without)

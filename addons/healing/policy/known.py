@@ -6,7 +6,7 @@ from typing import Any
 
 from healing.policy.signatures import Address, Origin, SignatureStore
 from healing.wire.jsonvalue import digest
-from healing.wire.places import Place, Places, Spot, is_unguessable
+from healing.wire.places import Place, Places, Side, Spot, is_unguessable
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,17 @@ class Known:
         side = self.places.at(index)
         stands = (side.place.exact, str(index - side.first)) if side is not None else ("nowhere", str(index))
         return digest("here", self.owner.client, self.owner.session, *stands, *what)
+
+    def look_up(self, sides: Iterable[Side], ids: Iterable[str] = ()) -> None:
+        """Read at once what will be asked for of these turns one by one, and of these ids."""
+        if not self.store.entries:
+            return
+        sides = list(sides)
+        self._read(row for side in sides for row in self._exact_rows(side.place))
+        strange = [side for side in sides if not any(map(self._rows.get, self._exact_rows(side.place)))]
+        self._read(row for side in strange for row in self._loose_rows(side.place))
+        if strange:
+            self._read(row for each in ids for row, _ in self._of_id(each, ""))
 
     def find(self, place: Place, spot: Spot) -> Any:
         """What is kept for this spot of the turn at this place; None if nothing is known."""
@@ -77,7 +88,12 @@ class Known:
         self.store.forget(addresses, self.now)
         self._rows.clear()
 
+    def _read(self, rows: Iterable[str]) -> None:
+        self._rows |= self.store.rows([row for row in dict.fromkeys(rows) if row not in self._rows], self.now)
+
     def _find(self, addresses: Iterable[Address]) -> Any:
+        if not self.store.entries:
+            return None
         for row, spot in addresses:
             if (spots := self._rows.get(row)) is None:
                 spots = self._rows[row] = self.store.spots(row, self.now)
@@ -89,19 +105,22 @@ class Known:
         """From where nobody else can be to where all stand who were told apart by nothing that means anything."""
         exact, session = spot.exact, self.owner.session
         if session:
-            yield self._in_session(place.exact, exact)
-            yield self._in_session(place.loose, spot.loose)
+            yield Address(self.origin.row("session", session, place.exact), exact)
+            yield Address(self.origin.row("session", session, place.loose), spot.loose)
         yield Address(self.origin.row("exact", place.exact), exact)
         yield Address(self.origin.row("loose", place.loose), spot.loose)
 
     def _exact_addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
         exact = spot.exact
-        if self.owner.session:
-            yield self._in_session(place.exact, exact)
-        yield Address(self.origin.row("exact", place.exact), exact)
+        return (Address(row, exact) for row in self._exact_rows(place))
 
-    def _in_session(self, place: str, spot: str) -> Address:
-        return Address(self.origin.row("session", self.owner.session, place), spot)
+    def _exact_rows(self, place: Place) -> list[str]:
+        exact, session = self.origin.row("exact", place.exact), self.owner.session
+        return [self.origin.row("session", session, place.exact), exact] if session else [exact]
+
+    def _loose_rows(self, place: Place) -> list[str]:
+        loose, session = self.origin.row("loose", place.loose), self.owner.session
+        return [self.origin.row("session", session, place.loose), loose] if session else [loose]
 
     def _of_id(self, identifier: str, spot: str) -> list[Address]:
         return [Address(self.origin.row("id", identifier), spot)] if is_unguessable(identifier) else []

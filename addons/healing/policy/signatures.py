@@ -6,7 +6,7 @@ that nothing is known there.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,6 +153,11 @@ class SignatureStore:
         """What is kept in a row: by its spot, what `thing` takes."""
         found = self._vault.get(f"row:{row}", now)
         return parse(found) if found is not None else {}
+
+    def rows(self, rows: Sequence[str], now: float) -> dict[str, dict[str, str]]:
+        """What is kept in each of these rows, those included in which nothing is."""
+        found = self._vault.get_all([f"row:{row}" for row in rows], now)
+        return {row: parse(found[f"row:{row}"]) if f"row:{row}" in found else {} for row in rows}
 
     def thing(self, name: str, now: float) -> Any:
         """What a row names; None if nothing is known."""

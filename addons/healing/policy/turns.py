@@ -1,6 +1,6 @@
 """Upstream's own turns as they came, for a client that speaks the other dialect and can't give them back itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from healing.policy.known import Known
@@ -42,7 +42,9 @@ class Turns:
 
         It is known by where it stands, or by one of its calls; what the client has changed is not upstream's any more.
         """
-        side, said = self._known.places.at(index), self._speech.said_by(content)
+        side = self._known.places.at(index)
+        whole = side is not None and index == side.last and not side.parted
+        said = side.said if side is not None and whole else self._speech.said_by(content)
         kept = self._known.find(side.place, said.with_(_TURN)) if side is not None else None
         for call in () if kept is not None else self._speech.call_ids(content):
             kept = self._known.find_by_id(call, _TURN)
@@ -61,6 +63,10 @@ class Turns:
         if (kept := self.given.get(id(content))) is not None:
             self.given[id(into)] = kept
         return into
+
+    def look_up(self, ids: Iterable[str]) -> None:
+        """Read at once what is known of all turns of the conversation, and of these calls of it."""
+        self._known.look_up(self._known.places.models, ids)
 
     def bond(self, content: list[Body]) -> Bond | None:
         """What a turn that was given back was bound to; None for another content."""

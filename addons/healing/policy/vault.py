@@ -9,7 +9,7 @@ import logging
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _TABLES = ("entries", "repairs", "secrets")
 # What is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 60.0
 _EVICT_AT_ONCE = 64
+_ASKED_AT_ONCE = 500
 _ROOM = 0.999
 _ENTRY_OVERHEAD_BYTES = 100
 _CACHE_KIB = 8192
@@ -65,6 +66,19 @@ class Vault:
         if found[0][1] < now - _TOUCH_AFTER_S:
             self._touched[key] = now
         return bytes(found[0][0])
+
+    def get_all(self, keys: Sequence[str], now: float) -> dict[str, bytes]:
+        """The values of those of these keys that have one."""
+        found = {}
+        for start in range(0, len(keys), _ASKED_AT_ONCE):
+            asked = keys[start : start + _ASKED_AT_ONCE]
+            marks = ",".join("?" * len(asked))
+            for key, value, used in self._ask(f"SELECT key, value, used FROM entries WHERE key IN ({marks})", *asked):
+                if used >= now - self._ttl_s:
+                    found[key] = bytes(value)
+                    if used < now - _TOUCH_AFTER_S:
+                        self._touched[key] = now
+        return found
 
     def put(self, key: str, value: bytes, now: float) -> None:
         """Keep a value. Several are written faster inside `writing`."""

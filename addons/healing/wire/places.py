@@ -6,7 +6,9 @@ before, as the providers' own check of a prefix sees it. Thinking and signatures
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import groupby, islice
 from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import canonical, digest
@@ -24,16 +26,35 @@ _FEWEST_CHARACTERS = 4
 _EXACT_INTEGER = 2**53
 
 
-class Place(NamedTuple):
+class Place:
     """Two digests of the same.
 
     exact: equal only where all is, but for what changes nothing (`cache_control`, the order of members).
     loose: equal also where a client changed what it means nothing by: white space, `1.0` to `1`, how a text is cut
-    into pieces, the system prompt and the tools.
+    into pieces, what is neither text nor call, the system prompt and the tools. It is made when it is asked for.
     """
 
-    exact: str
-    loose: str
+    __slots__ = ("_loose", "exact")
+
+    def __init__(self, exact: str, loose: str | Callable[[], str]) -> None:
+        self.exact = exact
+        self._loose = loose
+
+    @property
+    def loose(self) -> str:
+        """The loose digest."""
+        if not isinstance(self._loose, str):
+            self._loose = self._loose()
+        return self._loose
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and other.exact == self.exact
+
+    def __hash__(self) -> int:
+        return hash(self.exact)
+
+    def __repr__(self) -> str:
+        return f"Place({self.exact!r}, {self.loose!r})"
 
     def with_(self, *what: str) -> "Spot":
         """Something that stands here."""
@@ -61,92 +82,68 @@ class Said:
     """What one side says in its turn, piece by piece. Neighbouring texts are one, however they are cut."""
 
     def __init__(self) -> None:
-        self._exact, self._loose = _Digest(), _Digest()
+        self._texts: list[str] = []
+        self._exact: list[bytes] = []
+        # What turns into a hash only where it is asked for more than once.
+        self._hash: hashlib.blake2b | None = None
+        self._loose: list[str | bytes] = []
+        self._run_from = 0
 
     @property
     def run(self) -> str:
         """The text since the last piece that was none."""
-        return "".join(self._exact.texts)
+        return "".join(self._texts)
 
     def text(self, text: str) -> None:
         """More text."""
         if text:
-            self._exact.texts.append(text)
-            self._loose.texts.append(text)
+            self._texts.append(text)
+            self._loose.append(text)
 
     def item(self, exact: bytes, loose: bytes | None = None) -> None:
         """A piece that is no text. loose: what identifies it loosely, None if it is left out there."""
-        self._exact.end_run()
-        self._exact.put(_ITEM, exact)
+        self._end_run()
+        self._exact += _piece(_ITEM, exact)
         if loose is not None:
-            self._loose.end_run(_SPACE)
-            self._loose.put(_ITEM, loose)
+            self._loose.append(loose)
+        self._run_from = len(self._loose)
 
     def aside(self, exact: bytes) -> None:
         """What counts exactly only, and ends no text."""
-        self._exact.put(_SIDE, exact)
+        self._exact += _piece(_SIDE, exact)
 
     def before_run(self) -> Place:
         """All that was said before the text that is going on."""
-        return Place(self._exact.hexdigest(), self._loose.hexdigest())
+        return Place(self._hashed().hexdigest(), partial(_loose_digest, self._loose, self._run_from))
 
     def all(self) -> Place:
         """All that was said, once nothing more is."""
-        self._exact.end_run()
-        self._loose.end_run(_SPACE)
-        return self.before_run()
+        self._end_run()
+        loose = partial(_loose_digest, self._loose, len(self._loose))
+        if self._hash is None:
+            return Place(hashlib.blake2b(b"".join(self._exact), digest_size=_SIZE).hexdigest(), loose)
+        return Place(self._hashed().hexdigest(), loose)
 
     def so_far(self) -> Place:
         """All that was said up to here."""
-        if not (self._exact.texts or self._loose.texts):
-            return self.before_run()
-        exact, loose = self._exact.copy(), self._loose.copy()
-        exact.end_run()
-        loose.end_run(_SPACE)
-        return Place(exact.hexdigest(), loose.hexdigest())
+        exact = self._hashed()
+        if self._texts:
+            exact = exact.copy()
+            for piece in _piece(_TEXT, _encoded(self.run)):
+                exact.update(piece)
+        return Place(exact.hexdigest(), partial(_loose_digest, self._loose, len(self._loose)))
 
-
-class _Digest:
-    """A digest of pieces. texts: those of the text that is going on, which is not in it yet."""
-
-    __slots__ = ("_hash", "_pending", "texts")
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        # Most turns are a single text, whose digest is asked for once.
-        self._pending: list[bytes] = []
-        self._hash: hashlib.blake2b | None = None
-
-    def put(self, kind: bytes, data: bytes) -> None:
-        """The next piece."""
-        self._pending += (kind, len(data).to_bytes(8), data)
-
-    def end_run(self, without: bytes = b"") -> None:
-        """The text that was going on is over. without: bytes of it that do not count."""
-        if self.texts:
-            data = "".join(self.texts).encode("utf-8", "surrogatepass")
-            self.texts = []
-            if data := data.translate(None, without) if without else data:
-                self.put(_TEXT, data)
-
-    def copy(self) -> "_Digest":
-        """The same once more, to go on by itself."""
-        copied = _Digest()
-        copied.texts, copied._hash = self.texts, self._hashed().copy()
-        return copied
-
-    def hexdigest(self) -> str:
-        """The digest of all that was put in."""
-        if self._hash is None:
-            return hashlib.blake2b(b"".join(self._pending), digest_size=_SIZE).hexdigest()
-        return self._hashed().hexdigest()
+    def _end_run(self) -> None:
+        if self._texts:
+            self._exact += _piece(_TEXT, _encoded(self.run))
+            self._texts.clear()
 
     def _hashed(self) -> hashlib.blake2b:
         if self._hash is None:
             self._hash = hashlib.blake2b(digest_size=_SIZE)
-        for piece in self._pending:
+        for piece in self._exact:
             self._hash.update(piece)
-        self._pending = []
+        self._exact.clear()
         return self._hash
 
 
@@ -154,6 +151,7 @@ class Side(NamedTuple):
     """The turn of one side: neighbouring messages of the same role.
 
     first, last: the indices of its messages. place: where it stands. said: what it says.
+    parted: whether messages of neither side stand among its own.
     """
 
     is_model: bool
@@ -161,6 +159,7 @@ class Side(NamedTuple):
     last: int
     place: Place
     said: Place
+    parted: bool = False
 
 
 class Places:
@@ -194,27 +193,28 @@ class PlacesBuilder:
 
     def __init__(self, client: str, *frame: Any) -> None:
         """client: whose conversation it is. frame: what stands before all that is spoken: system prompt and tools."""
-        exactly = (canonical(part) for part in frame if part)
-        self._place = Place(digest(client, *exactly), digest(client))
+        self._exact = digest(client, *(canonical(part) for part in frame if part))
+        self._loose = _LoosePlaces(digest(client))
         self._sides: list[Side] = []
         self._said = Said()
         self._is_model: bool | None = None
         self._first = self._last = 0
+        self._parted = False
 
     def message(self, index: int, *, is_model: bool) -> Said:
         """The message with this index begins; what it says is to be put into what is given."""
         if self._is_model is not is_model:
             self._end_side()
-            self._said, self._is_model, self._first = Said(), is_model, index
+            self._said, self._is_model, self._first, self._parted = Said(), is_model, index, False
         self._last = index
         return self._said
 
     def aside(self, index: int, exact: bytes) -> None:
         """The message with this index is of neither side."""
         if self._is_model is None:
-            self._place = Place(digest(self._place.exact, exact), self._place.loose)
+            self._exact = digest(self._exact, exact)
         else:
-            self._last = index
+            self._last, self._parted = index, True
             self._said.aside(exact)
 
     def places(self) -> Places:
@@ -222,19 +222,61 @@ class PlacesBuilder:
         self._end_side()
         return Places(self._sides, self._place)
 
+    @property
+    def _place(self) -> Place:
+        return Place(self._exact, partial(self._loose.at, len(self._sides)))
+
     def _end_side(self) -> None:
         if self._is_model is None:
             return
-        said = self._said.all()
-        self._sides.append(Side(self._is_model, self._first, self._last, self._place, said))
-        role = "m" if self._is_model else "u"
-        self._place = Place(_after(self._place.exact, role, said.exact), _after(self._place.loose, role, said.loose))
+        said, role = self._said.all(), "m" if self._is_model else "u"
+        self._sides.append(Side(self._is_model, self._first, self._last, self._place, said, self._parted))
+        self._loose.sides.append((role, said))
+        self._exact = _after(self._exact, role, said.exact)
         self._is_model = None
+
+
+class _LoosePlaces:
+    """The loose digests of all places of a conversation. sides: the role of each, and what it says."""
+
+    def __init__(self, start: str) -> None:
+        self.sides: list[tuple[str, Place]] = []
+        self._places = [start]
+
+    def at(self, number: int) -> str:
+        """Where the side with this number stands."""
+        while len(self._places) <= number:
+            role, said = self.sides[len(self._places) - 1]
+            self._places.append(_after(self._places[-1], role, said.loose))
+        return self._places[number]
 
 
 def _after(place: str, role: str, said: str) -> str:
     """The digest of a place behind what was said at another one."""
     return hashlib.blake2b(f"{place}{role}{said}".encode(), digest_size=_SIZE).hexdigest()
+
+
+def _piece(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes]:
+    return kind, len(data).to_bytes(8), data
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _loose_digest(pieces: list[str | bytes], count: int) -> str:
+    """The loose digest of the first of these pieces: texts, and bytes that stand for what is none."""
+    whole = hashlib.blake2b(digest_size=_SIZE)
+    for is_text, group in groupby(islice(pieces, count), lambda piece: isinstance(piece, str)):
+        if is_text:
+            texts = _encoded("".join(group)).translate(None, _SPACE)  # type: ignore[arg-type]
+            items = [(_TEXT, texts)] if texts else []
+        else:
+            items = [(_ITEM, item) for item in group]  # type: ignore[misc]
+        for kind, data in items:
+            for piece in _piece(kind, data):
+                whole.update(piece)
+    return whole.hexdigest()
 
 
 def is_unguessable(identifier: str) -> bool:

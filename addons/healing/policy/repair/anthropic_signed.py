@@ -15,6 +15,11 @@ TURN = "turn"
 def restore_lost(body: Body, known: Known) -> Body:
     """The body with the signatures that the client lost, each on exactly the text that it was made for."""
 
+    lacking = [turn.place for turn in history.turns_of(body) if any(map(_lacks_signature, turn.content))]
+    if not lacking:
+        return body
+    known.look_up(side for index in lacking if (side := known.places.at(index)) is not None)
+
     def signed(index: int, content: list[Block]) -> list[Block]:
         side = known.places.at(index)
         if side is None or not any(map(_lacks_signature, content)):

@@ -11,11 +11,14 @@ from healing.wire.refusals import Position, SignatureFault
 
 def restore_lost(body: Body, known: Known) -> Body:
     """The body with the signatures that the client lost, each on exactly the call or text that it was made for."""
+    if not known.store.entries:
+        return body
+    turns = [(side, history.side_parts(body, side)) for side in known.places.models]
+    lacking = [turn for turn in turns if history.lacks_signatures([part for _, part in turn[1]])]
+    known.look_up(side for side, _ in lacking)
     found: dict[Place, str] = {}
-    for side in known.places.models:
-        parts = history.side_parts(body, side)
-        if history.lacks_signatures([part for _, part in parts]):
-            found |= _lost(known, side, parts)
+    for side, parts in lacking:
+        found |= _lost(known, side, parts)
     return with_signatures(body, found)
 
 
