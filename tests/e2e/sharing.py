@@ -39,8 +39,7 @@ class Kind:
 
 
 KINDS = {
-    "two users": Kind(),
-    "two users with thoughts of their own": Kind(words="own thoughts"),
+    "two users": Kind(words="own thoughts"),
     "one user with two conversations": Kind(same_key=True, marked=True),
     "one user who says the same twice": Kind(same_key=True, words="own thoughts"),
 }

@@ -16,7 +16,6 @@ from tests.upstream.saying import is_said
 CLAUDE_TURNS = ("", "[cited]", "[search]", "[code]", "[blank]", "[silent]", "[redacted]", "[interleaved]",
                 "[interleaved][redacted]", "[interleaved][search]", "[floats]", "[lines]")  # fmt: skip
 GEMINI_TURNS = ("", "[silent]", "[code]", "[image]", "[signed]", "[blank]", "[floats]", "[lines]")
-streaming_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +26,12 @@ def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
 
 
 def talk(lane: Lane, client: Talker, kinds: Sequence[str]) -> Talking:
-    """A conversation that has each kind of turn: with rounds of tools, and without."""
+    """A conversation that has each kind of turn, with rounds of tools."""
     talking = Talking(call_ids=True)
     lane.upstream.default = talking
     try:
         for number, marks in enumerate(kinds):
-            for prompt in (f"Look. [steps:{1 + number % 2}][parallel:{1 + number % 3}]", "Go on. [steps:0]"):
-                assert is_said(client.turn(prompt + marks))
+            assert is_said(client.turn(f"Look. [steps:{1 + number % 2}][parallel:{1 + number % 3}]{marks}"))
     finally:
         lane.upstream.default = healthy
     return talking
@@ -80,22 +78,20 @@ def test_gemini_gets_its_own_turns_from_any_anthropic_client(lanes: CrossedLanes
     assert_own_turns(talk(lane, client, GEMINI_TURNS))
 
 
-@streaming_or_not
 @pytest.mark.parametrize("name", GEMINI_CLIENTS)
 @pytest.mark.parametrize("lane", ["gemini"], indirect=True)
-def test_gemini_refuses_none_of_its_clients(lane: Lane, name: str, stream: bool) -> None:
-    client = GEMINI_CLIENTS[name](lane.proxy.url, lane.model, stream, key=f"client-of-{lane.model}")
+def test_gemini_refuses_none_of_its_clients(lane: Lane, name: str) -> None:
+    client = GEMINI_CLIENTS[name](lane.proxy.url, lane.model, True, key=f"client-of-{lane.model}")
     talking = talk(lane, client, GEMINI_TURNS)
     assert (talking.refused, talking.strangers) == ([], [])
 
 
-@streaming_or_not
 @pytest.mark.parametrize("model", ["sonnet-4-5", "opus-5-5"])
 @pytest.mark.parametrize("name", ANTHROPIC_CLIENTS)
-def test_claude_refuses_none_of_its_clients(lane: Lane, name: str, model: str, stream: bool) -> None:
+def test_claude_refuses_none_of_its_clients(lane: Lane, name: str, model: str) -> None:
     thinking: dict[str, Any] = {"type": "adaptive"}
     if model == "sonnet-4-5":
         thinking = {"type": "enabled", "budget_tokens": 2000}
     on, key = lane.model.removesuffix("x") + model, f"client-of-{lane.model}"
-    client = ANTHROPIC_CLIENTS[name](lane.proxy.url, on, stream, thinking, key=key)
+    client = ANTHROPIC_CLIENTS[name](lane.proxy.url, on, True, thinking, key=key)
     assert talk(lane, client, ("", "[search][interleaved]", "[floats][redacted]", "[cited]")).refused == []
