@@ -8,6 +8,8 @@ from healing.policy.signatures import Address, Origin, SignatureStore
 from healing.wire.jsonvalue import digest
 from healing.wire.places import Place, Places, Side, Spot, is_unguessable
 
+_WORTH_READING_AT_ONCE = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -46,6 +48,8 @@ class Known:
         if not self.store.entries:
             return
         sides = list(sides)
+        if len(sides) < _WORTH_READING_AT_ONCE:
+            return
         self._read(row for side in sides for row in self._exact_rows(side.place))
         strange = [side for side in sides if not any(map(self._rows.get, self._exact_rows(side.place)))]
         self._read(row for side in strange for row in self._loose_rows(side.place))

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Vault:
         self._path = path
         self._touched: dict[str, float] = {}
         self._told = False
+        # Long requests are understood beside the event loop.
+        self._lock = threading.Lock()
         self._writing = False
         self._closed = False
         self._db = self._open()
@@ -190,7 +193,8 @@ class Vault:
         if self._closed:
             return None  # what ends after the proxy is not kept
         try:
-            return action(*arguments)
+            with self._lock:
+                return action(*arguments)
         except sqlite3.Error as error:
             if not self._told:
                 self._told = True
@@ -199,14 +203,14 @@ class Vault:
 
     def _open(self) -> sqlite3.Connection:
         if self._path is None:
-            return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+            return _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
         try:
             return self._open_file(self._path)
         except (sqlite3.DatabaseError, OSError) as error:
             aside = self._path.with_name(self._path.name + ".broken")
             if isinstance(error, sqlite3.OperationalError | OSError):
                 logger.warning("signatures are kept in memory only: %s can't be used: %s", self._path, error)
-                return _prepared(sqlite3.connect(":memory:", isolation_level=None))
+                return _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
             logger.warning("%s is no database that can be read (%s); it is now %s", self._path, error, aside.name)
             with contextlib.suppress(OSError):
                 os.replace(self._path, aside)
@@ -220,7 +224,7 @@ class Vault:
         path.parent.mkdir(parents=True, exist_ok=True)
         # It holds pieces of conversations: nobody else on this machine may read it.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000)
+        db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")
             # Safe against a crash of the process at every moment; only a power cut may cost the newest entries.

@@ -22,7 +22,7 @@ from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
 from healing.proxy.replay import close_transport
-from healing.proxy.stream import CredentialRequest
+from healing.proxy.stream import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
@@ -126,6 +126,10 @@ class Healing:
             request.seal = await credentials.fetch(request.account, request.dialect, renew=request.renew)
         except CredentialError as error:
             request.error = str(error)
+
+    async def antigravity_understand(self, request: UnderstandRequest) -> None:
+        """Understand a long request in a thread: other streams go on meanwhile."""
+        await asyncio.to_thread(request.run)
 
     def _use(self, settings: config.Config) -> None:
         if self.governor is None:

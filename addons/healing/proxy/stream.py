@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 # mitmproxy can't take a wakeup back: a longer wait is made of short ones, so that none outlives its exchange for long.
 LONGEST_WAKEUP_S = 5.0
+LONG_BODY_BYTES = 512 * 1024
+"""From here on a request is understood beside the event loop."""
 _MARKS = {"healed": ":adhesive_bandage:", "failed": ":x:"}
 
 
@@ -67,6 +69,31 @@ class AntigravityCredentialHook(commands.StartHook):
     """A credential has to be fetched, which takes time."""
 
     request: CredentialRequest
+
+
+@dataclass
+class UnderstandRequest:
+    """What `AntigravityUnderstandHook` asks for; the hook fills in `exchange` or `failure`."""
+
+    governor: Governor
+    claim: Claim
+    request: http.Request
+    exchange: Exchange | None = None
+    failure: Exception | None = None
+
+    def run(self) -> None:
+        """Make the exchange."""
+        try:
+            self.exchange = self.governor.exchange(self.claim, self.request)
+        except Exception as failure:
+            self.failure = failure
+
+
+@dataclass
+class AntigravityUnderstandHook(commands.StartHook):
+    """A request is so long that to understand it takes time, in which others must not wait."""
+
+    request: UnderstandRequest
 
 
 @dataclass
@@ -183,14 +210,18 @@ class HealingStream(RedactingStream):
             return (yield from super().make_server_connection())
         if self.claim.asked.operation.kind == "other":
             return (yield from self.pass_through(self.claim, self.claim.asked))
-        try:
-            self.exchange = self.governor.exchange(self.claim, self.flow.request)
-        except RefusedError as refused:
-            yield from self.answer_with(refused.response)
+        understood = UnderstandRequest(self.governor, self.claim, self.flow.request)
+        if len(self.flow.request.raw_content or b"") < LONG_BODY_BYTES:
+            understood.run()
+        else:
+            yield AntigravityUnderstandHook(understood)
+        if isinstance(understood.failure, RefusedError):
+            yield from self.answer_with(understood.failure.response)
             return False
-        except Exception:
-            logger.exception("a request could not be understood; this is a bug")
+        if understood.exchange is None:
+            logger.error("a request could not be understood; this is a bug", exc_info=understood.failure)
             return (yield from self.pass_unseen(self.claim, self.claim.asked))
+        self.exchange = understood.exchange
         self.flow.metadata[METADATA] = self.exchange.meta
         self.governor.running += 1
         self.exchange.start()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
-from healing.wire.places import SHORTEST_SIGNATURE, Place, Places, PlacesBuilder, Said, Spot, is_unguessable, loosened
+from healing.wire.places import SHORTEST_SIGNATURE, Place, Places, PlacesBuilder, Said, Spot, is_unguessable, loosely
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]
@@ -146,8 +146,9 @@ def _say(said: Said, block: Any) -> None:
         said.text(block["text"])
     elif kind == "tool_use":
         name, given = str(block.get("name")), block.get("input")
-        exact = digest("call", str(block.get("id")), name, canonical(given)).encode()
-        said.item(exact, digest("call", name, canonical(loosened(given))).encode())
+        written = canonical(given)
+        exact = digest("call", str(block.get("id")), name, written).encode()
+        said.item(exact, digest("call", name, loosely(given, written)).encode())
     elif kind in _USERS:
         exact = digest(canonical(without_cache_marks(_plain(block)))).encode()
         said.item(exact, exact)

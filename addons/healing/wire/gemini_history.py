@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from healing.wire.gemini_spelling import in_camel_case
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
-from healing.wire.places import SHORTEST_SIGNATURE, Places, PlacesBuilder, Said, Side, Spot, loosened
+from healing.wire.places import SHORTEST_SIGNATURE, Places, PlacesBuilder, Said, Side, Spot, loosely
 from healing.wire.places import Place as Spoken
 
 type Body = dict[str, Any]
@@ -171,8 +171,9 @@ def _say(said: Said, part: Part) -> None:
     """Tell what a part says, but for thoughts, which clients lose."""
     if (call := call_of(part)) is not None:
         name, args = str(call.get("name")), call.get("args") or {}
-        exact = digest("call", str(call.get("id") or ""), name, canonical(args)).encode()
-        said.item(exact, digest("call", name, canonical(loosened(args))).encode())
+        written = canonical(args)
+        exact = digest("call", str(call.get("id") or ""), name, written).encode()
+        said.item(exact, digest("call", name, loosely(args, written)).encode())
     elif part.get("thought"):
         return
     elif _is_text(part):
@@ -220,14 +221,18 @@ def checked_calls(body: Any) -> list[Call]:
     return [call for call in calls_of(body) if call.current and call.first]
 
 
-def side_parts(body: Any, side: Side) -> list[tuple[Place, Part]]:
-    """The parts of one side's turn, with their places."""
+def turns_of(body: Any, places: Places) -> Iterator[tuple[Side, list[tuple[Place, Part]]]]:
+    """The model's turns: each side, and its parts with their places."""
     contents = contents_of(body)
-    return [
-        (Place(index, number), part)
-        for index in range(side.first, side.last + 1)
-        for number, part in enumerate(parts_of(contents[index]))
-    ]
+    for side in places.models:
+        yield (
+            side,
+            [
+                (Place(index, number), part)
+                for index in range(side.first, side.last + 1)
+                for number, part in enumerate(parts_of(contents[index]))
+            ],
+        )
 
 
 def lacks_signatures(parts: Sequence[Part]) -> bool:

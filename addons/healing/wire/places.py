@@ -24,6 +24,8 @@ _PREFIXES = re.compile(r"^(?:[A-Za-z]+[^A-Za-z0-9])*(?:[A-Za-z]+(?=[0-9]+$))?")
 _SHORTEST_ID = 8
 _FEWEST_CHARACTERS = 4
 _EXACT_INTEGER = 2**53
+_INEXACT = re.compile(rb"\d[.eE]|\d{16}|-0")
+_LONGEST_LOOSE = 64 * 1024
 
 
 class Place:
@@ -288,12 +290,21 @@ def is_unguessable(identifier: str) -> bool:
     return any(map(str.isdigit, rest)) or 5 * sum(letter in "aeiouAEIOU" for letter in rest) <= len(rest)
 
 
-def loosened(value: Any) -> Any:
-    """A JSON value whose numbers are what clients make of them: `1.0` is `1`, what no double holds is nothing."""
+def loosely(value: Any, written: bytes) -> bytes:
+    """A JSON value as any client would write it: `1.0` as `1`, and what no double holds as nothing.
+
+    written: the value as canonical JSON; what is very long is taken as it is.
+    """
+    if len(written) > _LONGEST_LOOSE or _INEXACT.search(written) is None:
+        return written
+    return canonical(_loosened(value))
+
+
+def _loosened(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: loosened(item) for name, item in value.items()}
+        return {name: _loosened(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [loosened(item) for item in value]
+        return [_loosened(item) for item in value]
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     try:

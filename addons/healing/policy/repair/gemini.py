@@ -97,8 +97,7 @@ def _restore(case: Case) -> GeminiChange | None:
     known = case.view.known
     signed = {}
     calls = {call.place: call for call in history.calls_of(case.body)}
-    for side in known.places.models:
-        parts = history.side_parts(case.body, side)
+    for side, parts in history.turns_of(case.body, known.places):
         places = {id(part): place for place, part in parts}
         for part, spot in history.spots_of(part for _, part in parts):
             if (call := calls.get(places[id(part)])) is None or history.is_stand_in(history.signature_of(part)):

@@ -13,7 +13,7 @@ def restore_lost(body: Body, known: Known) -> Body:
     """The body with the signatures that the client lost, each on exactly the call or text that it was made for."""
     if not known.store.entries:
         return body
-    turns = [(side, history.side_parts(body, side)) for side in known.places.models]
+    turns = history.turns_of(body, known.places)
     lacking = [turn for turn in turns if history.lacks_signatures([part for _, part in turn[1]])]
     known.look_up(side for side, _ in lacking)
     found: dict[Place, str] = {}
@@ -44,8 +44,7 @@ def made_for(known: Known, side: Side, part: Part, spot: Spot) -> str:
 
 def signed_spots(known: Known, body: Body) -> Iterator[tuple[Side, Place, Part, Spot]]:
     """The parts of the history with a signature that was minted for them, each with its spot."""
-    for side in known.places.models:
-        parts = history.side_parts(body, side)
+    for side, parts in history.turns_of(body, known.places):
         if not any(history.real_signature_of(part) for _, part in parts):
             continue
         places = {id(part): place for place, part in parts}

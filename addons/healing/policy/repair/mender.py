@@ -38,10 +38,15 @@ class Mender:
         self._clock = clock
         self.repairs: Repairs | None = None
         if store is not None and asked.operation.kind in _REPAIRED_KINDS:
-            self.repairs = Repairs(
-                asked.dialect.name, asked.body, asked.value, request.route.model, request.owner, request.session, store,
-                settings, asked.translated,
-            )  # fmt: skip
+            try:
+                self.repairs = Repairs(
+                    asked.dialect.name, asked.body, asked.value, request.route.model, request.owner, request.session,
+                    store, settings, asked.translated,
+                )  # fmt: skip
+            except RecursionError:
+                pass  # what is nested so deeply is upstream's to refuse
+            except Exception:
+                logger.exception("signatures can't be looked after; this is a bug")
 
     @property
     def count(self) -> int:

@@ -71,7 +71,10 @@ class Repairs:
     _outdated: list[str] = field(default_factory=list)
     sent: Body = field(default_factory=dict)
     _restored: tuple[str, ...] = ()
-    _places: Places | None = None
+    _places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = self._repairer.places(self.value, self.owner.client)
 
     @property
     def _repairer(self) -> Repairer:
@@ -156,8 +159,6 @@ class Repairs:
 
     def _view(self, account: Account, now: float) -> View:
         """The client's request, for an attempt on this account."""
-        if self._places is None:
-            self._places = self._repairer.places(self.value, self.owner.client)
         origin = Origin(account.upstream.url, self.model, account.name)
         known = Known(self.store, origin, self.owner, self._places, now)
         return self._repairer.view(self.value, known, self.settings)
@@ -165,7 +166,8 @@ class Repairs:
     def ask(self, text: bytes, value: Any) -> None:
         """What is asked from now on."""
         if value is not self.value:
-            self.text, self.value, self._places = text, value, None
+            self.text, self.value = text, value
+            self._places = self._repairer.places(value, self.owner.client)
 
     def _body(self, view: View) -> Body:
         """The client's body with what it lost and with all changes."""
