@@ -65,6 +65,8 @@ class Course:
         )
         self._asking = asking
         self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
+        # Of a long request this is the longest work; here it is done beside the event loop.
+        self._mender.make_ready(eligible[0], asking.asked)
         self._next = Next(None)
         self._story = Story(request, shared.journal, shared.clock)
 

@@ -56,6 +56,11 @@ class Known:
         if strange:
             self._read(row for each in ids for row, _ in self._of_id(each, ""))
 
+    def knows_nothing_of(self, side: Side) -> bool:
+        """Whether nothing is known of a turn by where it stands; False where `look_up` has not read that."""
+        rows = [*self._exact_rows(side.place), *self._loose_rows(side.place)]
+        return all(row in self._rows and not self._rows[row] for row in rows)
+
     def find(self, place: Place, spot: Spot) -> Any:
         """What is kept for this spot of the turn at this place; None if nothing is known."""
         return self._find(self._addresses(place, spot))

@@ -18,7 +18,8 @@ def restore_lost(body: Body, known: Known) -> Body:
     known.look_up(side for side, _ in lacking)
     found: dict[Place, str] = {}
     for side, parts in lacking:
-        found |= _lost(known, side, parts)
+        if not known.knows_nothing_of(side) or any(history.call_of(part) for _, part in parts):
+            found |= _lost(known, side, parts)
     return with_signatures(body, found)
 
 

@@ -35,6 +35,7 @@ class Mender:
         clock: Clock,
     ) -> None:
         self.refused: Attempt | None = None
+        self._ready: tuple[str, UpstreamRequest, Prepared] | None = None
         self._clock = clock
         self.repairs: Repairs | None = None
         if store is not None and asked.operation.kind in _REPAIRED_KINDS:
@@ -63,8 +64,15 @@ class Mender:
         """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
         return self._safely(lambda repairs: repairs.may_end_unsigned, False)
 
+    def make_ready(self, account: Account, asked: UpstreamRequest) -> None:
+        """Prepare a first attempt on this account ahead of time."""
+        self._ready = (account.upstream.url, asked, self.prepare(account, asked))
+
     def prepare(self, account: Account, asked: UpstreamRequest) -> Prepared:
         """What an attempt on this account sends, which asks this."""
+        ready, self._ready = self._ready, None
+        if ready is not None and ready[0] == account.upstream.url and ready[1] is asked:
+            return ready[2]
         now = self._clock.wall()
         if self.repairs is not None:
             self.repairs.ask(asked.body, asked.value)
