@@ -52,7 +52,7 @@ class Vault:
         self._touched: dict[str, float] = {}
         self._told = False
         # Long requests are understood beside the event loop.
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._writing = False
         self._closed = False
         self._db = self._open()
@@ -102,17 +102,18 @@ class Vault:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Everything that is written inside is written at once at its end."""
-        if self._writing:
-            yield
-            return
-        self._writing = True
-        self._do("BEGIN")
-        try:
-            yield
-        finally:
-            self._flush_touched()
-            self._do("COMMIT")
-            self._writing = False
+        with self._lock:
+            if self._writing:
+                yield
+                return
+            self._writing = True
+            self._do("BEGIN")
+            try:
+                yield
+            finally:
+                self._flush_touched()
+                self._do("COMMIT")
+                self._writing = False
 
     def close(self) -> None:
         """Write down what is still to be written."""

@@ -92,6 +92,8 @@ class Governor:
         if self.signatures is None or self.signatures.settings != config.signatures:
             self.close()
             self.signatures = SignatureStore(self.home / STORE_NAME if self.home else None, config.signatures)
+            # Read now, and not by two long requests at once.
+            self.signatures.has_repairs(self.clock.wall())
 
     def close(self) -> None:
         """Write down what is still to be written."""

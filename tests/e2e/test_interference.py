@@ -1,0 +1,101 @@
+"""Users who say the same to a real proxy at the same time, over a restart: each is served as if alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from healing.policy.config import Signatures
+from healing.policy.known import Owner
+from healing.policy.signatures import SignatureStore
+
+from tests.e2e.conversations import lose_signatures
+from tests.e2e.harness import Proxy, account, key_of, upstream
+from tests.e2e.test_modes_helpers import DIALECTS
+from tests.policy.through import Through
+from tests.support import raw
+from tests.upstream import Call, Reply, Talking, Upstream
+from tests.upstream.histories import Send, Sent, Talk, side_by_side
+
+OLD, NEW, GEMINI = "claude-sonnet-4-5", "claude-opus-5-5", "gemini-3-pro-preview"
+PROMPTS = ("hi", "Look. [steps:2][parallel:2]", "[interleaved] Look.", "[cited][floats] hi")
+
+
+class Kind(NamedTuple):
+    """Which client on which upstream. model: what upstream is asked for, where that is another one."""
+
+    dialect: str
+    named: str
+    spoken: str = ""
+    model: str = ""
+
+
+KINDS = (
+    Kind("anthropic", OLD), Kind("anthropic", NEW), Kind("gemini", GEMINI),
+    Kind("anthropic", "claude-on-gemini", "gemini", GEMINI), Kind("gemini", "gemini-on-old", "anthropic", OLD),
+    Kind("gemini", "gemini-on-new", "anthropic", NEW),
+)  # fmt: skip
+CONFIG = f"""
+[retry]
+upgrade = false
+spare_retries = 1000000
+
+[models]
+"claude-on-gemini" = "gemini/{GEMINI}"
+"gemini-on-old" = "anthropic/{OLD}"
+"gemini-on-new" = "anthropic/{NEW}"
+"""
+USERS = ("who keeps everything", "who loses signatures", "who says the same once more")
+
+
+def conversation(kind: Kind, user: str) -> Talk:
+    """A user's conversation, and an API of its own: it gives the same answers whoever else there is."""
+    key = f"key-of-{user}-of-{kind.named}".replace(" ", "-")
+    talk = Talk(kind.dialect, kind.named, Talking(seed=key, call_ids=True), key=key)
+    if user == "who loses signatures":
+        talk.spoil = lose_signatures
+    return talk
+
+
+def alone(kind: Kind, user: str) -> list[bytes]:
+    """What goes upstream for a conversation with which no other shares a store."""
+    talk = conversation(kind, user)
+    store = SignatureStore(None, Signatures())
+    through = Through(store, key=key_of(kind.spoken or kind.dialect))
+    talk.through = through.proxy(Owner("a client"), spoken=kind.spoken, model=kind.model)
+    for prompt in PROMPTS:
+        talk.turn(prompt)
+    store.close()
+    return [sent.body for sent in talk.came]
+
+
+def go_through(talk: Talk, proxy: Proxy, server: Upstream) -> None:
+    """From now on a real proxy stands between the conversation and its API."""
+
+    def through(sent: Sent, send: Send) -> Reply:
+        def answer(call: Call) -> Reply:
+            return send(Sent(call.path.partition("?")[0], call.body, call.headers))
+
+        server.default = answer
+        response = raw.request("POST", proxy.url + sent.path, sent.body, sent.headers)
+        return Reply(status=response.status, body=response.body)
+
+    talk.through = through
+
+
+def say(talks: Sequence[Talk], prompts: Sequence[str], proxy: Proxy, server: Upstream) -> None:
+    """Have all say these prompts, one request of each in turn."""
+    for talk in talks:
+        go_through(talk, proxy, server)
+    side_by_side([(talk, prompts) for talk in talks])
+
+
+def test_what_goes_upstream_for_each_is_the_same_as_if_it_were_alone(tmp_path: Path) -> None:
+    with Upstream() as server:
+        config = "".join(account(dialect, dialect) + upstream(dialect, dialect, server.url) for dialect in DIALECTS)
+        talks = {(kind, user): conversation(kind, user) for kind in KINDS for user in USERS}
+        for prompts in (PROMPTS[:2], PROMPTS[2:]):
+            with Proxy(tmp_path, config + CONFIG) as proxy:
+                say([*talks.values()], prompts, proxy, server)
+    for (kind, user), talk in talks.items():
+        assert [sent.body for sent in talk.came] == alone(kind, user), (kind, user)
+        assert talk.talking.refused == []
