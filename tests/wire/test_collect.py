@@ -384,7 +384,7 @@ def test_of_what_is_no_list_the_last_counts_and_unknown_fields_are_kept() -> Non
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(KNOWN_NAMES), ODD_JSON, max_size=6), max_size=6))
 def test_no_json_whatever_raises(events: list[Fields]) -> None:
     start = {"type": "message_start", "message": {}}
@@ -398,7 +398,7 @@ def test_no_json_whatever_raises(events: list[Fields]) -> None:
 def test_no_depth_of_nesting_raises() -> None:
     def nested(bottom: Any) -> Any:
         objects = lists = bottom
-        for _ in range(100_000):
+        for _ in range(20_000):
             objects, lists = {"a": objects}, [lists]
         return {"a": objects, "b": lists}
 

@@ -22,7 +22,7 @@ from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
 from healing.proxy.replay import close_transport
-from healing.proxy.stream import CredentialRequest, UnderstandRequest
+from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 

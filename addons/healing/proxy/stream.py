@@ -25,7 +25,6 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.utils import human
 
-from healing.policy import config
 from healing.policy.accounts import Account
 from healing.policy.actions import Abort, Finish, Respond, Send, Start
 from healing.policy.attempt import Attempt
@@ -42,6 +41,12 @@ from healing.proxy.local import refusal
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import RedactingStream
 from healing.proxy.seal import Seal
+from healing.proxy.waits import (
+    AntigravityCredentialHook,
+    AntigravityUnderstandHook,
+    CredentialRequest,
+    UnderstandRequest,
+)
 from healing.wire.headers import Headers
 
 logger = logging.getLogger(__name__)
@@ -51,49 +56,6 @@ LONGEST_WAKEUP_S = 5.0
 LONG_BODY_BYTES = 512 * 1024
 """From here on a request is understood beside the event loop."""
 _MARKS = {"healed": ":adhesive_bandage:", "failed": ":x:"}
-
-
-@dataclass
-class CredentialRequest:
-    """What `AntigravityCredentialHook` asks for; the hook fills in `seal` or `error`."""
-
-    account: config.Account
-    dialect: str
-    renew: bool
-    seal: Seal | None = None
-    error: str = "it could not be read"
-
-
-@dataclass
-class AntigravityCredentialHook(commands.StartHook):
-    """A credential has to be fetched, which takes time."""
-
-    request: CredentialRequest
-
-
-@dataclass
-class UnderstandRequest:
-    """What `AntigravityUnderstandHook` asks for; the hook fills in `exchange` or `failure`."""
-
-    governor: Governor
-    claim: Claim
-    request: http.Request
-    exchange: Exchange | None = None
-    failure: Exception | None = None
-
-    def run(self) -> None:
-        """Make the exchange."""
-        try:
-            self.exchange = self.governor.exchange(self.claim, self.request)
-        except Exception as failure:
-            self.failure = failure
-
-
-@dataclass
-class AntigravityUnderstandHook(commands.StartHook):
-    """A request is so long that to understand it takes time, in which others must not wait."""
-
-    request: UnderstandRequest
 
 
 @dataclass
