@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from healing.policy import turns
 from healing.policy.failures import Failure, FailureClass
+from healing.policy.signatures import conversation_key
 from healing.policy.told import told_error
 from healing.wire import exact
 from healing.wire.gemini_history import STAND_IN, signature_of
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.policy.border import GEMINI, NEW, OLD, Border
+from tests.policy.stage import FakeClock
 from tests.support.gemini_parts import PARTS
 from tests.wire.translate.asking import assistant, result, user
 from tests.wire.translate.test_to_gemini_any import normal
@@ -193,6 +195,16 @@ def test_a_turn_that_is_too_long_is_not_kept() -> None:
         for _ in range(9):
             border.answer(ask, own)
         assert border.store.entries == 0
+
+
+def test_what_a_translated_answer_signed_is_told_of_its_own_conversation_only() -> None:
+    border = Border(GEMINI, session="s")
+    call = {"functionCall": {"name": "look", "args": {}}, "thoughtSignature": SIGNED[1]}
+    border.answer(asked(ASKED), [{"text": "So.", "thoughtSignature": SIGNED[0]}, call])
+    now = FakeClock().wall()
+    told = border.store.conversation(conversation_key("a client", "s"), now)
+    assert [(each.what, each.account) for each in told] == [("text", "work"), ("call look", "work")]
+    assert border.store.conversation(conversation_key("another client", "s"), now) == []
 
 
 def test_an_answer_that_goes_on_with_the_clients_words_is_not_kept() -> None:

@@ -14,7 +14,7 @@ from healing.policy.known import Known
 from healing.policy.model_names import has_prefix_check
 from healing.policy.repair.gemini import with_stand_ins
 from healing.policy.request import ClientRequest, UpstreamRequest
-from healing.policy.signatures import Origin, SignatureStore
+from healing.policy.signatures import Origin, SignatureStore, conversation_key
 from healing.policy.turns import Speech, Turns
 from healing.policy.writer import Rewriting
 from healing.wire import anthropic_history, exact, gemini_history
@@ -109,7 +109,10 @@ class Crossing(ABC):
             return
         own, shown = self._own_turn(writer), writer.content
         calls = dict(zip(self._speech.call_ids(shown), self._calls_among(own), strict=False))
-        turns.keep(own, shown, whole=writer.intact, calls=calls, after=self._bond(sent))
+        kept = turns.keep(own, shown, whole=writer.intact, calls=calls, after=self._bond(sent))
+        if kept and self._store is not None and (signed := self._signed_in(own)):
+            key = conversation_key(self._request.owner.client, self._request.session)
+            self._store.note(key, self._origin(account.name), signed, self._clock.wall())
 
     @property
     @abstractmethod
@@ -129,6 +132,10 @@ class Crossing(ABC):
     def _calls_among(self, own: list[Body]) -> list[int]:
         """The places of the calls in upstream's turn."""
 
+    @abstractmethod
+    def _signed_in(self, own: list[Body]) -> list[str]:
+        """What upstream's turn has signed, in short words."""
+
     def _bond(self, sent: Body) -> dict[str, Any]:
         """What upstream's turn is bound to, as it is kept."""
         return {}
@@ -136,9 +143,11 @@ class Crossing(ABC):
     def _turns(self, account: str = config.RESERVED_ACCOUNT) -> Turns | None:
         if self._store is None:
             return None
-        origin = Origin(self._upstream.url, self._request.route.model, account)
-        known = Known(self._store, origin, self._request.owner, self._places, self._clock.wall())
+        known = Known(self._store, self._origin(account), self._request.owner, self._places, self._clock.wall())
         return Turns(known, self._speech)
+
+    def _origin(self, account: str) -> Origin:
+        return Origin(self._upstream.url, self._request.route.model, account)
 
     def _history(self) -> Turns | None:
         """What is known of the client's turns, which are about to be asked for one by one."""
@@ -191,6 +200,9 @@ class ToGemini(Crossing):
     @cached_property
     def _places(self) -> Places:
         return anthropic_history.places_of(self._request.value, self._request.owner.client)
+
+    def _signed_in(self, own: list[Body]) -> list[str]:
+        return gemini_history.signed_in(own)
 
     def _model_contents(self) -> Iterator[list[Body]]:
         return (turn.content for turn in anthropic_history.turns_of(self._request.value))
@@ -265,6 +277,9 @@ class ToAnthropic(Crossing):
 
     def _calls_among(self, own: list[Body]) -> list[int]:
         return [at for at, block in enumerate(own) if block.get("type") == "tool_use"]
+
+    def _signed_in(self, own: list[Body]) -> list[str]:
+        return anthropic_history.signed_in(own)
 
     def _model_contents(self) -> Iterator[list[Body]]:
         contents = gemini_history.contents_of(self._request.value)

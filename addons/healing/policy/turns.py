@@ -80,17 +80,18 @@ class Turns:
         own: Body | None = kept["content"][item] if item is not None else None
         return own
 
-    def keep(self, own: list[Body], shown: list[Body], *, whole: bool, calls: Mapping[str, int], after: Body) -> None:
+    def keep(self, own: list[Body], shown: list[Body], *, whole: bool, calls: Mapping[str, int], after: Body) -> bool:
         """Keep a turn that answers this conversation.
 
         own: as upstream made it. shown: as the client got it. whole: whether either is all that came; one that is not
         is only known by its calls. calls: by the client's id of each, the place of upstream's own.
-        after: what upstream was told before it, as digests.
+        after: what upstream was told before it, as digests. Gives whether it is kept.
         """
         said = self._speech.said_by(shown)
         kept = {"content": own, "said": said.loose if whole else "", "calls": calls, **after}
         if not own or not self._known.places.last_is_users or len(dump(kept)) > LONGEST_TURN:
-            return
+            return False
         spots: list[tuple[Spot, int | None]] = [(said.with_(_TURN), None)] if whole else []
         ids = [(call, _TURN, None) for call in self._speech.call_ids(shown)]
         self._known.keep(kept, self._known.places.end, spots, ids)
+        return True

@@ -89,6 +89,11 @@ def block_key(block: Block) -> str | None:
     return digest("thinking", str(block.get("thinking") or ""), signature)
 
 
+def signed_in(content: Sequence[Block]) -> list[str]:
+    """What is signed among these blocks, in short words."""
+    return [str(block["type"]) for block in content if block_key(block) is not None]
+
+
 def call_ids(content: Sequence[Block]) -> list[str]:
     """The ids of the tool calls among these blocks."""
     return [str(block["id"]) for block in content if block.get("type") == "tool_use" and block.get("id")]

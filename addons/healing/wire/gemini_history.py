@@ -85,6 +85,12 @@ def real_signature_of(part: Part) -> str:
     return signature if len(signature) >= SHORTEST_SIGNATURE and not is_stand_in(signature) else ""
 
 
+def signed_in(parts: Iterable[Part]) -> list[str]:
+    """What is signed among these parts, in short words."""
+    calls = [call_of(part) for part in parts if real_signature_of(part)]
+    return ["text" if call is None else f"call {call.get('name')}" for call in calls]
+
+
 def is_stand_in(signature: str) -> bool:
     """Whether it is the documented stand-in, also where a client has put it into base64."""
     return bool(signature) and signature_key(signature) in _STAND_INS

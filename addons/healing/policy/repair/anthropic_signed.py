@@ -71,7 +71,7 @@ def is_healthy(known: Known, side: Side, block: Block, spot: Spot) -> bool:
 
 def capture(known: Known, content: list[Block]) -> list[str]:
     """Keep the signed blocks of an answer. Gives what was kept, in words."""
-    signed = [block for block in content if history.block_key(block) is not None]
+    signed = history.signed_in(content)
     # After a prefill the client has another message than the one that was answered.
     if not signed or not known.places.last_is_users:
         return []
@@ -81,7 +81,7 @@ def capture(known: Known, content: list[Block]) -> list[str]:
     spots: list[tuple[Spot, int | None]] = [(history.said_by(content).with_(TURN), None)]
     spots += [(spot, places[id(block)]) for block, spot in history.spots_of(content) if id(block) in places]
     known.keep(layout, known.places.end, spots, [(call, TURN, None) for call in history.call_ids(content)])
-    return [str(block["type"]) for block in signed]
+    return signed
 
 
 def forget(known: Known, body: Body, fault: SignatureFault, position: Position | None) -> None:

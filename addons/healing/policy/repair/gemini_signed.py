@@ -67,18 +67,16 @@ def capture(known: Known, content: list[Part]) -> list[str]:
     signatures: list[str] = []
     spots: list[tuple[Spot, int | None]] = []
     ids: list[tuple[str, str, int | None]] = []
-    minted = []
     for part, spot in history.spots_of(content):
         if not (signature := history.real_signature_of(part)):
             continue
         spots.append((spot, len(signatures)))
         if (call := history.call_of(part)) is not None:
             ids.append((str(call.get("id") or ""), history.call_said(call), len(signatures)))
-        minted.append("text" if call is None else f"call {call.get('name')}")
         signatures.append(signature)
     if signatures:
         known.keep(signatures, known.places.end, spots, ids)
-    return minted
+    return history.signed_in(content)
 
 
 def forget(known: Known, body: Body, fault: SignatureFault, position: Position | None) -> None:
