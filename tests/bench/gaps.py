@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import dump
 
-from tests.bench.gaps_server import STEADY_S, running
+from tests.bench.gaps_server import STEADY_S, serve
+from tests.bench.server import running
 from tests.bench.ways import STREAMING
 from tests.e2e.harness import Proxy, account, upstream
 from tests.support.raw import RawConnection, encode_request
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-gaps-")))
-        port = stack.enter_context(running())
+        port = stack.enter_context(running(serve))
         healing = stack.enter_context(healing_proxy(folder, port, options.healing_arg))
         plain = stack.enter_context(plain_proxy(folder, port))
         quiet = [worst_gap(healing.url, lambda: time.sleep(0.5)) for _ in range(options.rounds)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from healing.policy.config import Signatures
 from healing.policy.known import Owner
@@ -11,22 +10,12 @@ from healing.policy.signatures import SignatureStore
 from tests.e2e.conversations import lose_signatures
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import DIALECTS
-from tests.policy.through import Through
+from tests.policy.through import GEMINI, NEW, OLD, Kind, Through
 from tests.support import raw
 from tests.upstream import Call, Reply, Talking, Upstream
 from tests.upstream.histories import Send, Sent, Talk, side_by_side
 
-OLD, NEW, GEMINI = "claude-sonnet-4-5", "claude-opus-5-5", "gemini-3-pro-preview"
 PROMPTS = ("hi", "Look. [steps:2][parallel:2]", "[interleaved] Look.", "[cited][floats] hi")
-
-
-class Kind(NamedTuple):
-    """Which client on which upstream. model: what upstream is asked for, where that is another one."""
-
-    dialect: str
-    named: str
-    spoken: str = ""
-    model: str = ""
 
 
 KINDS = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from healing.policy.config import Signatures
 from healing.policy.known import Owner
@@ -15,27 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.conversations import edit_last_thinking, lose_signatures, store_aborted_answer
-from tests.policy.through import Through
+from tests.policy.through import GEMINI, NEW, OLD, Kind, Through
 from tests.upstream import Talking
 from tests.upstream.histories import RefusedTalkError, Sent, Talk
 
 type History = list[dict[str, Any]]
 
 steady = settings(deadline=None, derandomize=True, max_examples=25)
-OLD, NEW, GEMINI = "claude-sonnet-4-5", "claude-opus-5-5", "gemini-3-pro-preview"
 PROMPTS = (
     "hi", "Go on.", "Look. [steps:1]", "Look. [steps:2][parallel:2]", "Hm. [silent]", "[redacted] hi", "[code] x",
     "[blank] Look.", "[cited] hi", "[interleaved] Look.", "[image] hi", "[floats] Look.", "[lines] hi",
 )  # fmt: skip
-
-
-class Kind(NamedTuple):
-    """Which client on which upstream. model: what upstream is asked for, where that is another one."""
-
-    dialect: str
-    named: str
-    spoken: str = ""
-    model: str = ""
 
 
 KINDS = (

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from healing.policy import config
 from healing.policy.accounts import Account, Accounts
@@ -22,6 +23,17 @@ from healing.policy.signatures import SignatureStore
 from tests.policy.stage import DIALECTS, FakeClock
 from tests.upstream import Reply
 from tests.upstream import histories as talk
+
+OLD, NEW, GEMINI = "claude-sonnet-4-5", "claude-opus-5-5", "gemini-3-pro-preview"
+
+
+class Kind(NamedTuple):
+    """Which client on which upstream. model: what upstream is asked for, where that is another one."""
+
+    dialect: str
+    named: str
+    spoken: str = ""
+    model: str = ""
 
 
 @dataclass
