@@ -8,6 +8,8 @@ from healing.policy.signatures import Address, Origin, SignatureStore
 from healing.wire.jsonvalue import digest
 from healing.wire.places import Place, Places, Side, Spot, is_unguessable
 
+TURN = "turn"
+"""The spot of a whole turn: what it says, or the id of one of its calls, and this."""
 _WORTH_READING_AT_ONCE = 8
 
 
@@ -112,24 +114,29 @@ class Known:
 
     def _addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
         """From where nobody else can be to where all stand who were told apart by nothing that means anything."""
-        exact, session = spot.exact, self.owner.session
-        if session:
-            yield Address(self.origin.row("session", session, place.exact), exact)
-            yield Address(self.origin.row("session", session, place.loose), spot.loose)
-        yield Address(self.origin.row("exact", place.exact), exact)
-        yield Address(self.origin.row("loose", place.loose), spot.loose)
+        for scope in self._scopes:
+            yield Address(self._exact_row(scope, place), spot.exact)
+            yield Address(self._loose_row(scope, place), spot.loose)
 
     def _exact_addresses(self, place: Place, spot: Spot) -> Iterator[Address]:
-        exact = spot.exact
-        return (Address(row, exact) for row in self._exact_rows(place))
+        return (Address(row, spot.exact) for row in self._exact_rows(place))
 
     def _exact_rows(self, place: Place) -> list[str]:
-        exact, session = self.origin.row("exact", place.exact), self.owner.session
-        return [self.origin.row("session", session, place.exact), exact] if session else [exact]
+        return [self._exact_row(scope, place) for scope in self._scopes]
 
     def _loose_rows(self, place: Place) -> list[str]:
-        loose, session = self.origin.row("loose", place.loose), self.owner.session
-        return [self.origin.row("session", session, place.loose), loose] if session else [loose]
+        return [self._loose_row(scope, place) for scope in self._scopes]
+
+    @property
+    def _scopes(self) -> tuple[str, ...]:
+        """Among whose conversations is looked, as sessions: in the own one first; "" is any."""
+        return (self.owner.session, "") if self.owner.session else ("",)
+
+    def _exact_row(self, scope: str, place: Place) -> str:
+        return self.origin.row("exact", scope, place.exact)
+
+    def _loose_row(self, scope: str, place: Place) -> str:
+        return self.origin.row("loose", scope, place.loose)
 
     def _of_id(self, identifier: str, spot: str) -> list[Address]:
         return [Address(self.origin.row("id", identifier), spot)] if is_unguessable(identifier) else []

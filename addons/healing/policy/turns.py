@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from healing.policy.known import Known
+from healing.policy.known import TURN, Known
 from healing.wire.anthropic_prefix import Bond
 from healing.wire.jsonvalue import dump
 from healing.wire.places import Place, Spot
@@ -12,7 +12,6 @@ type Body = dict[str, Any]
 
 LONGEST_TURN = 1024 * 1024
 """Bytes of the longest turn that is kept."""
-_TURN = "turn"
 
 
 class Speech(Protocol):
@@ -45,9 +44,9 @@ class Turns:
         side = self._known.places.at(index)
         whole = side is not None and index == side.last and not side.parted
         said = side.said if side is not None and whole else self._speech.said_by(content)
-        kept = self._known.find(side.place, said.with_(_TURN)) if side is not None else None
+        kept = self._known.find(side.place, said.with_(TURN)) if side is not None else None
         for call in () if kept is not None else self._speech.call_ids(content):
-            kept = self._known.find_by_id(call, _TURN)
+            kept = self._known.find_by_id(call, TURN)
             if kept is not None:
                 break
         if not isinstance(kept, dict) or kept["said"] != said.loose:
@@ -75,7 +74,7 @@ class Turns:
 
     def call(self, shown: str) -> Body | None:
         """Upstream's own call that the client knows by this id."""
-        kept = self._known.find_by_id(shown, _TURN)
+        kept = self._known.find_by_id(shown, TURN)
         item = kept["calls"].get(shown) if isinstance(kept, dict) else None
         own: Body | None = kept["content"][item] if item is not None else None
         return own
@@ -91,7 +90,7 @@ class Turns:
         kept = {"content": own, "said": said.loose if whole else "", "calls": calls, **after}
         if not own or not self._known.places.last_is_users or len(dump(kept)) > LONGEST_TURN:
             return False
-        spots: list[tuple[Spot, int | None]] = [(said.with_(_TURN), None)] if whole else []
-        ids = [(call, _TURN, None) for call in self._speech.call_ids(shown)]
+        spots: list[tuple[Spot, int | None]] = [(said.with_(TURN), None)] if whole else []
+        ids = [(call, TURN, None) for call in self._speech.call_ids(shown)]
         self._known.keep(kept, self._known.places.end, spots, ids)
         return True

@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 
-from healing.policy.known import Known
+from healing.policy.known import TURN, Known
 from healing.wire import anthropic_history as history
 from healing.wire.anthropic_history import Block, Body, Layout, Turn
 from healing.wire.places import SHORTEST_SIGNATURE, Place, Side, Spot
 from healing.wire.refusals import Position, SignatureFault
-
-TURN = "turn"
-"""The spot of a whole turn: what it says, or the id of one of its calls, and this."""
 
 
 def restore_lost(body: Body, known: Known) -> Body:
