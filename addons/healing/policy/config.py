@@ -288,6 +288,10 @@ class Clients(_Table):
     loopback_only: bool = True
     account_header: bool = True
     """Whether responses carry `X-Account-Email`."""
+    hosts: Annotated[tuple[Text, ...], Strict(False)] = ()
+    """Names by which clients may call the proxy, beside this machine's own and the listen address."""
+    max_body: int = Field(default=128 * 1024 * 1024, ge=1024)
+    """Bytes of a request's body at most, as it comes and decoded."""
 
     @field_validator("keys")
     @classmethod
@@ -296,6 +300,37 @@ class Clients(_Table):
         if any(parse_source(key.get_secret_value()).kind == "cmd" for key in keys):
             raise ValueError("a client key can't come from cmd:; use env:NAME, file:PATH or the value itself")
         return keys
+
+
+class Limits(_Table):
+    """What anybody, a client, an upstream or a source, may ask of the proxy at most."""
+
+    head_bytes: int = Field(default=64 * 1024, ge=4096)
+    """Of the head of a request or an answer: its first line and its headers."""
+    line_bytes: int = Field(default=16 * 1024, ge=1024)
+    """Of a request's first line."""
+    headers: int = Field(default=256, ge=32)
+    """How many headers a head may have."""
+    head_seconds: Seconds = 60.0
+    """From a head's first byte to its last."""
+    model_bytes: int = Field(default=256, ge=64)
+    """Of a model's name."""
+    answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Of an answer that is held until it is whole, decoded."""
+    error_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
+    """Of an error's body: what is behind is neither looked at nor passed on."""
+    hint_seconds: Seconds = 24 * 3600.0
+    """Of a wait that an upstream names, where it names no quota."""
+    quota_hint_seconds: Seconds = 7 * 24 * 3600.0
+    """The same, where it names the quota that it is about."""
+    probe_seconds: Seconds = 15 * 60.0
+    """After so long a time one request finds out whether a longer wait is still meant."""
+    source_seconds: Seconds = 30.0
+    """Of a `cmd:`, with all that it starts, and of reading a `file:`."""
+    source_bytes: int = Field(default=64 * 1024, ge=1024)
+    """Of what a `cmd:` prints, and of a `file:`."""
+    log_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
+    """Of all log files together."""
 
 
 class Flows(_Table):
@@ -398,6 +433,7 @@ class Config(_Table):
     retry: Retry = Retry()
     peek: Peek = Peek()
     clients: Clients = Clients()
+    limits: Limits = Limits()
     flows: Flows = Flows()
     capture: Capture = Capture()
     signatures: Signatures = Signatures()
