@@ -329,6 +329,14 @@ class Limits(_Table):
     """Of a `cmd:`, with all that it starts, and of reading a `file:`."""
     source_bytes: int = Field(default=64 * 1024, ge=1024)
     """Of what a `cmd:` prints, and of a `file:`."""
+    streams: int = Field(default=100, ge=1)
+    """How many HTTP/2 streams a connection may have open."""
+    resets: int = Field(default=100, ge=1)
+    """How many unanswered HTTP/2 streams a client may reset in a minute, on one connection."""
+    unread_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
+    """Of an answer that its client does not take; then no more of it is taken from upstream."""
+    unread_seconds: Seconds = 300.0
+    """After so long a time without taking any of it, the client is taken for gone."""
     log_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Of all log files together."""
 

@@ -223,6 +223,13 @@ class Exchange:
             attempt, Failure(FailureClass.AUTH, f"no credential for account {attempt.account.name}: {why}", 401)
         )
 
+    @_guarded
+    def client_behind(self, behind: bool) -> None:
+        """Whether the client does not take its answer. No more of it is read then, which is no fault of upstream's."""
+        self._course.timing.behind = behind
+        if not behind and self._course.current is not None:
+            self._course.current.last_byte_at = self._clock.now()
+
     def client_left(self) -> None:
         """The client is gone: whatever runs for it is ended."""
         if self.outcome:

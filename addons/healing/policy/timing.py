@@ -10,11 +10,13 @@ class Timing:
     """What one exchange waits for. All times are monotonic seconds.
 
     resume_at: when the wait before the next attempt is over, None outside of one.
+    behind: whether the client does not take what is there for it, so that nothing more can be expected from upstream.
     held, held_since: the stream whose start was held last, and since when the client has been kept waiting.
     """
 
     def __init__(self, peek: Peek) -> None:
         self.resume_at: float | None = None
+        self.behind = False
         self.held: Attempt | None = None
         self.held_since: float | None = None
         self._peek = peek
@@ -40,7 +42,7 @@ class Timing:
 
     def stall(self, current: Attempt | None) -> tuple[float, str] | None:
         """When the attempt that is under way counts as stalled, and what to say then."""
-        if current is None or current.ended:
+        if current is None or current.ended or self.behind:
             return None
         asked = current.asked
         return attempt_deadline(current, self._peek, streams=asked.streams, pings=asked.dialect.pings)

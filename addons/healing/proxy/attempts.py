@@ -122,7 +122,7 @@ class AttemptStream(InPlaceHooks):
             self.recorder.keep(event.data)
             self.exchange.data(self.attempt, event.data)
         elif isinstance(event, ResponseTrailers):
-            self.flow.response.trailers = event.trailers
+            self.flow.response.trailers = self.seal.redact_headers(event.trailers)
         elif isinstance(event, ResponseEndOfMessage):
             self._keep_body()
             # Before the response hook, so that whoever saves the flow there saves the verdict too.

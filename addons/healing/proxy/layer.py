@@ -4,23 +4,31 @@ from collections import deque
 
 from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http import GetHttpConnection, HttpClient, HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    ResponseProtocolError,
 )
 
 from healing.policy.attempt import Attempt
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
+from healing.proxy.client_http1 import ClientHttp1
+from healing.proxy.client_http2 import ClientHttp2
 from healing.proxy.governor import Governor
+from healing.proxy.readers import LOOK_EVERY_S, Readers
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import sealed
 from healing.proxy.seal import Seal
 from healing.proxy.stream import ExchangeReady, HealingStream, SealRequest
+from healing.proxy.transports import PauseResponse, ResumeResponse
+from healing.proxy.upstream_side import FitConnection, UpstreamClient, protocol_of, upstream_connection
 
 
 class HealingLayer(HttpLayer):
@@ -31,6 +39,8 @@ class HealingLayer(HttpLayer):
     exchanges: dict[int, HealingStream]
     attempts: dict[Attempt, AttemptStream]
     seals: dict[int, Seal]
+    readers: Readers
+    look_again: commands.RequestWakeup | None
     next_attempt_id: int
 
     @classmethod
@@ -43,6 +53,8 @@ class HealingLayer(HttpLayer):
         plain.exchanges = {}
         plain.attempts = {}
         plain.seals = {}
+        plain.readers = Readers()
+        plain.look_again = None
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
         plain.next_attempt_id = -1
         return plain
@@ -55,8 +67,31 @@ class HealingLayer(HttpLayer):
         yield from self.event_to_child(stream, events.Start())
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        yield from super()._handle_event(event)
+        if isinstance(event, events.Wakeup):
+            # A clock must not blame upstream for a client that has stopped reading meanwhile.
+            yield from self.tend()
+        if isinstance(event, events.Wakeup) and event.command is self.look_again:
+            self.look_again = None
+            yield from self.tend()
+        else:
+            yield from self.connect_ends(event)
+            yield from super()._handle_event(event)
         yield from self.settle()
+        yield from self.tend()
+        if self.deferred:
+            yield from self.settle()
+
+    def connect_ends(self, event: events.Event) -> CommandGenerator[None]:
+        """Have our own protocols on connections that mitmproxy would give its own to with this event."""
+        client, server = self.context.client, self.context.server
+        if isinstance(event, events.Start) and client not in self.connections:
+            if (ours := client_connection(self.context.fork(), self.governor)) is not None:
+                self.connections[client] = ours
+        elif isinstance(event, events.DataReceived) and event.connection == server and server not in self.connections:
+            child = upstream_connection(self.context.fork(), self.governor)
+            if child is not None:
+                self.connections[server] = child
+                yield from self.event_to_child(child, events.Start())
 
     def settle(self) -> CommandGenerator[None]:
         """Everything that one event has set off is done here, at its end.
@@ -80,6 +115,10 @@ class HealingLayer(HttpLayer):
 
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Put credentials on at the wire, and set aside what must not be done while the child is running."""
+        if isinstance(event, events.Start):
+            for inner in child.context.layers:
+                if type(inner) is HttpClient:
+                    UpstreamClient.adopt(inner, self.governor)
         if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream) and event.stream_id in self.seals:
             event = sealed(event, self.seals[event.stream_id])
         for command in super().event_to_child(child, event):
@@ -89,6 +128,58 @@ class HealingLayer(HttpLayer):
                 self.seals[command.stream_id] = command.seal
             else:
                 yield command
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> CommandGenerator[None]:
+        """Find or make a connection, never one on which anything is owed."""
+        protocols = {
+            connection: protocol_of(stack)
+            for connection, stack in self.connections.items()
+            if isinstance(connection, Server)
+        }
+        unfit = frozenset(connection for connection, found in protocols.items() if found and not found.usable)
+        FitConnection.adopt(event, unfit)
+        yield from super().get_connection(event, reuse=reuse)
+
+    # The client.
+
+    def tend(self) -> CommandGenerator[None]:
+        """See to what the client has left, and to what it does not take."""
+        client = self.connections.get(self.context.client)
+        if not isinstance(client, HttpConnection):
+            return
+        for stream in self.readers.left(client, self.streams):
+            yield from self.leave(stream)
+        limits, now = self.governor.config.limits, self.governor.clock.now()
+        streams = {stream_id: stream for stream_id, stream in self.streams.items() if stream_id > 0}
+        for stream, behind in self.readers.look(client, streams, limits, now):
+            assert isinstance(stream, HealingStream)
+            if stream.exchange is not None:
+                stream.exchange.client_behind(behind is not None)
+            if stream.running and behind is not None and now - behind.since >= limits.unread_seconds:
+                yield from self.leave(stream)
+                gone = ResponseProtocolError(stream.stream_id, "the client takes no answer", ErrorCode.CANCEL)
+                yield from self.event_to_child(client, gone)
+            elif behind is None or behind.held:
+                yield from self.hold(stream, behind is not None)
+        if self.readers.behind and self.look_again is None:
+            self.look_again = commands.RequestWakeup(min(LOOK_EVERY_S, limits.unread_seconds))
+            yield self.look_again
+
+    def leave(self, stream: HttpStream) -> CommandGenerator[None]:
+        """Tell a stream that its client is gone."""
+        gone = RequestProtocolError(stream.stream_id, "the client has left", ErrorCode.CLIENT_DISCONNECTED)
+        yield from self.event_to_child(stream, gone)
+
+    def hold(self, stream: HealingStream, on: bool) -> CommandGenerator[None]:
+        """Take no more of what upstream sends for a client's stream, or take it again."""
+        source: HttpStream | None = stream
+        if stream.exchange is not None:
+            source = next((self.attempts[each] for each in stream.exchange.attempts if each in self.attempts), None)
+        if source is not None and (upstream := self.connections.get(source.context.server)) is not None:
+            event = PauseResponse(source.stream_id) if on else ResumeResponse(source.stream_id)
+            yield from self.event_to_child(upstream, event)
+
+    # Attempts.
 
     def launch(self, command: LaunchAttempt) -> CommandGenerator[None]:
         """Start an attempt as a stream of its own."""
@@ -151,3 +242,11 @@ class HealingLayer(HttpLayer):
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
                 self.connections.pop(stream.context.client, None)
+
+
+def client_connection(context: Context, governor: Governor) -> HttpConnection | None:
+    """The HTTP that is spoken with the context's client; None where mitmproxy's own is used, for HTTP/3."""
+    alpn = context.client.alpn
+    if alpn is not None and alpn.startswith(b"h3"):
+        return None
+    return ClientHttp2(context, governor) if alpn == b"h2" else ClientHttp1(context, governor)

@@ -1,0 +1,125 @@
+"""HTTP/1 as mitmproxy reads it, but bounded, with its trailers, and without crashing."""
+
+import logging
+from abc import abstractmethod
+from collections.abc import Iterable
+
+import h11
+from mitmproxy import http
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    RequestEndOfMessage,
+    RequestTrailers,
+    ResponseEndOfMessage,
+    ResponseTrailers,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Connection
+
+from healing.proxy.governor import Governor
+from healing.wire.fields import wrong_fields
+
+logger = logging.getLogger(__name__)
+
+LAST_CHUNK = b"0\r\n"
+
+
+class SteadyHttp1(Http1Connection):
+    """One side's HTTP/1. Whatever goes wrong in it ends the message under way and the connection, and nothing else."""
+
+    governor: Governor
+    receive_trailers: type[RequestTrailers | ResponseTrailers]
+    trailers: http.Headers | None = None
+    """What is still to be sent behind the body that is being sent."""
+
+    @property
+    def longest_head(self) -> int:
+        """How many bytes a head, a line of a chunk or the trailers may have."""
+        return self.governor.config.limits.head_bytes
+
+    @abstractmethod
+    def fail(self, why: str) -> CommandGenerator[None]:
+        """End the connection, and the message that is under way on it."""
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        try:
+            yield from super()._handle_event(event)
+        except Exception as error:
+            yield from self.fail(f"the connection failed inside the proxy: {failure_in_words(error)}")
+
+    def done(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        """The connection is over: nothing that still comes counts."""
+        self.buf.maybe_extract_at_most(len(self.buf))
+        yield from ()
+
+    def read_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Read what has come of a body. mitmproxy's own reading raises at trailers and buffers lines without end."""
+        assert self.stream_id is not None
+        while self.state == self.read_body:
+            try:
+                closed = isinstance(event, events.ConnectionClosed)
+                part = self.body_reader.read_eof() if closed else self.body_reader(self.buf)
+            except h11.ProtocolError as error:
+                yield from self.fail(f"HTTP/1 protocol error: {error}")
+                return
+            if part is None:
+                if len(self.buf) > self.longest_head:
+                    yield from self.fail(f"HTTP/1 protocol error: a line or trailers of over {self.longest_head} bytes")
+                return
+            if isinstance(part, h11.Data):
+                if data := bytes(part.data):
+                    yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+            else:
+                yield from self.end_body(list(part.headers))
+                return
+
+    def end_body(self, trailers: Iterable[tuple[bytes, bytes]]) -> CommandGenerator[None]:
+        """The body is complete, with these trailers."""
+        assert self.stream_id is not None
+        assert self.request is not None
+        fields = http.Headers(trailers)
+        if wrong := wrong_fields(fields.fields):
+            yield from self.fail(f"HTTP/1 protocol error: trailers with {wrong}")
+            return
+        if fields:
+            yield ReceiveHttp(self.receive_trailers(self.stream_id, fields))
+        if self.request.data.method.upper() != b"CONNECT":
+            yield ReceiveHttp(self.ReceiveEndOfMessage(self.stream_id))
+        if self.state == self.read_body:
+            receives_requests = self.ReceiveEndOfMessage is RequestEndOfMessage
+            yield from self.mark_done(request=receives_requests, response=not receives_requests)
+
+    def send_end(self, event: HttpEvent, message: http.Message | None) -> CommandGenerator[bool]:
+        """Send trailers, which mitmproxy can't, at the end of a message whose coding has a place for them.
+
+        Gives whether the event has been dealt with.
+        """
+        if isinstance(event, RequestTrailers | ResponseTrailers):
+            self.trailers = event.trailers
+            return True
+        trailers, chunked = self.trailers, message is not None and "chunked" in _codings(message)
+        if not isinstance(event, RequestEndOfMessage | ResponseEndOfMessage) or not trailers or not chunked:
+            return False
+        self.trailers = None
+        bodiless = isinstance(message, http.Response) and self.request is not None and self.request.method == "HEAD"
+        if not bodiless:
+            yield commands.SendData(self.conn, LAST_CHUNK + bytes(trailers) + b"\r\n")
+        yield from self.mark_done(
+            request=isinstance(event, RequestEndOfMessage), response=isinstance(event, ResponseEndOfMessage)
+        )
+        return True
+
+
+def failure_in_words(error: Exception) -> str:
+    """What is known of an exception, without its message, which may repeat what a peer said."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" in {trace.tb_frame.f_code.co_qualname}, line {trace.tb_lineno}" if trace is not None else ""
+    logger.debug("a connection failed inside the proxy", exc_info=error)
+    return f"{type(error).__name__}{where}"
+
+
+def _codings(message: http.Message) -> str:
+    return str(message.headers.get("transfer-encoding", "")).lower()

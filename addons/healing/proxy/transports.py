@@ -1,0 +1,69 @@
+"""What lies under mitmproxy's layers: the sockets of a client's connections, and what waits in them."""
+
+import asyncio
+import select
+from dataclasses import dataclass
+from typing import Any, cast
+
+from mitmproxy import ctx
+from mitmproxy.connection import Connection
+from mitmproxy.proxy.layers.http._base import HttpConnection, HttpEvent
+from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.proxy.tunnel import TunnelLayer
+
+
+@dataclass
+class PauseResponse(HttpEvent):
+    """Take no more of this stream's response from its upstream, for its client does not take what is there."""
+
+
+@dataclass
+class ResumeResponse(HttpEvent):
+    """Take more of it again."""
+
+
+def _io(protocol: HttpConnection) -> ConnectionIO | None:
+    handler = ctx.master.addons.get("proxyserver").connections.get(protocol.context.client.id)
+    if handler is None:
+        return None  # a replay
+    connections: list[Connection] = [protocol.conn]
+    connections += [layer.tunnel_connection for layer in protocol.context.layers if isinstance(layer, TunnelLayer)]
+    found = [handler.transports[each] for each in connections if each in handler.transports]
+    return found[0] if found else None
+
+
+def transport_of(protocol: HttpConnection) -> asyncio.Transport | None:
+    """The transport under a connection, also where that runs through a tunnel; None without one, as in a replay."""
+    io = _io(protocol)
+    return cast(asyncio.Transport, io.writer.transport) if io and isinstance(io.writer, asyncio.StreamWriter) else None
+
+
+def has_unread(protocol: HttpConnection) -> bool:
+    """Whether something has come on a connection that no layer has seen yet: data, or its end."""
+    io = _io(protocol)
+    if io is None or not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
+        return False
+    reader, socket = io.reader, io.writer.get_extra_info("socket")
+    if reader._buffer or reader._eof or socket is None:  # type: ignore[attr-defined]
+        return True
+    return _readable(socket)
+
+
+def _readable(socket: Any) -> bool:
+    try:
+        if not hasattr(select, "poll"):
+            return bool(select.select([socket], [], [], 0)[0])
+        poll = select.poll()
+        poll.register(socket, select.POLLIN)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return True
+
+
+def stalled_bytes(protocol: HttpConnection) -> int:
+    """How many bytes wait to be written, if so many that mitmproxy reads nothing more until the peer takes some."""
+    transport = transport_of(protocol)
+    if transport is None:
+        return 0
+    size = transport.get_write_buffer_size()
+    return size if size > transport.get_write_buffer_limits()[1] else 0

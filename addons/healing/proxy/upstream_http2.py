@@ -1,0 +1,121 @@
+"""HTTP/2 with an upstream: what goes wrong with one stream is that stream's failure."""
+
+from collections import Counter
+
+import h2.config
+import h2.errors
+import h2.events
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
+
+from healing.proxy.governor import Governor
+from healing.proxy.http2 import SteadyHttp2
+from healing.proxy.transports import PauseResponse, ResumeResponse
+from healing.wire.fields import size_of
+
+STREAM_WINDOW_BYTES = 2 * 1024 * 1024
+"""What an upstream may send on a stream before it has to wait for us: enough for a long line, little to keep."""
+_GOING_AWAY = "upstream is going away and did not begin this request (GOAWAY)"
+
+
+class UpstreamHttp2(SteadyHttp2, Http2Client):
+    """The streams of the requests to an upstream."""
+
+    h2_conf = h2.config.H2Configuration(**Http2Connection.h2_conf_defaults, client_side=True)
+
+    def __init__(self, context: Context, governor: Governor) -> None:
+        super().__init__(context)
+        self.steady(governor, STREAM_WINDOW_BYTES)
+        self._interim: Counter[int] = Counter()
+        self._over = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether a new request may be sent here."""
+        return not self.draining and not self._over
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, HttpEvent) and event.stream_id not in self.our_stream_id:
+            if self.draining and isinstance(event, RequestHeaders):
+                yield from self._refuse(event.stream_id)
+                return
+            if not isinstance(event, RequestHeaders) and event.stream_id not in self.stream_queue:
+                return  # of a stream that was refused
+            if isinstance(event, RequestProtocolError):
+                self.stream_queue.pop(event.stream_id, None)  # it has not been sent, and never will be
+                return
+            if isinstance(event, PauseResponse | ResumeResponse):
+                return
+        yield from super()._handle_event(event)
+        if self.draining:
+            yield from self._refuse(*self.stream_queue)
+            yield from self.close_if_drained()
+
+    def _handle_event2(self, event: events.Event) -> CommandGenerator[None]:
+        try:
+            if isinstance(event, PauseResponse):
+                self.h2_conn.withhold(event.stream_id)
+            elif isinstance(event, ResumeResponse):
+                self.h2_conn.grant(event.stream_id)
+                if data := self.h2_conn.data_to_send():
+                    yield commands.SendData(self.conn, data)
+            else:
+                yield from super()._handle_event2(event)
+        except Exception as error:
+            yield from self.crashed(error)
+
+    def done(self, event: events.Event) -> CommandGenerator[None]:
+        """The connection is over; a request that comes too late is told so."""
+        if isinstance(event, RequestHeaders):
+            yield from self._refuse(event.stream_id)
+
+    def close_connection(self, msg: str) -> CommandGenerator[None]:
+        """End the connection. What still waited for its turn is told by `_handle_event`."""
+        self._over = self.draining = True
+        yield from super().close_connection(msg)
+
+    def handle_h2_event(self, event: h2.events.Event) -> CommandGenerator[bool]:
+        """Handle an event; gives whether the connection is over."""
+        match event:
+            case h2.events.InformationalResponseReceived(stream_id=int(stream_id)):
+                fields = event.headers
+                wrong = self.wrong("response", fields)
+                self._interim[stream_id] += size_of(fields)
+                if self._interim[stream_id] > self.governor.config.limits.head_bytes:
+                    wrong = "informational responses without end"
+                elif (b":status", b"101") in fields:
+                    wrong = "101, which HTTP/2 does not have"
+                if wrong:
+                    yield from self.fail_stream(stream_id, f"HTTP/2 protocol error: a response with {wrong}")
+                return False
+            case h2.events.ResponseReceived(stream_id=int(stream_id)):
+                self._interim.pop(stream_id, None)
+                strict = self.their_stream_id.get(stream_id, 0) < 0
+                if wrong := self.wrong("response", event.headers, strict=strict):
+                    yield from self.fail_stream(stream_id, f"HTTP/2 protocol error: a response with {wrong}")
+                    return False
+            case h2.events.StreamReset(stream_id=int(stream_id)):
+                self._interim.pop(stream_id, None)
+        return (yield from super().handle_h2_event(event))
+
+    def going_away(self, last_stream_id: int) -> CommandGenerator[None]:
+        """Streams beyond the last one were never begun: they are told so at once, and may be sent again elsewhere."""
+        for stream_id in [stream_id for stream_id in self.streams if stream_id > last_stream_id]:
+            del self.streams[stream_id]
+            if not self.is_closed(stream_id):
+                self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
+            yield ReceiveHttp(ResponseProtocolError(stream_id, _GOING_AWAY, ErrorCode.GENERIC_SERVER_ERROR))
+
+    def _refuse(self, *stream_ids: int) -> CommandGenerator[None]:
+        for stream_id in stream_ids:
+            self.stream_queue.pop(stream_id, None)
+            yield ReceiveHttp(ResponseProtocolError(stream_id, _GOING_AWAY, ErrorCode.GENERIC_SERVER_ERROR))
