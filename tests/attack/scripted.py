@@ -1,0 +1,165 @@
+"""An HTTP/1 server that answers each request with bytes that a test chose, and knows which connection carried what."""
+
+import queue
+import re
+import socket
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from tests.support.raw import RawResponse, request
+from tests.upstream import anthropic_stream
+
+PATH = "/v1/messages"
+KEY = {"x-api-key": "the-clients-own-key-4711"}
+
+type Then = Literal["keep", "close"]
+
+
+@dataclass(frozen=True)
+class Say:
+    """What is said to one request: pieces of bytes, then the connection is kept or closed."""
+
+    pieces: Sequence[bytes]
+    then: Then = "keep"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A request as it came."""
+
+    connection: int
+    head: bytes
+    body: bytes
+
+
+@dataclass
+class Scripted:
+    """The server; to be used with `with`. Plays its script in the order in which requests come, over all connections.
+
+    go: a piece of `PAUSE` is not sent but waits until `go` is set.
+    """
+
+    script: "queue.Queue[Say]" = field(default_factory=queue.Queue)
+    heard: list[Heard] = field(default_factory=list)
+    connections: int = 0
+    closed: list[int] = field(default_factory=list)
+    go: threading.Event = field(default_factory=threading.Event)
+    port: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def play(self, *says: Say) -> None:
+        """Put these at the end of the script."""
+        for say in says:
+            self.script.put(say)
+
+    def wait_for(self, condition: Any, timeout: float = 10) -> None:
+        """Wait until a condition on this server holds."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: condition(self), timeout), self.heard
+
+    def __enter__(self) -> Self:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.go.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for each in self._open:
+            each.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._open.append(connection)
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        try:
+            self._answer(connection, number)
+        except OSError:
+            pass
+        finally:
+            connection.close()
+            with self._changed:
+                self.closed.append(number)
+                self._changed.notify_all()
+
+    def _answer(self, connection: socket.socket, number: int) -> None:
+        buffer = b""
+        while True:
+            while (heard := split(buffer)) is None:
+                data = connection.recv(65536)
+                if not data:
+                    return
+                buffer += data
+            head, body, buffer = heard
+            with self._changed:
+                self.heard.append(Heard(number, head, body))
+                self._changed.notify_all()
+            say = self.script.get(timeout=10)
+            for piece in say.pieces:
+                if piece is PAUSE:
+                    self.go.wait(10)
+                else:
+                    connection.sendall(piece)
+            if say.then == "close":
+                return
+
+
+PAUSE = b"<pause>"
+
+
+def split(buffer: bytes) -> tuple[bytes, bytes, bytes] | None:
+    """Head, body and what follows of a request with a content-length, or chunked; None where it is not whole."""
+    head, end, rest = buffer.partition(b"\r\n\r\n")
+    if not end:
+        return None
+    if b"chunked" in head.lower():
+        body, end, rest = rest.partition(b"0\r\n")
+        trailers, last, rest = rest.partition(b"\r\n") if rest.startswith(b"\r\n") else rest.partition(b"\r\n\r\n")
+        return (head + b"\r\n\r\n" + trailers, body, rest) if end and last else None
+    match = re.search(rb"(?i)content-length: *(\d+)", head)
+    length = int(match[1]) if match else 0
+    return (head, rest[:length], rest[length:]) if len(rest) >= length else None
+
+
+def answer_bytes(text: str, *, extra_headers: bytes = b"", status: bytes = b"HTTP/1.1 200 OK") -> bytes:
+    """A healthy streamed answer on the wire, with a content-length."""
+    body = anthropic_stream(text).whole
+    head = b"%s\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n" % (status, len(body))
+    return head + extra_headers + b"\r\n" + body
+
+
+def chunked_bytes(text: str, *, last: bytes = b"0\r\n\r\n", headers: bytes = b"") -> bytes:
+    """The same, chunked; `last`: what comes behind the last chunk with data."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n" + headers + b"\r\n"
+    chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in anthropic_stream(text).chunks]
+    return head + b"".join(chunks) + last
+
+
+def message(model: str, text: str = "hi") -> dict[str, Any]:
+    """The body of a request for a stream."""
+    return {"model": model, "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": text}]}
+
+
+def ask(base: str, text: str = "hi", *, model: str = "claude-x", **how: Any) -> RawResponse:
+    """Ask for a stream with the client's own key."""
+    return request("POST", base + PATH, message(model, text), KEY, **how)
