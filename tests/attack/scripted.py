@@ -4,7 +4,8 @@ import queue
 import re
 import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -163,3 +164,12 @@ def message(model: str, text: str = "hi") -> dict[str, Any]:
 def ask(base: str, text: str = "hi", *, model: str = "claude-x", **how: Any) -> RawResponse:
     """Ask for a stream with the client's own key."""
     return request("POST", base + PATH, message(model, text), KEY, **how)
+
+
+def until(condition: Callable[[], Any], timeout: float = 15) -> None:
+    """Ask again and again until a condition holds."""
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "not so in time"
+        # Not a wait for luck: the condition decides.
+        time.sleep(0.02)

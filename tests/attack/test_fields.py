@@ -86,7 +86,9 @@ def test_an_answer_with_an_unusual_head_passes(scripted: Place, lines: bytes) ->
     response = ask(proxy.url)
     assert (response.header("x-healing-outcome"), text_of(response.body)) == ("clean", "fine")
     given = [line.partition(b":")[0].decode() for line in lines.split(b"\r\n")]
-    assert [name for name, _ in response.headers if name.startswith("x-") and "-h" not in name and name in given] == given
+    assert [
+        name for name, _ in response.headers if name.startswith("x-") and "-h" not in name and name in given
+    ] == given
 
 
 @pytest.mark.parametrize("status", [b"HTTP/1.1 200", b"HTTP/1.1 200 ", b"HTTP/1.0 200 Fine by me"])

@@ -80,7 +80,7 @@ def test_a_request_with_trailers_is_served(scripted: Place) -> None:
         connection.send_bytes(chunked_request(proxy.url, expected, b"x-sum: 4711\r\n"))
         assert text_of(connection.read("POST").body) == expected
     connection.close()
-    assert [expected in heard.body for expected, heard in zip((b"the first", b"the second"), server.heard)]
+    assert [b"the first" in heard.body for heard in server.heard] == [True, False]
 
 
 @pytest.mark.parametrize("trailers", [b"no header\r\n", b"x-sum: a\rb\r\n", b"x: y\r\n" * 30_000])

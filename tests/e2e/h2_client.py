@@ -12,6 +12,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import orjson
+from hyperframe.frame import GoAwayFrame
 
 from tests.support.raw import RawConnection
 
@@ -53,6 +54,10 @@ class H2Client:
         self.body[stream_id] = b""
         self._flush()
         return stream_id
+
+    def goaway(self) -> None:
+        """Say that no more streams come; those that run are read on."""
+        self._socket.sendall(GoAwayFrame(0).serialize())
 
     def leave(self, stream_id: int) -> None:
         """Reset one stream."""
