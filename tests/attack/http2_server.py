@@ -14,6 +14,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 from tests.upstream import anthropic_stream
@@ -108,8 +109,9 @@ class Peer:
 
     def serve(self) -> None:
         with self.lock:
-            for code, value in self.server.settings.items():
-                self.h2.update_settings({code: value})
+            self.h2.local_settings.update(self.server.settings)
+            # Else the old ones are sent.
+            self.h2.local_settings.acknowledge()
             self.h2.initiate_connection()
             self.flush()
         try:
@@ -147,7 +149,7 @@ class Http2Server:
 
     folder: Path
     play: Callable[[Asked], Any] = lambda asked: asked.answer("fine")
-    settings: dict[int, int] = field(default_factory=dict)
+    settings: dict[h2.settings.SettingCodes | int, int] = field(default_factory=dict)
     peers: list[Peer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)

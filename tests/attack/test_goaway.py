@@ -6,6 +6,7 @@ from pathlib import Path
 
 import h2.errors
 import pytest
+from h2.settings import SettingCodes
 
 from tests.attack.http2_server import Asked, Http2Server
 from tests.attack.scripted import PATH, message, until
@@ -100,7 +101,7 @@ def test_a_stream_that_was_never_begun_is_sent_again_at_once(place: tuple[Proxy,
 def test_streams_that_wait_for_their_turn_are_sent_elsewhere(place: tuple[Proxy, Http2Server]) -> None:
     """An upstream that takes one stream at a time goes away while others wait."""
     proxy, server = place
-    server.settings = {3: 1}
+    server.settings = {SettingCodes.MAX_CONCURRENT_STREAMS: 1}
     try:
         server.play = begin
         with client_of(proxy, server) as client:
@@ -109,6 +110,7 @@ def test_streams_that_wait_for_their_turn_are_sent_elsewhere(place: tuple[Proxy,
             later = [client.post(PATH, message("claude-x")) for _ in range(2)]
             until(lambda: proxy.health()["running"] == 3)
             assert len(server.asked) == 1
+            server.settings = {}
             server.play = lambda asked: asked.answer("elsewhere")
             server.peers[0].goaway(server.asked[0].stream_id)
             assert [text_of(client.whole(stream)) for stream in later] == ["elsewhere"] * 2
