@@ -27,7 +27,8 @@ def listen_here(options: Options, proxyserver: Proxyserver) -> bool:
     options.update(listen_host=LOOPBACK)
     if modes != list(options.mode):
         options.update(mode=modes)
-    setting_up = [task for task in asyncio.all_tasks() if task.get_name() == "setup_servers"]
+    code = Proxyserver.setup_servers.__code__
+    setting_up = [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "cr_code", None) is code]
     for task in setting_up:
         task.cancel()
     if setting_up:
