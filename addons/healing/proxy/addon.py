@@ -24,7 +24,7 @@ from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
-from healing.proxy.listening import listen_here
+from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
@@ -43,7 +43,7 @@ class Healing:
         self._file: Path | None = None
         self._seen: tuple[int, int] | None = None
         self._running = False
-        self._listens_later = False
+        self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
 
     def load(self, loader: Loader) -> None:
@@ -67,7 +67,8 @@ class Healing:
         )
         if not ctx.options.has_changed("connection_strategy"):
             ctx.options.update(connection_strategy="lazy")
-        self._listens_later = listen_here(ctx.options, ctx.master.addons.get("proxyserver"))
+        self._listening = Listening(ctx.master.addons.get("proxyserver"))
+        self._listening.begin(ctx.options)
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration. At the start a broken one ends the process; later the old one stays."""
@@ -92,11 +93,7 @@ class Healing:
         self._running = True
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
-        if not self._listens_later:
-            return None
-        self._listens_later = False
-        setting_up: Awaitable[object] = ctx.master.addons.get("proxyserver").setup_servers()
-        return setting_up
+        return self._listening.finish() if self._listening is not None else None
 
     def done(self) -> None:
         """mitmproxy ends, or the addon is unloaded."""
