@@ -1,0 +1,1 @@
+"""Attacks on a running proxy: each fails, and what is honest and looks like it works."""

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 ADDON = ROOT / "addons" / "antigravity.py"
 CACHE = platformdirs.user_cache_path("antigravity-healing-proxy-tests")
 """What the tests keep from one run to the next."""
-_LISTENING = re.compile(r"listening at \S*?:(\d+)")
+_LISTENING = re.compile(r"(?<!Web server )listening at \S*?:(\d+)")
 
 
 class Proxy:

@@ -12,6 +12,7 @@ from tests.support import raw
 from tests.upstream import Upstream
 
 KEY = "gateway-key-0x31"
+EVERYWHERE = {"listen_host": "0.0.0.0"}
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
 
 
@@ -55,7 +56,14 @@ def strict(tmp_path_factory: pytest.TempPathFactory, shared_server: Upstream) ->
 def relaxed(tmp_path_factory: pytest.TempPathFactory, shared_server: Upstream) -> Iterator[Proxy]:
     """A proxy that wants a key from those who come from elsewhere."""
     config = both_accounts(shared_server) + f'[clients]\nkeys = ["{KEY}"]\n'
-    with Proxy(tmp_path_factory.mktemp("relaxed"), config) as proxy:
+    with Proxy(tmp_path_factory.mktemp("relaxed"), config, options=EVERYWHERE) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def keyless(tmp_path_factory: pytest.TempPathFactory, shared_server: Upstream) -> Iterator[Proxy]:
+    """A proxy that listens to others, but has no keys to let them in by."""
+    with Proxy(tmp_path_factory.mktemp("keyless"), both_accounts(shared_server), options=EVERYWHERE) as proxy:
         yield proxy
 
 
@@ -102,16 +110,23 @@ def own_host() -> str:
     return address
 
 
-@both_dialects
-def test_without_keys_a_client_on_the_network_is_refused(lane: Lane, own_host: str) -> None:
-    response = ask(f"http://{own_host}:{lane.proxy.port}", lane.dialect, lane.model)
+@each_dialect
+def test_without_keys_a_client_on_the_network_is_refused(
+    server: Upstream, keyless: Proxy, dialect: str, own_host: str
+) -> None:
+    response = ask(f"http://{own_host}:{keyless.port}", dialect, "m")
     assert response.status == 403
-    assert "clients.keys" in read_error(lane.dialect, response)["message"]
-    assert not lane.calls
+    assert "clients.keys" in read_error(dialect, response)["message"]
     # Neither by naming the upstream itself.
-    response = ask(lane.upstream.url, lane.dialect, lane.model, proxy=f"http://{own_host}:{lane.proxy.port}")
+    response = ask(server.url, dialect, "m", proxy=f"http://{own_host}:{keyless.port}")
     assert response.status == 403
-    assert not lane.calls
+    assert not server.calls
+
+
+def test_it_listens_on_this_machine_only_unless_told_otherwise(lane: Lane, own_host: str) -> None:
+    assert lane.proxy.health()["status"] == "ok"
+    with pytest.raises(ConnectionRefusedError):
+        raw.request("GET", f"http://{own_host}:{lane.proxy.port}/health")
 
 
 @each_dialect

@@ -1,6 +1,7 @@
 import pytest
 from healing.policy.config import BUILT_IN, Upstream
-from healing.proxy.claims import Target, find_targets, is_loopback, query_of, relative_path, understand
+from healing.proxy.addresses import is_loopback
+from healing.proxy.claims import Target, find_targets, query_of, relative_path, understand
 from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy.context import Context

@@ -10,8 +10,11 @@ from pathlib import Path
 import platformdirs
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader
+from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.proxy.mode_specs import DnsMode
+from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils
 
@@ -21,6 +24,8 @@ from healing.policy.journal import Journal
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
+from healing.proxy.listening import Listening
+from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
@@ -38,6 +43,7 @@ class Healing:
         self._file: Path | None = None
         self._seen: tuple[int, int] | None = None
         self._running = False
+        self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
 
     def load(self, loader: Loader) -> None:
@@ -61,6 +67,8 @@ class Healing:
         )
         if not ctx.options.has_changed("connection_strategy"):
             ctx.options.update(connection_strategy="lazy")
+        self._listening = Listening(ctx.master.addons.get("proxyserver"))
+        self._listening.begin(ctx.options)
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration. At the start a broken one ends the process; later the old one stays."""
@@ -80,11 +88,12 @@ class Healing:
             return
         self._use(settings)
 
-    def running(self) -> None:
+    def running(self) -> Awaitable[object] | None:
         """Everything is up: watch the configuration file."""
         self._running = True
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
+        return self._listening.finish() if self._listening is not None else None
 
     def done(self) -> None:
         """mitmproxy ends, or the addon is unloaded."""
@@ -108,14 +117,52 @@ class Healing:
         """Await what another addon's hook gave (see `healing.proxy.hooks`)."""
         await awaitable
 
+    def client_connected(self, client: Client) -> None:
+        """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
+        if self.governor is None:
+            return
+        self.governor.visits.arrived(client)
+        if isinstance(client.proxy_mode, DnsMode) and not self.governor.visits.of(client).local:
+            client.error = "the DNS server is for this machine only"
+
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Judge a connection before it is made, whichever protocol it is for: by who asks, and by where it leads."""
+        if self.governor is None or data.server.error is not None or _handler_of(data.client) is None:
+            return
+        try:
+            data.server.error = await self._refuse_connecting(self.governor, data)
+        except Exception:
+            logger.exception("a connection could not be judged; this is a bug")
+            data.server.error = "internal error of the proxy"
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Judge it again by where it really leads, before a byte is sent on it; remember for whom it was made."""
+        if self.governor is None or (handler := _handler_of(data.client)) is None:
+            return
+        refused = None
+        if not is_configured(data.client, data.server, self.governor.config.upstreams):
+            refused = refuse_connected(self.governor.visits.of(data.client), data.server, _own_ports())
+        if refused is not None:
+            logger.warning("A connection was closed: %s", refused)
+            close_transport(handler, data.server)
+            return
+        writer = handler.transports[data.server].writer
+        if isinstance(writer, asyncio.StreamWriter):
+            self.governor.visits.made(data.client, data.server, writer)
+
+    async def antigravity_reach(self, request: ReachRequest) -> None:
+        """Look up whether a client from elsewhere may reach a place."""
+        request.refusal = await out_of_reach(request.host)
+
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """See that the socket is closed: mitmproxy leaves it open if two events end the connection at once.
 
         That is so when a client leaves and its attempt is aborted (`handle_connection` in mitmproxy/proxy/server.py is
         cancelled twice, and the second time skips the closing).
         """
-        handler = ctx.master.addons.get("proxyserver").connections.get(data.client.id)
-        if handler is not None:
+        if self.governor is not None:
+            self.governor.visits.ended(data.server)
+        if (handler := _handler_of(data.client)) is not None:
             close_transport(handler, data.server)
 
     async def antigravity_credential(self, request: CredentialRequest) -> None:
@@ -130,6 +177,15 @@ class Healing:
     async def antigravity_understand(self, request: UnderstandRequest) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""
         await asyncio.to_thread(request.run)
+
+    @staticmethod
+    async def _refuse_connecting(governor: Governor, data: ServerConnectionHookData) -> str | None:
+        visitor = governor.visits.of(data.client)
+        if not governor.door.is_open_to(visitor):
+            return "this client has not been let in"
+        if is_configured(data.client, data.server, governor.config.upstreams):
+            return None
+        return await refuse_connecting(visitor, data.server, _own_ports())
 
     def _use(self, settings: config.Config) -> None:
         if self.governor is None:
@@ -151,6 +207,17 @@ class Healing:
                 self._use(config_file.load(self._file))
             except config_file.ConfigError as error:
                 logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
+
+
+def _handler_of(client: Client) -> ConnectionHandler | None:
+    """What handles a client's connection; None where there is none, as in a replay."""
+    handler: ConnectionHandler | None = ctx.master.addons.get("proxyserver").connections.get(client.id)
+    return handler
+
+
+def _own_ports() -> set[int]:
+    """The ports on which the proxy listens."""
+    return {address[1] for address in ctx.master.addons.get("proxyserver").listen_addrs()}
 
 
 def _stamp(file: Path | None) -> tuple[int, int] | None:

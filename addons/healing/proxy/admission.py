@@ -1,22 +1,26 @@
-"""Who may use the proxy: it adds credentials to what it forwards."""
+"""Who may use the proxy: it adds credentials to what it forwards, and its machine reaches what others do not."""
 
+import base64
+import binascii
 import hmac
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus
 
 from mitmproxy import http
 
 from healing.policy.config import Clients
-from healing.proxy import local
-from healing.proxy.claims import is_loopback
+from healing.proxy import local, pages
 from healing.proxy.credentials import CredentialError, Credentials
-from healing.proxy.seal import Seal
+from healing.proxy.seal import CREDENTIAL_HEADERS, CREDENTIAL_PARAMS
+from healing.proxy.visits import Visitor
 from healing.wire.dialect import Dialect
+
+_PROXY_AUTHORIZATION = "proxy-authorization"
 
 
 class Admission:
     """Lets in whoever presents a client key, and this machine's clients unless `loopback_only` is off.
 
-    guarded: whether there is anything to guard: client keys, or accounts whose credentials are added.
+    guarded: whether there is anything to guard from web pages: client keys, or accounts whose credentials are added.
     """
 
     def __init__(self, clients: Clients, credentials: Credentials, *, guarded: bool) -> None:
@@ -25,41 +29,60 @@ class Admission:
         self._guarded = guarded
 
     def refusal(
-        self, request: http.Request, client_address: str, seal: Seal, dialect: Dialect | None
+        self, request: http.Request, visitor: Visitor, key: str | None, dialect: Dialect | None, *, proxying: bool
     ) -> http.Response | None:
-        """Why this client is not let in, None if it is."""
-        if not self._guarded:
-            return None
-        if self.key_in(seal) is not None:
-            return None
-        if _from_a_foreign_page(request):
+        """Why a request that the proxy does something for itself is not let in, None if it is.
+
+        key: the client key that came with it or with its connection. proxying: whether the client takes the proxy for
+        one, and not for the API itself.
+        """
+        if key is None and self._guarded and pages.is_foreign(request):
             message = "This proxy serves no web pages of other hosts: they could spend its accounts' money."
             return local.refusal(dialect, 403, message)
-        if self._clients.loopback_only and is_loopback(client_address):
+        return self.stranger_refusal(visitor, key, dialect, proxying=proxying)
+
+    def stranger_refusal(
+        self, visitor: Visitor, key: str | None, dialect: Dialect | None = None, *, proxying: bool
+    ) -> http.Response | None:
+        """The same, whatever the request is for: who is from elsewhere has to show a key."""
+        if key is not None or self.is_at_home(visitor):
             return None
-        if self._clients.keys:
+        if not self._clients.keys:
+            here = "" if self._clients.loopback_only else " that present a key"
+            message = f"This proxy serves only clients on its own machine{here}; its configuration's clients.keys lets "
+            return local.refusal(dialect, 403, message + "others in.")
+        if not proxying:
             message = "This proxy asks for a client key, as x-api-key, x-goog-api-key, Authorization: Bearer or ?key=."
             return local.refusal(dialect, 401, message)
-        if not self._clients.loopback_only:
+        message = "This proxy asks for a client key, as Proxy-Authorization: Bearer, or Basic with the key as password."
+        answer = local.refusal(dialect, 407, message)
+        answer.headers.set_all("proxy-authenticate", ['Basic realm="client key"', 'Bearer realm="client key"'])
+        return answer
+
+    def is_at_home(self, visitor: Visitor) -> bool:
+        """Whether a visitor needs no key."""
+        return visitor.local and self._clients.loopback_only
+
+    def take_keys(self, request: http.Request) -> str | None:
+        """Take the client keys off a request, wherever they are, and give one; None if it presents none.
+
+        They are meant for the proxy. All else, the client's credentials for others among it, stays as it is.
+        """
+        keys = self._keys()
+        if not keys:
             return None
-        message = "This proxy serves only clients on its own machine; its configuration's clients.keys lets others in."
-        return local.refusal(dialect, 403, message)
+        found = _take_from_headers(request, keys) + _take_from_query(request, keys)
+        return found[0] if found else None
 
-    def key_in(self, seal: Seal) -> str | None:
-        """The client key that is presented, None if none is."""
-        presented = [secret.encode("utf-8", "surrogateescape") for secret in seal.secrets]
-        for key in self._keys():
-            if any(hmac.compare_digest(key.encode(), secret) for secret in presented):
-                return key
-        return None
-
-    def without_keys(self, seal: Seal) -> Seal:
-        """A client's credentials but for the keys that are meant for the proxy: those never go upstream."""
-        return seal.without(self._keys()) if self._clients.keys else seal
+    def is_key(self, key: str | None) -> bool:
+        """Whether this is a client key now."""
+        return key is not None and _match((key,), self._keys()) is not None
 
     def warnings(self) -> list[str]:
         """Which client keys can't be read now."""
         problems = []
+        if not self._clients.loopback_only and not self._clients.keys:
+            problems.append("clients.loopback_only is false and there are no clients.keys: nobody is let in")
         for number, secret in enumerate(self._clients.keys):
             try:
                 self._credentials.resolve(secret)
@@ -77,10 +100,45 @@ class Admission:
         return keys
 
 
-def _from_a_foreign_page(request: http.Request) -> bool:
-    """Whether a browser sends this for a page that is not of this machine: any page can reach 127.0.0.1."""
-    origin = request.headers.get("origin", "").strip().lower()
-    page = urlsplit(origin)
-    here = page.hostname == "localhost" or is_loopback(page.hostname or "")
-    # "null" is what a sandboxed frame says. Other schemes are those of programs: vscode-webview:, chrome-extension:, …
-    return origin == "null" or (page.scheme in ("http", "https") and not here)
+def _match(presented: tuple[str, ...], keys: list[str]) -> str | None:
+    secrets = [secret.encode("utf-8", "surrogateescape") for secret in presented]
+    for key in keys:
+        if any(hmac.compare_digest(key.encode(), secret) for secret in secrets):
+            return key
+    return None
+
+
+def _said(credential: str) -> tuple[str, ...]:
+    """What may be a key in the value of a header: all of it, a token, a Basic user or password."""
+    scheme, _, value = credential.strip().rpartition(" ")
+    if scheme.lower().strip() != "basic":
+        return (value,)
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode("utf-8", "surrogateescape").partition(":")
+    except (binascii.Error, ValueError):
+        return ()
+    return password, user
+
+
+def _take_from_headers(request: http.Request, keys: list[str]) -> list[str]:
+    found = []
+    for name in (_PROXY_AUTHORIZATION, *CREDENTIAL_HEADERS):
+        values = request.headers.get_all(name)
+        held = [_match(_said(value), keys) for value in values]
+        if any(held):
+            request.headers.set_all(name, [value for value, key in zip(values, held, strict=True) if key is None])
+            found += [key for key in held if key is not None]
+    return found
+
+
+def _take_from_query(request: http.Request, keys: list[str]) -> list[str]:
+    path, _, query = request.path.partition("?")
+    params = [(param, *param.partition("=")[::2]) for param in query.split("&")]
+    held = [
+        _match((unquote_plus(value),), keys) if unquote_plus(name) in CREDENTIAL_PARAMS else None
+        for _, name, value in params
+    ]
+    if any(held):
+        kept = [param for (param, *_), key in zip(params, held, strict=True) if key is None]
+        request.path = path + ("?" + "&".join(kept) if kept else "")
+    return [key for key in held if key is not None]

@@ -1,9 +1,7 @@
 """Which requests are ours, and what they ask."""
 
-import ipaddress
 import re
-import socket
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from urllib.parse import parse_qsl
@@ -14,6 +12,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.config import Upstream
+from healing.proxy.hosts import is_proxy
 from healing.proxy.seal import Seal
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.dialects import DIALECTS
@@ -54,6 +53,7 @@ class Claim:
 
     asked: what it asks for; None where `local`, the answer that the proxy gives by itself, is all there is to it.
     query: without credentials. seal: the client's own credentials. client: a digest of who asks.
+    page: the origin of this machine's web page that asks, "" for any other client.
     """
 
     asked: Asked | None
@@ -61,12 +61,16 @@ class Claim:
     seal: Seal
     local: http.Response | None = None
     client: str = ""
+    page: str = ""
 
 
 def find_targets(
-    request: http.Request, context: Context, mode: HTTPMode, upstreams: dict[str, Upstream]
+    request: http.Request, context: Context, mode: HTTPMode, upstreams: dict[str, Upstream], hosts: Collection[str] = ()
 ) -> list[Target]:
-    """Where a request may be meant to go: several upstreams can share an address. Empty if that is no place of ours."""
+    """Where a request may be meant to go: several upstreams can share an address. Empty if that is no place of ours.
+
+    hosts: more names of the proxy.
+    """
     if request.method == "CONNECT":
         return []
     if mode is HTTPMode.transparent:
@@ -85,7 +89,7 @@ def find_targets(
                 Target("reverse", upstream=Upstream(dialect=dialect.name, url=url)) for dialect in DIALECTS.values()
             ]
         return found
-    if not request.host or _is_proxy(request.host, request.port, context):
+    if not request.host or is_proxy(request.host, request.port, context, hosts):
         return [Target("proxy")]
     return _upstreams_at(upstreams, request.scheme, {request.host}, request.port)
 
@@ -127,16 +131,6 @@ def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None
     return None
 
 
-def is_loopback(address: str) -> bool:
-    """Whether a client with this address is on this machine."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_loopback
-
-
 def _dialects_of(target: Target) -> list[Dialect]:
     return [DIALECTS[target.upstream.dialect]] if target.upstream else list(DIALECTS.values())
 
@@ -148,10 +142,3 @@ def _upstreams_at(upstreams: dict[str, Upstream], scheme: str, hosts: set[str], 
         for name, upstream in upstreams.items()
         if upstream.scheme == scheme and upstream.port == port and upstream.host in names
     ]
-
-
-def _is_proxy(host: str, port: int, context: Context) -> bool:
-    own = context.client.sockname
-    if port != own[1]:
-        return False
-    return host in ("localhost", own[0], socket.gethostname()) or is_loopback(host)

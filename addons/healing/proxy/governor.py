@@ -11,6 +11,7 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.accounts import Account, Accounts, eligible_accounts, runtime_accounts
 from healing.policy.actions import Rules
@@ -26,10 +27,14 @@ from healing.policy.retry import RetryBudget
 from healing.policy.signatures import SignatureStore, conversation_key
 from healing.policy.unsupported import Unsupported
 from healing.proxy import local
+from healing.proxy.addresses import is_loopback
 from healing.proxy.admission import Admission
-from healing.proxy.claims import Asked, Claim, Target, find_targets, is_loopback, understand
+from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
 from healing.proxy.credentials import CredentialError, Credentials
+from healing.proxy.door import Door, Entry
+from healing.proxy.pages import as_asked, show_to
 from healing.proxy.seal import Seal, take_off
+from healing.proxy.visits import Visits
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor
 from healing.wire.jsonvalue import dump, parse
@@ -69,6 +74,7 @@ class Governor:
         self.home = home
         self.signatures: SignatureStore | None = None
         self.credentials = Credentials()
+        self.visits = Visits()
         self.budget = RetryBudget()
         self.unsupported = Unsupported()
         self._unpaid: set[str] = set()
@@ -87,6 +93,7 @@ class Governor:
         self.routes = Routes(config)
         guarded = bool(config.clients.keys or config.accounts)
         self.admission = Admission(config.clients, self.credentials, guarded=guarded)
+        self.door = Door(config.clients, self.admission, self.visits)
         self.budget.spare = config.retry.spare_retries
         self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
         if self.signatures is None or self.signatures.settings != config.signatures:
@@ -126,33 +133,37 @@ class Governor:
     def claim(
         self, request: http.Request, context: Context, mode: HTTPMode, recorded: Mapping[str, Any] | None
     ) -> Claim | None:
-        """Claim a request whose headers have come, None if it is not ours. Takes the credentials off it.
+        """Claim a request whose headers have come, None if it passes. Takes the credentials for us and others off it.
 
         recorded: for a replay, the story of the flow that was recorded.
         """
         targets = self._recorded_targets(recorded)
         if targets is None:
-            targets = find_targets(request, context, mode, self.config.upstreams)
-        if not targets:
-            return None
-        at_proxy = targets[0].kind == "proxy"
-        asked = understand(request, targets)
+            targets = find_targets(request, context, mode, self.config.upstreams, self.config.clients.hosts)
+        at_proxy = bool(targets) and targets[0].kind == "proxy"
+        reverse = isinstance(context.client.proxy_mode, ReverseMode)
+        asked = understand(as_asked(request) if at_proxy or reverse else request, targets)
+        replayed = recorded is not None
         if not at_proxy and (asked is None or not self._adds_to(asked)):
-            return None
+            refusal = self.door.pass_through(request, context, mode, replayed=replayed)
+            return Claim(None, "", Seal(), refusal) if refusal else None
+        dialect = asked.dialect if asked else None
+        entry = self.door.enter(request, context, mode, targets, dialect, replayed=replayed)
         seal = take_off(request)
         path, _, query = request.path.partition("?")
-        client_address = context.client.peername[0]
-        answer = self.admission.refusal(request, client_address, seal, asked.dialect if asked else None)
+        answer = entry.refusal
         if answer is None and at_proxy:
             answer = self._local_answer(request.method, path, asked)
             if answer is None and (asked is None or not self._adds_to(asked)):
                 answer = local.not_found(request.method, path)
-        client = (recorded or {}).get("client") or self._client(seal, client_address)
-        return Claim(asked, query, self.admission.without_keys(seal), answer, str(client))
+            if answer is not None and entry.page:
+                show_to(answer, entry.page)
+        client = (recorded or {}).get("client") or self._client(entry, seal)
+        return Claim(asked, query, seal, answer, str(client), entry.page)
 
-    def _client(self, seal: Seal, address: str) -> str:
+    def _client(self, entry: Entry, seal: Seal) -> str:
         """Who a client is, without saying so: a digest of its key, else of its credential, else of where it is."""
-        who = self.admission.key_in(seal) or next(iter(seal.secrets), "")
+        who, address = entry.key or next(iter(seal.secrets), ""), entry.visitor.address
         kind = "secret" if who else "here" if is_loopback(address) else "address"
         name = f"{kind}:{who or ('' if kind == 'here' else address)}"
         secret = self.signatures.secret if self.signatures is not None else b""

@@ -38,6 +38,8 @@ from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
 from healing.proxy.local import refusal
+from healing.proxy.pages import show_to
+from healing.proxy.reach import AntigravityReachHook
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import RedactingStream
 from healing.proxy.seal import Seal
@@ -150,6 +152,8 @@ class HealingStream(RedactingStream):
             self.claim = self.governor.claim(event.request, self.context, self.mode, recorded)
         except Exception:
             logger.exception("a request could not be looked at; it passes as in plain mitmproxy")
+        if self.claim is None and event.replay_flow is None:
+            yield from self.see_where_to(event.request)
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
         self.hooks_in_place = healed and event.replay_flow is None
@@ -158,6 +162,28 @@ class HealingStream(RedactingStream):
             self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
         if self.claim is not None and self.claim.local is not None and self.client_state != self.state_errored:
             self.flow.response = self.claim.local
+
+    def see_where_to(self, request: http.Request) -> CommandGenerator[None]:
+        """Refuse to pass on what a client from elsewhere sends to a place that it may not reach."""
+        if (reach := self.governor.door.reach(request, self.context, self.mode)) is None:
+            return
+        yield AntigravityReachHook(reach)
+        if reach.refusal is not None:
+            self.claim = Claim(None, "", Seal(), refusal(None, 403, f"{reach.refusal}."))
+
+    def handle_connect(self) -> CommandGenerator[None]:
+        """Open a tunnel, if its client is let in."""
+        refused = self.claim.local if self.claim is not None else None
+        self.flow.response = refused
+        yield from super().handle_connect()
+        if refused is not None:
+            yield DropStream(self.stream_id)
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        """Let a page of this machine read the answer."""
+        if self.claim is not None and self.claim.page:
+            show_to(event.response, self.claim.page)
+        yield from super().state_wait_for_response_headers(event)
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""

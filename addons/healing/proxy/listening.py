@@ -1,0 +1,84 @@
+"""Where the proxy listens: on this machine only, unless somebody says otherwise."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.options import Options
+from mitmproxy.proxy.mode_servers import AsyncioServerInstance
+from mitmproxy.proxy.mode_specs import ProxyMode, TransparentMode, WireGuardMode
+from mitmproxy.utils import asyncio_utils
+
+from healing.proxy.addresses import is_loopback
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+
+# What these are for comes from other machines, or to whatever address it was meant for.
+_WIDE = (TransparentMode, WireGuardMode)
+
+
+class Listening:
+    """Makes loopback the default listen address. `listen_host`, and a mode's own host, stay as they are set.
+
+    mitmproxy loads scripts when it already begins to listen. So that is stopped before it does, and begun again; where
+    some of it can't be stopped any more, because its address needed no looking up, it is moved when all is up.
+    """
+
+    def __init__(self, proxyserver: Proxyserver) -> None:
+        self._proxyserver = proxyserver
+        self._is_default = self._stopped = False
+
+    def begin(self, options: Options) -> None:
+        """When the addon is loaded: set the default."""
+        try:
+            modes = [ProxyMode.parse(spec) for spec in options.mode]
+        except ValueError:
+            return  # mitmproxy tells what is wrong with it, and ends
+        if options.has_changed("listen_host"):
+            return
+        self._is_default = True
+        kept = [_kept_wide(mode, options.listen_port) for mode in modes]
+        options.update(listen_host=LOOPBACK, **({"mode": kept} if kept != list(options.mode) else {}))
+        if any(mode.custom_listen_host is not None for mode in modes):
+            return
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "cr_code", None) is Proxyserver.setup_servers.__code__:
+                task.cancel()
+                self._stopped = True
+        if self._stopped:
+            # They never began, and would be taken for such as have.
+            self._proxyserver.servers._instances = {}
+
+    def finish(self) -> Awaitable[object] | None:
+        """When all is up: listen. What is given has to be awaited."""
+        if self._stopped:
+            self._stopped = False
+            listening: Awaitable[object] = self._proxyserver.setup_servers()
+            return listening
+        if self._is_default:
+            self._is_default = False
+            asyncio_utils.create_task(self._move(), name="antigravity listening", keep_ref=True)
+        return None
+
+    async def _move(self) -> None:
+        """Move to loopback whatever listens at all addresses without having been told to."""
+        for server in list(self._proxyserver.servers):
+            if not isinstance(server, AsyncioServerInstance) or server.mode.custom_listen_host is not None:
+                continue
+            addresses = server.listen_addrs
+            if not addresses or all(is_loopback(address[0]) for address in addresses):
+                continue
+            await server.stop()
+            server._servers = await server.listen(LOOPBACK, addresses[0][1])
+            logger.info("%s keeps to this machine: %s:%d", server.mode.description, LOOPBACK, addresses[0][1])
+
+
+def _kept_wide(mode: ProxyMode, default_port: int | None) -> str:
+    """A mode's spec; one that needs all addresses says so, as the default does not any more."""
+    if not isinstance(mode, _WIDE) or mode.custom_listen_host is not None:
+        return mode.full_spec
+    what = mode.full_spec if mode.custom_listen_port is None else mode.full_spec.rpartition("@")[0]
+    return f"{what}@:{mode.listen_port(default_port)}"

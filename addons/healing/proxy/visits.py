@@ -1,0 +1,106 @@
+"""Who a client is, and whether it was let in: also where it comes to the proxy through the proxy."""
+
+import weakref
+from asyncio import StreamWriter
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary, WeakSet
+
+from mitmproxy.connection import Client, Connection
+from mitmproxy.proxy.mode_specs import LocalMode, TransparentMode, TunMode, WireGuardMode
+
+from healing.proxy.addresses import is_loopback, is_own, literal
+
+MOST_HOPS = 1
+"""How often a request may come through the proxy before it: a second time it goes in circles."""
+
+_Name = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who really asks.
+
+    client: its connection. address: where it is. local: whether that is this machine.
+    hops: how many of the proxy's own connections lie between it and the request.
+    """
+
+    client: Client
+    address: str
+    local: bool
+    hops: int = 0
+
+    @property
+    def has_shown_a_key(self) -> bool:
+        """Whether its connection is one that nobody makes without a key: a WireGuard tunnel's."""
+        return isinstance(self.client.proxy_mode, WireGuardMode)
+
+
+class Visits:
+    """What is known of the connections of clients, as long as they last."""
+
+    def __init__(self) -> None:
+        self._let_in: WeakSet[Client] = WeakSet()
+        self._keys: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
+        self._came_by: WeakKeyDictionary[Client, Client] = WeakKeyDictionary()
+        self._made: dict[_Name, tuple[weakref.ref[Client], weakref.ref[StreamWriter]]] = {}
+
+    def of(self, client: Client) -> Visitor:
+        """Who is behind a connection."""
+        hops = 0
+        while hops <= MOST_HOPS and (before := self._before(client)) is not None:
+            client, hops = before, hops + 1
+        address = client.peername[0]
+        local = is_loopback(address) or isinstance(client.proxy_mode, LocalMode)
+        if not local and isinstance(client.proxy_mode, TransparentMode | TunMode):
+            # What this machine's own programs send has its interface's address then; nobody else can answer from it.
+            local = (ip := literal(address)) is not None and is_own(ip)
+        return Visitor(client, address, local, hops)
+
+    def let_in(self, visitor: Visitor, key: str | None, *, for_all: bool) -> None:
+        """Remember that a request was let in; with `for_all`, all that its connection carries is, by this key."""
+        self._let_in.add(visitor.client)
+        if for_all and key is not None:
+            self._keys[visitor.client] = key
+
+    def was_let_in(self, visitor: Visitor) -> bool:
+        """Whether any request of this visitor was let in."""
+        return visitor.client in self._let_in
+
+    def key_of(self, visitor: Visitor) -> str | None:
+        """The client key by which all of the visitor's connection was let in."""
+        return self._keys.get(visitor.client)
+
+    def arrived(self, client: Client) -> None:
+        """A client's connection has come: see whether it is one of the proxy's own, while that surely is open."""
+        self._before(client)
+
+    def made(self, client: Client, server: Connection, writer: StreamWriter) -> None:
+        """The proxy has made a connection for a client; before the first byte is sent on it."""
+        if (name := _name(server.sockname)) is not None:
+            # A connection whose end nobody tells of is forgotten with its socket.
+            gone = weakref.ref(writer, lambda _: self._made.pop(name, None))
+            self._made[name] = weakref.ref(client), gone
+
+    def ended(self, server: Connection) -> None:
+        """A connection of the proxy's has ended."""
+        if (name := _name(server.sockname)) is not None:
+            self._made.pop(name, None)
+
+    def _before(self, client: Client) -> Client | None:
+        """For whom the proxy made the connection that this client's is the other end of; None if it is not its own."""
+        if (known := self._came_by.get(client)) is not None:
+            return known
+        name = _name(client.peername) if client.transport_protocol == "tcp" else None
+        if name is None or name not in self._made:
+            return None
+        found = self._made[name][0]()
+        if found is None or found is client:
+            return None
+        self._came_by[client] = found
+        return found
+
+
+def _name(address: tuple[object, ...] | None) -> _Name | None:
+    if not address or (ip := literal(str(address[0]))) is None:
+        return None
+    return str(ip), int(str(address[1]))
