@@ -9,21 +9,16 @@ from healing.policy.accounts import Account
 class Named:
     """What a request says of the models that it wants.
 
-    models: all that it names, after mapping. needed: whether it has to name one.
+    models: all that it names, after mapping; "" where it had to name one and did not.
     doubt: why that is not certain, in words; "" if it is.
     """
 
     models: tuple[str, ...] = ()
-    needed: bool = False
     doubt: str = ""
 
     def fits(self, account: Account) -> bool:
         """Whether the account may serve all of them."""
-        if takes_all(account):
-            return True
-        if not self.models:
-            return not self.needed
-        return all(model and account.serves(model) for model in self.models)
+        return takes_all(account) or all(model and account.serves(model) for model in self.models)
 
 
 def takes_all(account: Account) -> bool:

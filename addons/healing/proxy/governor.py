@@ -263,9 +263,9 @@ class Governor:
             self.config.repair,
             self.config.translate,
         )
-        needed = operation.kind in ("generate", "count_tokens")
+        needed = route.model or operation.kind in ("generate", "count_tokens")
         beside = models_beside(model, parsed) if self._choosy else ()
-        named = Named((route.model, *beside) if route.model else beside, needed, doubt)
+        named = Named((route.model, *beside) if needed else beside, doubt)
         eligible = self._eligible(target, dialect, route, named)
         shared = Shared(
             self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures, self.unsupported
@@ -337,10 +337,10 @@ class Governor:
         if named.doubt:
             raise RefusedError(local.refusal(dialect, 400, uncertain(named.doubt)))
         if spoken != dialect.name:
-            named = Named((route.model,), named.needed)  # a translated request names nothing else
+            named = Named(named.models[:1])  # a translated request names nothing else
         eligible = tuple(account for account in there if named.fits(account))
         if not eligible:
-            status = 404 if named.models else 400
+            status = 404 if all(named.models) else 400
             raise RefusedError(local.refusal(dialect, status, unserved(named, there)))
         return eligible
 

@@ -40,7 +40,7 @@ def uncertain(doubt: str) -> str:
 def unserved(named: Named, accounts: Sequence[Account]) -> str:
     """Why none of these accounts may serve this."""
     see = "see `models` of the accounts " + ", ".join(account.name for account in accounts)
-    if not named.models:
+    if not all(named.models):
         return f"The request names no model, and no account may serve every model: {see}."
     if len(named.models) == 1:
         return f"No account may serve model {shortened(named.models[0])!r}: {see}."
