@@ -103,6 +103,8 @@ class Proxy:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # mitmproxy prints paths as they came, whatever bytes they have.
+            errors="backslashreplace",
             bufsize=1,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -8,12 +8,13 @@ from mitmproxy.addons.view import View
 
 from healing.monitor.diff import Sent, request_changes
 from healing.policy.config import Config
+from healing.policy.failures import shortened
 from healing.proxy.addon import Healing
 from healing.proxy.attempt_replay import NotReplayedError, sender_of
 from healing.proxy.capture import Capture
 from healing.proxy.captures import Captures
 from healing.proxy.replays import Replays, tell
-from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, shortened, story_of
+from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, story_of
 
 ALL = "all"
 

@@ -53,8 +53,12 @@ def parse(text: str | bytes, name: str, folder: Path) -> Config:
     raise ConfigError("\n".join(problems))
 
 
-def load(path: Path) -> Config:
-    """Reads and checks a configuration file. Raises `ConfigError`."""
+def load(path: Path, before: Config | None = None) -> Config:
+    """Reads and checks a configuration file. Raises `ConfigError`.
+
+    before: the configuration that it is to take the place of. A file in which nothing is said is none then: most likely
+    somebody is about to write it, and without accounts and client keys nothing would be guarded.
+    """
     try:
         data = path.read_bytes()
     except IsADirectoryError:
@@ -64,7 +68,10 @@ def load(path: Path) -> Config:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "the path is not valid"
         raise ConfigError(f"{path}: cannot be read: {reason}") from None
-    return parse(data, str(path), path.absolute().parent)
+    config = parse(data, str(path), path.absolute().parent)
+    if before is not None and before != config == Config():
+        raise ConfigError(f"{path}: nothing is said in it; to go on without a configuration, start anew")
+    return config
 
 
 def find(option: str, cwd: Path, user_folder: Path) -> Path | None:

@@ -13,7 +13,7 @@ from healing.policy.actions import Abort, Action, Clock, Rules, Start
 from healing.policy.answer import Answer
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure, FailureClass
+from healing.policy.failures import Failure, FailureClass, shortened
 from healing.policy.journal import Journal, Step
 from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
@@ -79,7 +79,7 @@ class Course:
         """The client's request is complete."""
         now, request = self._clock.now(), self.request
         self._budget.request(now)
-        self._story.tell("received", f"{request.method} {request.path} {request.model}".strip())
+        self._story.tell("received", f"{request.method} {shortened(request.path, 200)} {request.model}".strip())
         self._choose_and_begin(now)
 
     def may_go_on(self, attempt: Attempt, now: float) -> bool:

@@ -216,6 +216,13 @@ class Exchange:
             self._course.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
     @_guarded
+    def malformed(self, attempt: Attempt, flaw: str) -> None:
+        """An attempt's answer has a head that is none; `flaw` says why. The attempt is over."""
+        attempt.ended = True
+        if attempt is self._course.current:
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
+
+    @_guarded
     def no_credential(self, attempt: Attempt, why: str) -> None:
         """The credential of an attempt's account could not be had; nothing was sent."""
         attempt.ended = True

@@ -43,6 +43,12 @@ def one_line(text: str) -> str:
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
+def shortened(text: str, longest: int = 160) -> str:
+    """The text as one line of at most so many characters."""
+    line = one_line(text[: 4 * longest])
+    return line if len(line) <= longest and len(text) <= 4 * longest else line[: longest - 1] + "…"
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt did not serve.

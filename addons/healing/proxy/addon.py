@@ -27,7 +27,7 @@ from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
-from healing.proxy.waits import CredentialRequest, UnderstandRequest
+from healing.proxy.waits import CredentialRequest, PassingRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,8 @@ class Healing:
         self.journal = journal
         self.governor: Governor | None = None
         self._file: Path | None = None
-        self._seen: tuple[int, int] | None = None
+        self._seen: _Stamp | None = None
+        self._changing: _Stamp | None = None
         self._running = False
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -79,7 +80,7 @@ class Healing:
                 ctx.options.antigravity_config, Path.cwd(), platformdirs.user_config_path(APP_NAME)
             )
             self._seen = _stamp(self._file)
-            settings = config_file.load(self._file) if self._file else config.Config()
+            settings = self._load(self._file) if self._file else config.Config()
         except config_file.ConfigError as error:
             if self._running:
                 raise exceptions.OptionsError(str(error)) from None
@@ -174,7 +175,7 @@ class Healing:
         except CredentialError as error:
             request.error = str(error)
 
-    async def antigravity_understand(self, request: UnderstandRequest) -> None:
+    async def antigravity_understand(self, request: UnderstandRequest | PassingRequest) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""
         await asyncio.to_thread(request.run)
 
@@ -197,16 +198,30 @@ class Healing:
         for warning in self.governor.warnings():
             logger.warning("%s", warning)
 
+    def _load(self, file: Path) -> config.Config:
+        return config_file.load(file, self.governor.config if self.governor is not None else None)
+
     async def _watch_file(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self._file is None or (stamp := _stamp(self._file)) == self._seen:
-                continue
+            if self._file is not None:
+                self._look_at(self._file)
+
+    def _look_at(self, file: Path) -> None:
+        """Take up a change of the file, once it has stayed the same for two looks: it may still be written."""
+        stamp = _stamp(file)
+        settled, self._changing = stamp == self._changing, stamp
+        if stamp == self._seen or not settled:
+            return
+        try:
+            settings = self._load(file)
+        except config_file.ConfigError as error:
             self._seen = stamp
-            try:
-                self._use(config_file.load(self._file))
-            except config_file.ConfigError as error:
-                logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
+            logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
+            return
+        if _stamp(file) == stamp:
+            self._seen = stamp
+            self._use(settings)
 
 
 def _handler_of(client: Client) -> ConnectionHandler | None:
@@ -220,7 +235,10 @@ def _own_ports() -> set[int]:
     return {address[1] for address in ctx.master.addons.get("proxyserver").listen_addrs()}
 
 
-def _stamp(file: Path | None) -> tuple[int, int] | None:
+type _Stamp = tuple[int, ...]
+
+
+def _stamp(file: Path | None) -> _Stamp | None:
     """What changes when the file does; None where there is no file."""
     if file is None:
         return None
@@ -228,4 +246,4 @@ def _stamp(file: Path | None) -> tuple[int, int] | None:
         stat = os.stat(file)
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_size
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino

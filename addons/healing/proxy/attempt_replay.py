@@ -15,7 +15,7 @@ from healing.policy import config
 from healing.policy.failures import Failure
 from healing.policy.judge import judge_whole
 from healing.policy.peek import Gate
-from healing.proxy.claims import Target, understand
+from healing.proxy.claims import Target, relative_path, understand
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.redacting import RedactingStream, sealed
@@ -23,6 +23,7 @@ from healing.proxy.replay import QuietReplayHandler
 from healing.proxy.seal import Seal
 from healing.proxy.story import role_of, story_of
 from healing.wire.jsonvalue import parse
+from healing.wire.paths import PathError, resolved
 
 LONGEST_S = 900.0
 """Nothing else is replayed meanwhile, and no clock of an exchange runs here."""
@@ -60,6 +61,12 @@ def sender_of(flow: http.HTTPFlow, settings: config.Config) -> Sender:
         raise NotReplayedError(
             f"it went to {went_to}, and account {name} is for {upstream.url} now: replay its exchange instead"
         )
+    try:
+        inside = relative_path(Target("upstream", account.upstream, upstream), resolved(request.path.partition("?")[0]))
+    except PathError:
+        inside = None
+    if inside is None:
+        raise NotReplayedError(f"it went to a path that is not one of {upstream.url}: replay its exchange instead")
     return Sender(account, upstream)
 
 

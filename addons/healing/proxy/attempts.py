@@ -178,6 +178,8 @@ class Sink(HttpConnection):
         if isinstance(event, ResponseProtocolError):
             if event.code is ErrorCode.KILL:
                 self.stream.exchange.killed(self.stream.attempt)
+            elif event.code is ErrorCode.RESPONSE_VALIDATION_FAILED:
+                self.stream.exchange.malformed(self.stream.attempt, event.message)
             else:
                 self.stream.exchange.end(self.stream.attempt, event.message)
         yield from ()

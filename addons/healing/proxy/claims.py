@@ -17,6 +17,10 @@ from healing.proxy.seal import Seal
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.dialects import DIALECTS
 from healing.wire.headers import by_name
+from healing.wire.paths import PathError, plain, resolved
+
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
+"""Those that the APIs have. No other carries an account's credential."""
 
 _API_PATH = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?\d*/.")
 
@@ -37,7 +41,7 @@ class Target:
 class Asked(NamedTuple):
     """What a request asks for, and where.
 
-    path: without the upstream's prefix and without the query.
+    path: without the upstream's prefix, without dot segments and without the query.
     operation: `other` passes through with an account's credential, without healing.
     """
 
@@ -108,8 +112,15 @@ def query_of(query: str) -> dict[str, str]:
 
 
 def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None:
-    """What a request asks for, at the first of these targets whose API it fits; None if it fits none."""
+    """What a request asks for, at the first of these targets whose API it fits; None if it fits none.
+
+    Raises PathError for a path that may be another one to a server than to us, or is an endpoint with another method.
+    """
+    method = request.data.method.decode("ascii", "replace")
+    if method not in METHODS:
+        return None  # a browser's preflight is about the host, not about the API
     full_path, _, query = request.path.partition("?")
+    full_path = resolved(full_path)
     params = query_of(query)
     headers = by_name(request.headers.fields)
     # Both have `GET /v1/models`: Google's clients are known by their headers, everyone else means Anthropic.
@@ -121,11 +132,15 @@ def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None
         for dialect in sorted(_dialects_of(target), key=lambda dialect: (dialect.name == "gemini") != google)
     ]
     for target, path, dialect in places:
-        if operation := dialect.operation(request.method, path, params):
+        if operation := dialect.operation(method, path, params):
             return Asked(target, path, dialect, operation)
-    if request.method == "OPTIONS":
-        return None  # a browser's preflight is about the host, not about the API
     for target, path, dialect in places:
+        if endpoint := dialect.endpoint_like(plain(path)):
+            if dialect.operation("POST", path, params):
+                if target.kind == "proxy":
+                    return None
+                raise PathError("the method of this endpoint is POST")
+            raise PathError(f"this is written as no client writes it; the endpoint is {endpoint}")
         if dialect.claims(path, headers, params) or (target.kind == "upstream" and _API_PATH.match(path)):
             return Asked(target, path, dialect, Operation("other"))
     return None

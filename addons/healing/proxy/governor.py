@@ -18,27 +18,32 @@ from healing.policy.actions import Rules
 from healing.policy.config import RESERVED_ACCOUNT, Config
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
-from healing.policy.failures import one_line
+from healing.policy.failures import shortened
 from healing.policy.journal import Journal
 from healing.policy.known import Owner
 from healing.policy.models import Route, Routes
 from healing.policy.request import ClientRequest
 from healing.policy.retry import RetryBudget
+from healing.policy.serving import Named, takes_all
 from healing.policy.signatures import SignatureStore, conversation_key
 from healing.policy.unsupported import Unsupported
 from healing.proxy import local
 from healing.proxy.addresses import is_loopback
 from healing.proxy.admission import Admission
-from healing.proxy.claims import Asked, Claim, Target, find_targets, understand
+from healing.proxy.claims import Asked, Claim, Target, find_targets, query_of, understand
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.door import Door, Entry
 from healing.proxy.pages import as_asked, show_to
+from healing.proxy.reading import read_body, sessions_of, uncertain, unserved
 from healing.proxy.seal import Seal, take_off
 from healing.proxy.visits import Visits
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor
-from healing.wire.jsonvalue import dump, parse
+from healing.wire.jsonvalue import dump
+from healing.wire.naming import DoubtError, models_beside, models_of
+from healing.wire.paths import PathError
 from healing.wire.translate.common import UntranslatableError
+from healing.wire.validity import request_flaw
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +101,7 @@ class Governor:
         self.door = Door(config.clients, self.admission, self.visits)
         self.budget.spare = config.retry.spare_retries
         self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
+        self._choosy = not all(map(takes_all, self.accounts.all))
         if self.signatures is None or self.signatures.settings != config.signatures:
             self.close()
             self.signatures = SignatureStore(self.home / STORE_NAME if self.home else None, config.signatures)
@@ -127,7 +133,10 @@ class Governor:
             for name, upstream in self.config.upstreams.items()
             if (upstream.scheme, upstream.host, upstream.port) == address
         ]
-        asked = understand(request, targets)
+        try:
+            asked = understand(request, targets)
+        except PathError:
+            return False
         return asked is not None and asked.operation.kind != "other"
 
     def claim(
@@ -142,16 +151,23 @@ class Governor:
             targets = find_targets(request, context, mode, self.config.upstreams, self.config.clients.hosts)
         at_proxy = bool(targets) and targets[0].kind == "proxy"
         reverse = isinstance(context.client.proxy_mode, ReverseMode)
-        asked = understand(as_asked(request) if at_proxy or reverse else request, targets)
-        replayed = recorded is not None
-        if not at_proxy and (asked is None or not self._adds_to(asked)):
-            refusal = self.door.pass_through(request, context, mode, replayed=replayed)
-            return Claim(None, "", Seal(), refusal) if refusal else None
+        flaw = request_flaw(request.data.path, request.headers.fields)
+        asked = None
+        try:
+            asked = understand(as_asked(request) if at_proxy or reverse else request, targets)
+        except PathError as error:
+            if at_proxy or any(self._has_accounts(target) for target in targets):
+                flaw = flaw or str(error)
         dialect = asked.dialect if asked else None
+        flawed = local.refusal(dialect, 400, f"This request is not taken: {flaw}.") if flaw else None
+        replayed = recorded is not None
+        if not targets or not (at_proxy or flaw or (asked is not None and self._adds_to(asked))):
+            refusal = self.door.pass_through(request, context, mode, replayed=replayed) or flawed
+            return Claim(None, "", take_off(request), refusal) if refusal else None
         entry = self.door.enter(request, context, mode, targets, dialect, replayed=replayed)
         seal = take_off(request)
         path, _, query = request.path.partition("?")
-        answer = entry.refusal
+        answer = entry.refusal or flawed
         if answer is None and at_proxy:
             answer = self._local_answer(request.method, path, asked)
             if answer is None and (asked is None or not self._adds_to(asked)):
@@ -223,17 +239,18 @@ class Governor:
         assert claim.asked is not None
         target, path, dialect, operation = claim.asked
         body = self._plain_body(request, dialect)
-        try:
-            parsed = parse(body) if body else None
-        except ValueError:
-            parsed = None  # upstream says what is wrong with it, in its own words
+        parsed, doubt = read_body(body)
         model = dialect.model_of(operation, parsed)
+        longest = self.config.limits.model_bytes
+        if len(model.encode("utf-8", "surrogatepass")) > longest:
+            message = f"The model's name is too long: it may have {longest} bytes."
+            raise RefusedError(local.refusal(dialect, 400, message))
         route = self.routes.resolve(model) if model else Route(None, "", None)
         exchange_id = f"{self.random.getrandbits(32):08x}"
         streams = operation.streams
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
-        stated, session = self._sessions(request, dialect, parsed)
+        stated, session = sessions_of(request, dialect, parsed)
         session = session or exchange_id
         value = parsed
         if route.model != model:
@@ -256,7 +273,10 @@ class Governor:
             self.config.repair,
             self.config.translate,
         )
-        eligible = self._eligible(target, dialect, route)
+        needed = route.model or operation.kind in ("generate", "count_tokens")
+        beside = models_beside(model, parsed) if self._choosy else ()
+        named = Named((route.model, *beside) if needed else beside, doubt)
+        eligible = self._eligible(target, dialect, route, named)
         shared = Shared(
             self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures, self.unsupported
         )  # fmt: skip
@@ -264,7 +284,7 @@ class Governor:
             exchange = Exchange(client_request, eligible, rules, shared)
         except UntranslatableError as error:
             message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
-            logger.warning("%s: refused: %s", dialect.label, one_line(message))
+            logger.warning("%s: refused: %s", dialect.label, shortened(message))
             raise RefusedError(local.refusal(dialect, 400, message)) from None
         self.exchanges += 1
         exchange.meta.update(
@@ -276,26 +296,30 @@ class Governor:
         )
         return exchange
 
-    @staticmethod
-    def _sessions(request: http.Request, dialect: Dialect, body: object) -> tuple[str, str]:
-        """What the client calls its conversation, and what keeps it on its account; "" where there is nothing."""
-        stated = request.headers.get("x-claude-code-session-id", "")
-        try:
-            stated = stated or dialect.stated_session(body)
-            return stated, stated or dialect.session_of(body) or ""
-        except Exception:
-            logger.exception("a conversation could not be recognised; this is a bug")
-            return stated, stated
-
     def uses_clients_credential(self, asked: Asked) -> bool:
         """Whether no configured account could serve this, so that the client's own credential is what counts."""
-        name = asked.target.upstream_name
-        return not any(account.upstream_name == name for account in self.accounts.all)
+        return not self._has_accounts(asked.target)
 
-    def passing_account(self, claim: Claim) -> Account:
-        """The one account that all requests outside of the healed endpoints use, as files and batches belong to it."""
+    def _has_accounts(self, target: Target) -> bool:
+        return any(account.upstream_name == target.upstream_name for account in self.accounts.all)
+
+    def passing_account(self, claim: Claim, request: http.Request) -> Account:
+        """The one account that all requests outside of the healed endpoints use, as files and batches belong to it.
+
+        Raises RefusedError where it may not serve a model that the request names.
+        """
         assert claim.asked is not None
-        return self._eligible(claim.asked.target, claim.asked.dialect, Route(None, "", None))[0]
+        target, path, dialect, _ = claim.asked
+        account = self._eligible(target, dialect, Route(None, "", None), Named())[0]
+        if takes_all(account):
+            return account
+        try:
+            named = Named(models_of(path, query_of(claim.query), self._plain_body(request, dialect)))
+        except DoubtError as error:
+            raise RefusedError(local.refusal(dialect, 400, uncertain(str(error)))) from None
+        if not named.fits(account):
+            raise RefusedError(local.refusal(dialect, 404, unserved(named, (account,))))
+        return account
 
     def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
         """What an attempt on this account carries, None if a command has to be run for it. Raises CredentialError."""
@@ -305,24 +329,29 @@ class Governor:
             return claim.seal if account.upstream.dialect == claim.asked.dialect.name else Seal()
         return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
 
-    def _eligible(self, target: Target, dialect: Dialect, route: Route) -> tuple[Account, ...]:
+    def _eligible(self, target: Target, dialect: Dialect, route: Route, named: Named) -> tuple[Account, ...]:
+        """The accounts that may be asked, at least one. Raises RefusedError where there are, and none may."""
         upstreams = self.config.upstreams
         spoken = upstreams[route.upstream].dialect if route.upstream else dialect.name
         name = route.upstream or target.upstream_name
         if target.kind == "reverse" and not route.upstream:
             assert target.upstream is not None
             return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", target.upstream),)
-        there, eligible = eligible_accounts(self.accounts.all, spoken, name or None, route.model)
+        there, _ = eligible_accounts(self.accounts.all, spoken, name or None, route.model)
         if not there:
             name = name or spoken
             if spoken != dialect.name and name not in self._unpaid:
                 self._unpaid.add(name)
                 logger.warning("%s has no account: what is translated for it goes there without a credential", name)
             return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstreams[name]),)
+        if named.doubt:
+            raise RefusedError(local.refusal(dialect, 400, uncertain(named.doubt)))
+        if spoken != dialect.name:
+            named = Named(named.models[:1])  # a translated request names nothing else
+        eligible = tuple(account for account in there if named.fits(account))
         if not eligible:
-            names = ", ".join(account.name for account in there)
-            message = f"No account may serve model {route.model!r}: see `models` of the accounts {names}."
-            raise RefusedError(local.refusal(dialect, 404, message))
+            status = 404 if all(named.models) else 400
+            raise RefusedError(local.refusal(dialect, status, unserved(named, there)))
         return eligible
 
     def _plain_body(self, request: http.Request, dialect: Dialect) -> bytes:

@@ -15,7 +15,8 @@ from mitmproxy import ctx, exceptions, flow
 from mitmproxy.addonmanager import safecall, traverse
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import HttpStream
+from mitmproxy.proxy.layers.http import HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
 from mitmproxy.proxy.layers.http._hooks import (
     HttpErrorHook,
     HttpRequestHeadersHook,
@@ -23,6 +24,8 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHeadersHook,
     HttpResponseHook,
 )
+
+from healing.wire.validity import answer_flaw, request_flaw
 
 _IN_PLACE = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook, HttpErrorHook)
 
@@ -81,6 +84,35 @@ class InPlaceHooks(HttpStream):
                 reply = None
             else:
                 reply = yield command
+
+    def check_invalid(self, request: bool) -> CommandGenerator[bool]:
+        """Refuse a message whose head is none, on either side."""
+        if (yield from super().check_invalid(request)):
+            return True
+        flaw = self.flaw_of(request)
+        return bool(flaw) and (yield from self.refuse(request, flaw))
+
+    def flaw_of(self, request: bool) -> str:
+        """What is wrong with the head of the request or of the answer, in words; "" if nothing is."""
+        if request:
+            # Here an odd path is the server's matter, as long as all see the same one.
+            return request_flaw(self.flow.request.data.path, self.flow.request.headers.fields, ascii_only=False)
+        assert self.flow.response is not None
+        return answer_flaw(self.flow.response.status_code, self.flow.response.headers.fields)
+
+    def refuse(self, request: bool, flaw: str) -> CommandGenerator[bool]:
+        """End the stream as mitmproxy does for what it finds invalid itself. flaw: why, in words."""
+        self.flow.error = flow.Error(flaw)
+        if request:
+            yield HttpRequestHeadersHook(self.flow)
+        else:
+            yield commands.CloseConnection(self.flow.server_conn)
+        yield HttpErrorHook(self.flow)
+        code = ErrorCode.REQUEST_VALIDATION_FAILED if request else ErrorCode.RESPONSE_VALIDATION_FAILED
+        yield SendHttp(ResponseProtocolError(self.stream_id, flaw, code), self.context.client)
+        self.flow.live = False
+        self.client_state = self.server_state = self.state_errored
+        return True
 
     def handle(self, event: events.Event) -> CommandGenerator[None]:
         """Handle an event, giving commands, hooks among them."""

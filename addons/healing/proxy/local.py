@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from mitmproxy import http
 
+from healing.policy.failures import shortened
 from healing.wire.dialect import Dialect
 
 _HELP = (
@@ -22,7 +23,7 @@ def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
 
 def not_found(method: str, path: str) -> http.Response:
     """404 for what the proxy does not serve, in a shape that either dialect's clients can read."""
-    message = f"{method} {path} is not served here. {_HELP}"
+    message = f"{shortened(method)} {shortened(path, 200)} is not served here. {_HELP}"
     error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
     return json_response(404, {"type": "error", "error": error})
 

@@ -10,12 +10,13 @@ from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 
+from healing.policy.failures import shortened
 from healing.proxy.addon import Healing
 from healing.proxy.attempt_replay import NotReplayedError, replay_attempt
 from healing.proxy.attempts import METADATA
 from healing.proxy.governor import Governor
 from healing.proxy.replay import HealingServerPlayback, PatientKeepServing, keep_as_recorded, replay
-from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, shortened, story_of
+from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, story_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ class Replays:
             if flow.id in self._attempts:
                 self._attempts.discard(flow.id)
                 return self._replay_attempt(flow, governor)
-            logger.info("%s %s is an attempt: not replayed by itself", flow.request.method, flow.request.path)
+            logger.info(
+                "%s %s is an attempt: not replayed by itself", flow.request.method, shortened(flow.request.path)
+            )
             keep_as_recorded(flow)
         elif role_of(flow) == "exchange" or governor.serves(flow.request):
             return self._replay(flow, governor)

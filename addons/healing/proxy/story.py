@@ -6,11 +6,9 @@ from typing import Any
 
 from mitmproxy import flow, http
 
-from healing.policy.failures import one_line
+from healing.policy.failures import one_line, shortened
 from healing.proxy.attempts import METADATA
 from healing.wire.errors import parse_error
-
-LONGEST_REASON = 160
 
 
 def story_of(about: flow.Flow) -> Mapping[str, Any]:
@@ -39,6 +37,7 @@ def name_of(about: http.HTTPFlow) -> str:
         what = f"attempt {story.get('attempt')} on {story.get('account')}"
     else:
         what = str(story.get("model") or f"{about.request.method} {about.request.path.partition('?')[0]}")
+    what = shortened(what)
     return one_line(f"[{story['exchange']}] {what}" if "exchange" in story else what)
 
 
@@ -57,12 +56,6 @@ def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
     reason = _last_failure(attempts) or _told(response)
     tried = f", {counted(len(attempts), 'attempt')}" if len(attempts) > 1 else ""
     return f"failed ({shortened(reason)}{tried})"
-
-
-def shortened(text: str) -> str:
-    """The text as one line that is not too long."""
-    line = one_line(text)
-    return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
 
 
 def _last_failure(attempts: list[dict[str, Any]]) -> str:

@@ -4,7 +4,9 @@ It holds no policy: it tells the exchange what happens and does what the exchang
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mitmproxy import flow as flows
 from mitmproxy import http
@@ -42,11 +44,12 @@ from healing.proxy.pages import show_to
 from healing.proxy.reach import AntigravityReachHook
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import RedactingStream
-from healing.proxy.seal import Seal
+from healing.proxy.seal import Seal, take_off
 from healing.proxy.waits import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
     CredentialRequest,
+    PassingRequest,
     UnderstandRequest,
 )
 from healing.wire.headers import Headers
@@ -148,10 +151,7 @@ class HealingStream(RedactingStream):
         recorded = None
         if event.replay_flow is not None:
             recorded = event.replay_flow.metadata.get(METADATA, {})
-        try:
-            self.claim = self.governor.claim(event.request, self.context, self.mode, recorded)
-        except Exception:
-            logger.exception("a request could not be looked at; it passes as in plain mitmproxy")
+        self.claim = self.claim_on(event, recorded)
         if self.claim is None and event.replay_flow is None:
             yield from self.see_where_to(event.request)
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
@@ -184,6 +184,22 @@ class HealingStream(RedactingStream):
         if self.claim is not None and self.claim.page:
             show_to(event.response, self.claim.page)
         yield from super().state_wait_for_response_headers(event)
+    def claim_on(self, event: RequestHeaders, recorded: Mapping[str, Any] | None) -> Claim | None:
+        """The claim on a request. One that can't be looked at is refused: what it is and who sends it is not known."""
+        try:
+            return self.governor.claim(event.request, self.context, self.mode, recorded)
+        except ValueError as error:
+            logger.warning("a request was refused, as its head can't be read (%s)", type(error).__name__)
+            answer = refusal(None, 400, "This request is not taken: its head can't be read for certain.")
+        except Exception:
+            logger.exception("a request could not be looked at; this is a bug")
+            answer = refusal(None, 500, "The proxy failed on this request; its log says why.")
+        return Claim(None, "", take_off(event.request), answer)
+
+    def flaw_of(self, request: bool) -> str:
+        """What is wrong with a message; a request that is answered here gets that answer and no other."""
+        answered = request and self.claim is not None and self.claim.local is not None
+        return "" if answered else super().flaw_of(request)
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
@@ -217,8 +233,8 @@ class HealingStream(RedactingStream):
         return False
 
     def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
-        """Let a request through as plain mitmproxy does, if it has a destination and credentials of its own."""
-        if asked.target.kind == "proxy":
+        """Let a request through as plain mitmproxy does, if it has a destination and there is no account for it."""
+        if asked.target.kind == "proxy" or not self.governor.uses_clients_credential(asked):
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(asked.dialect, 500, message))
             return False
@@ -228,7 +244,20 @@ class HealingStream(RedactingStream):
 
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
-        account = self.governor.passing_account(claim)
+        passing = PassingRequest(self.governor, claim, self.flow.request)
+        if len(self.flow.request.raw_content or b"") < LONG_BODY_BYTES:
+            passing.run()
+        else:
+            yield AntigravityUnderstandHook(passing)
+        if isinstance(passing.failure, RefusedError):
+            yield from self.answer_with(passing.failure.response)
+            return False
+        account = passing.account
+        if account is None:
+            logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
+            message = "The proxy failed on this request; its log says why."
+            yield from self.answer_with(refusal(asked.dialect, 500, message))
+            return False
         seal = yield from self.seal_for(account, claim)
         if isinstance(seal, str):
             message = f"No credential for account {account.name}: {seal}"

@@ -6,6 +6,7 @@ from mitmproxy import http
 from mitmproxy.proxy import commands
 
 from healing.policy import config
+from healing.policy.accounts import Account
 from healing.policy.exchange import Exchange
 from healing.proxy.claims import Claim
 from healing.proxy.governor import Governor
@@ -49,7 +50,25 @@ class UnderstandRequest:
 
 
 @dataclass
+class PassingRequest:
+    """The same for a request that is passed on unhealed: fills in `account` or `failure`."""
+
+    governor: Governor
+    claim: Claim
+    request: http.Request
+    account: Account | None = None
+    failure: Exception | None = None
+
+    def run(self) -> None:
+        """Choose the account."""
+        try:
+            self.account = self.governor.passing_account(self.claim, self.request)
+        except Exception as failure:
+            self.failure = failure
+
+
+@dataclass
 class AntigravityUnderstandHook(commands.StartHook):
     """A request is so long that to understand it takes time, in which others must not wait."""
 
-    request: UnderstandRequest
+    request: UnderstandRequest | PassingRequest

@@ -153,6 +153,10 @@ class Anthropic:
                 return Operation("get_model", model=unquote(match.group(1)))
         return None
 
+    def endpoint_like(self, path: str) -> str:
+        """`/v1/messages` or `/v1/messages/count_tokens`."""
+        return path if path in ("/v1/messages", "/v1/messages/count_tokens") else ""
+
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API: the SDKs name its version in each."""
         return path.startswith("/v1/") and ("anthropic-version" in headers or path.startswith("/v1/messages/"))

@@ -150,6 +150,12 @@ class Dialect(Protocol):
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""
 
+    def endpoint_like(self, path: str) -> str:
+        """The healed endpoint that a lenient server may take a path for, as it is rightly written; "" if there is none.
+
+        path: as `paths.plain` gives it.
+        """
+
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether a request that is no known endpoint belongs to this dialect's API all the same."""
 

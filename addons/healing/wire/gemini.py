@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
 from healing.wire import exact
@@ -13,10 +13,12 @@ from healing.wire.jsonvalue import dump, parse
 from healing.wire.opening import opening_key
 from healing.wire.sse import SSEEvent
 
-_METHOD_PATH = re.compile(
+_MODELS = (
     r"(/(?:v1|v1beta|v1alpha)/models/|/(?:v1|v1beta1)/(?:projects/[^/]+/locations/[^/]+/)?publishers/google/models/)"
-    r"([^/:]+)(?::(\w+))?"
 )
+_MODEL_PATH = re.compile(_MODELS + r"([^/]+)")
+_MODEL_PATH_LIKE = re.compile(_MODELS + r".+:(\w+)")
+_VERB = re.compile(r"(.+?)(:|%3[aA])(\w+)")
 _LIST_PATH = re.compile(r"/(?:v1|v1beta|v1alpha)/models|/(?:v1|v1beta1)/.*publishers/google/models")
 _OTHER_PATH = re.compile(r"/(?:upload/|download/)?(?:v1beta|v1alpha|v1beta1)/.+|/(?:upload|download)/v1/.+|/v1/.+")
 _METHODS: dict[str, OperationKind] = {
@@ -24,6 +26,7 @@ _METHODS: dict[str, OperationKind] = {
     "generateContent": "generate",
     "countTokens": "count_tokens",
 }
+_METHOD_OF_LOWER = {method.lower(): method for method in _METHODS}
 _STATUS_OF_CODE = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -125,6 +128,27 @@ class GeminiReader:
         return Reading(Kind.TERMINAL, stop=stop) if stop else _META
 
 
+class _ModelPath(NamedTuple):
+    """A path that names a model, in pieces: up to its name, the name as it is written, the method with its colon."""
+
+    folder: str
+    name: str
+    colon: str = ""
+    verb: str = ""
+
+
+def _model_path(path: str) -> _ModelPath | None:
+    match = _MODEL_PATH.fullmatch(path)
+    if not match:
+        return None
+    folder, last = match.groups()
+    method = _VERB.fullmatch(last)
+    # A colon is as good when it is encoded; what is no method behind one belongs to the name.
+    if method and (method[2] == ":" or method[3] in _METHODS):
+        return _ModelPath(folder, *method.groups())
+    return None if ":" in last else _ModelPath(folder, last)
+
+
 def _error_in(stray: bytes) -> dict[str, Any] | None:
     """The error that upstream appended as plain JSON, None if these lines are none."""
     try:
@@ -158,16 +182,22 @@ class Gemini:
         """What a request asks for; None if it is no endpoint."""
         if method == "GET" and _LIST_PATH.fullmatch(path):
             return Operation("list_models")
-        match = _METHOD_PATH.fullmatch(path)
-        if not match:
+        named = _model_path(path)
+        if named is None:
             return None
-        model, verb = unquote(match.group(2)), match.group(3)
-        if method == "GET" and verb is None:
+        model, verb = unquote(named.name), named.verb
+        if method == "GET" and not verb:
             return Operation("get_model", model)
         if method != "POST" or verb not in _METHODS:
             return None
         streams = verb == "streamGenerateContent"
         return Operation(_METHODS[verb], model, streams, sse=query.get("alt") == "sse")
+
+    def endpoint_like(self, path: str) -> str:
+        """A method of a model."""
+        match = _MODEL_PATH_LIKE.fullmatch(path)
+        verb = _METHOD_OF_LOWER.get(match[2]) if match else None
+        return f"{match[1]}MODEL:{verb}" if match and verb else ""
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API, by its version path or a Google header."""
@@ -186,11 +216,10 @@ class Gemini:
 
     def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
         """The same request for another model: only the path changes."""
-        match = _METHOD_PATH.fullmatch(path)
-        if not match:
+        named = _model_path(path)
+        if named is None:
             raise ValueError("this path names no model")
-        verb = f":{match.group(3)}" if match.group(3) else ""
-        return match.group(1) + quote(model, safe="") + verb, body
+        return "".join(named._replace(name=quote(model, safe=""))), body
 
     def stated_session(self, body: Any) -> str:
         """Always "": this API has no place for it."""
@@ -319,7 +348,12 @@ class Gemini:
         params = [param for param in query.split("&") if param and param != "alt=json"]
         if any(param.partition("=")[0] in ("alt", "$alt") for param in params):
             return None
-        return Streamed(path.rpartition(":")[0] + ":streamGenerateContent", "&".join([*params, "alt=sse"]), body, value)
+        named = _model_path(path)
+        if named is None:
+            raise ValueError("this path names no model")
+        return Streamed(
+            "".join(named._replace(verb="streamGenerateContent")), "&".join([*params, "alt=sse"]), body, value
+        )  # fmt: skip
 
 
 def _google_error(error: Any) -> dict[str, Any]:

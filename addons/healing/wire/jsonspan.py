@@ -44,6 +44,14 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     return b"".join((view[:last], comma, dump(name), b":", new, view[last:]))
 
 
+def member_names(text: bytes) -> list[str]:
+    """The names of the top-level members of a JSON object, each time that they occur.
+
+    Raises ValueError if `text` is no JSON object (inside of its values only strings and brackets are looked at).
+    """
+    return [member.name for member in _members(text, skip_space(text, 0), _end(text))]
+
+
 def respell(text: bytes, old: Any, new: Any) -> bytes:
     """The JSON text of `new`, in the bytes of `text` wherever `new` shares its parts with `old`.
 
