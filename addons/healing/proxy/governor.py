@@ -31,7 +31,7 @@ from healing.proxy.claims import Asked, Claim, Target, find_targets, is_loopback
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal, take_off
 from healing.wire.dialect import Dialect
-from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.encoding import DecodingError, Decompressor, TooLongError
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.translate.common import UntranslatableError
 
@@ -244,6 +244,7 @@ class Governor:
             tuple(self.routes.names()),
             self.config.repair,
             self.config.translate,
+            self.config.limits,
         )
         eligible = self._eligible(target, dialect, route)
         shared = Shared(
@@ -321,7 +322,11 @@ class Governor:
         if not coding:
             return body
         try:
-            plain = Decompressor(coding).decode(body)
+            decompressor = Decompressor(coding)
+            plain = decompressor.decode(body, self.config.clients.max_body)
+            decompressor.finish()
+        except TooLongError as error:
+            raise RefusedError(local.too_long(dialect, error.limit)) from None
         except (ValueError, DecodingError) as error:
             message = f"The request body is not what its content-encoding says: {error}"
             raise RefusedError(local.refusal(dialect, 400, message)) from None
