@@ -15,6 +15,7 @@ from healing.policy.actions import Abort, Action, Rules
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
 from healing.policy.blind import Blind
+from healing.policy.config import Limits
 from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass
@@ -94,6 +95,11 @@ class Exchange:
     def meta(self) -> dict[str, Any]:
         """What is kept of it in the client's flow: JSON-serialisable, without secrets."""
         return self._course.meta
+
+    @property
+    def limits(self) -> Limits:
+        """What an upstream may ask of it at most."""
+        return self._rules.limits
 
     @property
     def comment(self) -> str:

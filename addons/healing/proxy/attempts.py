@@ -28,6 +28,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
+from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
@@ -104,9 +105,17 @@ class AttemptStream(InPlaceHooks):
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         """Stream every response: the exchange collects what it wants whole. No hook sees a secret in its headers."""
+        if flaw := answer_head_flaw(event.response.headers.fields, self.exchange.limits):
+            self.server_state = self.state_drop_response
+            self.exchange.malformed(self.attempt, flaw)
+            return
         event.response.stream = True
         event.response.headers = self.seal.redact_headers(event.response.headers)
         yield from super().state_wait_for_response_headers(event)
+
+    def state_drop_response(self, event: events.Event) -> CommandGenerator[None]:
+        """The exchange is about to end this attempt."""
+        yield from ()
 
     def start_response_stream(self) -> CommandGenerator[None]:
         """The response's headers have passed all hooks."""

@@ -16,6 +16,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 from healing.policy.attempt import Attempt
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
+from healing.proxy.client_side import client_side
 from healing.proxy.governor import Governor
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import sealed
@@ -55,6 +56,8 @@ class HealingLayer(HttpLayer):
         yield from self.event_to_child(stream, events.Start())
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Start) and (server := client_side(self.context.fork(), self.governor)) is not None:
+            self.connections.setdefault(self.context.client, server)
         yield from super()._handle_event(event)
         yield from self.settle()
 

@@ -98,6 +98,14 @@ class Decompressor:
             yield b""
 
 
+def readable(data: bytes, coding: str, limit: int) -> bytes:
+    """What a body says, for people and reports: what can't be decoded into at most `limit` bytes stays as it is."""
+    try:
+        return Decompressor(coding).decode(data, limit)
+    except (ValueError, DecodingError, TooLongError):
+        return data
+
+
 class _Step(Protocol):
     """One coding of a body. whole: whether the body may end here."""
 
