@@ -1,6 +1,6 @@
 import gzip
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -8,10 +8,11 @@ import brotli
 import pytest
 import zstandard
 from healing.wire import encoding
-from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.encoding import PIECE_BYTES, DecodingError, Decompressor, TooLongError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+MB = 1024 * 1024
 steady = settings(deadline=None, derandomize=True)
 
 
@@ -43,21 +44,25 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(edges)]
 
 
+def decoded(decompressor: Decompressor, data: bytes) -> bytes:
+    return decompressor.decode(data, 2**40)
+
+
 @pytest.mark.parametrize(("coding", "pack"), CODERS)
 @steady
 @given(data=st.binary(max_size=300) | st.just(TEXT), cuts=st.lists(st.integers(0, 2000), max_size=8))
 def test_any_split_decodes_to_the_same(coding: str, pack: object, data: bytes, cuts: list[int]) -> None:
     assert callable(pack)
     decompressor = Decompressor(coding)
-    assert b"".join(decompressor.decode(piece) for piece in pieces(pack(data), cuts)) == data
+    assert b"".join(decoded(decompressor, piece) for piece in pieces(pack(data), cuts)) == data
 
 
 @pytest.mark.parametrize(("coding", "pack"), CODERS)
 def test_byte_by_byte_decodes_to_the_same(coding: str, pack: object) -> None:
     assert callable(pack)
     decompressor, packed = Decompressor(coding), pack(TEXT)
-    assert b"".join(decompressor.decode(packed[at : at + 1]) for at in range(len(packed))) == TEXT
-    assert decompressor.decode(b"") == b""
+    assert b"".join(decoded(decompressor, packed[at : at + 1]) for at in range(len(packed))) == TEXT
+    assert decoded(decompressor, b"") == b""
 
 
 def flushing_gzip() -> tuple[bytes, bytes]:
@@ -83,8 +88,8 @@ def flushing_zstd() -> tuple[bytes, bytes]:
 )
 def test_what_upstream_has_flushed_comes_out_at_once(coding: str, halves: tuple[bytes, bytes]) -> None:
     decompressor = Decompressor(coding)
-    assert decompressor.decode(halves[0]) == b"data: one\n\n"
-    assert decompressor.decode(halves[1]) == b"data: two\n\n"
+    assert decoded(decompressor, halves[0]) == b"data: one\n\n"
+    assert decoded(decompressor, halves[1]) == b"data: two\n\n"
 
 
 @pytest.mark.parametrize(
@@ -98,18 +103,18 @@ def test_what_upstream_has_flushed_comes_out_at_once(coding: str, halves: tuple[
     ids=["gzip-br", "br-gzip", "identity-gzip", "deflate-zstd"],
 )
 def test_several_codings_are_taken_off_from_the_last_to_the_first(coding: str, packed: bytes) -> None:
-    assert Decompressor(coding).decode(packed) == TEXT
+    assert decoded(Decompressor(coding), packed) == TEXT
 
 
 def test_several_members_of_a_gzip_body_are_one_body() -> None:
     # RFC 1952, section 2.2: a gzip file is a series of members.
-    assert Decompressor("gzip").decode(gzip.compress(b"one ") + gzip.compress(b"two")) == b"one two"
+    assert decoded(Decompressor("gzip"), gzip.compress(b"one ") + gzip.compress(b"two")) == b"one two"
 
 
 def test_several_frames_of_a_zstd_body_are_one_body() -> None:
     # RFC 8878, section 3: the content is the concatenation of all frames'.
     decompressor = Decompressor("zstd")
-    assert decompressor.decode(zstd(b"one ")) + decompressor.decode(zstd(b"two")) == b"one two"
+    assert decoded(decompressor, zstd(b"one ")) + decoded(decompressor, zstd(b"two")) == b"one two"
 
 
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd)])
@@ -120,7 +125,7 @@ def test_any_members_in_any_split_are_one_body(
 ) -> None:
     decompressor = Decompressor(coding)
     packed = b"".join(map(pack, texts))
-    assert b"".join(decompressor.decode(piece) for piece in pieces(packed, cuts)) == b"".join(texts)
+    assert b"".join(decoded(decompressor, piece) for piece in pieces(packed, cuts)) == b"".join(texts)
 
 
 @pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("zstd", zstd)])
@@ -133,9 +138,9 @@ def test_many_short_members_cost_what_their_number_costs(coding: str, pack: Call
         def __init__(self, inner: Any) -> None:
             self._inner = inner
 
-        def decompress(self, data: bytes) -> bytes:
+        def pieces(self, data: bytes) -> Iterator[bytes]:
             Counted.given += len(data)
-            return bytes(self._inner.decompress(data))
+            yield from self._inner.pieces(data)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
@@ -143,10 +148,9 @@ def test_many_short_members_cost_what_their_number_costs(coding: str, pack: Call
     whole = pack(b"x") * 2000
 
     def start() -> Counted:
-        gzipped = zlib.decompressobj(zlib.MAX_WBITS | 16)
-        return Counted(gzipped if coding == "gzip" else zstandard.ZstdDecompressor().decompressobj())
+        return Counted(encoding._Zlib(zlib.MAX_WBITS | 16) if coding == "gzip" else encoding._Zstd())
 
-    assert encoding._Members(start).decode(whole) == b"x" * 2000
+    assert b"".join(encoding._Members(start).pieces(whole)) == b"x" * 2000
     assert Counted.given < len(whole) + 2000 * 200
 
 
@@ -154,7 +158,7 @@ def test_many_short_members_cost_what_their_number_costs(coding: str, pack: Call
 def test_what_is_not_in_the_coding_raises(coding: str) -> None:
     decompressor = Decompressor(coding)
     with pytest.raises(DecodingError):
-        decompressor.decode(b'{"error": {"code": 500, "message": "not compressed at all, whatever the header says"}}')
+        decoded(decompressor, b'{"error": {"code": 500, "message": "not compressed at all, whatever the header says"}}')
 
 
 @pytest.mark.parametrize("coding", ["compress", "gzip, rot13", "gzip;q=1"])
@@ -170,6 +174,113 @@ def test_garbage_raises_nothing_but_a_decoding_error(coding: str, data: bytes, c
     decompressor = Decompressor(coding)
     try:
         for piece in pieces(data, cuts):
-            decompressor.decode(piece)
+            decoded(decompressor, piece)
     except DecodingError:
         pass
+
+
+def zeros(coding: str, size: int) -> bytes:
+    """So many zeros, packed a megabyte at a time."""
+    piece = bytes(MB)
+    if coding == "br":
+        packer = brotli.Compressor(quality=5)
+        packed = b"".join(packer.process(piece) for _ in range(size // MB)) + packer.finish()
+        return bytes(packed)
+    if coding == "zstd":
+        frame = zstandard.ZstdCompressor().compressobj()
+        return b"".join(frame.compress(piece) for _ in range(size // MB)) + frame.flush()
+    deflated = zlib.compressobj(9, wbits=zlib.MAX_WBITS | (16 if coding == "gzip" else 0))
+    return b"".join(deflated.compress(piece) for _ in range(size // MB)) + deflated.flush()
+
+
+BOMBS = {
+    "gzip": zeros("gzip", 64 * MB),
+    "deflate": zeros("deflate", 64 * MB),
+    "br": zeros("br", 64 * MB),
+    "zstd": zeros("zstd", 64 * MB),
+    "gzip, gzip": gzip.compress(zeros("gzip", 64 * MB)),
+    "zstd, br": brotli.compress(zeros("zstd", 64 * MB)),
+}
+
+
+@pytest.mark.parametrize("coding", BOMBS)
+def test_a_bomb_is_put_out_at_the_limit(coding: str) -> None:
+    decompressor = Decompressor(coding)
+    with pytest.raises(TooLongError):
+        decompressor.decode(BOMBS[coding], MB)
+    assert decompressor.made < MB + 2 * PIECE_BYTES
+
+
+@pytest.mark.parametrize("coding", BOMBS)
+def test_only_what_is_taken_is_made(coding: str) -> None:
+    decompressor = Decompressor(coding)
+    pieces = decompressor.pieces(BOMBS[coding])
+    while decompressor.made < MB:
+        assert len(next(pieces)) <= 2 * PIECE_BYTES
+    assert decompressor.made < MB + 2 * PIECE_BYTES
+    assert sum(map(len, Decompressor(coding).pieces(BOMBS[coding]))) == 64 * MB
+
+
+def test_a_coding_that_makes_nothing_of_much_counts_too() -> None:
+    nothing = gzip.compress(gzip.compress(b"") * 200_000)
+    decompressor = Decompressor("gzip, gzip")
+    with pytest.raises(TooLongError):
+        decompressor.decode(nothing, MB)
+    assert list(Decompressor("gzip, gzip").pieces(nothing)).count(b"") > 10
+    assert decoded(Decompressor("gzip, gzip"), nothing) == b""
+
+
+def test_what_is_as_long_as_the_limit_is_decoded() -> None:
+    assert len(Decompressor("gzip").decode(zeros("gzip", MB), MB)) == MB
+
+
+def test_a_zstd_frame_that_wants_much_memory_is_refused() -> None:
+    wide = zstandard.ZstdCompressionParameters(window_log=27)
+    frame = zstandard.ZstdCompressor(compression_params=wide).compressobj()
+    packed = frame.compress(bytes(MB)) + frame.flush()
+    with pytest.raises(DecodingError, match="memory"):
+        decoded(Decompressor("zstd"), packed)
+
+
+def test_more_than_two_codings_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 codings"):
+        Decompressor("gzip, gzip, gzip")
+    assert decoded(Decompressor("identity, gzip, identity, br"), brotli.compress(gzip.compress(TEXT))) == TEXT
+
+
+@pytest.mark.parametrize(("coding", "pack"), CODERS)
+@steady
+@given(data=st.binary(max_size=300), cut=st.integers(1, 2000))
+def test_a_body_is_whole_only_at_its_end(coding: str, pack: Callable[[bytes], bytes], data: bytes, cut: int) -> None:
+    packed = pack(data)
+    decompressor = Decompressor(coding)
+    decoded(decompressor, packed)
+    decompressor.finish()
+    begun = packed[: cut % len(packed)] if packed else b""
+    decompressor = Decompressor(coding)
+    decoded(decompressor, begun)
+    if begun and not decompressor.plain:
+        with pytest.raises(DecodingError, match="ends in the middle"):
+            decompressor.finish()
+    else:
+        decompressor.finish()
+
+
+@pytest.mark.parametrize("coding", ["gzip, br", "br, gzip", "zstd, deflate"])
+def test_a_body_is_whole_only_where_each_of_its_codings_is(coding: str) -> None:
+    pack = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd, "deflate": zlib.compress}
+    inner, outer = coding.split(", ")
+    decompressor = Decompressor(coding)
+    decoded(decompressor, pack[outer](pack[inner](TEXT)[:-1]))
+    with pytest.raises(DecodingError, match="ends in the middle"):
+        decompressor.finish()
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, raw_deflate])
+def test_nothing_may_come_after_the_end_of_what_has_no_members(pack: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(DecodingError, match="after its end"):
+        decoded(Decompressor("deflate"), pack(b"one") + b"more")
+    decompressor = Decompressor("deflate")
+    decoded(decompressor, pack(b"one"))
+    with pytest.raises(DecodingError, match="after its end"):
+        decoded(decompressor, b"more")

@@ -14,7 +14,7 @@ from healing.proxy.attempt_replay import NotReplayedError, sender_of
 from healing.proxy.capture import Capture
 from healing.proxy.captures import Captures
 from healing.proxy.replays import Replays, tell
-from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.story import before_replay, body_of, counted, name_of, outcome_of, role_of, story_of
 
 ALL = "all"
 
@@ -207,8 +207,7 @@ def _lines_between(before: http.HTTPFlow, after: http.HTTPFlow) -> list[str]:
 def _sent(one: http.HTTPFlow) -> Sent:
     request = one.request
     origin = f"{request.scheme}://{request.host}:{request.port}"
-    body = request.get_content(strict=False) or b""
-    return Sent(request.method, origin, request.path, request.headers.fields, body)
+    return Sent(request.method, origin, request.path, request.headers.fields, body_of(request))
 
 
 def _is_attempt_of(exchange: str, one: http.HTTPFlow) -> bool:

@@ -5,10 +5,10 @@ from typing import Any, Protocol
 
 from healing.policy.accounts import Account
 from healing.policy.failures import Failure, one_line
+from healing.policy.intake import Intake
 from healing.policy.peek import Gate
 from healing.policy.request import UpstreamRequest
 from healing.policy.writer import Rewriting
-from healing.wire.encoding import Decompressor
 from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump
 
@@ -45,6 +45,7 @@ class Attempt:
     probe: whether it finds out how a benched account is.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
+    intake: what has come of the body and has not been looked at.
     kept_back: bytes of a raw body that may be the beginning of a secret.
     whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
     signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
@@ -55,6 +56,7 @@ class Attempt:
     delivering: whether the client gets this attempt's answer.
     told: whether the journal knows that it failed for good.
     ended: whether upstream's side is over; aborted: because the exchange ended it.
+    over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
     settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
     """
@@ -80,19 +82,19 @@ class Attempt:
     received: int = 0
     gate: Gate | None = None
     raw: bool = False
-    decompressor: Decompressor | None = None
+    intake: Intake = field(default_factory=Intake)
     whole: bytearray = field(default_factory=bytearray)
     whole_complete: bool = False
     writer: Rewriting | None = None
     rewritten: bool = False
     upstream_whole: bytes = b""
-    pending: list[bytes] = field(default_factory=list)
     incoming: bytes = b""
     outgoing: bytes = b""
     sent: bool = False
     delivering: bool = False
     told: bool = False
     ended: bool = False
+    over: str | None = None
     aborted: bool = False
     settled: bool = False
     failure: Failure | None = None

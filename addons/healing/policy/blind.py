@@ -10,6 +10,7 @@ from healing.policy.actions import Action, Finish, Respond, Send, Start
 from healing.policy.attempt import Attempt
 from healing.policy.request import ClientRequest
 from healing.wire import headers as http
+from healing.wire.encoding import DecodingError
 from healing.wire.headers import Headers
 
 _NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
@@ -48,8 +49,7 @@ class Blind:
         self._begin(attempt.status, attempt.headers)
         waiting = attempt.gate.unsent() if attempt.gate is not None else b""
         self._send(attempt, whole + attempt.outgoing + waiting + attempt.incoming)
-        pending, attempt.pending = b"".join(attempt.pending), []
-        self.data(attempt, pending)
+        self._send_rest(attempt)
         if attempt.ended:
             self.end(attempt)
 
@@ -63,7 +63,8 @@ class Blind:
         """More of the body has come."""
         if self._is_other(attempt):
             return
-        self._send(attempt, attempt.decompressor.decode(data) if attempt.decompressor else data)
+        attempt.intake.put(data)
+        self._send_rest(attempt)
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """The body has ended, or the connection failed."""
@@ -74,8 +75,12 @@ class Blind:
             status = dialect.fitting_status(502)
             self._begin(status, ((b"content-type", b"application/json"),))
             self._actions.append(Send(dialect.error_body(status, "internal error of the proxy; see its log")))
-        self.done = True
-        self._actions.append(Finish(broken))
+        self._finish(broken)
+
+    def _finish(self, broken: str) -> None:
+        if not self.done:
+            self.done = True
+            self._actions.append(Finish(broken))
 
     def _is_other(self, attempt: Attempt) -> bool:
         """Whether this is one that was given up for the one that passes."""
@@ -85,6 +90,13 @@ class Blind:
         if not self.begun:
             self.begun = True
             self._actions.append(Respond(status, http.without(headers, _NOT_FORWARDED), streams=True))
+
+    def _send_rest(self, attempt: Attempt) -> None:
+        try:
+            for data in attempt.intake.rest():
+                self._send(attempt, data)
+        except DecodingError as error:
+            self._finish(f"the body is not what its content-encoding says: {error}")
 
     def _send(self, attempt: Attempt, data: bytes) -> None:
         if data and not self.done:

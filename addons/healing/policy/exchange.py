@@ -15,16 +15,18 @@ from healing.policy.actions import Abort, Action, Rules
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
 from healing.policy.blind import Blind
+from healing.policy.config import Limits
 from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass
+from healing.policy.intake import Intake
 from healing.policy.judge import judge_whole
 from healing.policy.peek import Gate
 from healing.policy.request import ClientRequest
 from healing.policy.writer import Rewriting
 from healing.wire import headers as http
 from healing.wire.collect import LONGEST
-from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.encoding import DecodingError
 from healing.wire.headers import Headers
 
 logger = logging.getLogger(__name__)
@@ -95,6 +97,11 @@ class Exchange:
         return self._course.meta
 
     @property
+    def limits(self) -> Limits:
+        """What an upstream may ask of it at most."""
+        return self._rules.limits
+
+    @property
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
         return self._course.comment
@@ -115,7 +122,7 @@ class Exchange:
         attempt.status, attempt.headers, attempt.head_at, attempt.last_byte_at = status, headers, now, now
         attempt.note(self.request.id)
         try:
-            attempt.decompressor = Decompressor(http.get(headers, "content-encoding") or "")
+            attempt.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
@@ -145,24 +152,28 @@ class Exchange:
     @_guarded
     def data(self, attempt: Attempt, data: bytes) -> None:
         """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
-        attempt.pending.append(data)
+        attempt.intake.put(data)
         attempt.received += len(data)
 
     @_guarded
     def settle(self) -> None:
-        """Look at the data that has come."""
+        """Look at the data that has come, or at a share of it if it is coded; `wakeup` is due for the next share."""
         attempt = self._course.current
-        if attempt is None or not attempt.pending:
+        if attempt is None or not attempt.intake.due:
             return
-        data = b"".join(attempt.pending)
-        attempt.pending.clear()
         attempt.last_byte_at = self._clock.now()
         try:
-            data = attempt.decompressor.decode(data) if attempt.decompressor else data
+            data = attempt.intake.take()
         except DecodingError as error:
             wrong = f"the body is not what its content-encoding says: {error}"
             self._stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
             return
+        if data:
+            self._take(attempt, data)
+        if attempt is self._course.current and attempt.over is not None and not attempt.intake.waiting:
+            self._end(attempt, attempt.over)
+
+    def _take(self, attempt: Attempt, data: bytes) -> None:
         if attempt.gate is not None:
             attempt.incoming = data
             out = attempt.gate.feed(data)
@@ -174,6 +185,23 @@ class Exchange:
                 attempt.whole += data
         else:
             attempt.whole += data
+            self._bound(attempt)
+
+    def _bound(self, attempt: Attempt) -> None:
+        """A body that has come to be longer than it may be: of an error, the beginning says all."""
+        limits, is_error = self._rules.limits, (attempt.status or 0) >= 300
+        limit = limits.error_bytes if is_error else limits.answer_bytes
+        if len(attempt.whole) <= limit:
+            return
+        attempt.intake.drop()
+        if is_error:
+            del attempt.whole[limit:]
+            self._judge_whole(attempt)
+        else:
+            attempt.whole.clear()
+            # Asked again it would be as long.
+            longer = f"the answer is longer than the {limit:,} bytes that limits.answer_bytes allows"
+            self._course.give_up(attempt, Failure(FailureClass.MALFORMED, longer))
 
     def _pass_raw(self, attempt: Attempt, data: bytes, *, last: bool = False) -> None:
         """Pass on a piece of a body that is not looked into, but for the secrets in it."""
@@ -191,6 +219,17 @@ class Exchange:
             self.blind.end(attempt, broken)
         if attempt is not self._course.current or self.blind is not None:
             return
+        attempt.over = broken
+        if not attempt.intake.waiting:
+            self._end(attempt, broken)
+
+    def _end(self, attempt: Attempt, broken: str) -> None:
+        """All that came of the body has been looked at."""
+        try:
+            if not broken and (attempt.status or 0) < 300:
+                attempt.intake.finish()
+        except DecodingError as error:
+            broken = f"its content-encoding says that it goes on: {error}"
         if attempt.gate is not None:
             self._through_gate(attempt, attempt.gate.end(broken))
             self._gate_is_over(attempt)
@@ -295,12 +334,17 @@ class Exchange:
         """When `wakeup` is due, None if nothing waits for time."""
         if self.blind is not None or self.outcome:
             return None
+        current = self._course.current
+        if current is not None and current.intake.waiting:
+            return current.last_byte_at
         return self._course.timing.deadline(self._course.current, self._course.answer)
 
     @_guarded
     def wakeup(self) -> None:
         """Time has passed: do what is due by now."""
         now, timing = self._clock.now(), self._course.timing
+        if self._course.current is not None:
+            self._course.current.intake.allow()
         if timing.resumes(now):
             self._course.go_on(now)
         stall = timing.stall(self._course.current)

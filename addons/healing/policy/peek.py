@@ -77,6 +77,7 @@ class Gate:
         self._wall_s = wall_s
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._read_bytes = 0
         self._events = 0
         self._said = False
         self._told = False
@@ -171,6 +172,7 @@ class Gate:
         return b"".join(out)
 
     def _take_whole(self, event: SSEEvent) -> bytes:
+        self._read_bytes += len(event.raw)
         return self._take(event, self._reader.read(event))
 
     def stop_short(self, failure: Failure) -> bytes:
@@ -231,7 +233,9 @@ class Gate:
             return data
         self._held.append(data)
         self._held_bytes += len(data)
-        return self.commit() if self._events >= HELD_EVENTS or self._held_bytes >= HELD_BYTES else b""
+        # What came may be far longer than what is held of it: a comment of a megabyte is four bytes to a Gemini client.
+        most = max(self._held_bytes, self._read_bytes)
+        return self.commit() if self._events >= HELD_EVENTS or most >= HELD_BYTES else b""
 
     def _may_commit(self) -> bool:
         if self.writer.whole:

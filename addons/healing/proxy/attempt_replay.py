@@ -21,7 +21,7 @@ from healing.proxy.governor import Governor
 from healing.proxy.redacting import RedactingStream, sealed
 from healing.proxy.replay import QuietReplayHandler
 from healing.proxy.seal import Seal
-from healing.proxy.story import role_of, story_of
+from healing.proxy.story import body_of, role_of, story_of
 from healing.wire.jsonvalue import parse
 from healing.wire.paths import PathError, resolved
 
@@ -138,7 +138,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     asked = understand(request, [Target("upstream", sender.account.upstream, sender.upstream)])
     if asked is None:
         return None
-    body = response.get_content(strict=False) or b""
+    body = body_of(response)
     _, _, dialect, operation = asked
     streams = operation.streams if operation.streams is not None else _wants_stream(request)
     json = response.headers.get("content-type", "").lower().startswith("application/json")
@@ -162,7 +162,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
 
 def _wants_stream(request: http.Request) -> bool:
     try:
-        body = parse(request.get_content(strict=False) or b"")
+        body = parse(body_of(request))
     except ValueError:
         return False
     return isinstance(body, dict) and body.get("stream") is True

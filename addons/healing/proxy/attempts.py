@@ -28,6 +28,7 @@ from mitmproxy.proxy.layers.http._events import (
 
 from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
+from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
@@ -107,6 +108,12 @@ class AttemptStream(InPlaceHooks):
         event.response.stream = True
         event.response.headers = self.seal.redact_headers(event.response.headers)
         yield from super().state_wait_for_response_headers(event)
+
+    def flaw_of(self, request: bool) -> str:
+        """What is wrong with a head, its size included; "" if nothing is."""
+        if not request and self.flow.response is not None:
+            return answer_head_flaw(self.flow.response.headers.fields, self.exchange.limits) or super().flaw_of(request)
+        return super().flaw_of(request)
 
     def start_response_stream(self) -> CommandGenerator[None]:
         """The response's headers have passed all hooks."""

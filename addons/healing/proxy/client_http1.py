@@ -1,5 +1,7 @@
 """HTTP/1 with a client."""
 
+from h11._receivebuffer import ReceiveBuffer
+from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
@@ -11,13 +13,23 @@ from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
     RequestProtocolError,
     RequestTrailers,
+    ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Server
+from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
 
+from healing.policy.config import Limits
+from healing.proxy import local
+from healing.proxy.client_side import HeadClock, RestUnwanted
 from healing.proxy.governor import Governor
+from healing.proxy.heads import HeadMeter
 from healing.proxy.http1 import SteadyHttp1
-from healing.proxy.local import refusal
 from healing.wire.fields import wrong_request
+
+LINGER_S = 30.0
+LINGER_BYTES = 32 * 1024 * 1024
+"""Of a request that is not wanted, what is thrown away while its client reads the answer.
+
+A connection that is closed at once takes the answer with it."""
 
 
 class ClientHttp1(SteadyHttp1, Http1Server):
@@ -28,38 +40,128 @@ class ClientHttp1(SteadyHttp1, Http1Server):
     def __init__(self, context: Context, governor: Governor) -> None:
         super().__init__(context)
         self.governor = governor
+        self._meter = HeadMeter(self._limits)
+        self._clock = HeadClock(governor)
+        self._linger_timer: commands.RequestWakeup | None = None
+        self._thrown_away = 0
+
+    @property
+    def _limits(self) -> Limits:
+        return self.governor.config.limits
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Wakeup):
+            yield from self._wake(event)
+        else:
+            yield from super()._handle_event(event)
 
     def fail(self, why: str) -> CommandGenerator[None]:
         """Refuse what came, if it can still be said, and end the connection and the request that is under way."""
-        self.state = self.done
-        if self.response is None and self.conn.state & ConnectionState.CAN_WRITE:
-            response = refusal(None, 400, why)
-            response.headers["connection"] = "close"
-            yield commands.SendData(self.conn, http1.assemble_response(response))
-        yield commands.Log(f"A client's HTTP/1 connection is closed: {why}")
-        yield commands.CloseConnection(self.conn)
+        # What is wrong may be the line that holds a key: it is told to its sender, and nobody else.
+        yield from self._refuse(400, f"This is no request that can be taken: {why}")
         yield ReceiveHttp(RequestProtocolError(self.stream_id, why, ErrorCode.GENERIC_CLIENT_ERROR))
 
     def send(self, event: HttpEvent) -> CommandGenerator[None]:
         """Send a part of an answer, as far as the connection still serves it."""
-        if event.stream_id != self.stream_id or (yield from self.send_end(event, self.response)):
+        if event.stream_id != self.stream_id:
             return
-        yield from super().send(event)
+        if isinstance(event, RestUnwanted):
+            if self.state == self.read_body:
+                yield from self._linger()
+            return
+        if (yield from self.send_end(event, self.response)):
+            return
+        reading = self.state == self.read_body
+        for command in super().send(event):
+            if reading and isinstance(event, ResponseProtocolError) and isinstance(command, commands.CloseConnection):
+                yield from self._linger()
+            else:
+                yield command
 
     def wait(self, event: events.Event) -> CommandGenerator[None]:
         """Wait for the answer's end. What the client sends meanwhile is kept for then, but not without end."""
-        if isinstance(event, events.DataReceived) and len(self.buf) > self.governor.config.limits.unread_bytes:
-            yield from self.fail("The client sends more before it has its answer than is kept for it.")
+        if isinstance(event, events.DataReceived) and len(self.buf) > self._limits.unread_bytes:
+            yield from self.fail("more than is kept for it came before it had its answer")
             return
         yield from super().wait(event)
 
+    # Heads.
+
     def read_headers(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
-        """Read a head, and refuse one that others may read in another way."""
-        for command in super().read_headers(event):
-            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestHeaders):
-                request = command.event.request.data
-                wrong = wrong_request(request.method, request.path, request.headers.fields)
-                if wrong and self.context.options.validate_inbound_headers:
-                    yield from self.fail(f"The request has {wrong}.")
-                    return
-            yield command
+        """Take a head, unless it is too much."""
+        if isinstance(event, events.ConnectionClosed):
+            if self.buf:
+                yield commands.Log("Client closed connection before completing request headers.")
+            yield commands.CloseConnection(self.conn)
+            return
+        received = self.buf._data
+        blank = len(received) - len(received.lstrip(b"\r\n"))
+        if blank and not self._meter.begun:
+            self.buf.maybe_extract_at_most(blank)
+        if not self.buf:
+            return
+        if refusal := self._meter.look(self.buf._data):
+            yield from self._refuse(*refusal)
+        elif self._meter.complete:
+            self._meter = HeadMeter(self._limits)
+            self._clock.stop()
+            yield from self._take_head(event)
+        else:
+            yield from self._clock.start()
+
+    def _take_head(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
+        lines = self.buf.maybe_extract_lines() or []
+        try:
+            self.request = http1.read_request_head([bytes(line) for line in lines])
+            size = http1.expected_http_body_size(self.request)
+            request = self.request.data
+            wrong = wrong_request(request.method, request.path, request.headers.fields)
+            if wrong and self.context.options.validate_inbound_headers:
+                raise ValueError(wrong)
+        except ValueError as error:
+            yield from self._refuse(400, f"This is no request that can be taken: {error}.")
+            return
+        self.body_reader = make_body_reader(size)
+        self.state = self.read_body
+        yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, size == 0))
+        if self.state == self.read_body:
+            yield from self.read_body(event)
+
+    def _wake(self, event: events.Wakeup) -> CommandGenerator[None]:
+        if event.command is self._linger_timer:
+            yield from self._close()
+        elif (yield from self._clock.has_run_out(event)) and self.state == self.read_headers:
+            yield from self._refuse(408, f"The request's head took more than {self._clock.seconds:g} s.")
+
+    # The end of a connection.
+
+    def _refuse(self, status: int, message: str) -> CommandGenerator[None]:
+        """Answer a request that nobody else is to see, if that can still be done, and close."""
+        yield commands.Log(f"A request was refused with {status}.")
+        if self.response is None and self.conn.state & ConnectionState.CAN_WRITE:
+            yield commands.SendData(self.conn, http1.assemble_response(_closing(local.refusal(None, status, message))))
+        yield from self._linger()
+
+    def _linger(self) -> CommandGenerator[None]:
+        """Say that nothing more comes, and let the client read what has been said before the connection is closed."""
+        self.state = self.linger
+        self.buf = ReceiveBuffer()
+        self._linger_timer = commands.RequestWakeup(LINGER_S)
+        yield commands.CloseTcpConnection(self.conn, half_close=True)
+        yield self._linger_timer
+
+    def linger(self, event: events.Event) -> CommandGenerator[None]:
+        """Throw away what comes, up to a limit."""
+        self._thrown_away += len(self.buf)
+        self.buf = ReceiveBuffer()
+        if isinstance(event, events.ConnectionClosed) or self._thrown_away > LINGER_BYTES:
+            yield from self._close()
+
+    def _close(self) -> CommandGenerator[None]:
+        self.state = self.done
+        yield commands.CloseConnection(self.conn)
+
+
+def _closing(answer: http.Response) -> http.Response:
+    answer.headers["Connection"] = "close"
+    return answer

@@ -3,17 +3,22 @@
 import h2.config
 import h2.errors
 import h2.events
-from mitmproxy.proxy import events
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseHeaders, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http2 import Http2Connection, Http2Server, parse_h2_request_headers
 
+from healing.proxy import local
+from healing.proxy.client_side import HeadClock, RestUnwanted
 from healing.proxy.governor import Governor
+from healing.proxy.heads import HeadRefusal, head_refusal, in_header_list, line_refusal
 from healing.proxy.http2 import Fields, SteadyHttp2
 
 A_MINUTE_S = 60.0
+_HEADERS, _CONTINUATION, _FRAME_HEAD = 1, 9, 9
 
 
 class ClientHttp2(SteadyHttp2, Http2Server):
@@ -24,6 +29,7 @@ class ClientHttp2(SteadyHttp2, Http2Server):
     def __init__(self, context: Context, governor: Governor) -> None:
         super().__init__(context)
         self.steady(governor)
+        self._clock = HeadClock(governor)
         self._unanswered: set[int] = set()
         # A bucket that runs dry in a minute.
         self._resets = 0.0
@@ -41,7 +47,14 @@ class ClientHttp2(SteadyHttp2, Http2Server):
         try:
             if isinstance(event, ResponseHeaders | ResponseProtocolError):
                 self._unanswered.discard(event.stream_id)
-            yield from super()._handle_event(event)
+            if isinstance(event, RestUnwanted):
+                yield from self._leave(event.stream_id)
+            elif isinstance(event, events.Wakeup):
+                yield from self._wake(event)
+            else:
+                yield from super()._handle_event(event)
+            if isinstance(event, events.DataReceived):
+                yield from self._watch_head()
             yield from self.close_if_drained()
         except Exception as error:
             yield from self.crashed(error)
@@ -53,6 +66,10 @@ class ClientHttp2(SteadyHttp2, Http2Server):
                 self._unanswered.add(stream_id)
                 if self.is_closed(stream_id):
                     return False  # reset within the same read: there is nobody to answer
+                if refusal := self._too_much(event.headers):
+                    self._unanswered.discard(stream_id)
+                    yield from self._refuse(stream_id, refusal)
+                    return False
                 if self._wrong_request(event.headers):
                     yield from self.fail_stream(stream_id, "a request that is not HTTP/2")
                     return (yield from self._count_reset(stream_id))
@@ -86,3 +103,54 @@ class ClientHttp2(SteadyHttp2, Http2Server):
         why = f"more than {most} streams reset within a minute"
         yield from self.protocol_error(why, h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
         return True
+
+    def _too_much(self, fields: Fields | None) -> HeadRefusal | None:
+        limits = self.governor.config.limits
+        if any(name == b":path" and len(value) > limits.line_bytes for name, value in fields or ()):
+            return line_refusal(limits)
+        return head_refusal(fields or (), limits)
+
+    def _refuse(self, stream_id: int, refusal: HeadRefusal) -> CommandGenerator[None]:
+        yield commands.Log(f"A request was refused with {refusal.status}.")
+        answer = local.refusal(None, *refusal)
+        headers = [(b":status", b"%d" % refusal.status), *((k.lower(), v) for k, v in answer.headers.fields)]
+        self.h2_conn.send_headers(stream_id, headers)
+        self.h2_conn.send_data(stream_id, answer.raw_content or b"", end_stream=True)
+        yield from self._leave(stream_id)
+
+    def _leave(self, stream_id: int) -> CommandGenerator[None]:
+        """Reset a stream whose answer is complete, as RFC 9113 8.1 has it. Its data is still counted for the window."""
+        self.streams.pop(stream_id, None)
+        if not self.is_closed(stream_id):
+            self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
+        if data := self.h2_conn.data_to_send():
+            yield commands.SendData(self.conn, data)
+
+    # Heads that do not come to their end.
+
+    def _watch_head(self) -> CommandGenerator[None]:
+        if self.conn.state is ConnectionState.CLOSED:
+            return
+        held = sum(len(frame.data) for frame in self.h2_conn.incoming_buffer._headers_buffer)
+        if held > in_header_list(self.governor.config.limits):
+            code = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+            yield from self.protocol_error(
+                f"more than {self.governor.config.limits.head_bytes:,} bytes of headers", code
+            )
+        elif self._in_head:
+            yield from self._clock.start()
+        else:
+            self._clock.stop()
+
+    @property
+    def _in_head(self) -> bool:
+        """Whether something has been begun that has to be a request's head."""
+        incoming = self.h2_conn.incoming_buffer
+        frame = incoming._data
+        partial = bool(frame) and (len(frame) < _FRAME_HEAD or frame[3] in (_HEADERS, _CONTINUATION))
+        return bool(incoming._headers_buffer) or incoming._preamble_len > 0 or partial
+
+    def _wake(self, event: events.Wakeup) -> CommandGenerator[None]:
+        if (yield from self._clock.has_run_out(event)):
+            code = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+            yield from self.protocol_error(f"a head took more than {self._clock.seconds:g} s", code)

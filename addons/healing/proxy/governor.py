@@ -38,7 +38,7 @@ from healing.proxy.reading import read_body, sessions_of, uncertain, unserved
 from healing.proxy.seal import Seal, take_off
 from healing.proxy.visits import Visits
 from healing.wire.dialect import Dialect
-from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.encoding import DecodingError, Decompressor, TooLongError
 from healing.wire.jsonvalue import dump
 from healing.wire.naming import DoubtError, models_beside, models_of
 from healing.wire.paths import PathError
@@ -272,6 +272,7 @@ class Governor:
             tuple(self.routes.names()),
             self.config.repair,
             self.config.translate,
+            self.config.limits,
         )
         needed = route.model or operation.kind in ("generate", "count_tokens")
         beside = models_beside(model, parsed) if self._choosy else ()
@@ -361,7 +362,11 @@ class Governor:
         if not coding:
             return body
         try:
-            plain = Decompressor(coding).decode(body)
+            decompressor = Decompressor(coding)
+            plain = decompressor.decode(body, self.config.clients.max_body)
+            decompressor.finish()
+        except TooLongError as error:
+            raise RefusedError(local.too_long(dialect, error.limit)) from None
         except (ValueError, DecodingError) as error:
             message = f"The request body is not what its content-encoding says: {error}"
             raise RefusedError(local.refusal(dialect, 400, message)) from None

@@ -54,25 +54,33 @@ class SteadyHttp1(Http1Connection):
         yield from ()
 
     def read_body(self, event: events.Event) -> CommandGenerator[None]:
-        """Read what has come of a body. mitmproxy's own reading raises at trailers and buffers lines without end."""
+        """Take what has come of a body, many chunks at once.
+
+        mitmproxy's own reading raises at trailers and buffers lines without end.
+        """
         assert self.stream_id is not None
-        while self.state == self.read_body:
-            try:
-                closed = isinstance(event, events.ConnectionClosed)
-                part = self.body_reader.read_eof() if closed else self.body_reader(self.buf)
-            except h11.ProtocolError as error:
-                yield from self.fail(f"HTTP/1 protocol error: {error}")
-                return
-            if part is None:
-                if len(self.buf) > self.longest_head:
-                    yield from self.fail(f"HTTP/1 protocol error: a line or trailers of over {self.longest_head} bytes")
-                return
-            if isinstance(part, h11.Data):
-                if data := bytes(part.data):
-                    yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+        data, end = bytearray(), None
+        part: object = None
+        wrong = ""
+        try:
+            if isinstance(event, events.ConnectionClosed):
+                part = self.body_reader.read_eof()
             else:
-                yield from self.end_body(list(part.headers))
-                return
+                while isinstance(part := self.body_reader(self.buf), h11.Data):
+                    data += part.data
+            end = part if isinstance(part, h11.EndOfMessage) else None
+        except h11.ProtocolError as error:
+            wrong = str(error)
+        if end is None and not wrong and len(self.buf) > self.longest_head:
+            wrong = f"a line or trailers of over {self.longest_head} bytes"
+        if data:
+            yield ReceiveHttp(self.ReceiveData(self.stream_id, bytes(data)))
+        if self.state != self.read_body:
+            return
+        if wrong:
+            yield from self.fail(f"HTTP/1 protocol error: {wrong}")
+        elif end is not None:
+            yield from self.end_body(list(end.headers))
 
     def end_body(self, trailers: Iterable[tuple[bytes, bytes]]) -> CommandGenerator[None]:
         """The body is complete, with these trailers."""

@@ -16,6 +16,7 @@ from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Dat
 
 from healing.policy.config import Limits
 from healing.proxy.governor import Governor
+from healing.proxy.heads import in_header_list
 from healing.proxy.http1 import failure_in_words
 from healing.wire.fields import Part, wrong_http2_head
 
@@ -58,13 +59,13 @@ class SteadyH2Connection(BufferedH2Connection):
         super().__init__(config)
         if stream_window is not None:
             self.local_settings.initial_window_size = stream_window
-        self.local_settings.max_header_list_size = limits.head_bytes
+        self.local_settings.max_header_list_size = in_header_list(limits)
         self.local_settings.max_concurrent_streams = limits.streams
         if config.client_side:
             self.local_settings.enable_push = 0
         # Else the old settings are sent.
         self.local_settings.acknowledge()
-        self.decoder.max_header_list_size = limits.head_bytes
+        self.decoder.max_header_list_size = in_header_list(limits)
         self.stream_buffers = defaultdict(WaitingData)
         self._withheld: dict[int, int] = {}
 

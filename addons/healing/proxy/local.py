@@ -32,5 +32,11 @@ def refusal(dialect: Dialect | None, status: int, message: str) -> http.Response
     """An error of our own, in the client's dialect where it is known."""
     if dialect is not None:
         return json_response(status, dialect.error_body(status, message))
-    kind = {401: "authentication_error", 403: "permission_error"}.get(status, "invalid_request_error")
+    kinds = {401: "authentication_error", 403: "permission_error", 413: "request_too_large"}
+    kind = kinds.get(status, "invalid_request_error")
     return json_response(status, {"type": "error", "error": {"type": kind, "code": status, "message": message}})
+
+
+def too_long(dialect: Dialect | None, limit: int) -> http.Response:
+    """413 for a body of more than `limit` bytes, as it comes or decoded."""
+    return refusal(dialect, 413, f"The request body is longer than the {limit:,} bytes that this proxy takes.")

@@ -11,15 +11,16 @@ class Recorder:
     def __init__(self, limit_bytes: int) -> None:
         self.truncated = False
         self._left = limit_bytes
-        self._pieces: list[bytes] = []
+        # Not a list: each of many short pieces would take several times its length.
+        self._kept = bytearray()
 
     def __call__(self, data: bytes) -> None:
         """Keep a piece."""
         if len(data) <= self._left:
-            self._pieces.append(data)
+            self._kept += data
             self._left -= len(data)
         elif data:
-            self._pieces.append(data[: self._left])
+            self._kept += data[: self._left]
             self._left = 0
             self.truncated = True
 
@@ -33,4 +34,4 @@ class Recorder:
     @property
     def content(self) -> bytes:
         """What has been kept."""
-        return b"".join(self._pieces)
+        return bytes(self._kept)

@@ -51,6 +51,12 @@ class Seal:
             data = data.replace(secret, _REDACTED)
         return data
 
+    def mask(self, data: bytes) -> bytes:
+        """The same, but as long as it was."""
+        for secret in self._redactable:
+            data = data.replace(secret, _REDACTED.ljust(len(secret), b"*")[: len(secret)])
+        return data
+
     def unfinished(self, data: bytes) -> int:
         """How many bytes at the end of the data may be the beginning of a credential."""
         longest = 0

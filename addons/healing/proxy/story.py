@@ -8,7 +8,10 @@ from mitmproxy import flow, http
 
 from healing.policy.failures import one_line, shortened
 from healing.proxy.attempts import METADATA
+from healing.wire.encoding import readable
 from healing.wire.errors import parse_error
+
+_MOST_READ_BYTES = 128 * 1024 * 1024
 
 
 def story_of(about: flow.Flow) -> Mapping[str, Any]:
@@ -65,8 +68,13 @@ def _last_failure(attempts: list[dict[str, Any]]) -> str:
 def _told(response: http.Response | None) -> str:
     if response is None:
         return "no answer"
-    summary = parse_error(response.get_content(strict=False) or b"").summary
+    summary = parse_error(body_of(response)).summary
     return f"{response.status_code} {summary}".strip()
+
+
+def body_of(message: http.Message) -> bytes:
+    """What a request or a response says; as it came where it does not decode to anything of a bearable length."""
+    return readable(message.raw_content or b"", message.headers.get("content-encoding", ""), _MOST_READ_BYTES)
 
 
 def counted(number: int, noun: str) -> str:

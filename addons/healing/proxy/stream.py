@@ -11,10 +11,11 @@ from typing import Any
 from mitmproxy import flow as flows
 from mitmproxy import http
 from mitmproxy.net.http import status_codes, url
+from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import DropStream
+from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestHeaders,
@@ -24,7 +25,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHeadersHook
 from mitmproxy.utils import human
 
 from healing.policy.accounts import Account
@@ -37,9 +38,10 @@ from healing.proxy.attempts import (
     LaunchAttempt,
 )
 from healing.proxy.claims import Asked, Claim
+from healing.proxy.client_side import RestUnwanted
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
-from healing.proxy.local import refusal
+from healing.proxy.local import refusal, too_long
 from healing.proxy.pages import show_to
 from healing.proxy.reach import AntigravityReachHook
 from healing.proxy.recorder import Recorder
@@ -59,7 +61,7 @@ logger = logging.getLogger(__name__)
 # mitmproxy can't take a wakeup back: a longer wait is made of short ones, so that none outlives its exchange for long.
 LONGEST_WAKEUP_S = 5.0
 LONG_BODY_BYTES = 512 * 1024
-"""From here on a request is understood beside the event loop."""
+"""From here on a request is understood beside the event loop; one that is compressed always is."""
 _MARKS = {"healed": ":adhesive_bandage:", "failed": ":x:"}
 
 
@@ -157,10 +159,17 @@ class HealingStream(RedactingStream):
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
         self.hooks_in_place = healed and event.replay_flow is None
+        early = self.answer_at_headers(event)
+        if early is not None:
+            event.request.headers.pop("expect", None)  # no 100 for a body that is not wanted
         yield from super().state_wait_for_request_headers(event)
         if healed:
             self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
-        if self.claim is not None and self.claim.local is not None and self.client_state != self.state_errored:
+        if self.client_state == self.state_errored:
+            return
+        if early is not None:
+            yield from self.answer_early(early)
+        elif self.claim is not None and self.claim.local is not None:
             self.flow.response = self.claim.local
 
     def see_where_to(self, request: http.Request) -> CommandGenerator[None]:
@@ -184,6 +193,7 @@ class HealingStream(RedactingStream):
         if self.claim is not None and self.claim.page:
             show_to(event.response, self.claim.page)
         yield from super().state_wait_for_response_headers(event)
+
     def claim_on(self, event: RequestHeaders, recorded: Mapping[str, Any] | None) -> Claim | None:
         """The claim on a request. One that can't be looked at is refused: what it is and who sends it is not known."""
         try:
@@ -201,10 +211,58 @@ class HealingStream(RedactingStream):
         answered = request and self.claim is not None and self.claim.local is not None
         return "" if answered else super().flaw_of(request)
 
+    def answer_at_headers(self, event: RequestHeaders) -> http.Response | None:
+        """The answer for which the body need not be read, None if there is none, or no body."""
+        if self.claim is None or event.end_stream or event.replay_flow is not None:
+            return None
+        if self.claim.local is not None:
+            return self.claim.local
+        try:
+            size = expected_http_body_size(event.request)
+        except ValueError:
+            return None
+        return self.too_long(self.claim) if size is not None and size > self.longest_body else None
+
+    @property
+    def longest_body(self) -> int:
+        """How many bytes the body of a claimed request may have."""
+        return self.governor.config.clients.max_body
+
+    def too_long(self, claim: Claim) -> http.Response:
+        """The answer to a longer one."""
+        return too_long(claim.asked.dialect if claim.asked else None, self.longest_body)
+
+    def answer_early(self, response: http.Response) -> CommandGenerator[None]:
+        """Answer while the body is still coming; what is left of it is not wanted."""
+        self.request_body_buf.clear()
+        # Whatever of it comes while a hook is waited for is dropped.
+        self.client_state = self.state_errored
+        if not (self.flow.request.is_http2 or self.flow.request.is_http3):
+            response.headers["Connection"] = "close"
+        self.flow.response = response
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        yield from self.send_response()
+        if self.server_state != self.state_done:
+            return  # killed
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        if not self.flow.request.is_http3:
+            yield SendHttp(RestUnwanted(self.stream_id), self.context.client)
+        self.flow.live = False
+        yield DropStream(self.stream_id)
+
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
+        if self.claim is None:
+            return (yield from super().check_body_size(request))
+        if not request:
+            return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
+        if len(self.request_body_buf) > self.longest_body:
+            yield from self.answer_early(self.too_long(self.claim))
+            return True
         limit = human.parse_size(self.context.options.body_size_limit)
-        if self.claim is None or (limit is not None and len(self.request_body_buf) > limit):
+        if limit is not None and len(self.request_body_buf) > limit:
             return (yield from super().check_body_size(request))
         return False
 
@@ -215,7 +273,8 @@ class HealingStream(RedactingStream):
         if self.claim.asked.operation.kind == "other":
             return (yield from self.pass_through(self.claim, self.claim.asked))
         understood = UnderstandRequest(self.governor, self.claim, self.flow.request)
-        if len(self.flow.request.raw_content or b"") < LONG_BODY_BYTES:
+        request = self.flow.request
+        if len(request.raw_content or b"") < LONG_BODY_BYTES and "content-encoding" not in request.headers:
             understood.run()
         else:
             yield AntigravityUnderstandHook(understood)

@@ -1,0 +1,82 @@
+"""How much a head may be: its first line, its bytes, how many headers it has."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from healing.policy.config import Limits
+
+_END = re.compile(rb"\n\r?\n")
+# RFC 9113, section 10.5.1: what each header counts beside its name and value.
+_EACH_BYTES = 32
+
+
+class HeadRefusal(NamedTuple):
+    """Why a head is not taken. status: the HTTP status that says so."""
+
+    status: int
+    message: str
+
+
+class HeadMeter:
+    """Measures a request's head as it comes over HTTP/1, looking at each byte once.
+
+    begun: whether anything of it has come. complete: whether all of it has.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._seen = 0
+        self._line_ends = 0
+        self._first_line = 0
+        self.complete = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of it has come."""
+        return self._seen > 0
+
+    def look(self, buffer: bytes | bytearray) -> HeadRefusal | None:
+        """Look at what has come, from the head's first byte on. Gives why it is too much, None while it is not."""
+        found = _END.search(buffer, max(0, self._seen - 2))
+        end = found.end() if found else len(buffer)
+        self.complete = found is not None
+        if not self._line_ends:
+            line_end = buffer.find(b"\n", self._seen, end)
+            self._first_line = line_end if line_end >= 0 else end
+        self._line_ends += buffer.count(b"\n", self._seen, end)
+        self._seen = end
+        if self._first_line > self._limits.line_bytes:
+            return line_refusal(self._limits)
+        # One line end is the first line's, and at the end one is the blank line's.
+        return _refusal(end, self._line_ends - (2 if self.complete else 1), self._limits)
+
+
+def line_refusal(limits: Limits) -> HeadRefusal:
+    """414, for a first line that is too long."""
+    return HeadRefusal(414, f"The request line is longer than {limits.line_bytes:,} bytes.")
+
+
+def head_refusal(fields: Iterable[tuple[bytes, bytes]], limits: Limits) -> HeadRefusal | None:
+    """Why these headers, HTTP/2's own included, are too much; None where they are not."""
+    sizes = [len(name) + len(value) for name, value in fields]
+    return _refusal(sum(sizes), len(sizes), limits)
+
+
+def answer_head_flaw(fields: Iterable[tuple[bytes, bytes]], limits: Limits) -> str:
+    """Why the headers of upstream's answer are too much, "" where they are not."""
+    refusal = head_refusal(fields, limits)
+    return "" if refusal is None else refusal.message.replace("The request has", "the answer has").rstrip(".")
+
+
+def in_header_list(limits: Limits) -> int:
+    """The same as SETTINGS_MAX_HEADER_LIST_SIZE, which counts each header's frame too."""
+    return limits.head_bytes + limits.headers * _EACH_BYTES
+
+
+def _refusal(size: int, count: int, limits: Limits) -> HeadRefusal | None:
+    if size > limits.head_bytes:
+        return HeadRefusal(431, f"The request has more than {limits.head_bytes:,} bytes of headers.")
+    if count > limits.headers:
+        return HeadRefusal(431, f"The request has more than {limits.headers} headers.")
+    return None
