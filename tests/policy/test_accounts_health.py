@@ -52,7 +52,7 @@ def test_the_shortest_wait_is_told_when_all_are_cooling() -> None:
 def test_how_long_a_failure_without_a_time_keeps_an_account_away(
     kind: FailureClass, seconds: float, one_model: bool
 ) -> None:
-    accounts = Accounts([account("a"), account("b", 1)])
+    accounts = Accounts([account("a"), account("b", 1)], named=[MODEL])
     use(accounts, "a", 0.0, kind)
     assert pick(accounts, now=seconds - 1) == "b"
     assert pick(accounts, now=seconds - 1, model="another") == ("a" if one_model else "b")
@@ -72,7 +72,7 @@ def test_a_success_ends_what_is_known_of_the_account_and_that_model_only() -> No
     accounts = Accounts([account("a")])
     use(accounts, "a", 0.0, FailureClass.QUOTA, 50.0)
     (used,) = accounts.all
-    accounts.take(used, 1.0)
+    accounts.take(used, MODEL, 1.0)
     accounts.settle(used, "another", None, 1.0)
     assert pick(accounts, now=2.0) == pytest.approx(48.0)
     use(accounts, "a", 3.0)
@@ -91,7 +91,14 @@ def test_three_failures_in_a_row_bench_an_account_and_two_do_not(kind: FailureCl
 
 
 @pytest.mark.parametrize(
-    "kind", [FailureClass.OVERLOADED, FailureClass.RATE_LIMITED, FailureClass.CALLER, FailureClass.SIGNATURE]
+    "kind",
+    [
+        FailureClass.LOCAL,
+        FailureClass.OVERLOADED,
+        FailureClass.RATE_LIMITED,
+        FailureClass.CALLER,
+        FailureClass.SIGNATURE,
+    ],
 )
 def test_what_is_not_the_accounts_own_failure_never_benches_it(kind: FailureClass) -> None:
     accounts = Accounts([account("a"), account("b", 1)])
@@ -136,7 +143,7 @@ def test_attempts_that_were_under_way_when_it_was_benched_do_not_lengthen_the_be
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
     for _ in range(10):
-        accounts.take(first, 0.0)
+        accounts.take(first, MODEL, 0.0)
     for _ in range(10):
         accounts.settle(first, MODEL, failure(FailureClass.TRANSPORT), 1.0)
     assert pick(accounts, now=1.0 + FIRST_BENCH_S) == "a"
@@ -148,11 +155,12 @@ def test_one_request_probes_and_the_others_wait_for_what_it_finds() -> None:
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
     assert pick(accounts, now=40.0) == "a"
-    assert accounts.take(first, 40.0)
+    probe = accounts.take(first, MODEL, 40.0)
+    assert probe
     assert [pick(accounts, f"s{n}", now=41.0) for n in range(5)] == ["b"] * 5
-    assert not accounts.take(first, 42.0)
+    assert not accounts.take(first, MODEL, 42.0)
     accounts.settle(first, MODEL, None, 43.0, judged=False)
-    accounts.settle(first, MODEL, None, 50.0, probe=True)
+    accounts.settle(first, MODEL, None, 50.0, probe=probe)
     assert pick(accounts, now=50.0) == "a"
 
 
@@ -161,19 +169,19 @@ def test_a_probe_whose_client_left_leaves_the_next_one_to_probe() -> None:
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
-    accounts.settle(first, MODEL, None, 41.0, judged=False, probe=accounts.take(first, 40.0))
+    accounts.settle(first, MODEL, None, 41.0, judged=False, probe=accounts.take(first, MODEL, 40.0))
     assert pick(accounts, now=42.0) == "a"
-    assert accounts.take(first, 42.0)
+    assert accounts.take(first, MODEL, 42.0)
     assert pick(accounts, now=43.0) == "b"
 
 
 def test_an_older_attempt_that_ends_does_not_end_the_probe() -> None:
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
-    older = accounts.take(first, 0.0)
+    older = accounts.take(first, MODEL, 0.0)
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    assert accounts.take(first, 40.0)
+    assert accounts.take(first, MODEL, 40.0)
     accounts.settle(first, MODEL, None, 41.0, judged=False, probe=older)
     assert pick(accounts, now=42.0) == "b"
 
@@ -182,7 +190,7 @@ def test_only_account_is_asked_even_while_it_is_probed() -> None:
     accounts = Accounts([account("a")])
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    accounts.take(accounts.all[0], 40.0)
+    accounts.take(accounts.all[0], MODEL, 40.0)
     assert pick(accounts, now=41.0) == "a"
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from healing.policy.attempt import Attempt
-from healing.policy.config import Peek, Repair, Retry, Translate
+from healing.policy.config import Limits, Peek, Repair, Retry, Translate
 from healing.wire.headers import Headers
 
 
@@ -31,6 +31,7 @@ class Rules:
     listed_models: tuple[str, ...] = ()
     repair: Repair = field(default_factory=Repair)
     translate: Translate = field(default_factory=Translate)
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)
