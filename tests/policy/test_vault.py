@@ -170,9 +170,7 @@ def test_a_full_disk_is_said_when_it_begins_and_when_it_is_over_and_only_what_is
 def test_what_belongs_together_is_kept_together_or_not_at_all(file: Path) -> None:
     kept = vault(file)
     other = sqlite3.connect(file)
-    other.execute(
-        "CREATE TRIGGER no BEFORE INSERT ON entries WHEN NEW.key = 'b' BEGIN SELECT RAISE(ABORT, 'no'); END"
-    )
+    other.execute("CREATE TRIGGER no BEFORE INSERT ON entries WHEN NEW.key = 'b' BEGIN SELECT RAISE(ABORT, 'no'); END")
     other.commit()
     with kept.writing():
         kept.put("a", b"1", NOW)

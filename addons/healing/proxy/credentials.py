@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from time import monotonic
 
 from pydantic import SecretStr
@@ -12,7 +12,7 @@ from healing.policy.sources import Source, parse_source
 from healing.proxy.reading import Readings, SlowSourceError, SourceError
 from healing.proxy.seal import Seal
 
-QUICK_S = 0.02
+QUICK_S = 0.05
 """For so long a file may be waited for where everybody waits: a healthy one takes a hundredth of it."""
 CHECK_S = 2.0
 """For so long a file is waited for before it is warned about."""
@@ -37,7 +37,7 @@ class Credentials:
         self._printed: dict[Source, tuple[str, float]] = {}
         self._running: dict[Source, asyncio.Task[str]] = {}
         self._slow: set[Source] = set()
-        self._client_keys: dict[Source, str] = {}
+        self._client_keys: dict[Source, str | CredentialError] = {}
 
     def at_once(self, account: config.Account, dialect: str, *, renew: bool = False) -> Seal | None:
         """The seal, if nothing that takes time has to be done for it. Raises CredentialError."""
@@ -69,16 +69,36 @@ class Credentials:
             raise CredentialError(f"it has not been read after {CHECK_S:g} s") from None
 
     def resolve(self, secret: SecretStr) -> str:
-        """The value of a client key now; of a file that hangs, what it held before. Raises CredentialError."""
+        """The value of a client key now; of a file that hangs, what it gave before. Raises CredentialError."""
         source = parse_source(secret.get_secret_value())
         if source.kind != "file":
             return _value_of(source, {})
-        value = self._quickly(source)
-        if value is not None:
-            self._client_keys[source] = value
-        elif source not in self._client_keys:
-            raise CredentialError(f"the file {source.value} has not been read yet")
-        return self._client_keys[source]
+        found: str | CredentialError | None
+        try:
+            found = self._quickly(source)
+        except CredentialError as error:
+            found = error
+        if found is not None:
+            self._client_keys[source] = found
+        found = self._client_keys.get(source, CredentialError(f"the file {source.value} has not been read yet"))
+        if isinstance(found, CredentialError):
+            raise found
+        return found
+
+    async def learn(self, secrets: Iterable[SecretStr]) -> None:
+        """Read the files of client keys for the first time, so that there is something to fall back on."""
+        sources = [parse_source(secret.get_secret_value()) for secret in secrets]
+        await asyncio.gather(*(self._learn(source) for source in sources if source.kind == "file"))
+
+    async def _learn(self, source: Source) -> None:
+        found: str | CredentialError
+        try:
+            found = await asyncio.wait_for(self._file(source), CHECK_S)
+        except TimeoutError:
+            return
+        except SourceError as error:
+            found = CredentialError(str(error))
+        self._client_keys.setdefault(source, found)
 
     def close(self) -> None:
         """End what still runs."""

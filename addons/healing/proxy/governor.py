@@ -120,6 +120,7 @@ class Governor:
         found = await asyncio.gather(
             *(self._trouble_with(account, upstreams[account.upstream].dialect) for account in self.config.accounts)
         )
+        await self.credentials.learn(self.config.clients.keys)
         return [problem for problem in found if problem] + self.admission.warnings()
 
     async def _trouble_with(self, account: ConfiguredAccount, dialect: str) -> str:
