@@ -12,4 +12,4 @@ _healing = Healing(_journal)
 _capture = Capture(_healing)
 _replays = Replays(_healing)
 
-addons = [_healing, _replays, _capture, Commands(_healing, _capture, _replays), Log(_journal)]
+addons = [_healing, _replays, _capture, Commands(_healing, _capture, _replays), Log(_journal, _healing)]

@@ -224,7 +224,9 @@ def test_a_hint_of_days_on_every_account_is_delivered_at_once_and_remembered(lan
     again = ask(lane, stream=stream)
     assert again.calls == []
     assert again.status == 429
-    assert DAYS_S - 600 < int(again.response.header("retry-after") or 0) <= DAYS_S + 1
+    # Upstream's own answer has its own words; ours believes in days only where a quota is named.
+    told_s = DAYS_S if lane.dialect == "gemini" else 24 * 3600
+    assert told_s - 600 < int(again.response.header("retry-after") or 0) <= told_s + 1
     found = again.error()
     if lane.dialect == "gemini":
         assert found["details"][0]["retryDelay"].endswith("s")

@@ -147,7 +147,9 @@ def test_a_model_that_an_account_lacks_is_asked_of_the_other_and_remembered(lane
     missing = error(lane, 404, NOT_FOUND[lane.dialect])
     asked = ask(lane, missing, answer(lane, stream=stream), stream=stream)
     asked.assert_served("Hello", ["first", "second"])
-    ask(lane, answer(lane, "again")).assert_served("again", ["second"])
+    # Now it is known that there is such a model.
+    ask(lane, missing, answer(lane, "again")).assert_served("again", ["first", "second"])
+    ask(lane, answer(lane, "more")).assert_served("more", ["second"])
     ask(lane, answer(lane, "other"), model=other_model(lane)).assert_served("other", ["first"])
 
 

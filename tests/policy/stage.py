@@ -11,11 +11,12 @@ from healing.policy.actions import Abort, Finish, Respond, Rules, Send, Start
 from healing.policy.attempt import Attempt
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
+from healing.policy.failures import FailureClass
 from healing.policy.journal import Journal, Record
 from healing.policy.models import Route
 from healing.policy.repair.repairs import MAX_REPAIRS
 from healing.policy.request import ClientRequest
-from healing.policy.retry import RetryBudget
+from healing.policy.retry import LOCAL_WAITS_S, RetryBudget
 from healing.policy.signatures import SignatureStore
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Dialect, Operation
@@ -53,6 +54,7 @@ class Script:
     status: None for an attempt that gets no response headers at all.
     body: pieces of the body, and seconds of silence between them.
     end: how it ends after that; `no_credential` and `killed` end it before anything came.
+    why: what is said of one that ends without response headers.
     """
 
     status: int | None = 200
@@ -60,6 +62,7 @@ class Script:
     body: tuple[bytes | float, ...] = ()
     end: End | Literal["no_credential", "killed"] = "end"
     before_head: float = 0.0
+    why: str = "closed before headers"
 
     @property
     def whole(self) -> bytes:
@@ -234,7 +237,7 @@ class Stage:
                 assert script.status is not None
                 self.exchange.head(attempt, script.status, script.headers)
             case "end":
-                self.exchange.end(attempt, "closed before headers" if script.status is None else "")
+                self.exchange.end(attempt, script.why if script.status is None else "")
             case "cut":
                 self.exchange.end(attempt, "connection reset")
             case "no_credential":
@@ -299,7 +302,10 @@ class Stage:
         assert all(played.ended_at is not None for played in self.played), "two attempts at once"
         assert attempt.number == len(self.played) + 1
         assert attempt.tries <= self.rules.retry.max_attempts, "too many attempts"
-        assert attempt.number - attempt.tries <= MAX_REPAIRS, "too many repairs"
+        before = [played.attempt.failure for played in self.played]
+        unsent = sum(failure is not None and failure.kind is FailureClass.LOCAL for failure in before)
+        assert unsent <= len(self.accounts.all) + len(LOCAL_WAITS_S), "too many attempts that are not sent"
+        assert attempt.number - attempt.tries - unsent <= MAX_REPAIRS, "too many repairs"
         self.played.append(Played(attempt, self.script_for(attempt.number), self.clock.at))
 
     def _check_end(self) -> None:

@@ -45,7 +45,7 @@ def use(
 ) -> None:
     """One attempt on an account, ended in a moment."""
     (used,) = (each for each in accounts.all if each.name == name)
-    probe = accounts.take(used, now)
+    probe = accounts.take(used, MODEL, now)
     accounts.settle(used, MODEL, failure(kind, wait_s, **more) if kind else None, now, probe=probe)
 
 
@@ -154,7 +154,7 @@ def test_a_reload_keeps_the_state_of_what_did_not_change() -> None:
 
 def test_an_attempt_under_way_during_a_reload_is_settled_in_the_new_state() -> None:
     before = Accounts([account("a")])
-    before.take(before.all[0], 0.0)
+    before.take(before.all[0], MODEL, 0.0)
     after = Accounts([account("a"), account("b", 1)], "affinity", before)
     assert active(after) == {"a": 1, "b": 0}
     before.settle(before.all[0], MODEL, failure(FailureClass.QUOTA, 100.0), 1.0)
@@ -166,7 +166,7 @@ def test_what_is_not_configured_has_no_state() -> None:
     accounts = Accounts([])
     client = account("client")
     for _ in range(10):
-        accounts.take(client, 0.0)
+        accounts.take(client, MODEL, 0.0)
         accounts.settle(client, MODEL, failure(FailureClass.AUTH), 0.0)
     assert accounts.choose([client], MODEL, "s", 1.0) is client
 

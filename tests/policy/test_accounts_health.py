@@ -1,6 +1,8 @@
 import pytest
-from healing.policy.accounts import FIRST_BENCH_S, LONGEST_BENCH_S, STRIKES, Accounts
+from healing.policy import config
+from healing.policy.accounts import FIRST_BENCH_S, LONGEST_BENCH_S, MOST_KNOWN, STRIKES, Accounts, named_models
 from healing.policy.failures import FailureClass
+from healing.policy.health import MOST_MODELS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -52,7 +54,7 @@ def test_the_shortest_wait_is_told_when_all_are_cooling() -> None:
 def test_how_long_a_failure_without_a_time_keeps_an_account_away(
     kind: FailureClass, seconds: float, one_model: bool
 ) -> None:
-    accounts = Accounts([account("a"), account("b", 1)])
+    accounts = Accounts([account("a"), account("b", 1)], named=[MODEL])
     use(accounts, "a", 0.0, kind)
     assert pick(accounts, now=seconds - 1) == "b"
     assert pick(accounts, now=seconds - 1, model="another") == ("a" if one_model else "b")
@@ -72,7 +74,7 @@ def test_a_success_ends_what_is_known_of_the_account_and_that_model_only() -> No
     accounts = Accounts([account("a")])
     use(accounts, "a", 0.0, FailureClass.QUOTA, 50.0)
     (used,) = accounts.all
-    accounts.take(used, 1.0)
+    accounts.take(used, MODEL, 1.0)
     accounts.settle(used, "another", None, 1.0)
     assert pick(accounts, now=2.0) == pytest.approx(48.0)
     use(accounts, "a", 3.0)
@@ -91,7 +93,14 @@ def test_three_failures_in_a_row_bench_an_account_and_two_do_not(kind: FailureCl
 
 
 @pytest.mark.parametrize(
-    "kind", [FailureClass.OVERLOADED, FailureClass.RATE_LIMITED, FailureClass.CALLER, FailureClass.SIGNATURE]
+    "kind",
+    [
+        FailureClass.LOCAL,
+        FailureClass.OVERLOADED,
+        FailureClass.RATE_LIMITED,
+        FailureClass.CALLER,
+        FailureClass.SIGNATURE,
+    ],
 )
 def test_what_is_not_the_accounts_own_failure_never_benches_it(kind: FailureClass) -> None:
     accounts = Accounts([account("a"), account("b", 1)])
@@ -136,7 +145,7 @@ def test_attempts_that_were_under_way_when_it_was_benched_do_not_lengthen_the_be
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
     for _ in range(10):
-        accounts.take(first, 0.0)
+        accounts.take(first, MODEL, 0.0)
     for _ in range(10):
         accounts.settle(first, MODEL, failure(FailureClass.TRANSPORT), 1.0)
     assert pick(accounts, now=1.0 + FIRST_BENCH_S) == "a"
@@ -148,11 +157,12 @@ def test_one_request_probes_and_the_others_wait_for_what_it_finds() -> None:
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
     assert pick(accounts, now=40.0) == "a"
-    assert accounts.take(first, 40.0)
+    probe = accounts.take(first, MODEL, 40.0)
+    assert probe
     assert [pick(accounts, f"s{n}", now=41.0) for n in range(5)] == ["b"] * 5
-    assert not accounts.take(first, 42.0)
+    assert not accounts.take(first, MODEL, 42.0)
     accounts.settle(first, MODEL, None, 43.0, judged=False)
-    accounts.settle(first, MODEL, None, 50.0, probe=True)
+    accounts.settle(first, MODEL, None, 50.0, probe=probe)
     assert pick(accounts, now=50.0) == "a"
 
 
@@ -161,19 +171,19 @@ def test_a_probe_whose_client_left_leaves_the_next_one_to_probe() -> None:
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
-    accounts.settle(first, MODEL, None, 41.0, judged=False, probe=accounts.take(first, 40.0))
+    accounts.settle(first, MODEL, None, 41.0, judged=False, probe=accounts.take(first, MODEL, 40.0))
     assert pick(accounts, now=42.0) == "a"
-    assert accounts.take(first, 42.0)
+    assert accounts.take(first, MODEL, 42.0)
     assert pick(accounts, now=43.0) == "b"
 
 
 def test_an_older_attempt_that_ends_does_not_end_the_probe() -> None:
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
-    older = accounts.take(first, 0.0)
+    older = accounts.take(first, MODEL, 0.0)
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    assert accounts.take(first, 40.0)
+    assert accounts.take(first, MODEL, 40.0)
     accounts.settle(first, MODEL, None, 41.0, judged=False, probe=older)
     assert pick(accounts, now=42.0) == "b"
 
@@ -182,8 +192,111 @@ def test_only_account_is_asked_even_while_it_is_probed() -> None:
     accounts = Accounts([account("a")])
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    accounts.take(accounts.all[0], 40.0)
+    accounts.take(accounts.all[0], MODEL, 40.0)
     assert pick(accounts, now=41.0) == "a"
+
+
+PROBE_S = 900.0
+DAY_S = 24 * 3600.0
+
+
+def test_a_long_bench_is_probed_now_and_then_by_one_request_at_a_time() -> None:
+    accounts = Accounts([account("a")], probe_s=PROBE_S)
+    use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
+    assert pick(accounts, now=PROBE_S - 1) == pytest.approx(DAY_S - PROBE_S + 1)
+    assert pick(accounts, now=PROBE_S, model="another") == "a"
+    assert pick(accounts, now=PROBE_S) == "a"
+    probe = accounts.take(accounts.all[0], MODEL, PROBE_S)
+    assert probe == (MODEL,)
+    assert isinstance(pick(accounts, now=PROBE_S + 1), float), "one at a time"
+    # It is still meant.
+    accounts.settle(accounts.all[0], MODEL, failure(FailureClass.QUOTA, DAY_S), PROBE_S + 2, probe=probe)
+    assert isinstance(pick(accounts, now=2 * PROBE_S + 1), float)
+    assert pick(accounts, now=2 * PROBE_S + 2) == "a"
+    # It is over.
+    probe = accounts.take(accounts.all[0], MODEL, 2 * PROBE_S + 2)
+    accounts.settle(accounts.all[0], MODEL, None, 2 * PROBE_S + 3, probe=probe)
+    assert pick(accounts, now=2 * PROBE_S + 3) == "a"
+    assert accounts.report(2 * PROBE_S + 3)[0]["benches"] == []
+
+
+@pytest.mark.parametrize("seconds", [3600.0, 60.0])
+def test_a_bench_of_an_hour_is_not_probed_before_its_end(seconds: float) -> None:
+    accounts = Accounts([account("a")], probe_s=10.0)
+    use(accounts, "a", 0.0, FailureClass.QUOTA, seconds)
+    assert isinstance(pick(accounts, now=seconds - 1), float)
+    assert pick(accounts, now=seconds) == "a"
+
+
+@pytest.mark.parametrize("kind", [None, FailureClass.LOCAL])
+def test_a_probe_that_finds_nothing_out_leaves_the_next_request_to_probe(kind: FailureClass | None) -> None:
+    accounts = Accounts([account("a")], probe_s=PROBE_S)
+    use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
+    probe = accounts.take(accounts.all[0], MODEL, PROBE_S)
+    ended = failure(kind) if kind else None
+    accounts.settle(accounts.all[0], MODEL, ended, PROBE_S + 1, probe=probe, judged=kind is not None)
+    assert pick(accounts, now=PROBE_S + 1) == "a"
+
+
+def test_a_probe_that_fails_otherwise_leaves_the_bench_as_it_is_until_the_next_probe() -> None:
+    accounts = Accounts([account("a")], probe_s=PROBE_S)
+    use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
+    use(accounts, "a", PROBE_S, FailureClass.OVERLOADED)
+    assert pick(accounts, now=PROBE_S + 1) == pytest.approx(DAY_S - PROBE_S - 1)
+    assert pick(accounts, now=2 * PROBE_S) == "a"
+
+
+def test_a_probe_that_never_ends_is_followed_by_another() -> None:
+    accounts = Accounts([account("a")], probe_s=PROBE_S)
+    use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
+    accounts.take(accounts.all[0], MODEL, PROBE_S)
+    assert pick(accounts, now=2 * PROBE_S) == "a"
+
+
+def names_of_benches(accounts: Accounts, now: float = 1.0) -> list[str | None]:
+    benches = accounts.report(now)[0]["benches"]
+    assert isinstance(benches, list)
+    return [bench["model"] for bench in benches]
+
+
+def refuse(accounts: Accounts, model: str, kind: FailureClass, wait_s: float | None = None) -> None:
+    (used,) = accounts.all
+    accounts.settle(used, model, failure(kind, wait_s), 0.0, probe=accounts.take(used, model, 0.0))
+
+
+def test_only_models_that_there_are_get_a_bench_of_their_own_when_upstream_does_not_know_them() -> None:
+    accounts = Accounts([account("a", models=("exact", "some-*"))], named=["routed"])
+    for model in ("exact", "routed", "", "some-nonsense", "served"):
+        refuse(accounts, model, FailureClass.NO_MODEL)
+    assert names_of_benches(accounts) == ["exact", "routed"]
+    accounts.take(accounts.all[0], "served", 0.0)
+    accounts.settle(accounts.all[0], "served", None, 0.0)
+    refuse(accounts, "served", FailureClass.NO_MODEL)
+    assert names_of_benches(accounts) == ["exact", "routed", "served"]
+
+
+def test_names_of_models_never_fill_the_memory_and_the_longest_benches_stay() -> None:
+    accounts = Accounts([account("a")])
+    refuse(accounts, MODEL, FailureClass.QUOTA, DAY_S)
+    for number in range(10 * MOST_MODELS):
+        refuse(accounts, f"nonsense-{number}", FailureClass.QUOTA, 600.0)
+    assert len(names_of_benches(accounts)) == MOST_MODELS
+    assert MODEL in names_of_benches(accounts)
+    for number in range(2 * MOST_KNOWN):
+        accounts.take(accounts.all[0], f"{number}", 0.0)
+        accounts.settle(accounts.all[0], f"{number}", None, 0.0)
+    assert len(accounts._served) == MOST_KNOWN
+
+
+def test_a_changed_configuration_keeps_what_is_known_of_accounts_that_stay() -> None:
+    before = Accounts([account("a")])
+    use(before, "a", 0.0, FailureClass.QUOTA, DAY_S)
+    assert pick(Accounts([account("a")], before=before, probe_s=5.0), now=1.0) == pytest.approx(DAY_S - 1)
+
+
+def test_the_models_that_the_configuration_names() -> None:
+    models = {"x": "gemini/y", "exact": {"peek": {"idle": 1}}, "some-*": {"peek": {"idle": 1}}, "z-*": "models/z"}
+    assert named_models(config.Config.model_validate({"models": models})) == {"y", "exact", "models/z"}
 
 
 steps = st.lists(

@@ -5,7 +5,7 @@ from healing.policy.accounts import Accounts
 from healing.policy.actions import Rules
 from healing.policy.config import Peek, Retry
 from healing.policy.failures import Failure, FailureClass
-from healing.policy.retry import RetryBudget
+from healing.policy.retry import LOCAL_WAITS_S, RetryBudget
 
 from tests.policy.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream
@@ -155,7 +155,7 @@ def test_a_hint_that_does_not_fit_goes_to_the_client_at_once_and_intact() -> Non
 def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:
     accounts = one_account()
     (only,) = accounts.all
-    accounts.take(only, 1000.0)
+    accounts.take(only, MODEL, 1000.0)
     accounts.settle(only, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=10.0), 1000.0)
     played = play([GOOD], accounts=accounts)
     assert 10 <= played.played[0].started_at - 1000.0 <= 12
@@ -165,7 +165,7 @@ def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:
 def test_when_every_account_is_cooling_for_longer_the_client_is_told_for_how_long() -> None:
     accounts = Accounts(accounts_named("a", "b"))
     for account, wait_s in zip(accounts.all, (500.0, 90.5), strict=True):
-        accounts.take(account, 1000.0)
+        accounts.take(account, MODEL, 1000.0)
         accounts.settle(account, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=wait_s), 1000.0)
     played = play([GOOD], accounts=accounts)
     assert (played.attempts, played.waited_s) == (0, 0)
@@ -179,7 +179,7 @@ def test_when_every_account_is_cooling_for_longer_the_client_is_told_for_how_lon
 def cool(accounts: Accounts, name: str, seconds: float, at: float = 1000.0) -> None:
     """Let another request find that this account is out of quota."""
     (account,) = (each for each in accounts.all if each.name == name)
-    accounts.take(account, at)
+    accounts.take(account, MODEL, at)
     accounts.settle(account, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=seconds), at)
 
 
@@ -344,14 +344,72 @@ def test_a_killed_attempt_is_not_retried_and_no_fault_of_its_account() -> None:
     assert accounts.report(1000.0)[0]["healthy"] is True
 
 
-def test_an_account_without_its_credential_is_left_for_another() -> None:
-    played = play([Script(end="no_credential"), GOOD])
+NO_CREDENTIAL = Script(end="no_credential")
+
+
+def test_an_account_without_its_credential_is_left_for_another_at_once() -> None:
+    played = play([NO_CREDENTIAL, GOOD])
     assert played.names[0] != played.names[1]
+    assert (played.exchange.outcome, played.waits) == ("healed", [])
+
+
+def test_every_account_is_tried_where_credentials_are_missing_whatever_the_budgets() -> None:
+    accounts = Accounts(accounts_named(*"abcdef"))
+    stage = Stage(
+        lambda number: GOOD if number == 6 else NO_CREDENTIAL,
+        accounts=accounts,
+        budget=RetryBudget(0),
+        rules=Rules(Retry(max_attempts=1)),
+    )
+    played = stage.play()
+    assert (sorted(played.names), played.exchange.outcome) == (list("abcdef"), "healed")
+
+
+def test_a_credential_that_is_missing_for_a_moment_is_waited_for_and_its_account_not_blamed() -> None:
+    accounts = one_account()
+    played = play([NO_CREDENTIAL, NO_CREDENTIAL, GOOD], accounts=accounts)
     assert played.exchange.outcome == "healed"
-    played = play([Script(end="no_credential")], accounts=one_account())
+    assert [0.16 <= wait <= 0.24 for wait in [played.waits[0][1] - played.waits[0][0]]] == [True]
+    assert played.waited_s <= 0.84
+    assert accounts.report(played.clock.at)[0]["benches"] == []
+
+
+def test_a_credential_that_stays_missing_is_told_and_asked_for_anew_by_the_next_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    accounts = one_account()
+    for _ in range(5):
+        played = play([NO_CREDENTIAL], accounts=accounts)
+        assert played.respond is not None
+        assert played.respond.status == 401
+        assert "no credential" in check_anthropic_error(played.respond.status, played.body)["message"]
+        assert played.waited_s <= 1.2 * sum(LOCAL_WAITS_S)
+    assert accounts.report(played.clock.at)[0]["benches"] == []
+    assert len(caplog.messages) == 1
+    caplog.set_level("INFO")
+    assert play([GOOD], accounts=accounts).exchange.outcome == "clean"
+    assert len(caplog.messages) == 2
+    assert "is over" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("why", "benched"),
+    [
+        ("[Errno 24] Too many open files", False),
+        ("[Errno 101] Connect call failed ('192.0.2.1', 443)", False),
+        ("[Errno -3] Temporary failure in name resolution", False),
+        ("[Errno 111] Connect call failed ('192.0.2.1', 443)", True),
+        ("Multiple exceptions: [Errno 111] Connect call failed, [Errno 101] Connect call failed", True),
+        ("HTTP/1 protocol error: [Errno 24] Too many open files", True),
+    ],
+)
+def test_only_what_is_not_this_machines_trouble_is_held_against_an_account(why: str, benched: bool) -> None:
+    accounts = one_account()
+    for _ in range(3):
+        played = play([Script(None, end="end", why=why)], accounts=accounts)
     assert played.respond is not None
-    assert played.respond.status == 401
-    assert "no credential" in check_anthropic_error(played.respond.status, played.body)["message"]
+    assert played.respond.status == 500
+    assert bool(accounts.report(played.clock.at)[0]["benches"]) is benched
 
 
 def test_upstream_that_says_all_and_does_not_close_is_ended() -> None:

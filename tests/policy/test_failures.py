@@ -4,7 +4,15 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from healing.policy.failures import Failure, FailureClass, classify, header_wait_s
+from healing.policy.config import Limits
+from healing.policy.failures import (
+    Failure,
+    FailureClass,
+    bounded,
+    classify,
+    connection_failure,
+    header_wait_s,
+)
 from healing.wire.errors import parse_error
 from healing.wire.headers import Headers
 from hypothesis import given, settings
@@ -338,3 +346,105 @@ def test_a_signature_that_upstream_quotes_is_in_no_message_of_ours() -> None:
     assert failure.kind is FailureClass.SIGNATURE
     assert "[signature]" in failure.detail
     assert "c2lnbmF0" not in failure.detail
+
+
+HOUR_S = 3600.0
+YEAR_S = 365 * 24 * HOUR_S
+LIMITS = Limits()
+FAR = [
+    {"retry-after": "99999999999"},
+    {"retry-after": "1e300"},
+    {"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"},
+    {"retry-after": str(int(NOON + YEAR_S))},
+    {"retry-after-ms": "1e300"},
+    {"retry-after-ms": str(int((NOON + YEAR_S) * 1000))},
+    {LEFT.format("tokens"): "0", RESET.format("tokens"): "9999-12-31T23:59:59Z"},
+]
+UNIFIED = {
+    "anthropic-ratelimit-unified-status": "rejected",
+    "anthropic-ratelimit-unified-representative-claim": "seven_day",
+}
+
+
+@pytest.mark.parametrize("headers", FAR, ids=str)
+def test_a_header_may_not_ask_for_more_than_a_day(headers: dict[str, str]) -> None:
+    assert bounded(failed(429, None, headers), LIMITS).wait_s == LIMITS.hint_seconds
+    assert bounded(failed(503, None, headers), LIMITS).wait_s == LIMITS.hint_seconds
+
+
+@pytest.mark.parametrize("text", ["999999999999999s", "999999999999999h", "8760h"])
+def test_a_body_may_not_ask_for_more_than_a_day_or_where_it_names_the_quota_a_week(text: str) -> None:
+    for body in (retry_info(text), reason("RATE_LIMIT_EXCEEDED", quotaResetDelay=text)):
+        assert bounded(failed(429, exhausted("m", body)), LIMITS).wait_s == LIMITS.hint_seconds
+        named = exhausted("m", quota("PerWeek"), body)
+        assert bounded(failed(429, named), LIMITS).wait_s == LIMITS.quota_hint_seconds
+    said = exhausted(f"Please retry in {text}.")
+    assert bounded(failed(429, said), LIMITS).wait_s == LIMITS.hint_seconds
+    used_up = exhausted("m", reason("QUOTA_EXHAUSTED", quotaResetDelay=text))
+    assert bounded(failed(429, used_up), LIMITS).wait_s == LIMITS.quota_hint_seconds
+
+
+@pytest.mark.parametrize("reset", ["99999999999", "1e300", str(int(NOON + YEAR_S))])
+def test_a_plan_may_not_be_out_for_more_than_a_week(reset: str) -> None:
+    headers = {**UNIFIED, "anthropic-ratelimit-unified-reset": reset}
+    assert bounded(failed(429, None, headers), LIMITS).wait_s == LIMITS.quota_hint_seconds
+
+
+def test_honest_waits_of_days_stay_as_they_are() -> None:
+    headers = {**UNIFIED, "anthropic-ratelimit-unified-reset": str(int(NOON + 100 * HOUR_S))}
+    assert bounded(failed(429, None, headers), LIMITS).wait_s == 100 * HOUR_S
+    assert bounded(failed(429, None, {"retry-after": "86400"}), LIMITS).wait_s == 86400.0
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({"retry-after": str(int(NOON) + 90)}, 90.0),
+        ({"retry-after": str(int(NOON) - 90)}, 0.0),
+        ({"retry-after-ms": str((int(NOON) + 90) * 1000)}, 90.0),
+        ({"retry-after": "999999999"}, 999999999.0),
+        # The clock of upstream is an hour behind ours, and then a year before it.
+        ({"date": "Sun, 22 Nov 2026 11:00:00 GMT", "retry-after": "Sun, 22 Nov 2026 11:00:30 GMT"}, 30.0),
+        ({"date": "Mon, 22 Nov 2027 12:00:00 GMT", "retry-after": "Mon, 22 Nov 2027 12:00:30 GMT"}, 30.0),
+        ({"date": "Sun, 22 Nov 2026 11:00:00 GMT", "retry-after": str(int(NOON - HOUR_S) + 30)}, 30.0),
+        (
+            {
+                "date": "Sun, 22 Nov 2026 11:00:00 GMT",
+                LEFT.format("tokens"): "0",
+                RESET.format("tokens"): "2026-11-22T11:00:30Z",
+            },
+            30.0,
+        ),
+        # What is no clock is not believed.
+        ({"date": "Fri, 31 Dec 9999 23:59:59 GMT", "retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 30.0),
+        ({"date": "Thu, 01 Jan 1970 00:00:00 GMT", "retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 30.0),
+        ({"date": "yesterday", "retry-after": "Sun, 22 Nov 2026 12:00:30 GMT"}, 30.0),
+    ],
+)
+def test_dates_are_meant_by_the_clock_of_who_names_them(headers: dict[str, str], wait_s: float) -> None:
+    assert failed(429, None, headers).wait_s == pytest.approx(wait_s)
+
+
+def test_a_daily_quota_ends_by_upstreams_clock() -> None:
+    body = exhausted("m", quota("PerDay"))
+    # An hour before midnight in California, as upstream says; here it is noon in London.
+    assert failed(429, body, {"date": "Sun, 22 Nov 2026 07:00:00 GMT"}).wait_s == HOUR_S
+
+
+@settings(steady, max_examples=200)
+@given(st.sampled_from([429, 503, 529]), limit_headers, st.sampled_from(["", "Fri, 31 Dec 9999 23:59:59 GMT"]))
+def test_whatever_an_upstream_asks_for_is_between_nothing_and_a_week(
+    status: int, headers: dict[str, str], at: str
+) -> None:
+    encoded = tuple((name.encode(), value.encode("utf-8", "surrogatepass")) for name, value in headers.items())
+    encoded += ((b"date", at.encode()),)
+    failure = classify(status, encoded, parse_error(b""), grace_s=GRACE_S, wall_s=NOON)
+    wait_s = bounded(failure, LIMITS).wait_s
+    assert wait_s is None or 0 <= wait_s <= LIMITS.quota_hint_seconds
+
+
+@steady
+@given(st.text(max_size=40))
+def test_a_connection_fails_for_some_reason_whatever_is_said_of_it(why: str) -> None:
+    assert connection_failure(why).kind is FailureClass.TRANSPORT
+    assert connection_failure(f"[Errno 24] {why.replace('[', '')}").kind is FailureClass.LOCAL

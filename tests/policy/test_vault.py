@@ -8,6 +8,8 @@ from healing.policy.vault import Vault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.small_disk import small_disk
+
 NOW = 1_795_000_000.0
 TTL_S = 7200.0
 
@@ -136,6 +138,48 @@ def test_errors_of_the_database_are_told_once_and_reach_nobody(file: Path, caplo
         assert kept.get("a", NOW) is None
         kept.delete("a")
     assert len(caplog.records) == 1
+
+
+def test_a_full_disk_is_said_when_it_begins_and_when_it_is_over_and_only_what_is_kept_counts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with small_disk(tmp_path / "disk") as disk:
+        kept = vault(disk.folder / "signatures.sqlite3")
+        kept.put("before", b"x", NOW)
+        counted = kept.entries, kept.bytes
+        disk.fill()
+        for number in range(20):
+            with kept.writing():
+                kept.put(f"one of {number}", b"x" * 5000, NOW)
+                kept.put(f"two of {number}", b"x" * 5000, NOW)
+        assert (kept.entries, kept.bytes) == counted
+        assert kept.get("before", NOW) == b"x"
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        disk.empty()
+        kept.put("after", b"y", NOW)
+        assert kept.get("after", NOW) == b"y"
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        again = vault(disk.folder / "signatures.sqlite3")
+        assert (again.entries, again.bytes) == (kept.entries, kept.bytes)
+        assert again.entries == 2
+        kept.close()
+        again.close()
+
+
+def test_what_belongs_together_is_kept_together_or_not_at_all(file: Path) -> None:
+    kept = vault(file)
+    other = sqlite3.connect(file)
+    other.execute("CREATE TRIGGER no BEFORE INSERT ON entries WHEN NEW.key = 'b' BEGIN SELECT RAISE(ABORT, 'no'); END")
+    other.commit()
+    with kept.writing():
+        kept.put("a", b"1", NOW)
+        kept.put("b", b"2", NOW)
+        kept.put("c", b"3", NOW)
+    assert kept.get_all(["a", "b", "c"], NOW) == {}
+    assert (kept.entries, kept.bytes) == (0, 0)
+    kept.put("a", b"1", NOW)
+    assert (kept.get("a", NOW), kept.entries) == (b"1", 1)
 
 
 def test_two_processes_share_a_file(file: Path) -> None:

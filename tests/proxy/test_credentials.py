@@ -1,12 +1,17 @@
 import asyncio
+import os
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.config import Account
-from healing.proxy import credentials
+from healing.policy.config import Account, Limits
+from healing.policy.sources import parse_source
+from healing.proxy import credentials, reading
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal
+from pydantic import SecretStr
 
 KEY = "sk-0123456789"
 
@@ -46,9 +51,11 @@ def test_the_environment_and_files_are_read_each_time(tmp_path: Path, monkeypatc
     monkeypatch.setenv("HEALING_TEST_KEY", f"{KEY} ")
     made = Credentials()
     for source, change in (("env:HEALING_TEST_KEY", "HEALING_TEST_KEY"), (f"file:{file}", "")):
-        assert made.at_once(account(api_key=source), "anthropic") == Seal((("x-api-key", KEY),))
+        work = account(api_key=source)
+        assert asyncio.run(made.fetch(work, "anthropic")) == Seal((("x-api-key", KEY),))
         monkeypatch.setenv(change, "another-key") if change else file.write_text("another-key")
-        assert made.at_once(account(api_key=source), "anthropic") == Seal((("x-api-key", "another-key"),))
+        assert asyncio.run(made.fetch(work, "anthropic")) == Seal((("x-api-key", "another-key"),))
+        assert made.at_once(work, "anthropic") in (None, Seal((("x-api-key", "another-key"),)))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +67,7 @@ def test_a_file_that_gives_no_key_says_why(tmp_path: Path, content: bytes | None
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(CredentialError, match=words):
-        Credentials().at_once(account(api_key=f"file:{file}"), "anthropic")
+        asyncio.run(Credentials().fetch(account(api_key=f"file:{file}"), "anthropic"))
 
 
 @pytest.mark.parametrize("value", [None, "", "  "])
@@ -167,10 +174,164 @@ def test_a_command_that_fails_says_why_and_repeats_nothing(command: str, words: 
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
 
-def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "COMMAND_TIMEOUT_S", 0.2)
-    with pytest.raises(CredentialError, match=r"more than 0\.2 s"):
-        asyncio.run(Credentials().fetch(account(api_key="cmd:exec sleep 60"), "anthropic"))
+def limited(seconds: float = 30.0, most: int = 65536) -> Credentials:
+    return Credentials(lambda: Limits(source_seconds=seconds, source_bytes=most))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "command", ["exec sleep 60", "sleep 60", "sleep 60 & sleep 60", "sleep 60 & exit 0", "exec >&-; sleep 60"]
+)
+def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, command: str) -> None:
+    pids = tmp_path / "pids"
+    script = tmp_path / "sleep"
+    script.write_text(f'#!/bin/sh\necho $$ >> {pids}\nexec /bin/sleep "$@"\n')
+    script.chmod(0o755)
+    work = account(api_key=f"cmd:PATH={tmp_path}:$PATH; {command}")
+    with pytest.raises(CredentialError, match=r"more than 0\.5 s"):
+        asyncio.run(limited(0.5).fetch(work, "anthropic"))
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert started
+    patience = time.monotonic() + 10
+    while any(is_running(pid) for pid in started):
+        assert time.monotonic() < patience
+        time.sleep(0.01)
+
+
+def test_what_a_command_has_left_running_is_not_waited_for(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    command = f"(while [ ! -e {go} ]; do sleep 0.05; done) & printf {KEY}"
+    try:
+        assert asyncio.run(limited().fetch(account(api_key=f"cmd:{command}"), "anthropic"))
+    finally:
+        go.touch()
+
+
+def test_a_command_that_prints_without_end_is_ended() -> None:
+    with pytest.raises(CredentialError, match="printed more than 65536 bytes"):
+        asyncio.run(limited().fetch(account(api_key="cmd:yes"), "anthropic"))
+
+
+def test_as_much_as_a_source_may_give_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("x" * 65536)
+    whole = Seal((("x-api-key", "x" * 65536),))
+    for source in (f"file:{tmp_path / 'key'}", f"cmd:cat {tmp_path / 'key'}"):
+        assert asyncio.run(limited().fetch(account(api_key=source), "anthropic")) == whole
+
+
+def test_a_command_that_has_hung_holds_up_nobody_until_it_has_answered(tmp_path: Path) -> None:
+    go, runs = tmp_path / "go", tmp_path / "runs"
+    work = account(api_key=f"cmd:echo x >> {runs}; while [ ! -e {go} ]; do sleep 0.02; done; printf {KEY}")
+    made = limited(1.0)
+
+    async def use() -> None:
+        with pytest.raises(CredentialError, match="more than 1 s"):
+            await made.fetch(work, "anthropic")
+        assert times_run(runs) == 1
+        # It runs once more, and who asks meanwhile is told at once.
+        for _ in range(5):
+            with pytest.raises(CredentialError, match="runs again"):
+                await made.fetch(work, "anthropic")
+        assert len(made._running) == 1
+        go.touch()
+        await asyncio.gather(*made._running.values())
+        assert made.at_once(work, "anthropic") == Seal((("x-api-key", KEY),))
+        assert times_run(runs) == 2
+
+    asyncio.run(use())
+
+
+@pytest.fixture
+def odd_files(tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "large").write_bytes(b"x" * 65537)
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pipe", "is a pipe; it has to be a regular file"),
+        ("folder", "is a folder; it has to be a regular file"),
+        ("zero", "is a device; it has to be a regular file"),
+        ("large", "has more than 65536 bytes"),
+    ],
+)
+def test_what_is_no_small_regular_file_says_so_at_once(odd_files: Path, name: str, words: str) -> None:
+    key = f"file:{odd_files / name}"
+    made = limited()
+    with pytest.raises(CredentialError, match=words):
+        asyncio.run(made.fetch(account(api_key=key), "anthropic"))
+    asyncio.run(made.learn([SecretStr(key)]))
+    with pytest.raises(CredentialError, match=words):
+        made.resolve(SecretStr(key))
+
+
+class Hanging:
+    """Makes the reading of files hang, as a dead server's do, until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go = threading.Event()
+        self.begun = 0
+        self._read = reading.read_file
+        monkeypatch.setattr(reading, "read_file", self)
+
+    def __call__(self, path: str, most: int) -> bytes:
+        self.begun += 1
+        self.go.wait()
+        return self._read(path, most)
+
+
+def test_a_file_that_hangs_is_not_waited_for_at_once_and_has_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text(KEY)
+    hanging, made = Hanging(monkeypatch), limited(0.2)
+    work = account(api_key=f"file:{tmp_path / 'key'}")
+
+    async def use() -> None:
+        assert made.at_once(work, "anthropic") is None
+        for _ in range(3):
+            with pytest.raises(CredentialError, match=r"takes more than 0\.2 s"):
+                await made.fetch(work, "anthropic")
+        assert hanging.begun == 1
+        hanging.go.set()
+        await asyncio.to_thread(made._readings._running[parse_source(f"file:{tmp_path / 'key'}")].future.result)
+        assert await made.fetch(work, "anthropic") == Seal((("x-api-key", KEY),))
+
+    try:
+        asyncio.run(use())
+    finally:
+        hanging.go.set()
+
+
+def test_a_client_key_whose_file_hangs_is_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "key").write_text(KEY)
+    key, made = SecretStr(f"file:{tmp_path / 'key'}"), limited()
+    asyncio.run(made.learn([key]))
+    assert made.resolve(key) == KEY
+    (tmp_path / "key").write_text("another-key")
+    hanging = Hanging(monkeypatch)
+    try:
+        assert made.resolve(key) == KEY
+        with pytest.raises(CredentialError, match="has not been read yet"):
+            made.resolve(SecretStr(f"file:{tmp_path / 'unknown'}"))
+    finally:
+        hanging.go.set()
+    patience = time.monotonic() + 10
+    while made.resolve(key) != "another-key":
+        assert time.monotonic() < patience
+    (tmp_path / "key").unlink()
+    with pytest.raises(CredentialError, match="cannot be read"):
+        made.resolve(key)
 
 
 def test_a_command_that_failed_is_run_anew(tmp_path: Path) -> None:

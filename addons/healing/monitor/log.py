@@ -3,19 +3,22 @@
 import asyncio
 import logging
 import time
-from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 
 from mitmproxy import ctx
 
 from healing import data_folder
+from healing.monitor.log_file import NAME, LogFile
+from healing.policy.config import Limits
 from healing.policy.failures import FailureClass, one_line
 from healing.policy.journal import Journal, Record
+from healing.proxy.addon import Healing
 
 logger = logging.getLogger("healing.exchange")
 
-DAYS_KEPT = 7
 DELAY_S = 0.02
+LONGEST_LINE = 2000
+"""Characters. Clients and upstreams have their words in it."""
 _WARN = ("retry", "repair", "gave_up", "broke")
 
 
@@ -24,7 +27,8 @@ def line_of(record: Record) -> str:
 
     A client names its model as it likes: nothing in it can break the line.
     """
-    return one_line(_text_of(record))
+    line = one_line(_text_of(record))
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
 
 
 def _text_of(record: Record) -> str:
@@ -71,8 +75,9 @@ def _words(record: Record) -> str:
 class Log:
     """Writes the journal's records, and keeps the log file."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, healing: Healing) -> None:
         journal.listen(self.write)
+        self._healing = healing
         self._waiting: list[tuple[float, Record]] = []
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
@@ -110,16 +115,17 @@ class Log:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handler = TimedRotatingFileHandler(
-                folder / "app.log", when="midnight", backupCount=DAYS_KEPT, encoding="utf-8"
-            )
+            handler = LogFile(folder, self._most_bytes)
         except OSError as error:
-            logger.warning("no log file: %s can't be written: %s", folder / "app.log", error.strerror)
+            logger.warning("no log file: %s can't be written: %s", folder / NAME, error.strerror)
             return
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        handler.setLevel(logging.INFO)
         self._handler = handler
         logging.getLogger("healing").addHandler(handler)
+
+    def _most_bytes(self) -> int:
+        governor = self._healing.governor
+        return (governor.config.limits if governor else Limits()).log_bytes
 
     def _close(self) -> None:
         if self._handler is not None:

@@ -1,18 +1,26 @@
 """Choosing an account, cooling it down, and letting it recover."""
 
 import hashlib
+import logging
 import math
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from healing.policy import config
 from healing.policy.failures import Failure, FailureClass
+from healing.policy.health import Bench, Health, bench
 from healing.policy.models import matches
+from healing.policy.trouble import Trouble
+
+logger = logging.getLogger(__name__)
 
 STRIKES = 3
 """Consecutive failures after which an account is benched."""
 FIRST_BENCH_S = 30.0
 LONGEST_BENCH_S = 600.0
+MOST_KNOWN = 1024
+"""Models that upstreams have served, the latest."""
 
 # How long a failure that names no time of its own keeps an account, or one model on it, from being preferred.
 _BENCH_S = {
@@ -56,60 +64,35 @@ class Account:
         return not model or any(matches(pattern, model) for pattern in self.models)
 
 
-@dataclass(slots=True)
-class _Bench:
-    """Why an account, or one model on it, is not preferred until `until` (monotonic seconds).
-
-    hard: upstream itself said how long: asking earlier is pointless.
-    """
-
-    until: float
-    hard: bool
-    reason: str
-
-
-@dataclass(slots=True)
-class _Health:
-    strikes: int = 0
-    benched: int = 0
-    probing: bool = False
-    used: float = 0.0
-    turn: float = 0.0
-    active: int = 0
-    benches: dict[str, _Bench] = field(default_factory=dict)
-    """By model; "" is the whole account."""
-
-    def _for(self, model: str) -> list[_Bench]:
-        return [bench for key in {"", model} if (bench := self.benches.get(key))]
-
-    def benched_until(self, model: str) -> float:
-        """When the last bench that keeps this model away is over, 0 if there is none."""
-        return max((bench.until for bench in self._for(model)), default=0.0)
-
-    def cooling_until(self, model: str, now: float) -> float:
-        """When upstream lets this model be asked again, 0 if it has not forbidden it."""
-        return max((bench.until for bench in self._for(model) if bench.hard and bench.until > now), default=0.0)
-
-    def free(self, model: str, now: float) -> bool:
-        """Whether nothing keeps this model away. One request finds out whether a bench's end is the trouble's end."""
-        until = self.benched_until(model)
-        return not until or (until <= now and not self.probing)
-
-
 class Accounts:
     """All accounts and how they are. Time is monotonic seconds and always handed in."""
 
     def __init__(
-        self, accounts: Sequence[Account] = (), strategy: str = "affinity", before: "Accounts | None" = None
+        self,
+        accounts: Sequence[Account] = (),
+        strategy: str = "affinity",
+        before: "Accounts | None" = None,
+        *,
+        probe_s: float = config.Limits().probe_seconds,
+        named: Collection[str] = (),
     ) -> None:
-        """Take the accounts in the order of the configuration; unchanged ones keep their state from `before`."""
+        """Take the accounts in the order of the configuration; unchanged ones keep their state from `before`.
+
+        probe_s: seconds after which a long bench is probed. named: the models that the configuration names.
+        """
         self.all = tuple(accounts)
         self.strategy = strategy
-        self._health: dict[str, _Health] = {}
+        self._probe_s = probe_s
+        self._named = frozenset(named)
+        self._served: OrderedDict[tuple[str, str], None] = before._served if before else OrderedDict()
+        names = {account.name for account in accounts} | {config.RESERVED_ACCOUNT}
+        met = before._local if before else {}
+        self._local: dict[str, Trouble] = {name: trouble for name, trouble in met.items() if name in names}
+        self._health: dict[str, Health] = {}
         known = {account.name: account for account in before.all} if before else {}
         for account in accounts:
             same = before is not None and known.get(account.name) == account
-            self._health[account.name] = before._health[account.name] if before and same else _Health()
+            self._health[account.name] = before._health[account.name] if before and same else Health()
 
     def choose(
         self,
@@ -139,15 +122,12 @@ class Accounts:
             return min(cautious, key=lambda account: self._of(account).benched_until(model))
         return min((self._of(account).cooling_until(model, now) - now for account in left), default=None)
 
-    def take(self, account: Account, now: float) -> bool:
-        """An attempt on this account begins; `settle` must follow, with what this gives: whether it is a probe."""
+    def take(self, account: Account, model: str, now: float) -> tuple[str, ...]:
+        """An attempt on this account begins; `settle` must follow, with what this gives: the benches that it probes."""
         health = self._of(account)
         health.used += 1
         health.active += 1
-        bench = health.benches.get("")
-        probes = bench is not None and bench.until <= now and not health.probing
-        health.probing = health.probing or probes
-        return probes
+        return health.begin_probe(model, now, self._probe_s)
 
     def settle(
         self,
@@ -156,17 +136,21 @@ class Accounts:
         failure: Failure | None,
         now: float,
         *,
-        probe: bool = False,
+        probe: Collection[str] = (),
         judged: bool = True,
     ) -> None:
         """An attempt on this account ended: with success (no failure), a failure, or unjudged (the client left)."""
         health = self._of(account)
         health.active -= 1
-        if probe:
-            health.probing = False
+        local = failure is not None and failure.kind is FailureClass.LOCAL
+        health.end_probe(probe, now, judged=judged and not local)
         if not judged:
             return
+        self._tell_local(account, failure)
+        if local:
+            return
         if failure is None:
+            self._has_served(account, model)
             health.strikes = health.benched = 0
             for key in ("", model):
                 health.benches.pop(key, None)
@@ -174,21 +158,50 @@ class Accounts:
         seconds = _BENCH_S.get(failure.kind)
         if seconds is not None:
             hard = failure.kind is FailureClass.QUOTA and failure.wait_s is not None
-            until = now + (failure.wait_s if failure.wait_s is not None and hard else seconds)
+            seconds = failure.wait_s if failure.wait_s is not None and hard else seconds
+            if failure.kind is FailureClass.NO_MODEL and not self._knows(account, model):
+                return
             key = model if failure.kind in _ONE_MODEL and not failure.whole_account else ""
-            health.benches[key] = _Bench(until, hard, f"{failure.kind}: {failure.detail}")
+            health.put(key, self._bench(now, seconds, f"{failure.kind}: {failure.detail}", hard=hard))
         elif failure.kind not in _NO_STRIKE:
             self._strike(health, failure, now)
 
-    def _strike(self, health: _Health, failure: Failure, now: float) -> None:
+    def _strike(self, health: Health, failure: Failure, now: float) -> None:
         health.strikes += 1
-        bench = health.benches.get("")
+        before = health.benches.get("")
         # What was under way when the account was benched says nothing new: only a probe's failure doubles the time.
-        if health.strikes >= STRIKES and (bench is None or bench.until <= now):
+        if health.strikes >= STRIKES and (before is None or before.until <= now):
             seconds = min(LONGEST_BENCH_S, FIRST_BENCH_S * 2 ** min(health.benched, 10))
             health.benched += 1
             reason = f"{health.strikes} failures in a row, the last: {failure.detail}"
-            health.benches[""] = _Bench(now + seconds, False, reason)
+            health.put("", self._bench(now, seconds, reason))
+
+    def _bench(self, now: float, seconds: float, reason: str, *, hard: bool = False) -> Bench:
+        return bench(now, seconds, reason, hard=hard, probe_s=self._probe_s)
+
+    def _tell_local(self, account: Account, failure: Failure | None) -> None:
+        """Say when this machine's own trouble with an account begins and is over."""
+        trouble = self._local.get(account.name)
+        if failure is not None and failure.kind is FailureClass.LOCAL:
+            if trouble is None:
+                begins = f"%s; tried again shortly, account {account.name} is not to blame"
+                trouble = Trouble(logger, begins, f"account {account.name}: what kept it from being asked is over")
+                self._local[account.name] = trouble
+            trouble.met(failure.detail)
+        elif trouble is not None:
+            trouble.over()
+
+    def _has_served(self, account: Account, model: str) -> None:
+        self._served[account.upstream_name, model] = None
+        self._served.move_to_end((account.upstream_name, model))
+        if len(self._served) > MOST_KNOWN:
+            self._served.popitem(last=False)
+
+    def _knows(self, account: Account, model: str) -> bool:
+        """Whether this is a model that there is, and not merely what some request names."""
+        if not model:
+            return False
+        return model in self._named or model in account.models or (account.upstream_name, model) in self._served
 
     def report(self, now: float) -> list[dict[str, object]]:
         """How each account is, for people: JSON-serialisable, without secrets."""
@@ -202,18 +215,18 @@ class Accounts:
                 "active": health.active,
                 "healthy": health.free("", now),
                 "benches": [
-                    {"model": model or None, "seconds_left": round(bench.until - now, 1), "reason": bench.reason}
-                    for model, bench in health.benches.items()
-                    if bench.until > now
+                    {"model": model or None, "seconds_left": round(each.until - now, 1), "reason": each.reason}
+                    for model, each in health.benches.items()
+                    if each.until > now
                 ],
             }
             for account in self.all
             for health in [self._of(account)]
         ]
 
-    def _of(self, account: Account) -> _Health:
+    def _of(self, account: Account) -> Health:
         # The client's own credential has no state: what one client's key does says nothing about another's.
-        return self._health.get(account.name) or _Health()
+        return self._health.get(account.name) or Health()
 
     def _pick(self, accounts: Sequence[Account], session: str) -> Account:
         match self.strategy:
@@ -253,6 +266,14 @@ def runtime_accounts(settings: config.Config) -> tuple[Account, ...]:
             source=source,
         )
         for source in settings.accounts
+    )
+
+
+def named_models(settings: config.Config) -> frozenset[str]:
+    """The models that the configuration names, as upstreams know them."""
+    targets = (target.to or name for name, target in settings.models.items())
+    return frozenset(
+        model for target in targets if "*" not in (model := config.split_target(target, settings.upstreams)[1])
     )
 
 

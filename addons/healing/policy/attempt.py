@@ -42,7 +42,7 @@ class Attempt:
     asked: what is asked of upstream; body: the same with what was repaired.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
-    probe: whether it finds out how a benched account is.
+    probe: the benches of its account that it finds out about, by model; "" is the whole account's.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
     intake: what has come of the body and has not been looked at.
@@ -72,7 +72,7 @@ class Attempt:
     repaired: tuple[str, ...] = ()
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
-    probe: bool = False
+    probe: tuple[str, ...] = ()
     kept_back: bytes = b""
     status: int | None = None
     headers: Headers = ()

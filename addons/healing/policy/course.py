@@ -13,7 +13,7 @@ from healing.policy.actions import Abort, Action, Clock, Rules, Start
 from healing.policy.answer import Answer
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure, FailureClass, shortened
+from healing.policy.failures import Failure, FailureClass, bounded, shortened
 from healing.policy.journal import Journal, Step
 from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
@@ -64,6 +64,7 @@ class Course:
             eligible, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
         )
         self._asking = asking
+        self._limits = rules.limits
         self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
         # Of a long request this is the longest work; here it is done beside the event loop.
         self._mender.make_ready(eligible[0], asking.asked)
@@ -119,12 +120,12 @@ class Course:
         prepared = self._mender.prepare(account, asking.asked)
         attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, prepared.body, now, renew)
         attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
-        attempt.tries = attempt.number - self._mender.count - asking.extra
+        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.unsent
         attempt.writer = asking.writer(attempt.seed(request.id))
         attempt.note(request.id)
         self.attempts.append(attempt)
         self.current = attempt
-        attempt.probe = self._accounts.take(account, now)
+        attempt.probe = self._accounts.take(account, model, now)
         how = ", ".join((account.upstream_name, *asking.says, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
@@ -167,7 +168,7 @@ class Course:
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
         now = self._clock.now()
-        failure = attempt.blame(failure)
+        failure = attempt.blame(bounded(failure, self._limits))
         self.settle_account(attempt, failure)
         rule = self._mender.after(attempt, failure)
         conceded = "" if rule else self._asking.concede(attempt, failure)
@@ -273,7 +274,7 @@ class Course:
 
     def break_off(self, attempt: Attempt, failure: Failure) -> None:
         """The answer failed after commit; the gate has told the client so in its dialect already."""
-        failure = attempt.blame(failure)
+        failure = attempt.blame(bounded(failure, self._limits))
         self.settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)

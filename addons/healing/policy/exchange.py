@@ -18,7 +18,7 @@ from healing.policy.blind import Blind
 from healing.policy.config import Limits
 from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
-from healing.policy.failures import Failure, FailureClass
+from healing.policy.failures import Failure, FailureClass, connection_failure
 from healing.policy.intake import Intake
 from healing.policy.judge import judge_whole
 from healing.policy.peek import Gate
@@ -244,7 +244,7 @@ class Exchange:
         elif attempt.status is not None:
             self._course.fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
         else:
-            self._course.fail(attempt, Failure(FailureClass.TRANSPORT, broken))
+            self._course.fail(attempt, connection_failure(broken))
 
     @_guarded
     def killed(self, attempt: Attempt) -> None:
@@ -266,7 +266,7 @@ class Exchange:
         """The credential of an attempt's account could not be had; nothing was sent."""
         attempt.ended = True
         self._course.fail(
-            attempt, Failure(FailureClass.AUTH, f"no credential for account {attempt.account.name}: {why}", 401)
+            attempt, Failure(FailureClass.LOCAL, f"no credential for account {attempt.account.name}: {why}", 401)
         )
 
     @_guarded

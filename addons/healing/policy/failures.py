@@ -5,13 +5,16 @@ second: an invalid key comes as 400, a signature error as 429, an overload insid
 """
 
 import email.utils
+import errno
 import math
 import re
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from healing.policy.config import Limits
 from healing.wire import headers as http
 from healing.wire.errors import UpstreamError
 from healing.wire.headers import Headers
@@ -22,6 +25,7 @@ class FailureClass(StrEnum):
     """The classes of failures; what each leads to stands in `healing.policy.retry`."""
 
     SIGNATURE = "signature"
+    LOCAL = "local"
     TRANSPORT = "transport"
     TRANSIENT = "transient"
     OVERLOADED = "overloaded"
@@ -58,6 +62,7 @@ class Failure:
     status: the HTTP status that tells this to a client when upstream's own answer can't.
     wait_s: seconds to wait as upstream says, None where it doesn't.
     whole_account: whether a quota is the account's own and not one model's.
+    quota_named: whether upstream named the quota that the wait is about: those last for days.
     stay: whether the next try belongs on the same account although others may be free.
     fault: what is wrong with the request's signatures, for the signature class.
     position: the block of the request that upstream named, None where it named none.
@@ -68,6 +73,7 @@ class Failure:
     status: int = 502
     wait_s: float | None = None
     whole_account: bool = False
+    quota_named: bool = False
     stay: bool = False
     fault: SignatureFault | None = None
     position: Position | None = None
@@ -85,6 +91,19 @@ _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 _NO_CREDIT = "credit balance is too low"
 # The claims of a plan's quota that belong to one model's share of it.
 _MODEL_CLAIM_PREFIX = "7d_"
+# No wait is so long, and no time that is meant so early (it is in 2001): above it a number is seconds since 1970.
+_FIRST_TIME_S = 1e9
+_NEXT_CENTURY_S = 4_102_444_800.0
+# What this machine has run out of, or lacks, when a connection can't be made.
+_LOCAL_ERRNOS = frozenset(
+    number
+    for name in ("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "ENETDOWN", "ENETUNREACH", "EADDRNOTAVAIL", "EAGAIN")
+    if (number := getattr(errno, name, None)) is not None
+) | frozenset(
+    number for name in ("EAI_AGAIN", "EAI_SYSTEM", "EAI_MEMORY") if (number := getattr(socket, name, None)) is not None
+)
+_OS_ERRORS = re.compile(r"(?:Multiple exceptions: )?\[Errno -?\d+\]")
+_ERRNO = re.compile(r"\[Errno (-?\d+)\]")
 
 
 def classify(status: int | None, headers: Headers, error: UpstreamError, *, grace_s: float, wall_s: float) -> Failure:
@@ -92,8 +111,9 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
 
     status: of the response; None for an error inside a stream.
     grace_s: up to this many seconds a rate limit is waited for where it was met.
-    wall_s: now, in seconds since 1970, for hints that are dates.
+    wall_s: now, in seconds since 1970, for hints that are dates. The answer's own date goes before it.
     """
+    wall_s = _upstreams_clock_s(headers, wall_s)
     meant = error.status or status
     detail = _detail(status, error)
     text = error.text.casefold()
@@ -128,6 +148,22 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
     return failure(FailureClass.CALLER)
 
 
+def connection_failure(why: str) -> Failure:
+    """The failure that a connection which could not be made, or ended before an answer, means. why: in words."""
+    numbers = _ERRNO.findall(why) if _OS_ERRORS.match(why) else []
+    if numbers and all(int(number) in _LOCAL_ERRNOS for number in numbers):
+        return Failure(FailureClass.LOCAL, f"this machine could not connect: {why}")
+    return Failure(FailureClass.TRANSPORT, why)
+
+
+def bounded(failure: Failure, limits: Limits) -> Failure:
+    """The failure, with a wait that is no longer than what an upstream may ask for."""
+    most_s = limits.quota_hint_seconds if failure.quota_named else limits.hint_seconds
+    if failure.wait_s is None or failure.wait_s <= most_s:
+        return failure
+    return replace(failure, wait_s=most_s)
+
+
 def _limited(
     headers: Headers, error: UpstreamError, detail: str, status: int, grace_s: float, wall_s: float
 ) -> Failure:
@@ -140,20 +176,21 @@ def _limited(
         return Failure(FailureClass.QUOTA, f"{detail} (this model is not in the account's tier)", status)
     if any("PerDay" in quota for quota in error.quota_ids):
         # The RetryInfo that comes with a daily quota is short and misleading.
-        return Failure(FailureClass.QUOTA, detail, status, _until_pacific_midnight_s(wall_s))
+        return Failure(FailureClass.QUOTA, detail, status, _until_pacific_midnight_s(wall_s), quota_named=True)
     if http.get(headers, "anthropic-ratelimit-unified-status") == "rejected":
         claim = http.get(headers, "anthropic-ratelimit-unified-representative-claim") or ""
-        reset_s = _number(http.get(headers, "anthropic-ratelimit-unified-reset"))
-        wait_s = max(0.0, reset_s - wall_s) if reset_s is not None else wait_s
+        reset = _number(http.get(headers, "anthropic-ratelimit-unified-reset"))
+        wait_s = _wait_s(reset, wall_s) if reset is not None else wait_s
         whole = not claim.startswith(_MODEL_CLAIM_PREFIX)
-        return Failure(FailureClass.QUOTA, f"{detail} (quota {claim or 'unknown'})", status, wait_s, whole)
+        detail = f"{detail} (quota {claim or 'unknown'})"
+        return Failure(FailureClass.QUOTA, detail, status, wait_s, whole, quota_named=True)
     if "QUOTA_EXHAUSTED" in error.reasons:
-        return Failure(FailureClass.QUOTA, detail, status, wait_s)
+        return Failure(FailureClass.QUOTA, detail, status, wait_s, quota_named=True)
     if wait_s is None:
         return Failure(FailureClass.RATE_LIMITED, detail, status)
     if wait_s <= grace_s:
         return Failure(FailureClass.RATE_LIMITED, detail, status, wait_s, stay=True)
-    return Failure(FailureClass.QUOTA, detail, status, wait_s)
+    return Failure(FailureClass.QUOTA, detail, status, wait_s, quota_named=bool(error.quota_ids))
 
 
 def header_wait_s(headers: Headers, wall_s: float) -> float | None:
@@ -162,11 +199,11 @@ def header_wait_s(headers: Headers, wall_s: float) -> float | None:
     Where both are missing, the latest reset among the Anthropic limits that are used up.
     """
     if (wait_ms := _number(http.get(headers, "retry-after-ms"))) is not None:
-        return max(0.0, wait_ms / 1000)
+        return _wait_s(wait_ms / 1000, wall_s)
     after = http.get(headers, "retry-after")
     if after is not None:
-        if (wait_s := _number(after)) is not None:
-            return max(0.0, wait_s)
+        if (number := _number(after)) is not None:
+            return _wait_s(number, wall_s)
         if (at := _http_date_s(after)) is not None:
             return max(0.0, at - wall_s)
     resets = [
@@ -178,6 +215,17 @@ def header_wait_s(headers: Headers, wall_s: float) -> float | None:
     ]
     waits = [max(0.0, reset - wall_s) for reset in resets if reset is not None]
     return max(waits, default=None)
+
+
+def _wait_s(number: float, wall_s: float) -> float:
+    """Seconds from now, of a number that is seconds from now or since 1970."""
+    return max(0.0, number - wall_s if number >= _FIRST_TIME_S else number)
+
+
+def _upstreams_clock_s(headers: Headers, wall_s: float) -> float:
+    """What upstream's clock said when it answered, else ours: dates of an upstream are meant by its own clock."""
+    at = _http_date_s(http.get(headers, "date") or "")
+    return at if at is not None and _FIRST_TIME_S <= at < _NEXT_CENTURY_S else wall_s
 
 
 def _detail(status: int | None, error: UpstreamError) -> str:

@@ -24,6 +24,7 @@ class Planner:
     """Plans the attempts of one exchange.
 
     waited_s: seconds of waiting that have been planned so far.
+    unsent: how many attempts this machine's own trouble has kept from being sent: they count against no budget.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class Planner:
         session: str,
     ) -> None:
         self.waited_s = 0.0
+        self.unsent = 0
+        self._local_waits = 0
         self._eligible = tuple(eligible)
         self._accounts = accounts
         self._budget = budget
@@ -65,6 +68,10 @@ class Planner:
     def after(self, attempt: Attempt, failure: Failure, now: float) -> Next | None:
         """The attempt that follows a failed one, if the failure, the budgets and the accounts allow one."""
         self._failures[failure.kind] += 1
+        if failure.kind is FailureClass.LOCAL:
+            self.unsent += 1
+            plan = self._plan_unsent(attempt.account, failure, now)
+            return self._affordable(plan) if plan is not None else None
         rule = retry.RULES.get(failure.kind)
         if rule is None or not self.may_retry(attempt.tries, now):
             return None
@@ -96,6 +103,20 @@ class Planner:
         if isinstance(chosen, Account):
             return Next(chosen, wait_s)
         return Next(None, wait_s + retry.at_least(chosen, self._random))
+
+    def _plan_unsent(self, account: Account, failure: Failure, now: float) -> Next | None:
+        """What follows an attempt that was not sent: each other account once, and then all of them a little later."""
+        self._avoid.add(account.name)
+        chosen = self._choose(now)
+        if isinstance(chosen, Account) and chosen.name not in self._avoid:
+            return Next(chosen)
+        if chosen is None or self._local_waits == len(retry.LOCAL_WAITS_S):
+            return None
+        self._local_waits += 1
+        wait_s = retry.wait_before_retry_s(failure, self._local_waits, self._random)
+        if isinstance(chosen, Account):
+            return Next(chosen, wait_s)
+        return Next(None, max(wait_s, retry.at_least(chosen, self._random)))
 
     def _choose(self, at: float) -> Account | float | None:
         return self._accounts.choose(

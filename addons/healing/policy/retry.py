@@ -10,6 +10,8 @@ from healing.policy.failures import Failure, FailureClass
 
 JITTER = 0.2
 REPAIR_WAIT_S = 0.2
+LOCAL_WAITS_S = (0.2, 0.5, 1.0, 2.0)
+"""Between tries while this machine is in trouble; then it is no moment's trouble any more."""
 Place = Literal["stay", "rotate", "second_elsewhere"]
 
 
@@ -31,7 +33,12 @@ def _at_once(_: int) -> float:
     return 0.0
 
 
+def _shortly(nth: int) -> float:
+    return LOCAL_WAITS_S[min(nth, len(LOCAL_WAITS_S)) - 1]
+
+
 RULES: dict[FailureClass, Rule] = {
+    FailureClass.LOCAL: Rule(_shortly),
     FailureClass.TRANSPORT: Rule(_at_once, "second_elsewhere"),
     FailureClass.TRANSIENT: Rule(lambda n: 0.5 * n),
     FailureClass.OVERLOADED: Rule(lambda n: min(8.0, 2.0 ** (n - 1)), "stay"),

@@ -1,7 +1,7 @@
 """A bounded table of small values that a restart does not lose: SQLite, in a file or in memory.
 
 Its errors never reach an exchange: what can't be read is not there, what can't be written is lost, and the log says
-so once.
+when that begins and when it is over.
 """
 
 import contextlib
@@ -12,6 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +52,12 @@ class Vault:
         self._max_bytes = max_bytes
         self._path = path
         self._touched: dict[str, float] = {}
-        self._told = False
+        self._trouble = Trouble(
+            logger, f"signatures are not kept: {path or 'memory'}: %s", f"signatures are kept again: {path or 'memory'}"
+        )
         # Long requests are understood beside the event loop.
         self._lock = threading.RLock()
-        self._writing = False
+        self._writing = self._undo = self._unreadable = False
         self._closed = False
         self._db = self._open()
         self.entries, self.bytes = 0, 0
@@ -101,19 +105,30 @@ class Vault:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Everything that is written inside is written at once at its end."""
+        """Everything that is written inside is written at once at its end, or nothing of it."""
         with self._lock:
             if self._writing:
                 yield
                 return
-            self._writing = True
+            self._writing, self._undo = True, False
+            entries, size = self.entries, self.bytes
             self._do("BEGIN")
             try:
                 yield
             finally:
                 self._flush_touched()
                 self._do("COMMIT")
+                if self._undo:
+                    self._roll_back()
+                    self.entries, self.bytes = entries, size
+                elif not (self._closed or self._unreadable):
+                    self._trouble.over()
                 self._writing = False
+
+    def _roll_back(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Write down what is still to be written."""
@@ -191,16 +206,16 @@ class Vault:
         return self._db.execute(statement, values).fetchall()
 
     def _guarded[T](self, action: Callable[..., T], *arguments: object) -> T | None:
-        if self._closed:
-            return None  # what ends after the proxy is not kept
-        try:
-            with self._lock:
+        with self._lock:
+            if self._closed or (self._writing and self._undo):
+                return None  # what ends after the proxy is not kept, nor is a part of what belongs together
+            try:
                 return action(*arguments)
-        except sqlite3.Error as error:
-            if not self._told:
-                self._told = True
-                logger.warning("signatures are not kept: %s: %s", self._path or "memory", error)
-            return None
+            except sqlite3.Error as error:
+                self._undo = True
+                self._unreadable = self._unreadable or not self._writing
+                self._trouble.met(error)
+                return None
 
     def _open(self) -> sqlite3.Connection:
         if self._path is None:

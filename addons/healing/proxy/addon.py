@@ -100,6 +100,7 @@ class Healing:
         """mitmproxy ends, or the addon is unloaded."""
         if self.governor is not None:
             self.governor.close()
+            self.governor.credentials.close()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -195,7 +196,12 @@ class Healing:
             self.governor.use(settings)
         origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
         logger.info("Configuration: %s; %d accounts", origin, len(settings.accounts))
-        for warning in self.governor.warnings():
+        asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
+
+    @staticmethod
+    async def _warn(governor: Governor) -> None:
+        """Say which credentials can't be had. Some may hang: nothing waits for that."""
+        for warning in await governor.warnings():
             logger.warning("%s", warning)
 
     def _load(self, file: Path) -> config.Config:

@@ -14,6 +14,7 @@ from mitmproxy.flow import Error
 from healing import data_folder
 from healing.policy import config
 from healing.policy.journal import Record
+from healing.policy.trouble import Trouble
 from healing.proxy.addon import Healing
 from healing.proxy.captures import Captures
 from healing.proxy.story import role_of, story_of
@@ -42,7 +43,8 @@ class Capture:
         # Of one thread: writing takes time, and the files bear one writer only.
         self._writer = ThreadPoolExecutor(1, "antigravity capture")
         self._places = BoundedSemaphore(MOST_WAITING)
-        self._complained = self._ended = False
+        self._ended = False
+        self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
         healing.journal.listen(self._hear)
 
     def settings(self) -> config.Capture:
@@ -114,7 +116,7 @@ class Capture:
             if any(flow.error is not None and flow.error.msg == Error.KILLED_MESSAGE for flow in flows):
                 continue
             if not self._places.acquire(blocking=False):
-                self._complain("failures come faster than they can be written")
+                self._trouble.met("failures come faster than they can be written")
                 continue
             # Snapshots: people may go on to change these flows, or replay them.
             snapshots = [_snapshot(flow) for flow in flows]
@@ -126,11 +128,11 @@ class Capture:
         try:
             path = captures.add(flows, settings, date.today())
         except OSError as error:
-            self._complain(f"{captures.folder} can't be written: {error.strerror}")
+            self._trouble.met(f"{captures.folder} can't be written: {error.strerror}")
         except Exception:
             logger.exception("an exchange could not be captured; this is a bug")
         else:
-            self._complained = False
+            self._trouble.over()
             _tell(flows[0], path)
         finally:
             self._places.release()
@@ -140,13 +142,7 @@ class Capture:
         try:
             captures.prune(settings, date.today())
         except OSError as error:
-            self._complain(f"{captures.folder} can't be read: {error.strerror}")
-
-    def _complain(self, what: str) -> None:
-        """Say it once, until it has worked again."""
-        if not self._complained:
-            self._complained = True
-            logger.warning("failed exchanges are not captured: %s", what)
+            self._trouble.met(f"{captures.folder} can't be read: {error.strerror}")
 
 
 def _snapshot(flow: http.HTTPFlow) -> http.HTTPFlow:

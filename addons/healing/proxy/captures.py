@@ -137,9 +137,14 @@ class Captures:
             stream.seek(sum(file.sizes) - sum(kept))
             rest = stream.read(sum(kept))
         new = file.path.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            stream.write(rest)
-        new.replace(file.path)
+        try:
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+                stream.write(rest)
+            new.replace(file.path)
+        except OSError:
+            # On a full disk a half of it would only take more of the room.
+            new.unlink(missing_ok=True)
+            raise
         self._known[file.path] = _File(file.path, len(rest), kept)
 
 

@@ -1,5 +1,6 @@
 """The proxy's state between requests, and the making of exchanges from requests."""
 
+import asyncio
 import hashlib
 import logging
 import time
@@ -13,9 +14,16 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from healing.policy.accounts import Account, Accounts, eligible_accounts, runtime_accounts
+from healing.policy.accounts import (
+    Account,
+    Accounts,
+    eligible_accounts,
+    named_models,
+    runtime_accounts,
+)
 from healing.policy.actions import Rules
 from healing.policy.config import RESERVED_ACCOUNT, Config
+from healing.policy.config import Account as ConfiguredAccount
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
 from healing.policy.failures import shortened
@@ -78,7 +86,7 @@ class Governor:
         self.journal = journal
         self.home = home
         self.signatures: SignatureStore | None = None
-        self.credentials = Credentials()
+        self.credentials = Credentials(lambda: self.config.limits)
         self.visits = Visits()
         self.budget = RetryBudget()
         self.unsupported = Unsupported()
@@ -100,7 +108,13 @@ class Governor:
         self.admission = Admission(config.clients, self.credentials, guarded=guarded)
         self.door = Door(config.clients, self.admission, self.visits)
         self.budget.spare = config.retry.spare_retries
-        self.accounts = Accounts(runtime_accounts(config), config.retry.strategy, self.accounts)
+        self.accounts = Accounts(
+            runtime_accounts(config),
+            config.retry.strategy,
+            self.accounts,
+            probe_s=config.limits.probe_seconds,
+            named=named_models(config),
+        )
         self._choosy = not all(map(takes_all, self.accounts.all))
         if self.signatures is None or self.signatures.settings != config.signatures:
             self.close()
@@ -113,15 +127,21 @@ class Governor:
         if self.signatures is not None:
             self.signatures.close()
 
-    def warnings(self) -> list[str]:
+    async def warnings(self) -> list[str]:
         """What is wrong with the credentials as they are now; requests may still find them mended."""
-        problems = []
-        for account in self.config.accounts:
-            try:
-                self.credentials.at_once(account, self.config.upstreams[account.upstream].dialect)
-            except CredentialError as error:
-                problems.append(f"account {account.name}: no credential: {error}")
-        return problems + self.admission.warnings()
+        upstreams = self.config.upstreams
+        found = await asyncio.gather(
+            *(self._trouble_with(account, upstreams[account.upstream].dialect) for account in self.config.accounts)
+        )
+        await self.credentials.learn(self.config.clients.keys)
+        return [problem for problem in found if problem] + self.admission.warnings()
+
+    async def _trouble_with(self, account: ConfiguredAccount, dialect: str) -> str:
+        try:
+            await self.credentials.check(account, dialect)
+        except CredentialError as error:
+            return f"account {account.name}: no credential: {error}"
+        return ""
 
     # Claims.
 
@@ -323,7 +343,7 @@ class Governor:
         return account
 
     def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
-        """What an attempt on this account carries, None if a command has to be run for it. Raises CredentialError."""
+        """What an attempt on this account carries, None if that takes time to find out. Raises CredentialError."""
         if account.source is None:
             assert claim.asked is not None
             # A client's credential is for the API that it believes to talk to, and for nobody else.

@@ -1,0 +1,154 @@
+"""Trouble of the machine that the proxy runs on: waited out shortly, said once, and no account's fault."""
+
+import os
+import resource
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.harness import Proxy, account, key_of, upstream
+from tests.e2e.test_modes_helpers import ask, body, keys_of, read_error, read_stream
+from tests.support import raw
+from tests.upstream import Upstream
+
+MODEL = "claude-x"
+BEGINS, OVER = "is not to blame", "is over"
+
+
+@pytest.fixture
+def server() -> Iterator[Upstream]:
+    with Upstream() as running:
+        yield running
+
+
+def benches(proxy: Proxy) -> list[object]:
+    return [bench for each in proxy.health()["accounts"] for bench in each["benches"]]
+
+
+def told(proxy: Proxy, words: str) -> int:
+    return sum(words in line for line in proxy.lines)
+
+
+def config_with(server: Upstream, source: str, *more: str) -> str:
+    return account("filed", "local", api_key=source) + "".join(more) + upstream("local", "anthropic", server.url)
+
+
+@contextmanager
+def asking(proxy: Proxy) -> Iterator[Future[raw.RawResponse]]:
+    """A request that is under way."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(ask, proxy.url, "anthropic", MODEL)
+
+
+def route() -> str:
+    return '[models]\n"*" = "local/the-model"\n'
+
+
+def test_a_key_file_that_is_being_written_anew_is_waited_for(server: Upstream, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("the-first-key")
+    with Proxy(tmp_path / "proxy", config_with(server, f"file:{key}") + route()) as proxy:
+        key.write_text("")
+        with asking(proxy) as request:
+            proxy.wait_for_log(BEGINS)
+            key.write_text("the-second-key")
+            assert read_stream("anthropic", request.result().body)
+        assert keys_of(server.calls) == ["the-second-key"]
+        assert benches(proxy) == []
+        proxy.wait_for_log(OVER)
+        assert (told(proxy, BEGINS), told(proxy, OVER)) == (1, 1)
+
+
+def test_a_key_file_that_stays_away_is_told_and_works_again_with_the_next_request(
+    server: Upstream, tmp_path: Path
+) -> None:
+    key = tmp_path / "key"
+    with Proxy(tmp_path / "proxy", config_with(server, f"file:{key}") + route()) as proxy:
+        for _ in range(2):
+            response = ask(proxy.url, "anthropic", MODEL)
+            assert response.status == 401
+            assert "o credential for account filed" in read_error("anthropic", response)["message"]
+        assert not server.calls
+        assert benches(proxy) == []
+        key.write_text("the-key-at-last")
+        assert read_stream("anthropic", ask(proxy.url, "anthropic", MODEL).body)
+        assert keys_of(server.calls) == ["the-key-at-last"]
+        proxy.wait_for_log(OVER)
+        assert (told(proxy, BEGINS), told(proxy, OVER)) == (1, 1)
+
+
+def test_other_accounts_serve_while_a_key_is_away_however_many_are(server: Upstream, tmp_path: Path) -> None:
+    away = [account(f"away-{number}", "local", api_key=f"file:{tmp_path / 'none'}") for number in range(4)]
+    settings = "[retry]\nmax_attempts = 2\nspare_retries = 0\n" + route()
+    config = config_with(server, f"file:{tmp_path / 'none'}", *away, account("spare", "local", priority=1))
+    with Proxy(tmp_path / "proxy", config + settings) as proxy:
+        for _ in range(3):
+            assert read_stream("anthropic", ask(proxy.url, "anthropic", MODEL).body)
+        assert keys_of(server.calls) == [key_of("spare")] * 3
+        assert benches(proxy) == []
+
+
+class FileLimit:
+    """How many files a process may have open."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+
+    def use_up(self) -> None:
+        """The process can't open another file."""
+        opened = {int(name) for name in os.listdir(f"/proc/{self._pid}/fd")}
+        lowest_free = min(set(range(len(opened) + 1)) - opened)
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (lowest_free, self._before[1]))
+
+    def lift(self) -> None:
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
+
+
+@pytest.mark.parametrize("source", ["a-literal-key", "file:{}", "cmd:cat {}"], ids=["connect", "file", "cmd"])
+def test_too_many_open_files_are_waited_out_and_no_account_is_benched(
+    server: Upstream, tmp_path: Path, source: str
+) -> None:
+    key = tmp_path / "key"
+    key.write_text("a-literal-key")
+    with Proxy(tmp_path / "proxy", config_with(server, source.format(key)) + route()) as proxy:
+        connection = raw.RawConnection(proxy.url)
+        limit = FileLimit(proxy.pid)
+        # Known to be accepted: the connection has had an answer.
+        connection.send("GET", f"{proxy.url}/health")
+        assert connection.read("GET").status == 200
+        limit.use_up()
+        try:
+            connection.send("POST", f"{proxy.url}/v1/messages", body("anthropic", MODEL))
+            proxy.wait_for_log("Too many open files")
+            proxy.wait_for_log(BEGINS)
+        finally:
+            limit.lift()
+        response = connection.read("POST")
+        connection.close()
+        assert read_stream("anthropic", response.body)
+        assert keys_of(server.calls) == ["a-literal-key"]
+        assert benches(proxy) == []
+        proxy.wait_for_log(OVER)
+        assert (told(proxy, BEGINS), told(proxy, OVER)) == (1, 1)
+
+
+def test_a_network_that_is_away_benches_nobody_and_a_dead_upstream_still_does(tmp_path: Path) -> None:
+    with Upstream() as dead:
+        gone = dead.url
+    # The machine itself refuses to connect to a broadcast address.
+    config = account("a", "away") + upstream("away", "anthropic", "http://255.255.255.255:9")
+    config += account("b", "dead") + upstream("dead", "anthropic", gone)
+    config += '[retry]\nspare_retries = 1000\n[models]\naway = "away/m"\ndead = "dead/m"\n'
+    with Proxy(tmp_path / "proxy", config) as proxy:
+        for model, keeps in (("away", 0), ("dead", 1)):
+            for _ in range(3):
+                response = ask(proxy.url, "anthropic", model)
+                assert response.status == 500
+                message = read_error("anthropic", response)["message"]
+                assert ("this machine could not connect" in message) is (model == "away")
+            assert len(benches(proxy)) == keeps
+        assert told(proxy, BEGINS) == 1
