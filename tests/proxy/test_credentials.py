@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from healing.policy.config import Account, Limits
 from healing.policy.sources import parse_source
-from healing.proxy import credentials, reading
+from healing.proxy import credentials, source_reading
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import Seal
 from pydantic import SecretStr
@@ -281,8 +281,8 @@ class Hanging:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go = threading.Event()
         self.begun = 0
-        self._read = reading.read_file
-        monkeypatch.setattr(reading, "read_file", self)
+        self._read = source_reading.read_file
+        monkeypatch.setattr(source_reading, "read_file", self)
 
     def __call__(self, path: str, most: int) -> bytes:
         self.begun += 1
