@@ -2,6 +2,7 @@ import pytest
 from healing.policy.config import BUILT_IN, Upstream
 from healing.proxy.addresses import is_loopback
 from healing.proxy.claims import Target, find_targets, query_of, relative_path, understand
+from healing.wire.paths import PathError
 from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy.context import Context
@@ -171,3 +172,31 @@ def test_an_upstream_is_asked_in_its_own_dialect_only() -> None:
     gemini = understand(request("http://127.0.0.1:9000/team/a/v1beta/models/m:generateContent"), [target])
     assert gemini is None or gemini.operation.kind == "other"
     assert understand(request("http://127.0.0.1:9000/v1/messages"), [target]) is None
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT", "FOO", "post", "Get"])
+def test_what_is_no_method_of_the_apis_asks_for_nothing(method: str) -> None:
+    asked = request("http://h/v1/messages", anthropic_version="2026-10-21")
+    asked.data.method = method.encode()
+    assert understand(asked, [PROXY, Target("upstream", "anthropic", BUILT_IN["anthropic"])]) is None
+
+
+@pytest.mark.parametrize("path", ["/v1//messages", "/v1/%6dessages", "/v1/messages/", "/../v1/messages", "/v1/a%2fb"])
+def test_a_path_that_may_be_another_one_is_not_understood(path: str) -> None:
+    for target in (PROXY, Target("upstream", "anthropic", BUILT_IN["anthropic"])):
+        with pytest.raises(PathError):
+            understand(request("http://h" + path), [target])
+
+
+def test_dot_segments_are_resolved_before_the_prefix_is_looked_for() -> None:
+    target = Target("upstream", "local", LOCAL)
+    inside = understand(request("http://127.0.0.1:9000/team/b/../a/v1/messages"), [target])
+    assert inside is not None
+    assert inside.path == "/v1/messages"
+    assert understand(request("http://127.0.0.1:9000/team/a/../b/v1/messages"), [target]) is None
+
+
+def test_a_healed_endpoint_has_one_method() -> None:
+    assert understand(request("http://h/v1/messages", "PUT", anthropic_version="x"), [PROXY]) is None
+    with pytest.raises(PathError, match="POST"):
+        understand(request("http://h/v1/messages", "GET"), [Target("upstream", "anthropic", BUILT_IN["anthropic"])])

@@ -178,6 +178,12 @@ def test_the_endpoints(method: str, path: str, expected: Operation | None) -> No
     assert DIALECT.operation(method, path, {"beta": "true"}) == expected
 
 
+def test_what_a_lenient_server_may_take_for_an_endpoint() -> None:
+    assert DIALECT.endpoint_like("/v1/messages") == "/v1/messages"
+    assert DIALECT.endpoint_like("/v1/messages/count_tokens") == "/v1/messages/count_tokens"
+    assert DIALECT.endpoint_like("/v1/messages/batches") == ""
+
+
 def test_other_requests_are_claimed_by_their_version_header_or_their_path() -> None:
     assert DIALECT.claims("/v1/files", {"anthropic-version": "2026-10-21"}, {})
     assert DIALECT.claims("/v1/messages/batches", {}, {})

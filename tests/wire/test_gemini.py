@@ -186,6 +186,12 @@ def test_a_recorded_stream_is_understood_to_its_end(recorded: Exchange) -> None:
             {},
             Operation("generate", "m", False, False),
         ),
+        ("POST", "/v1beta/models/m%3AgenerateContent", {}, Operation("generate", "m", False, False)),
+        ("POST", "/v1beta/models/m%3acountTokens", {}, Operation("count_tokens", "m", False, False)),
+        ("POST", "/v1beta/models/m:7b:generateContent", {}, Operation("generate", "m:7b", False, False)),
+        ("GET", "/v1beta/models/m%3A7b", {}, Operation("get_model", "m:7b")),
+        ("POST", "/v1beta/models/m%3AembedContent", {}, None),
+        ("POST", "/v1beta/models/:generateContent", {}, None),
         ("POST", "/v1beta/models/m:embedContent", {}, None),
         ("GET", "/v1beta/models/m:generateContent", {}, None),
         ("POST", "/v1beta/models/m", {}, None),
@@ -196,6 +202,33 @@ def test_a_recorded_stream_is_understood_to_its_end(recorded: Exchange) -> None:
 )
 def test_the_endpoints(method: str, path: str, query: dict[str, str], expected: Operation | None) -> None:
     assert DIALECT.operation(method, path, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        ("/v1beta/models/m:generatecontent", "/v1beta/models/MODEL:generateContent"),
+        ("/v1/models/a/b:streamgeneratecontent", "/v1/models/MODEL:streamGenerateContent"),
+        ("/v1beta1/publishers/google/models/m:counttokens", "/v1beta1/publishers/google/models/MODEL:countTokens"),
+        ("/v1beta/models/m:embedcontent", ""),
+        ("/v1beta/tunedmodels/m:generatecontent", ""),
+        ("/v1beta/models", ""),
+        ("/v1/messages", ""),
+    ],
+)
+def test_what_a_lenient_server_may_take_for_an_endpoint(path: str, endpoint: str) -> None:
+    assert DIALECT.endpoint_like(path) == endpoint
+
+
+def test_an_encoded_colon_stays_as_it_is() -> None:
+    operation = Operation("generate", "m", False, False)
+    assert DIALECT.with_model("/v1/models/m%3AgenerateContent", b"", operation, "n o") == (
+        "/v1/models/n%20o%3AgenerateContent",
+        b"",
+    )
+    streamed = DIALECT.streamed("/v1/models/m%3AgenerateContent", "", b"{}", {})
+    assert streamed is not None
+    assert (streamed.path, streamed.query) == ("/v1/models/m%3AstreamGenerateContent", "alt=sse")
 
 
 def test_other_requests_are_claimed_by_their_path_or_a_google_header() -> None:

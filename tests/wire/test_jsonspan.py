@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Operation
-from healing.wire.jsonspan import replace_member, respell
+from healing.wire.jsonspan import has_twice, replace_member, respell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,3 +183,47 @@ def test_what_is_no_json_can_not_be_respelled() -> None:
         respell(b"\xff{}", {}, {"a": 1})
     with pytest.raises(ValueError):  # noqa: PT011
         respell(b"nothing", {}, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("body", "twice"),
+    [
+        (b'{"model": 1}', False),
+        (b'{"model": 1, "model": 2}', True),
+        (b'{"model": 1, "a": {"model": 2}, "b": [{"model": 3}]}', False),
+        (b'{"a": {"model": 2}, "b": [{"model": 3}], "model": 1}', False),
+        (b'{"a": {"model": 2}, "model": 1, "b": [{"model": 3}]}', False),
+        (b'{"model": 1, "a": {"model": 2}, "model": 1}', True),
+        (b'{"a": {"model": 2}, "model" \t: 1, "model"\r\n:1} ', True),
+        (b'{"model": 1, "mod\\u0065l": 2}', True),
+        (b'{"\\u006Dodel": 1, "mod\\u0065l": 2}', True),
+        (b'{"mod\\u0065l": 1, "x": "\\u006d"}', False),
+        (b'{"model": "model", "x\\"model": "\\"model\\": "}', False),
+        (b'{"model": 1, "x": ["model", "}", "model"], "model2": 2}', False),
+        (b'{"model": {"model": {"model": "]"}}}', False),
+        (b'{"model": 1, "a": [' + b'{"model": 2},' * 3000 + b'0], "model": 3}', True),
+        (b'{"model": 1, "a": [' + b'{"model": 2},' * 3000 + b"0]}", False),
+    ],
+)
+def test_whether_a_name_comes_twice_at_the_top(body: bytes, twice: bool) -> None:
+    assert has_twice(body, "model") is twice
+
+
+NAMES = st.sampled_from(['"model"', '"mod\\u0065l"', '"Model"', '"x\\"model"', '"a"'])
+TREES = st.recursive(
+    st.sampled_from(['"model"', '"\\"model\\": "', "1", '"}"', '"["']),
+    lambda inner: (
+        st.lists(st.tuples(NAMES, inner), max_size=4).map(
+            lambda pairs: "{" + ", ".join(f"{name} : {value}" for name, value in pairs) + "}"
+        )
+        | st.lists(inner, max_size=3).map(lambda items: "[" + ",".join(items) + "]")
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.tuples(NAMES, TREES), max_size=6))
+def test_a_name_that_comes_twice_is_found_among_any_members(pairs: list[tuple[str, str]]) -> None:
+    text = "{" + ", ".join(f"{name}: {value}" for name, value in [('"model"', "0"), *pairs]) + "}"
+    names = [name for name, _ in json.loads(text, object_pairs_hook=lambda found: found)]
+    assert has_twice(text.encode(), "model") is (names.count("model") > 1)

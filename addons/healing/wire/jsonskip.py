@@ -66,8 +66,12 @@ def value_end(text: bytes, at: int) -> int:
         if scalar is None:
             raise ValueError(f"no value at byte {at}")
         return scalar.end()
+    return container_end(text, at + 1)
+
+
+def container_end(text: bytes, at: int) -> int:
+    """Where the object or array ends in which this place lies, outside of its strings. Raises ValueError."""
     depth = 1
-    at += 1
     while True:
         match = _BALANCED.match(text, at)
         assert match is not None

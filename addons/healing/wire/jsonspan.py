@@ -4,8 +4,13 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from healing.wire.jsonskip import BLANKS, skip_space, string_end, value_end
+from healing.wire.jsonskip import BLANKS, container_end, skip_space, string_end, value_end
 from healing.wire.jsonvalue import dump
+
+# What it costs to look at one place, in bytes that could be read meanwhile.
+_LEAST = 1000
+_BACKSLASH = ord("\\")
+_COLON = ord(":")
 
 
 class _Member(NamedTuple):
@@ -44,12 +49,45 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     return b"".join((view[:last], comma, dump(name), b":", new, view[last:]))
 
 
-def member_names(text: bytes) -> list[str]:
-    """The names of the top-level members of a JSON object, each time that they occur.
+def has_twice(text: bytes, name: str) -> bool:
+    """Whether a JSON object that has a top-level member `name` has another one of the same name.
 
-    Raises ValueError if `text` is no JSON object (inside of its values only strings and brackets are looked at).
+    text: has been parsed before. name: of ASCII letters. Raises ValueError.
     """
-    return [member.name for member in _members(text, skip_space(text, 0), _end(text))]
+    # A letter that is written as an escape; `in` and `find` are much quicker than `re`.
+    if any(b"\\u00%x" % half in text for half in {ord(letter) >> 4 for letter in name}):
+        return _count(text, name) > 1
+    places = _places(text, b'"%b"' % name.encode())
+    if len(places) < 2:
+        return False
+    # Most lie deep inside, in short objects: if all but the first do, that one is the only one at the top.
+    end, left = _end(text), len(text)
+    at_top = 0
+    for place in reversed(places[1:]):
+        behind = container_end(text, place)
+        at_top += behind == end
+        left -= behind - place + _LEAST
+        if left < 0:
+            return _count(text, name) > 1
+    return at_top > 1 or (at_top == 1 and container_end(text, places[0]) == end)
+
+
+def _places(text: bytes, quoted: bytes) -> list[int]:
+    """Where this stands as the name of a member, at the top or deep inside."""
+    places = []
+    at = text.find(quoted)
+    while at >= 0:
+        behind = at + len(quoted)
+        # Inside of a string a quote has a backslash before it.
+        if text[at - 1] != _BACKSLASH and text[skip_space(text, behind)] == _COLON:
+            places.append(at)
+        at = text.find(quoted, behind)
+    return places
+
+
+def _count(text: bytes, name: str) -> int:
+    members = _members(text, skip_space(text, 0), _end(text))
+    return sum(member.name == name for member in members)
 
 
 def respell(text: bytes, old: Any, new: Any) -> bytes:

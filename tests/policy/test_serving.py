@@ -1,0 +1,23 @@
+import pytest
+from healing.policy.accounts import Account
+from healing.policy.config import BUILT_IN
+from healing.policy.serving import Named, takes_all
+
+
+def made(*models: str) -> Account:
+    return Account("a", "a", "anthropic", BUILT_IN["anthropic"], models=models)
+
+
+@pytest.mark.parametrize(
+    ("models", "fits"),
+    [((), True), (("claude-a",), True), (("claude-a", "claude-b"), True), (("gpt",), False), (("",), False),
+     (("claude-a", ""), False), (("claude-a", "gpt", "claude-b"), False)],
+)  # fmt: skip
+def test_an_account_fits_where_it_may_serve_all_that_is_named(models: tuple[str, ...], fits: bool) -> None:
+    assert Named(models).fits(made("other", "claude-*")) is fits
+
+
+@pytest.mark.parametrize("models", [(), ("",), ("gpt", "")])
+def test_an_account_for_all_models_fits_whatever_is_named(models: tuple[str, ...]) -> None:
+    assert takes_all(made("claude-*", "*"))
+    assert Named(models).fits(made("claude-*", "*"))
