@@ -5,12 +5,18 @@ from functools import lru_cache
 
 from healing.wire.model_names import claude_version, gemini_version
 
+# Characters of a name that anybody gives a model. The time to find its family grows with their square.
+_LONGEST = 256
 _SUFFIX = re.compile(r"(?:@[\w.-]+|-latest|-\d{8}|-\d{3})$")
 
 
-@lru_cache(maxsize=256)
 def family_of(model: str) -> str:
     """The model without what only names one of its releases: signatures of all of them are the same."""
+    return _family_of(model) if len(model) <= _LONGEST else model
+
+
+@lru_cache(maxsize=256)
+def _family_of(model: str) -> str:
     name = model.removeprefix("models/")
     while (shorter := _SUFFIX.sub("", name)) != name:
         name = shorter

@@ -23,6 +23,8 @@ _BLOCK_TEXT = {"text": "text", "thinking": "thinking", "tool_use": "input", "ser
 _DELTA_TEXT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json",
                "citations_delta": "citation", "compaction_delta": "content", "signature_delta": ""}  # fmt: skip
 _CALL_BLOCKS = ("tool_use", "server_tool_use", "mcp_tool_use")
+# Of the calls of one message that have begun and not ended: one at a time is usual.
+_MOST_OPEN = 1000
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 _HEARTBEAT = Reading(Kind.HEARTBEAT)
@@ -39,7 +41,7 @@ class AnthropicReader:
         self.stopped = False
         self.ended = False
         self.body: dict[str, Any] = {}
-        self._blocks: dict[str, str] = {}
+        self._open_calls: dict[str, bool] = {}
         self._collector = AnthropicCollector()
 
     @property
@@ -76,9 +78,9 @@ class AnthropicReader:
             case "content_block_delta":
                 return _read_delta(body.get("delta"))
             case "content_block_start":
-                return self._read_start(body.get("index"), body.get("content_block"))
+                return self._read_start(_index_of(body), body.get("content_block"))
             case "content_block_stop":
-                return _VISIBLE if self._blocks.get(str(body.get("index"))) in _CALL_BLOCKS else _META
+                return _VISIBLE if self._open_calls.pop(_index_of(body), False) else _META
             case "message_delta":
                 return self._read_stop(body.get("delta"))
             case "message_stop":
@@ -91,11 +93,12 @@ class AnthropicReader:
             case _:
                 return Reading(Kind.ERROR, error=body) if find_error(body) else _META
 
-    def _read_start(self, index: Any, block: Any) -> Reading:
+    def _read_start(self, index: str, block: Any) -> Reading:
         if not isinstance(block, dict):
             return _MALFORMED
         kind = str(block.get("type"))
-        self._blocks[str(index)] = kind
+        if kind in _CALL_BLOCKS and len(self._open_calls) < _MOST_OPEN:
+            self._open_calls[index] = True
         if kind not in _BLOCK_TEXT:
             return _VISIBLE if kind != "redacted_thinking" else _HIDDEN
         if block.get(_BLOCK_TEXT[kind]) in _NOTHING:
@@ -116,6 +119,11 @@ class AnthropicReader:
         except ValueError:
             return _MALFORMED
         return Reading(Kind.ERROR, error=error) if error else _MALFORMED
+
+
+def _index_of(body: dict[str, Any]) -> str:
+    index = body.get("index")
+    return str(index) if isinstance(index, str | int) else ""
 
 
 def _read_delta(delta: Any) -> Reading:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from healing.wire.jsonvalue import parse
@@ -156,10 +157,11 @@ def _strings(value: Any) -> Iterator[tuple[str, str]]:
             seen += 1
             if seen > _MAX_NODES:
                 return
+            room = _MAX_NODES - len(below)
             if isinstance(node, dict):
-                below.extend((str(name), child) for name, child in node.items())
+                below.extend((str(name), child) for name, child in islice(node.items(), room))
             elif isinstance(node, list):
-                below.extend((key, child) for child in node)
+                below.extend((key, child) for child in islice(node, room))
             elif isinstance(node, str):
                 yield key, node
                 if (inner := _json_inside(node)) is not None:

@@ -6,6 +6,7 @@ on a call has to get what the model wrote.
 
 import re
 from collections.abc import Iterable
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 import orjson
@@ -116,8 +117,10 @@ def _put_together(data: bytes | bytearray, found: list[_Object]) -> Any:
     """Parse the text around the objects, and put them into their places."""
     pieces: list[bytes | bytearray] = []
     at = 0
+    # Nobody can have written this name.
+    mark = token_hex(8)
     for place, each in enumerate(found):
-        pieces += (data[at : each.start], b'{"":%d}' % place)
+        pieces += (data[at : each.start], b'{"%b":%d}' % (mark.encode(), place))
         at = each.end
     value = parse_plainly(b"".join((*pieces, data[at:])))
     waiting: list[tuple[str, Any]] = [("", value)]
@@ -129,8 +132,8 @@ def _put_together(data: bytes | bytearray, found: list[_Object]) -> Any:
         for name, member in item.items() if type(item) is dict else ():
             if type(member) not in _CONTAINERS:
                 continue
-            if name in _NAMES and type(member) is dict and type(member.get("")) is int:
-                known = found[member[""]].value
+            if name in _NAMES and type(member) is dict and type(place := member.get(mark)) is int:
+                known = found[place].value
                 # Others, like the schema of a parameter that is called so, belong to those who change them.
                 item[name] = known if _is_calls(name, holder, item) else dict(known)
             else:

@@ -42,6 +42,9 @@ _STATUS_OF_CODE = {
 # A part with nothing but these is empty when its text is: a signature does not make content.
 _PART_FRAME = {"text", "thought", "thoughtSignature", "thought_signature", "partMetadata"}
 
+# Of one answer: the API gives eight at most.
+_MOST_CANDIDATES = 100
+
 _HEARTBEAT = Reading(Kind.HEARTBEAT)
 _META = Reading(Kind.META)
 _MALFORMED = Reading(Kind.MALFORMED)
@@ -51,8 +54,7 @@ class GeminiReader:
     """Understands the events of one streamGenerateContent stream."""
 
     def __init__(self) -> None:
-        self._open: set[str] = set()
-        self._finished: set[str] = set()
+        self._finished: dict[str, bool] = {}
         self._blocked = False
         self.body: dict[str, Any] = {}
         self._signed = GeminiParts()
@@ -65,7 +67,7 @@ class GeminiReader:
     @property
     def stopped(self) -> bool:
         """Whether each candidate that began has its finishReason, or the prompt was blocked."""
-        return self._blocked or (bool(self._finished) and not self._open)
+        return self._blocked or (bool(self._finished) and all(self._finished.values()))
 
     @property
     def ended(self) -> bool:
@@ -110,8 +112,11 @@ class GeminiReader:
         for candidate in candidates if isinstance(candidates, list) else ():
             if not isinstance(candidate, dict):
                 return _MALFORMED
-            index = str(candidate.get("index", 0))
-            self._open.add(index)
+            index = candidate.get("index", 0)
+            index = str(index) if isinstance(index, int | str) else ""
+            self._finished.setdefault(index, False)
+            if len(self._finished) > _MOST_CANDIDATES:
+                return _MALFORMED
             parts = _parts(candidate)
             if index == "0":
                 self._signed.take(parts)
@@ -121,8 +126,7 @@ class GeminiReader:
                     visible = visible or not part.get("thought")
             if reason := candidate.get("finishReason"):
                 stop = str(reason)
-                self._finished.add(index)
-            self._open -= self._finished
+                self._finished[index] = True
         if content:
             return Reading(Kind.CONTENT, visible, stop)
         return Reading(Kind.TERMINAL, stop=stop) if stop else _META

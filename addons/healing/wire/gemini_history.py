@@ -183,7 +183,8 @@ def _say(said: Said, part: Part) -> None:
     elif part.get("thought"):
         return
     elif _is_text(part):
-        said.text(part.get("text") or "")
+        text = part.get("text")
+        said.text(text if isinstance(text, str) else "")
     elif (response := response_of(part)) is not None:
         exact = digest(canonical(response)).encode()
         said.item(exact, exact)

@@ -8,6 +8,8 @@ from healing.wire.jsonvalue import JsonText, joined
 _EACH = 16
 # How deep fields are merged one by one: usage has objects, and these have counts.
 _MERGED_LEVELS = 4
+# Members of an object that is merged: it is copied each time.
+_MOST_MERGED = 1000
 _JOINED_AT_ONCE = 256
 
 
@@ -73,25 +75,18 @@ def extend(fields: dict[str, Any], name: str, value: Any) -> int:
 
 
 def merge(fields: dict[str, Any], name: str, said: Any) -> int:
-    """As `put`, but an object is merged field by field."""
+    """As `put`, but an object is merged field by field, unless it has very many."""
+    return _merge(fields, name, said, _MERGED_LEVELS)
+
+
+def _merge(fields: dict[str, Any], name: str, said: Any, levels: int) -> int:
     known = fields.get(name)
-    if not (isinstance(said, dict) and isinstance(known, dict)):
+    objects = isinstance(said, dict) and isinstance(known, dict)
+    if not objects or not levels or len(known) + len(said) > _MOST_MERGED:
         return put(fields, name, said)
-    before = weight(known)
-    fields[name] = _merged(known, said, _MERGED_LEVELS)
-    return weight(fields[name]) - before
-
-
-def _merged(known: dict[str, Any], said: dict[str, Any], levels: int) -> dict[str, Any]:
     # A copy: the known one may belong to an event.
-    merged = dict(known)
-    for name, value in said.items():
-        before = merged.get(name)
-        if levels > 1 and isinstance(value, dict) and isinstance(before, dict):
-            merged[name] = _merged(before, value, levels - 1)
-        elif before is None or (value is not None and value != ""):
-            merged[name] = value
-    return merged
+    merged = fields[name] = dict(known)
+    return sum(_merge(merged, field, value, levels - 1) for field, value in said.items())
 
 
 def _begins_with(items: list[Any], start: list[Any]) -> bool:

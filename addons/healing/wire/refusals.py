@@ -65,7 +65,9 @@ _TEXTS = (
 )
 _FAULTS = [(fault, re.compile(pattern)) for fault, pattern in _TEXTS]
 _POSITION = re.compile(r"\bmessages\.(\d{1,6})(?:\.content\.(\d{1,6}))?")
-_NO_BINDING = re.compile(r"block_binding: extra inputs are not permitted|unexpected value\(s\)[^.\n]*anthropic-beta")
+_NO_BINDING = re.compile(
+    r"block_binding: extra inputs are not permitted|unexpected value\(s\)[^.\n]{0,200}anthropic-beta"
+)
 
 
 def signature_fault(text: str) -> SignatureFault | None:

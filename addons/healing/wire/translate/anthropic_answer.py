@@ -36,6 +36,7 @@ class AnthropicAnswer:
         self._blocks = 0
         self._open = ""
         self._called = False
+        self._nameless = False
         self._finish = ""
         self._why = ""
         self._token = ""
@@ -49,6 +50,8 @@ class AnthropicAnswer:
     @property
     def broken(self) -> str:
         """Why what came can't be told as a good answer, "" if it can."""
+        if self._nameless:
+            return "Gemini called a tool without a name"
         if self._finish not in BROKEN_TURNS:
             return ""
         return f"Gemini stopped with {self._finish}" + (f": {self._why}" if self._why else "")
@@ -134,9 +137,12 @@ class AnthropicAnswer:
             self._close(events)
 
     def _take_call(self, call: Body, events: list[Body]) -> None:
+        if not call.get("name"):
+            self._nameless = True
+            return
         own, args = call.get("id"), call.get("args")
         shown = tool_use_id(self._unique, own if isinstance(own, str) else "")
-        name = self._names.back(str(call.get("name") or ""))
+        name = self._names.back(str(call["name"]))
         self._begin({"type": "tool_use", "id": shown, "name": name, "input": {}}, events)
         if isinstance(args, dict) and args:
             self._delta({"type": "input_json_delta", "partial_json": dump_text(args)}, events)

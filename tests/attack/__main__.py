@@ -1,0 +1,40 @@
+"""Attacks a proxy in all the ways that are known, and writes a table of what came of it.
+
+For each: whether it failed as it should, whether its honest neighbour still works, how much memory the proxy took, and
+the longest pause that another client felt. Anything else that runs on the machine disturbs that last figure.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.attack.attacks import ATTACKS
+from tests.attack.table import HEAD, run, table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line. The exit status says whether all passed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
+    parser.add_argument("--only", default="", metavar="TEXT", help="attacks with this in their names, or of this row")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there, too")
+    parser.add_argument("--list", action="store_true", help="only tell which there are")
+    options = parser.parse_args(arguments)
+    chosen = [attack for attack in ATTACKS if options.only in attack.name or options.only == str(attack.row)]
+    if options.list:
+        print("\n".join(f"{attack.row:3} {attack.name}: {attack.what}" for attack in chosen))
+        return 0
+    print(HEAD, flush=True)
+    outcomes = []
+    for attack in chosen:
+        outcomes.append(run(attack))
+        print(outcomes[-1].line, flush=True)
+    told = table(outcomes)
+    print(told.rpartition("\n")[2])
+    if options.out:
+        options.out.write_text(told + "\n")
+    return int(any(outcome.failures for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
