@@ -1,7 +1,6 @@
 """Who a client is, and whether it was let in: also where it comes to the proxy through the proxy."""
 
 import weakref
-from asyncio import StreamWriter
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -43,7 +42,7 @@ class Visits:
         self._let_in: WeakSet[Client] = WeakSet()
         self._keys: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
         self._came_by: WeakKeyDictionary[Client, Client] = WeakKeyDictionary()
-        self._made: dict[_Ends, tuple[weakref.ref[Client], weakref.ref[StreamWriter]]] = {}
+        self._made: dict[_Ends, tuple[weakref.ref[Client], weakref.ref[object]]] = {}
 
     def of(self, client: Client) -> Visitor:
         """Who is behind a connection."""
@@ -75,17 +74,23 @@ class Visits:
         """A client's connection has come: see whether it is one of the proxy's own, while that surely is open."""
         self._before(client)
 
-    def made(self, client: Client, server: Connection, writer: StreamWriter) -> None:
-        """The proxy has made a connection for a client; before the first byte is sent on it."""
+    def made(self, client: Client, server: Connection, socket: object) -> None:
+        """The proxy has made a connection for a client; before the first byte is sent on it.
+
+        socket: what lives as long as the connection's socket does.
+        """
         if (ends := _ends(server.sockname, server.peername)) is not None:
             # A connection whose end nobody tells of is forgotten with its socket.
-            gone = weakref.ref(writer, lambda _: self._made.pop(ends, None))
-            self._made[ends] = weakref.ref(client), gone
+            self._made[ends] = weakref.ref(client), weakref.ref(socket, lambda gone: self._forget(ends, gone))
 
     def ended(self, server: Connection) -> None:
         """A connection of the proxy's has ended."""
         if (ends := _ends(server.sockname, server.peername)) is not None:
             self._made.pop(ends, None)
+
+    def _forget(self, ends: _Ends, gone: weakref.ref[object]) -> None:
+        if ends in self._made and self._made[ends][1] is gone:
+            del self._made[ends]
 
     def _before(self, client: Client) -> Client | None:
         """For whom the proxy made the connection that this client's is the other end of; None if it is not its own."""
