@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from mitmproxy import http
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.config import Clients
 from healing.proxy import local, pages
@@ -88,7 +89,7 @@ class Door:
 
     def reach(self, request: http.Request, context: Context, mode: HTTPMode) -> ReachRequest | None:
         """What has to be found out of a request's destination before it is passed on; None if nothing."""
-        if self._visits.of(context.client).local:
+        if self._visits.of(context.client).local or isinstance(context.client.proxy_mode, ReverseMode):
             return None
         if mode is not HTTPMode.transparent:
             return ReachRequest(request.host)

@@ -12,7 +12,8 @@ from healing.proxy.addresses import is_here, is_own, literal
 def host_of(authority: str) -> str:
     """The host of `host`, `host:port`, `[address]:port`; in lower case, without brackets and the dot at its end."""
     host, colon, port = authority.strip().rpartition(":")
-    if not colon or not (port.isascii() and (port.isdigit() or not port)):
+    bare_ipv6 = ":" in host and not host.startswith("[")
+    if not colon or bare_ipv6 or not (port.isascii() and (port.isdigit() or not port)):
         host = authority.strip()
     return host.strip("[]").rstrip(".").lower()
 

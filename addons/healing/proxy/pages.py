@@ -28,10 +28,12 @@ def page_of(request: http.Request) -> str:
     origin: str = request.headers.get("origin", "").strip()
     try:
         page = urlsplit(origin.lower())
-        host = page.hostname or ""
+        scheme, host, port = page.scheme, page.hostname or "", page.port
     except ValueError:
         return ""
-    return origin if page.scheme in ("http", "https") and is_loopback_name(host) else ""
+    # Nothing but these makes an origin: what else stands there could be another one.
+    whole = f"{scheme}://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}"
+    return origin if scheme in ("http", "https") and origin.lower() == whole and is_loopback_name(host) else ""
 
 
 def asked_method(request: http.Request) -> str:

@@ -1,7 +1,6 @@
 """Who a client is, and whether it was let in: also where it comes to the proxy through the proxy."""
 
 import weakref
-from asyncio import StreamWriter
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -14,6 +13,7 @@ MOST_HOPS = 1
 """How often a request may come through the proxy before it: a second time it goes in circles."""
 
 _Name = tuple[str, int]
+_Ends = tuple[_Name, _Name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Visits:
         self._let_in: WeakSet[Client] = WeakSet()
         self._keys: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
         self._came_by: WeakKeyDictionary[Client, Client] = WeakKeyDictionary()
-        self._made: dict[_Name, tuple[weakref.ref[Client], weakref.ref[StreamWriter]]] = {}
+        self._made: dict[_Ends, tuple[weakref.ref[Client], weakref.ref[object]]] = {}
 
     def of(self, client: Client) -> Visitor:
         """Who is behind a connection."""
@@ -74,30 +74,44 @@ class Visits:
         """A client's connection has come: see whether it is one of the proxy's own, while that surely is open."""
         self._before(client)
 
-    def made(self, client: Client, server: Connection, writer: StreamWriter) -> None:
-        """The proxy has made a connection for a client; before the first byte is sent on it."""
-        if (name := _name(server.sockname)) is not None:
+    def made(self, client: Client, server: Connection, socket: object) -> None:
+        """The proxy has made a connection for a client; before the first byte is sent on it.
+
+        socket: what lives as long as the connection's socket does.
+        """
+        if (ends := _ends(server.sockname, server.peername)) is not None:
             # A connection whose end nobody tells of is forgotten with its socket.
-            gone = weakref.ref(writer, lambda _: self._made.pop(name, None))
-            self._made[name] = weakref.ref(client), gone
+            self._made[ends] = weakref.ref(client), weakref.ref(socket, lambda gone: self._forget(ends, gone))
 
     def ended(self, server: Connection) -> None:
         """A connection of the proxy's has ended."""
-        if (name := _name(server.sockname)) is not None:
-            self._made.pop(name, None)
+        if (ends := _ends(server.sockname, server.peername)) is not None:
+            self._made.pop(ends, None)
+
+    def _forget(self, ends: _Ends, gone: weakref.ref[object]) -> None:
+        if ends in self._made and self._made[ends][1] is gone:
+            del self._made[ends]
 
     def _before(self, client: Client) -> Client | None:
         """For whom the proxy made the connection that this client's is the other end of; None if it is not its own."""
         if (known := self._came_by.get(client)) is not None:
             return known
-        name = _name(client.peername) if client.transport_protocol == "tcp" else None
-        if name is None or name not in self._made:
+        if not self._made or client.transport_protocol != "tcp":
             return None
-        found = self._made[name][0]()
+        # Both ends: a local port alone may be in use for other places at the same time.
+        ends = _ends(client.peername, client.sockname)
+        if ends is None or ends not in self._made:
+            return None
+        found = self._made[ends][0]()
         if found is None or found is client:
             return None
         self._came_by[client] = found
         return found
+
+
+def _ends(near: tuple[object, ...] | None, far: tuple[object, ...] | None) -> _Ends | None:
+    names = _name(near), _name(far)
+    return (names[0], names[1]) if names[0] is not None and names[1] is not None else None
 
 
 def _name(address: tuple[object, ...] | None) -> _Name | None:
