@@ -437,6 +437,21 @@ def test_bytes_windows_lines_and_a_byte_order_mark() -> None:
     assert parse(b"\xef\xbb\xbf[retry]\r\nmax_attempts = 4\r\n", "x", FOLDER).retry.max_attempts == 4
 
 
+@pytest.mark.parametrize("text", ["", " \n", "# nothing yet\n", "[clients]\n", "\ufeff"])
+def test_a_file_in_which_nothing_is_said_takes_the_place_of_no_configuration(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "antigravity.toml"
+    path.write_text(text, "utf-8")
+    assert load(path) == load(path, Config()) == Config()
+    with pytest.raises(ConfigError, match="nothing is said in it"):
+        load(path, parse("[retry]\nmax_attempts = 4", "x", FOLDER))
+
+
+def test_a_file_in_which_something_is_said_takes_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "antigravity.toml"
+    path.write_text("[retry]\nmax_attempts = 5", "utf-8")
+    assert load(path, parse(account('api_key = "k"'), "x", FOLDER)).retry.max_attempts == 5
+
+
 def test_load(tmp_path: Path) -> None:
     path = tmp_path / "antigravity.toml"
     path.write_text(account('api_key = "file:key"'), "utf-8")

@@ -16,6 +16,10 @@ _WHAT = {0x00: "NUL", 0x0A: "a line feed", 0x0B: "a vertical tab", 0x0D: "a carr
 
 def headers_flaw(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """What is wrong with the names or values of headers or trailers, in words; "" if nothing is."""
+    headers = tuple(headers)
+    names, values = b"".join(name for name, _ in headers), b"".join(value for _, value in headers)
+    if not _NOT_IN_VALUE.search(values) and _NAME.fullmatch(names) and all(name for name, _ in headers):
+        return ""  # one look instead of two for each
     for name, value in headers:
         if not _NAME.fullmatch(name):
             return "the name of a header has a character that is not allowed there"
