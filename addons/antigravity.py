@@ -3,6 +3,7 @@
 from healing.monitor.commands import Commands
 from healing.monitor.log import Log
 from healing.policy.journal import Journal
+from healing.proxy.accepting import Accepting
 from healing.proxy.addon import Healing
 from healing.proxy.capture import Capture
 from healing.proxy.replays import Replays
@@ -12,4 +13,4 @@ _healing = Healing(_journal)
 _capture = Capture(_healing)
 _replays = Replays(_healing)
 
-addons = [_healing, _replays, _capture, Commands(_healing, _capture, _replays), Log(_journal, _healing)]
+addons = [_healing, _replays, _capture, Commands(_healing, _capture, _replays), Accepting(), Log(_journal, _healing)]

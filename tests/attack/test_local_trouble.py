@@ -2,6 +2,7 @@
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, body, keys_of, read_error, read_stream
 from tests.support import raw
-from tests.upstream import Upstream
+from tests.upstream import Upstream, anthropic_json
 
 MODEL = "claude-x"
 BEGINS, OVER = "is not to blame", "is over"
@@ -60,6 +61,25 @@ def test_a_key_file_that_is_being_written_anew_is_waited_for(server: Upstream, t
         assert benches(proxy) == []
         proxy.wait_for_log(OVER)
         assert (told(proxy, BEGINS), told(proxy, OVER)) == (1, 1)
+
+
+def test_what_only_passes_waits_for_its_key_too(server: Upstream, tmp_path: Path) -> None:
+    key, runs = tmp_path / "key", tmp_path / "runs"
+    key.write_text("")
+    config = account("filed", "anthropic", api_key=f"cmd:echo x >> {runs}; cat {key}")
+    server.default = anthropic_json("a list of files")
+    with (
+        Proxy(tmp_path / "proxy", config + upstream("anthropic", "anthropic", server.url)) as proxy,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        request = pool.submit(raw.request, "GET", f"{proxy.url}/v1/files", None, {"anthropic-version": "2023-06-01"})
+        patience = time.monotonic() + 10
+        while not runs.exists() or len(runs.read_text()) < 4:
+            assert time.monotonic() < patience
+            time.sleep(0.01)
+        key.write_text("the-key-at-last")
+        assert request.result().status == 200
+        assert keys_of(server.calls) == ["the-key-at-last"]
 
 
 def test_a_key_file_that_stays_away_is_told_and_works_again_with_the_next_request(
@@ -134,6 +154,22 @@ def test_too_many_open_files_are_waited_out_and_no_account_is_benched(
         assert benches(proxy) == []
         proxy.wait_for_log(OVER)
         assert (told(proxy, BEGINS), told(proxy, OVER)) == (1, 1)
+
+
+def test_clients_that_can_not_be_accepted_are_served_when_they_can(server: Upstream, tmp_path: Path) -> None:
+    with Proxy(tmp_path / "proxy", config_with(server, "a-literal-key") + route()) as proxy:
+        assert proxy.health()
+        limit = FileLimit(proxy.pid)
+        limit.use_up()
+        try:
+            with asking(proxy) as request:
+                proxy.wait_for_log("none can be accepted: Too many open files")
+                limit.lift()
+                assert read_stream("anthropic", request.result().body)
+        finally:
+            limit.lift()
+        proxy.wait_for_log("clients are accepted again")
+        assert told(proxy, "none can be accepted") == 1
 
 
 def test_a_network_that_is_away_benches_nobody_and_a_dead_upstream_still_does(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from mitmproxy.utils import asyncio_utils
 from healing import APP_NAME, data_folder
 from healing.policy import config, config_file
 from healing.policy.journal import Journal
+from healing.policy.retry import LOCAL_WAITS_S
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
@@ -170,11 +171,15 @@ class Healing:
     async def antigravity_credential(self, request: CredentialRequest) -> None:
         """Fetch a credential that takes time."""
         assert self.governor is not None
-        try:
-            credentials = self.governor.credentials
-            request.seal = await credentials.fetch(request.account, request.dialect, renew=request.renew)
-        except CredentialError as error:
-            request.error = str(error)
+        credentials = self.governor.credentials
+        for wait_s in (0.0, *(LOCAL_WAITS_S if request.patient else ())):
+            if wait_s:
+                await asyncio.sleep(wait_s)
+            try:
+                request.seal = await credentials.fetch(request.account, request.dialect, renew=request.renew)
+                return
+            except CredentialError as error:
+                request.error = str(error)
 
     async def antigravity_understand(self, request: UnderstandRequest | PassingRequest) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""

@@ -317,7 +317,7 @@ class HealingStream(RedactingStream):
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(asked.dialect, 500, message))
             return False
-        seal = yield from self.seal_for(account, claim)
+        seal = yield from self.seal_for(account, claim, patient=True)
         if isinstance(seal, str):
             message = f"No credential for account {account.name}: {seal}"
             yield from self.answer_with(refusal(asked.dialect, 401, message))
@@ -338,16 +338,20 @@ class HealingStream(RedactingStream):
             yield from self.server_state(ResponseData(self.stream_id, content))
         yield from self.server_state(ResponseEndOfMessage(self.stream_id))
 
-    def seal_for(self, account: Account, claim: Claim, *, renew: bool = False) -> CommandGenerator[Seal | str]:
-        """A generator that gives the account's seal, or says why there is none."""
+    def seal_for(
+        self, account: Account, claim: Claim, *, renew: bool = False, patient: bool = False
+    ) -> CommandGenerator[Seal | str]:
+        """A generator that gives the account's seal, or says why there is none; with `patient`, not at once."""
         try:
             seal = self.governor.seal_of(account, claim, renew=renew)
         except CredentialError as error:
-            return str(error)
+            if not patient:
+                return str(error)
+            seal = None
         if seal is not None:
             return seal
         assert account.source is not None
-        request = CredentialRequest(account.source, account.upstream.dialect, renew)
+        request = CredentialRequest(account.source, account.upstream.dialect, renew, patient)
         yield AntigravityCredentialHook(request)
         return request.seal or request.error
 

@@ -15,11 +15,15 @@ from healing.proxy.seal import Seal
 
 @dataclass
 class CredentialRequest:
-    """What `AntigravityCredentialHook` asks for; the hook fills in `seal` or `error`."""
+    """What `AntigravityCredentialHook` asks for; the hook fills in `seal` or `error`.
+
+    patient: whether to ask again a little later where it can't be had, as nobody else will.
+    """
 
     account: config.Account
     dialect: str
     renew: bool
+    patient: bool = False
     seal: Seal | None = None
     error: str = "it could not be read"
 
