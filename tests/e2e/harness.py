@@ -103,6 +103,7 @@ class Proxy:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="backslashreplace",
             bufsize=1,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
