@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.attack.attacks import ATTACKS
+from tests.attack.steady import serve
 from tests.attack.table import HEAD, run, table
+from tests.bench.server import running
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     print(HEAD, flush=True)
     outcomes = []
-    for attack in chosen:
-        outcomes.append(run(attack))
-        print(outcomes[-1].line, flush=True)
+    with running(serve) as steady:
+        for attack in chosen:
+            outcomes.append(run(attack, steady))
+            print(outcomes[-1].line, flush=True)
     told = table(outcomes)
     print(told.rpartition("\n")[2])
     if options.out:

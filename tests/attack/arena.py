@@ -11,8 +11,6 @@ from typing import Any, Self
 
 import orjson
 
-from tests.attack.steady import serve
-from tests.bench.server import running
 from tests.e2e.harness import Proxy, account, upstream
 from tests.support import raw
 from tests.support.protocol import check_anthropic_stream
@@ -257,12 +255,11 @@ def lan_address() -> str | None:
 
 
 @contextlib.contextmanager
-def arena(folder: Path, setup: Setup) -> Iterator[Arena]:
-    """A proxy that is set up for an attack, and its upstreams."""
+def arena(folder: Path, setup: Setup, steady: int) -> Iterator[Arena]:
+    """A proxy that is set up for an attack, and its upstreams. steady: the port of the steady stream's."""
     with contextlib.ExitStack() as stack:
         good = stack.enter_context(Upstream())
         evil = stack.enter_context(Evil())
-        steady = stack.enter_context(running(serve))
         tls = stack.enter_context(Upstream(tls=True, http2=True)) if setup.tls else None
         options = dict(setup.options)
         if tls is not None:
@@ -282,7 +279,7 @@ def _config(setup: Setup, good: Upstream, evil: Evil, steady: int, tls: Upstream
     if tls is not None:
         upstreams.append(("tls", "anthropic", tls.url))
     accounts = account("good", "good") if setup.accounts is None else setup.accounts
-    accounts += "".join(account(name, name) for name, *_ in upstreams if name not in ("good", "prefixed"))
+    accounts += "".join(account(name, name, priority=9) for name, *_ in upstreams if name not in ("good", "prefixed"))
     clients = f"[clients]\n{setup.clients}\n" if setup.clients else ""
     return accounts + "".join(upstream(*each) for each in upstreams) + setup.config + clients + _ROUTES
 

@@ -64,11 +64,11 @@ class Outcome:
 HEAD = "| row | attack | what is done | expected | result | memory | longest gap |\n|---|---|---|---|---|---|---|"
 
 
-def run(attack: Attack) -> Outcome:
-    """Run one attack on a proxy of its own."""
+def run(attack: Attack, steady: int) -> Outcome:
+    """Run one attack on a proxy of its own. steady: the port of the steady stream's upstream."""
     with tempfile.TemporaryDirectory(prefix="attack-") as folder:
         try:
-            with arena(Path(folder), attack.setup) as place:
+            with arena(Path(folder), attack.setup, steady) as place:
                 return _run(attack, place)
         except Exception:
             return Outcome(attack, ("could not be run: " + traceback.format_exc(limit=-2).strip()[-300:],))

@@ -4,15 +4,13 @@ What fails does not end the run: of each place that fails the shortest input is 
 """
 
 import argparse
-import atexit
 import logging
 import os
-import signal
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
-from types import FrameType
 
 import atheris
 
@@ -65,15 +63,11 @@ def main() -> None:
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
     logging.disable(logging.WARNING)
-    # libFuzzer ends the process by itself, without Python's own end.
-    atexit.register(findings.tell)
 
-    def ended(number: int, frame: FrameType | None) -> None:
+    def ended() -> None:
         findings.tell()
         sys.stdout.flush()
         os._exit(0)
-
-    signal.signal(signal.SIGALRM, ended)
 
     def one(data: bytes) -> None:
         findings.inputs += 1
@@ -88,7 +82,10 @@ def main() -> None:
 
     arguments = [sys.argv[0], f"-max_len={options.longest}", "-timeout=20", "-rss_limit_mb=3000", "-verbosity=0",
                  "-print_final_stats=1", f"-artifact_prefix={folder}/", str(corpus)]  # fmt: skip
-    signal.alarm(options.seconds)
+    # libFuzzer has the signals, and ends the process without Python's own end.
+    timer = threading.Timer(options.seconds, ended)
+    timer.daemon = True
+    timer.start()
     if target.json:
         atheris.Setup(arguments, one, custom_mutator=mutate)
     else:

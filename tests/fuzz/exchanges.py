@@ -40,11 +40,21 @@ def exchange(data: bytes) -> None:
         ).play()
 
 
+class _Keeping(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.found: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.found.append(record)
+
+
 @contextmanager
 def _no_bugs() -> Iterator[None]:
-    found: list[logging.LogRecord] = []
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = found.append  # type: ignore[method-assign]
+    handler = _Keeping(logging.ERROR)
     logger = logging.getLogger("healing")
     before, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
@@ -53,7 +63,7 @@ def _no_bugs() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = before
-    for record in found:
+    for record in handler.found:
         if record.exc_info and record.exc_info[1] is not None:
             raise record.exc_info[1]
         raise AssertionError(record.getMessage())

@@ -22,11 +22,11 @@ from mitmproxy import http
 
 from tests.fuzz.target import Target, cut
 
-_SIZE = 64 * 1024
+_SIZE = 32 * 1024
 _GROWTH = 4
 # Four times the text may take four times as long; sixteen times is what a loop in a loop takes.
 _MOST = 9.0
-_WORTH_LOOKING_S = 0.1
+_WORTH_LOOKING_S = 0.05
 
 
 def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:

@@ -102,12 +102,12 @@ def json(data: bytes) -> None:
 def errors(data: bytes) -> None:
     """Any error body and any headers mean something, and every wait is a number of seconds."""
     head, _, body = data.partition(b"\n\n")
-    headers = tuple(tuple(line.split(b": ", 1)) for line in head.split(b"\n") if b": " in line)
+    headers = _fields(head)
     error = parse_error(body)
     _check_wait(error.delay_s)
-    _check_wait(header_wait_s(headers, _WALL_S))  # type: ignore[arg-type]
+    _check_wait(header_wait_s(headers, _WALL_S))
     for status in (None, 200, 400, 429, 503):
-        failure = classify(status, headers, error, grace_s=2.0, wall_s=_WALL_S)  # type: ignore[arg-type]
+        failure = classify(status, headers, error, grace_s=2.0, wall_s=_WALL_S)
         _check_wait(failure.wait_s)
         assert failure.detail.isprintable()
     for dialect in DIALECTS.values():
@@ -130,12 +130,16 @@ def heads(data: bytes) -> None:
     is_loopback(request.host)
 
 
+def _fields(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    lines = (line.partition(b": ") for line in data.split(b"\n"))
+    return tuple((name, value) for name, colon, value in lines if colon)
+
+
 def _request(data: bytes) -> http.Request:
     head, _, rest = data.partition(b"\n")
     method, _, path = head.partition(b" ")
-    fields = tuple(tuple(line.split(b": ", 1)) for line in rest.split(b"\n") if b": " in line)
     return http.Request(
-        "127.0.0.1", 8080, method, b"http", b"", path, b"HTTP/1.1", http.Headers(fields), b"", None, 0.0, 0.0
+        "127.0.0.1", 8080, method, b"http", b"", path, b"HTTP/1.1", http.Headers(_fields(rest)), b"", None, 0.0, 0.0
     )  # fmt: skip
 
 

@@ -132,8 +132,8 @@ def _put_together(data: bytes | bytearray, found: list[_Object]) -> Any:
         for name, member in item.items() if type(item) is dict else ():
             if type(member) not in _CONTAINERS:
                 continue
-            if name in _NAMES and type(member) is dict and type(place := member.get(mark)) is int:
-                known = found[place].value
+            if name in _NAMES and type(member) is dict and type(index := member.get(mark)) is int:
+                known = found[index].value
                 # Others, like the schema of a parameter that is called so, belong to those who change them.
                 item[name] = known if _is_calls(name, holder, item) else dict(known)
             else:

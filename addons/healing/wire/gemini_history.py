@@ -168,6 +168,7 @@ def spots_of(parts: Iterable[Part]) -> Iterator[tuple[Part, Spot]]:
         elif part.get("thought"):
             continue
         elif _is_text(part):
+            # A digest of the text, as each part's text would be all of the others' before it, too.
             yield part, said.before_run().with_("text", said.run)
         else:
             yield part, before.with_("other", digest(canonical(_other(part))))

@@ -81,8 +81,7 @@ def merge(fields: dict[str, Any], name: str, said: Any) -> int:
 
 def _merge(fields: dict[str, Any], name: str, said: Any, levels: int) -> int:
     known = fields.get(name)
-    objects = isinstance(said, dict) and isinstance(known, dict)
-    if not objects or not levels or len(known) + len(said) > _MOST_MERGED:
+    if not (levels and isinstance(said, dict) and isinstance(known, dict)) or len(known) + len(said) > _MOST_MERGED:
         return put(fields, name, said)
     # A copy: the known one may belong to an event.
     merged = fields[name] = dict(known)

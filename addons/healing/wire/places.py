@@ -8,7 +8,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import canonical, digest
@@ -80,73 +80,118 @@ class Spot(NamedTuple):
         return digest(self.before.loose, *self.what)
 
 
+class _Digest:
+    """The digest of what is said, piece by piece; what it takes to know it so far does not grow with that."""
+
+    __slots__ = ("_run", "_run_size", "_whole")
+
+    def __init__(self) -> None:
+        self._whole = hashlib.blake2b(digest_size=_SIZE)
+        self._run = hashlib.blake2b(digest_size=_SIZE)
+        self._run_size = 0
+
+    def text(self, data: bytes) -> None:
+        """More of the text that is going on."""
+        self._run.update(data)
+        self._run_size += len(data)
+
+    def item(self, kind: bytes, data: bytes) -> None:
+        """A piece that is no text."""
+        self._whole.update(kind + len(data).to_bytes(8))
+        self._whole.update(data)
+
+    def end_run(self) -> None:
+        """The text that is going on ends here."""
+        if self._run_size:
+            self._whole.update(_TEXT + self._run.digest())
+            self._run = hashlib.blake2b(digest_size=_SIZE)
+            self._run_size = 0
+
+    @property
+    def run(self) -> str:
+        """Of the text that is going on."""
+        return self._run.hexdigest()
+
+    @property
+    def before_run(self) -> str:
+        """Of all before that."""
+        return self._whole.hexdigest()
+
+    @property
+    def so_far(self) -> str:
+        """Of all."""
+        if not self._run_size:
+            return self._whole.hexdigest()
+        whole = self._whole.copy()
+        whole.update(_TEXT + self._run.digest())
+        return whole.hexdigest()
+
+
+class _LooseDigests:
+    """The loose digests of what is said, made when they are asked for: best in their order.
+
+    pieces: texts, and bytes that stand for what is none.
+    """
+
+    __slots__ = ("_at", "_digest", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str | bytes] = []
+        self._digest = _Digest()
+        self._at = 0
+
+    def of_first(self, count: int) -> str:
+        """The digest of so many pieces from the first."""
+        if count < self._at:
+            self._digest, self._at = _Digest(), 0
+        for piece in islice(self.pieces, self._at, count):
+            if isinstance(piece, str):
+                self._digest.text(_encoded(piece).translate(None, _SPACE))
+            else:
+                self._digest.end_run()
+                self._digest.item(_ITEM, piece)
+        self._at = count
+        return self._digest.so_far
+
+
 class Said:
     """What one side says in its turn, piece by piece. Neighbouring texts are one, however they are cut."""
 
     def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._exact: list[bytes] = []
-        # What turns into a hash only where it is asked for more than once.
-        self._hash: hashlib.blake2b | None = None
-        self._loose: list[str | bytes] = []
+        self._exact = _Digest()
+        self._loose = _LooseDigests()
         self._run_from = 0
 
     @property
     def run(self) -> str:
-        """The text since the last piece that was none."""
-        return "".join(self._texts)
+        """A digest of the text since the last piece that was none."""
+        return self._exact.run
 
     def text(self, text: str) -> None:
         """More text."""
         if text:
-            self._texts.append(text)
-            self._loose.append(text)
+            self._exact.text(_encoded(text))
+            self._loose.pieces.append(text)
 
     def item(self, exact: bytes, loose: bytes | None = None) -> None:
         """A piece that is no text. loose: what identifies it loosely, None if it is left out there."""
-        self._end_run()
-        self._exact += _piece(_ITEM, exact)
+        self._exact.end_run()
+        self._exact.item(_ITEM, exact)
         if loose is not None:
-            self._loose.append(loose)
-        self._run_from = len(self._loose)
+            self._loose.pieces.append(loose)
+        self._run_from = len(self._loose.pieces)
 
     def aside(self, exact: bytes) -> None:
         """What counts exactly only, and ends no text."""
-        self._exact += _piece(_SIDE, exact)
+        self._exact.item(_SIDE, exact)
 
     def before_run(self) -> Place:
         """All that was said before the text that is going on."""
-        return Place(self._hashed().hexdigest(), partial(_loose_digest, self._loose, self._run_from))
-
-    def all(self) -> Place:
-        """All that was said, once nothing more is."""
-        self._end_run()
-        loose = partial(_loose_digest, self._loose, len(self._loose))
-        if self._hash is None:
-            return Place(hashlib.blake2b(b"".join(self._exact), digest_size=_SIZE).hexdigest(), loose)
-        return Place(self._hashed().hexdigest(), loose)
+        return Place(self._exact.before_run, partial(self._loose.of_first, self._run_from))
 
     def so_far(self) -> Place:
         """All that was said up to here."""
-        exact = self._hashed()
-        if self._texts:
-            exact = exact.copy()
-            for piece in _piece(_TEXT, _encoded(self.run)):
-                exact.update(piece)
-        return Place(exact.hexdigest(), partial(_loose_digest, self._loose, len(self._loose)))
-
-    def _end_run(self) -> None:
-        if self._texts:
-            self._exact += _piece(_TEXT, _encoded(self.run))
-            self._texts.clear()
-
-    def _hashed(self) -> hashlib.blake2b:
-        if self._hash is None:
-            self._hash = hashlib.blake2b(digest_size=_SIZE)
-        for piece in self._exact:
-            self._hash.update(piece)
-        self._exact.clear()
-        return self._hash
+        return Place(self._exact.so_far, partial(self._loose.of_first, len(self._loose.pieces)))
 
 
 class Side(NamedTuple):
@@ -231,7 +276,7 @@ class PlacesBuilder:
     def _end_side(self) -> None:
         if self._is_model is None:
             return
-        said, role = self._said.all(), "m" if self._is_model else "u"
+        said, role = self._said.so_far(), "m" if self._is_model else "u"
         self._sides.append(Side(self._is_model, self._first, self._last, self._place, said, self._parted))
         self._loose.sides.append((role, said))
         self._exact = _after(self._exact, role, said.exact)
@@ -258,27 +303,8 @@ def _after(place: str, role: str, said: str) -> str:
     return hashlib.blake2b(f"{place}{role}{said}".encode(), digest_size=_SIZE).hexdigest()
 
 
-def _piece(kind: bytes, data: bytes) -> tuple[bytes, bytes, bytes]:
-    return kind, len(data).to_bytes(8), data
-
-
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
-
-
-def _loose_digest(pieces: list[str | bytes], count: int) -> str:
-    """The loose digest of the first of these pieces: texts, and bytes that stand for what is none."""
-    whole = hashlib.blake2b(digest_size=_SIZE)
-    for is_text, group in groupby(islice(pieces, count), lambda piece: isinstance(piece, str)):
-        if is_text:
-            texts = _encoded("".join(group)).translate(None, _SPACE)  # type: ignore[arg-type]
-            items = [(_TEXT, texts)] if texts else []
-        else:
-            items = [(_ITEM, item) for item in group]  # type: ignore[misc]
-        for kind, data in items:
-            for piece in _piece(kind, data):
-                whole.update(piece)
-    return whole.hexdigest()
 
 
 def is_unguessable(identifier: str) -> bool:

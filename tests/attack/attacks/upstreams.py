@@ -20,6 +20,7 @@ from tests.attack.arena import (
     wait_until,
 )
 from tests.attack.table import Attack
+from tests.support import raw
 from tests.upstream import anthropic_event, anthropic_events, anthropic_start, gemini_chunk, gemini_event
 from tests.upstream.anthropic import block_events
 
@@ -137,8 +138,6 @@ def many_parts(place: Arena) -> None:
     chunk = gemini_event(gemini_chunk([part] * 50))
     place.evil.answer = says(200, chunk * 300 + gemini_event(gemini_chunk([{"text": "."}], finish_reason="STOP")), _SSE)
     url = f"{place.url}/v1beta/models/evil-gemini:streamGenerateContent?alt=sse"
-    from tests.support import raw
-
     raw.request("POST", url, {"contents": [{"parts": [{"text": "hi"}]}]}, timeout=80)
 
 
@@ -183,15 +182,11 @@ def two_answers(place: Arena) -> None:
         connection.sendall(response(200, OK_JSON) + poison)
 
     place.evil.answer = answer
-    with contextlib.closing(_kept(place)) as kept:
+    with contextlib.closing(raw.RawConnection(place.url)) as kept:
         for _ in range(5):
             kept.send("POST", f"{place.url}/v1/messages", {"model": "evil", **_ASK})
             found = kept.read("POST")
             assert b"poison" not in found.body, "an answer that was not its own"
-
-
-def _kept(place: Arena) -> "raw.RawConnection":
-    return raw.RawConnection(place.url)
 
 
 def trailers(place: Arena) -> None:
@@ -230,8 +225,6 @@ def storm(place: Arena) -> None:
     assert len(place.evil.requests) <= 40 + 20 + 40, f"{len(place.evil.requests)} requests for 40"
     wait_until(lambda: place.health()["running"] <= 1, "that nothing runs")
 
-
-from tests.support import raw  # noqa: E402
 
 _NO_UPGRADE = Setup("[retry]\nupgrade = false\nmax_wait = 2\n")
 _LITTLE_WAIT = Setup(

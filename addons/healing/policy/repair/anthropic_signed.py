@@ -16,6 +16,7 @@ def restore_lost(body: Body, known: Known) -> Body:
     if not lacking:
         return body
     known.look_up(side for index in lacking if (side := known.places.at(index)) is not None)
+    spots = Spots(body)
 
     def signed(index: int, content: list[Block]) -> list[Block]:
         side = known.places.at(index)
@@ -23,7 +24,7 @@ def restore_lost(body: Body, known: Known) -> Body:
             return content
         present = [block.get("signature") for block in content]
         found: dict[int, str] = {}
-        for block, spot in spots_of(body, side, index, content):
+        for block, spot in spots.among(side, content):
             signature = _signature_at(known, side.place, spot) if _lacks_signature(block) else None
             if signature and signature not in present:
                 found[id(block)] = signature
@@ -34,16 +35,20 @@ def restore_lost(body: Body, known: Known) -> Body:
     return history.with_content(body, signed)
 
 
-def spots_of(body: Body, side: Side, index: int, content: list[Block]) -> Iterator[tuple[Block, Spot]]:
-    """The thinking blocks of the message with this index, each with its spot in the turn."""
-    earlier = [
-        block
-        for turn in (history.turns_of(body) if index > side.first else ())
-        if side.first <= turn.place < index
-        for block in turn.content
-    ]
-    own = {id(block) for block in content}
-    return (pair for pair in history.spots_of([*earlier, *content]) if id(pair[0]) in own)
+class Spots:
+    """The thinking blocks of a body, each with its spot in the turn of its side, which may be of many messages."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._sides: dict[int, dict[int, Spot]] = {}
+
+    def among(self, side: Side, content: list[Block]) -> Iterator[tuple[Block, Spot]]:
+        """Those of one message of this side."""
+        if (spots := self._sides.get(side.first)) is None:
+            messages = self._body["messages"][side.first : side.last + 1]
+            blocks = [block for turn in history.turns_of({"messages": messages}) for block in turn.content]
+            spots = self._sides[side.first] = {id(block): spot for block, spot in history.spots_of(blocks)}
+        return ((block, spots[id(block)]) for block in content if id(block) in spots)
 
 
 def found_turn(known: Known, turn: Turn) -> Layout | None:
@@ -90,7 +95,7 @@ def forget(known: Known, body: Body, fault: SignatureFault, position: Position |
         if turn.place != position.message or position.block >= len(turn.content) or side is None:
             continue
         rejected = turn.content[position.block]
-        for block, spot in spots_of(body, side, turn.place, turn.content):
+        for block, spot in Spots(body).among(side, turn.content):
             made = known.find(side.place, spot) if block is rejected else None
             if isinstance(made, dict) and history.block_key(made) == history.block_key(rejected):
                 calls = [(call, TURN) for call in history.call_ids(turn.content)]

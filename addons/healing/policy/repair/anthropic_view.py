@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from healing.policy.model_names import has_prefix_check
-from healing.policy.repair.anthropic_signed import is_healthy, spots_of
+from healing.policy.repair.anthropic_signed import Spots, is_healthy
 from healing.policy.repair.rules import View
 from healing.wire import anthropic_history as history
 from healing.wire.anthropic_history import Block, Body, Round, Turn
@@ -53,13 +53,14 @@ class AnthropicView(View):
 
         anchors_only: of those that repairs are known for.
         """
+        spots = Spots(body)
         for turn in turns:
             keys = {id(block): self.key(block) for block in history.thinking_of(turn.content)}
             wanted = {at: key for at, key in keys.items() if key and (not anchors_only or self._is_anchor(key))}
             side = self.known.places.at(turn.place)
             if not wanted or side is None:
                 continue
-            for block, spot in spots_of(body, side, turn.place, turn.content):
+            for block, spot in spots.among(side, turn.content):
                 key = wanted.get(id(block))
                 if key is not None and not is_healthy(self.known, side, block, spot):
                     yield key

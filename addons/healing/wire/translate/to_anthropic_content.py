@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from healing.wire.anthropic_history import EMPTY_TURN
-from healing.wire.jsonvalue import digest
+from healing.wire.jsonvalue import canonical, digest
 from healing.wire.translate import to_anthropic_parts as parts_of
 from healing.wire.translate.common import Block, Body, History, UntranslatableError
 from healing.wire.translate.to_anthropic_parts import Part
@@ -202,7 +202,7 @@ def _user_blocks(turn: _Turn, calls: list[_Call]) -> list[Block]:
     """The results of the calls of the turn before, in their order, then what else the user says."""
     responses: list[tuple[str, Part]] = []
     expected = Counter(call.own for call in calls)
-    given: dict[str, list[Part]] = {}
+    given: dict[str, set[str]] = {}
     said: list[Block] = []
     for where, part in turn.parts:
         if parts_of.is_response(part):
@@ -210,10 +210,10 @@ def _user_blocks(turn: _Turn, calls: list[_Call]) -> list[Block]:
             own = response.get("id")
             # Gemini CLI sends each twice in a conversation that it takes up again.
             if isinstance(own, str) and own:
-                before = given.setdefault(own, [])
-                if len(before) >= expected[own] and response in before:
+                before, said_here = given.setdefault(own, set()), digest(canonical(response))
+                if len(before) >= expected[own] and said_here in before:
                     continue
-                before.append(response)
+                before.add(said_here)
             responses.append((f"{where}.functionResponse", response))
         elif parts_of.is_call(part):
             raise UntranslatableError(f"{where}: a function call can only be in a content of the model")
