@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import time
+from io import TextIOWrapper
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 
 from mitmproxy import ctx
 
-from healing import data_folder
+from healing import data_folder, private
 from healing.policy.failures import FailureClass, one_line
 from healing.policy.journal import Journal, Record
 
@@ -68,6 +69,13 @@ def _words(record: Record) -> str:
     return f"{failure.detail} ({failure.kind}), retrying..."
 
 
+class _PrivateFileHandler(TimedRotatingFileHandler):
+    """A log file that only its owner may read; a renamed one stays so."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=private.opener)
+
+
 class Log:
     """Writes the journal's records, and keeps the log file."""
 
@@ -109,10 +117,9 @@ class Log:
     def _open(self, folder: Path) -> None:
         self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handler = TimedRotatingFileHandler(
-                folder / "app.log", when="midnight", backupCount=DAYS_KEPT, encoding="utf-8"
-            )
+            private.make_folder(folder)
+            private.tighten((folder, *folder.glob("app.log*")))
+            handler = _PrivateFileHandler(folder / "app.log", when="midnight", backupCount=DAYS_KEPT, encoding="utf-8")
         except OSError as error:
             logger.warning("no log file: %s can't be written: %s", folder / "app.log", error.strerror)
             return

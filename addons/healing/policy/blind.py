@@ -63,7 +63,7 @@ class Blind:
         """More of the body has come."""
         if self._is_other(attempt):
             return
-        self._send(attempt, attempt.decompressor.decode(data) if attempt.decompressor else data)
+        self._send(attempt, attempt.clean(attempt.decompressor.decode(data) if attempt.decompressor else data))
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """The body has ended, or the connection failed."""
@@ -74,6 +74,7 @@ class Blind:
             status = dialect.fitting_status(502)
             self._begin(status, ((b"content-type", b"application/json"),))
             self._actions.append(Send(dialect.error_body(status, "internal error of the proxy; see its log")))
+        self._send(attempt, attempt.clean(b"", last=True))
         self.done = True
         self._actions.append(Finish(broken))
 

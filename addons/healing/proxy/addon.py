@@ -138,7 +138,8 @@ class Healing:
             self.governor.use(settings)
         origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
         logger.info("Configuration: %s; %d accounts", origin, len(settings.accounts))
-        for warning in self.governor.warnings():
+        exposed = config_file.exposed(self._file, settings) if self._file else []
+        for warning in (*exposed, *self.governor.warnings()):
             logger.warning("%s", warning)
 
     async def _watch_file(self) -> None:

@@ -12,13 +12,14 @@ from mitmproxy.proxy.layers.http._events import (
     RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    ResponseHeaders,
 )
 
 from healing.policy.attempt import Attempt
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
 from healing.proxy.governor import Governor
 from healing.proxy.recorder import Recorder
-from healing.proxy.redacting import sealed
+from healing.proxy.redacting import at_the_wire, with_cookies, without_secrets
 from healing.proxy.seal import Seal
 from healing.proxy.stream import ExchangeReady, HealingStream, SealRequest
 
@@ -80,13 +81,17 @@ class HealingLayer(HttpLayer):
 
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Put credentials on at the wire, and set aside what must not be done while the child is running."""
-        if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream) and event.stream_id in self.seals:
-            event = sealed(event, self.seals[event.stream_id])
+        event = at_the_wire(event, child, self.seals)
+        if isinstance(event, ResponseHeaders) and not isinstance(child, HttpStream):
+            owner = self.exchanges.get(event.stream_id)
+            event = with_cookies(event, owner.cookies) if owner is not None and owner.cookies else event
         for command in super().event_to_child(child, event):
             if isinstance(command, LaunchAttempt | AbortAttempt):
                 self.deferred.append(command)
             elif isinstance(command, SealRequest):
                 self.seals[command.stream_id] = command.seal
+            elif isinstance(command, commands.Log):
+                yield without_secrets(command, self.seals)
             else:
                 yield command
 

@@ -1,35 +1,164 @@
-"""A credential on the wire, and out of what upstream repeats of it."""
+"""Secrets on the wire, and out of what upstream repeats of them."""
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._events import RequestHeaders, ResponseHeaders
+from mitmproxy.proxy.layers.http import HttpStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestData,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
 
 from healing.proxy.hooks import InPlaceHooks
-from healing.proxy.seal import Seal
+from healing.proxy.recorder import Recorder
+from healing.proxy.redaction import Piecewise
+from healing.proxy.seal import Seal, take_cookies
+from healing.wire.encoding import DecodingError, Decompressor
+from healing.wire.headers import Headers
+
+# How Python shows bytes; mitmproxy's messages quote so what a peer has sent.
+_QUOTED_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+")""", re.DOTALL)
+_ABOUT_CODING = ("content-encoding", "content-length")
 
 
-def sealed(event: RequestHeaders, seal: Seal) -> RequestHeaders:
-    """The event with the credentials on a copy of its request: the one in the flow has none."""
-    return RequestHeaders(event.stream_id, seal.on(event.request), event.end_stream)
+def at_the_wire(event: events.Event, child: layer.Layer | HttpStream, seals: Mapping[int, Seal]) -> events.Event:
+    """The event as its receiver gets it.
+
+    Towards a connection, with the secrets of its request on a copy: the one in the flow has none. Towards a stream,
+    what went wrong without any secret: several streams may share the connection that tells it.
+    seals: those of all streams that are under way.
+    """
+    if not isinstance(child, HttpStream):
+        if isinstance(event, RequestHeaders) and (seal := seals.get(event.stream_id)):
+            return RequestHeaders(event.stream_id, seal.on(event.request), event.end_stream)
+        if isinstance(event, RequestData) and (seal := seals.get(event.stream_id)) and seal.body:
+            return RequestData(event.stream_id, seal.unmasked(event.data))
+    elif isinstance(event, ResponseProtocolError) and seals:
+        return replace(event, message=_without(event.message, seals))
+    return event
+
+
+def _without(message: str, seals: Mapping[int, Seal]) -> str:
+    for seal in seals.values():
+        message = seal.redact_text(message)
+    return message
+
+
+def with_cookies(event: ResponseHeaders, cookies: Headers) -> ResponseHeaders:
+    """The event with these on a copy of its response: the one in the flow has none."""
+    response = event.response.copy()
+    response.headers = http.Headers((*response.headers.fields, *cookies))
+    return replace(event, response=response)
+
+
+def without_secrets(command: commands.Log, seals: Mapping[int, Seal]) -> commands.Log:
+    """A line for the log without what it quotes of what a peer has sent: there may be a credential in that."""
+    command.message = _without(_QUOTED_BYTES.sub("(bytes that are not shown)", command.message), seals)
+    return command
+
+
+def redact_head(response: http.Response, seal: Seal) -> None:
+    """Take the secrets out of a response's status line and headers."""
+    response.headers = seal.redact_headers(response.headers)
+    response.data.reason = seal.redact(response.data.reason)
+
+
+def keep_redacted(response: http.Response, recorder: Recorder, seal: Seal) -> None:
+    """Keep what was recorded of a response's body in its flow. Compressed text is kept as it reads."""
+    content, coding = recorder.content, response.headers.get("content-encoding", "")
+    if coding and content:
+        try:
+            content = Decompressor(coding).decode(content)
+        except (ValueError, DecodingError):
+            content = b""  # nobody can tell what is in it
+        del response.headers["content-encoding"]
+    # The end of what is kept may be the beginning of a secret.
+    response.data.content = seal.piecewise().feed(content, last=not recorder.truncated)
 
 
 class RedactingStream(InPlaceHooks):
-    """A stream whose response is passed on, but for the credentials that its request carried."""
+    """A stream whose response is passed on, but for the secrets that its request carried."""
 
     passing: Seal | None = None
-    """The credentials; None where there is nothing to take out."""
+    """The secrets; None where there is nothing to take out."""
+    own = False
+    """Whether they are the client's own: then the cookies that upstream sets are for the client, else for nobody."""
+    cookies: Headers = ()
+    """What the client's connection gets beside the headers that its flow has."""
+    _decompressor: Decompressor | None = None
+    _cleaning: Piecewise | None = None
 
-    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
-        """No hook and no client sees a credential that an upstream repeats in its headers."""
-        if self.passing is not None:
-            event.response.headers = self.passing.redact_headers(event.response.headers)
-        yield from super().state_wait_for_response_headers(event)
+    def handle(self, event: events.Event) -> CommandGenerator[None]:
+        """No hook and no client sees a secret that an upstream repeats, wherever in its answer."""
+        if self.passing is None:
+            yield from super().handle(event)
+        elif isinstance(event, ResponseHeaders):
+            yield from self._take_head(event, self.passing)
+        elif isinstance(event, ResponseData | ResponseEndOfMessage):
+            yield from self._take_body(event)
+        else:
+            if isinstance(event, ResponseTrailers):
+                event = ResponseTrailers(event.stream_id, self.passing.redact_headers(event.trailers))
+            yield from super().handle(event)
+
+    def _take_head(self, event: ResponseHeaders, seal: Seal) -> CommandGenerator[None]:
+        response = event.response
+        redact_head(response, seal)
+        response.headers, cookies = take_cookies(response.headers)
+        self.cookies = cookies if self.own else ()
+        coding = response.headers.get("content-encoding", "")
+        if coding and not event.end_stream and response.status_code != 304:
+            try:
+                self._decompressor = Decompressor(coding)
+            except ValueError as error:
+                yield from self._refuse(str(error))
+                return
+            for name in _ABOUT_CODING:
+                response.headers.pop(name, None)
+            if self.flow.request.http_version == "HTTP/1.1" and response.http_version != "HTTP/1.0":
+                response.headers["Transfer-Encoding"] = "chunked"
+        # Its length is told already, or that of a part of it: what is redacted stays as long as it was.
+        self._cleaning = seal.piecewise(same_length=True)
+        yield from super().handle(event)
+
+    def _take_body(self, event: ResponseData | ResponseEndOfMessage) -> CommandGenerator[None]:
+        data = event.data if isinstance(event, ResponseData) else b""
+        if data and self._decompressor is not None:
+            try:
+                data = self._decompressor.decode(data)
+            except DecodingError as error:
+                yield from self._refuse(f"the body is not what its content-encoding says: {error}")
+                return
+        if self._cleaning is not None:
+            data = self._cleaning.feed(data, last=isinstance(event, ResponseEndOfMessage))
+        if data:
+            yield from super().handle(ResponseData(event.stream_id, data))
+        if isinstance(event, ResponseEndOfMessage):
+            yield from super().handle(event)
+
+    def _refuse(self, why: str) -> CommandGenerator[None]:
+        """What can't be read can't be searched for secrets: it is not passed on."""
+        yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), self.context.server)
+        told = f"The answer of the server can't be passed on: {why}"
+        yield from super().handle(ResponseProtocolError(self.stream_id, told, ErrorCode.GENERIC_SERVER_ERROR))
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
-        """The same for the body."""
+        """An answer that another addon has given in upstream's place may repeat them, too."""
         response = self.flow.response
         if self.passing is not None and response is not None and not already_streamed:
-            content = self.passing.redact(response.raw_content or b"")
-            if content != response.raw_content:
-                response.raw_content = content
-                response.headers["Content-Length"] = str(len(content))
+            content = response.raw_content or b""
+            redacted = self.passing.redact(content, same_length=True)
+            if redacted != content:
+                response.raw_content = redacted
         yield from super().send_response(already_streamed)

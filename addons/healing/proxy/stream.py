@@ -3,8 +3,9 @@
 It holds no policy: it tells the exchange what happens and does what the exchange asks.
 """
 
+import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mitmproxy import flow as flows
 from mitmproxy import http
@@ -15,8 +16,10 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -37,10 +40,12 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
+from healing.proxy.hooks import AntigravityAwaitHook
 from healing.proxy.local import refusal
+from healing.proxy.masks import Masking, Masks, is_masked
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import RedactingStream
-from healing.proxy.seal import Seal
+from healing.proxy.seal import Seal, is_credential, take_cookies
 from healing.proxy.waits import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
@@ -78,6 +83,7 @@ class HealingStream(RedactingStream):
     claim: Claim | None = None
     exchange: Exchange | None = None
     recorder: Recorder | None = None
+    masks: Masks = ()
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
@@ -159,6 +165,39 @@ class HealingStream(RedactingStream):
         if self.claim is not None and self.claim.local is not None and self.client_state != self.state_errored:
             self.flow.response = self.claim.local
 
+    def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Mask the secrets in the body before any addon sees it."""
+        if isinstance(event, RequestEndOfMessage) and self.claim is not None and self.claim.asked is not None:
+            yield from self.mask(self.claim.asked, self.flow.request)
+        elif isinstance(event, RequestTrailers):
+            kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
+            event = RequestTrailers(event.stream_id, http.Headers(kept))
+        yield from super().state_consume_request_body(event)
+
+    def mask(self, asked: Asked, request: http.Request) -> CommandGenerator[None]:
+        """Put masks in the place of the secrets in the body that has come; the wire gets them back."""
+        if not self.request_body_buf or "json" not in request.headers.get("content-type", "json").lower():
+            return
+        body, store = bytes(self.request_body_buf), self.governor.signatures
+        coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
+        masking = Masking(body, coding, asked.dialect.name, key)
+        if coding or len(body) >= LONG_BODY_BYTES:
+            yield AntigravityAwaitHook(asyncio.to_thread(masking.run))
+        else:
+            masking.run()
+        if masking.masked is not None:
+            body, self.masks = masking.masked, masking.masks
+            if coding:
+                del request.headers["content-encoding"]
+                request.headers["content-length"] = str(len(body))
+        elif self.flow.is_replay and is_masked(body):
+            logger.warning(
+                "what is replayed had secrets in its body, which are kept nowhere: upstream gets masks instead"
+            )
+        # In one piece, so that nobody has to join it again.
+        self.request_body_buf.clear()
+        self.request_body_buf += body
+
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
         limit = human.parse_size(self.context.options.body_size_limit)
@@ -196,8 +235,8 @@ class HealingStream(RedactingStream):
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(asked.dialect, 500, message))
             return False
-        self.passing = claim.seal
-        yield SealRequest(self.stream_id, claim.seal)
+        self.own = True
+        yield from self.pass_with(claim.seal)
         return (yield from super().make_server_connection())
 
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
@@ -212,9 +251,16 @@ class HealingStream(RedactingStream):
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
-        self.passing = seal
-        yield SealRequest(self.stream_id, seal)
+        self.own = account.source is None
+        yield from self.pass_with(seal)
         return (yield from super().make_server_connection())
+
+    def pass_with(self, seal: Seal) -> CommandGenerator[None]:
+        """Let the request pass with these credentials, asking for a plain answer, which can be searched for them."""
+        request = self.flow.request
+        request.headers["accept-encoding" if request.is_http2 or request.is_http3 else "Accept-Encoding"] = "identity"
+        self.passing = replace(seal, body=self.masks)
+        yield SealRequest(self.stream_id, self.passing)
 
     def answer_with(self, response: http.Response) -> CommandGenerator[None]:
         """Answer the request by ourselves."""
@@ -277,17 +323,18 @@ class HealingStream(RedactingStream):
             return
         if self.client_has_left:
             return
-        attempt.redactor = seal
+        attempt.redactor = seal = replace(seal, body=self.masks)
         yield LaunchAttempt(self.stream_id, attempt, seal)
 
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
         """Send the answer's headers; what streams is kept for the flow up to a limit."""
         version = self.flow.request.data.http_version
+        kept, self.cookies = take_cookies(http.Headers(headers))
         response = http.Response(
             http_version=version,
             status_code=status,
             reason=status_codes.RESPONSES.get(status, "").encode(),
-            headers=http.Headers(headers),
+            headers=kept,
             content=None,
             trailers=None,
             timestamp_start=self.governor.clock.wall(),

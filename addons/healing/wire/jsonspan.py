@@ -8,7 +8,7 @@ from healing.wire.jsonskip import BLANKS, skip_space, string_end, value_end
 from healing.wire.jsonvalue import dump
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A member of an object: where its name begins, where its value begins, and where it ends."""
 
     name: str
@@ -24,8 +24,8 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     added at the end. Raises ValueError if `text` is no JSON object (inside of its values only strings and brackets are
     looked at), or has no such member to replace.
     """
-    start, end = skip_space(text, 0), _end(text)
-    members = [member for member in _members(text, start, end) if member.name == name]
+    start, end = skip_space(text, 0), whole_end(text)
+    members = [member for member in members_of(text, start, end) if member.name == name]
     new, view = dump(value), memoryview(text)
     if members:
         pieces: list[bytes | memoryview] = []
@@ -52,7 +52,7 @@ def respell(text: bytes, old: Any, new: Any) -> bytes:
     """
     if new is old:
         return text
-    start, end = skip_space(text, 0), _end(text)
+    start, end = skip_space(text, 0), whole_end(text)
     if not (isinstance(old, dict | list) and old) and value_end(text, start) != end:
         raise ValueError("more than one value")
     # Views, as what stays is most of the text and is copied once, at the end.
@@ -60,7 +60,7 @@ def respell(text: bytes, old: Any, new: Any) -> bytes:
     return b"".join((text[:start], *pieces, text[end:]))
 
 
-def _end(text: bytes) -> int:
+def whole_end(text: bytes) -> int:
     """Where the value ends that is the whole text."""
     end = len(text)
     while end and text[end - 1] in BLANKS:
@@ -91,7 +91,7 @@ def _respell(text: _Text, start: int, end: int, old: Any, new: Any) -> Iterator[
 
 
 def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Piece]:
-    spans = _members(text.whole, start, end)
+    spans = members_of(text.whole, start, end)
     # A name that comes twice counts as its last value.
     places = {member.name: place for place, member in enumerate(spans)}
     chosen: list[tuple[int | None, list[_Piece]]] = []
@@ -107,7 +107,7 @@ def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new:
 
 
 def _respell_array(text: _Text, start: int, end: int, old: list[Any], new: list[Any]) -> Iterator[_Piece]:
-    spans = _elements(text.whole, start, end)
+    spans = elements_of(text.whole, start, end)
     places = {id(value): place for place, value in enumerate(old)}
     chosen: list[tuple[int | None, list[_Piece]]] = []
     nearest = 0
@@ -141,7 +141,7 @@ def _joined(
     yield text.view[spans[-1][1] : end] if before == len(spans) - 1 else text.view[end - 1 : end]
 
 
-def _members(text: bytes, at: int, end: int) -> list[_Member]:
+def members_of(text: bytes, at: int, end: int) -> list[Member]:
     """The members of the object at text[at:end]."""
     if text[at : at + 1] != b"{":
         raise ValueError("not a JSON object")
@@ -155,13 +155,13 @@ def _members(text: bytes, at: int, end: int) -> list[_Member]:
             raise ValueError(f"no colon at byte {colon}")
         value = skip_space(text, colon + 1)
         behind = value_end(text, value)
-        members.append(_Member(json.loads(text[at:name_end]), at, value, behind))
+        members.append(Member(json.loads(text[at:name_end]), at, value, behind))
         at = _behind_comma(text, behind, b"}")
     _expect_end(at, end)
     return members
 
 
-def _elements(text: bytes, at: int, end: int) -> list[tuple[int, int]]:
+def elements_of(text: bytes, at: int, end: int) -> list[tuple[int, int]]:
     """Where the elements of the array at text[at:end] start and end."""
     if text[at : at + 1] != b"[":
         raise ValueError("not a JSON array")
