@@ -137,7 +137,7 @@ class Governor:
             return None
         at_proxy = targets[0].kind == "proxy"
         asked = understand(request, targets)
-        if not at_proxy and (asked is None or not self._adds_to(asked)):
+        if not at_proxy and asked is None:
             return None
         seal = take_off(request)
         path, _, query = request.path.partition("?")
@@ -145,7 +145,7 @@ class Governor:
         answer = self.admission.refusal(request, client_address, seal, asked.dialect if asked else None)
         if answer is None and at_proxy:
             answer = self._local_answer(request.method, path, asked)
-            if answer is None and (asked is None or not self._adds_to(asked)):
+            if answer is None and asked is None:
                 answer = local.not_found(request.method, path)
         client = (recorded or {}).get("client") or self._client(seal, client_address)
         return Claim(asked, query, self.admission.without_keys(seal), answer, str(client))
@@ -157,14 +157,6 @@ class Governor:
         name = f"{kind}:{who or ('' if kind == 'here' else address)}"
         secret = self.signatures.secret if self.signatures is not None else b""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
-
-    def _adds_to(self, asked: Asked) -> bool:
-        """Whether there is anything that this proxy does for such a request: without an account, files just pass."""
-        if asked.operation.kind != "other":
-            return True
-        if asked.target.kind == "proxy":
-            return True
-        return not self.uses_clients_credential(asked)
 
     def _recorded_targets(self, recorded: Mapping[str, Any] | None) -> list[Target] | None:
         """Where a replayed request goes: to the upstream that it was recorded for, "" being the proxy itself."""
@@ -275,11 +267,6 @@ class Governor:
         except Exception:
             logger.exception("a conversation could not be recognised; this is a bug")
             return stated, stated
-
-    def uses_clients_credential(self, asked: Asked) -> bool:
-        """Whether no configured account could serve this, so that the client's own credential is what counts."""
-        name = asked.target.upstream_name
-        return not any(account.upstream_name == name for account in self.accounts.all)
 
     def passing_account(self, claim: Claim) -> Account:
         """The one account that all requests outside of the healed endpoints use, as files and batches belong to it."""

@@ -14,6 +14,7 @@ SHORTEST_SECRET = 8
 _REDACTED = b"[redacted]"
 # In a name brackets are not allowed.
 _REDACTED_NAME = b"redacted"
+_NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 # JSON inside of JSON doubles the backslashes before an escape each time.
 _MOST_BACKSLASHES = 8
 _JSON_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
@@ -37,9 +38,9 @@ class Redaction:
         return self._pattern.sub(_marked if same_length else _mark, data) if self._may_be_in(data) else data
 
     def redact_name(self, name: bytes) -> bytes:
-        """The name of a header without any of the secrets, in whatever case: HTTP/2 has names in lower case."""
+        """A header's name without any of the secrets, in whatever case and without what may not stand in a name."""
         lower = name.lower()
-        return self._any_case.sub(_REDACTED_NAME, name) if any(s.lower() in lower for s in self._plain) else name
+        return self._in_names.sub(_REDACTED_NAME, name) if any(s in lower for s in self._for_names) else name
 
     def unfinished(self, data: bytes) -> int:
         """How many bytes at the end of the data may be the beginning of a secret."""
@@ -95,8 +96,14 @@ class Redaction:
         return re.compile(b"|".join(b"".join(map(_spellings, secret)) for secret in self._texts), re.DOTALL)
 
     @cached_property
-    def _any_case(self) -> re.Pattern[bytes]:
-        return re.compile(b"|".join(map(re.escape, self._plain)), re.IGNORECASE)
+    def _for_names(self) -> list[bytes]:
+        allowed = (_NOT_IN_NAMES.sub(b"", secret) for secret in self._plain)
+        names = {secret.lower() for secret in (*self._plain, *allowed) if len(secret) >= SHORTEST_SECRET}
+        return sorted(names, key=len, reverse=True)
+
+    @cached_property
+    def _in_names(self) -> re.Pattern[bytes]:
+        return re.compile(b"|".join(map(re.escape, self._for_names)), re.IGNORECASE)
 
 
 class Piecewise:
