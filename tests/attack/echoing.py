@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 import brotli
@@ -165,7 +165,7 @@ class Echoing:
             except OSError:
                 return
 
-    def _said(self, stream: "socket.SocketIO") -> bytes:
+    def _said(self, stream: BinaryIO) -> bytes:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             line = stream.readline()

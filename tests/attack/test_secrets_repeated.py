@@ -1,16 +1,15 @@
 """A secret that an upstream repeats reaches nobody, in whatever part of its answer, of whatever operation."""
 
-import gzip
+import base64
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.attack.echoing import PLACE, PLACES, Echoing, answer, exchange, told
+from tests.attack.echoing import PLACE, PLACES, Echoing, exchange
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import body, free_port, wait_for_modes
 from tests.support import raw
@@ -21,8 +20,10 @@ COOKIE = "Cookies-Secret/0x4711-abc"
 TOKEN = "Mcp-Servers/Secret+0x55"
 PASSWORD = "Basics-Passw0rd/0x99"
 SECRETS = (ACCOUNT, OWN, COOKIE, TOKEN, PASSWORD)
-MCP = {"mcp_servers": [{"type": "url", "name": "m", "url": "https://m.example", "authorization_token": TOKEN}]}
-GEMINI_MCP = {
+MCP: dict[str, Any] = {
+    "mcp_servers": [{"type": "url", "name": "m", "url": "https://m.example", "authorization_token": TOKEN}]
+}
+GEMINI_MCP: dict[str, Any] = {
     "tools": [{"mcpServers": [{"streamableHttpTransport": {"headers": {"Authorization": f"Bearer {TOKEN}"}}}]}]
 }
 
@@ -93,8 +94,6 @@ def configuration(server: Echoing) -> str:
 
 
 def _basic() -> str:
-    import base64
-
     return base64.b64encode(f"someone:{PASSWORD}".encode()).decode()
 
 
@@ -120,7 +119,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         run.surfaces["console"] = proxy.log.encode()
         run.surfaces["log file"] = proxy.log_file.read_bytes()
         run.surfaces["saved flows"] = (folder / "flows").read_bytes()
-        assert (folder / "har").exists(), proxy.log[-6000:]
         run.surfaces["har"] = (folder / "har").read_bytes()
         captured = (folder / "home" / "captured").glob("*.flow")
         run.surfaces["captures"] = b"".join(file.read_bytes() for file in captured)
@@ -161,7 +159,7 @@ def test_what_is_redacted_is_still_json(run: Run, place: str, whose: str) -> Non
         got = run.answers[operation, place, whose]
         head, _, content = got.partition(b"\r\n\r\n")
         if place == "body in an unknown coding":
-            assert head.startswith((b"HTTP/1.1 500", b"HTTP/1.1 502")), head
+            assert head.startswith(b"HTTP/1.1 50"), head
             continue
         assert b" 200 " in head.splitlines()[0], got
         assert b"redacted" in content

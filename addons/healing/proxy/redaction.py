@@ -80,7 +80,7 @@ class Redaction:
         if not self._plain or not (b"\\" in data or b"%" in data):
             return False
         bare = _JSON_ESCAPE.sub(_escaped, data).replace(b"\\", b"")
-        unquoted = unquote_to_bytes(bare) if b"%" in bare else bare
+        unquoted = unquote_to_bytes(bare).replace(b"\\", b"") if b"%" in bare else bare
         return any(secret in bare or secret in unquoted for secret in self._bare)
 
     @cached_property
@@ -127,9 +127,9 @@ def _spellings(char: str) -> bytes:
     """A pattern for all the ways to write a character, with the backslashes before it."""
     raw = char.encode("utf-8", "surrogateescape")
     quoted = b"".join(b"%" + b"".join(_any_case_of(digit) for digit in b"%02x" % byte) for byte in raw)
-    if char == "\\":
-        return rb"(?:\\{1,2}|%b)" % quoted
     code = b"".join(_any_case_of(digit) for digit in b"%04x" % ord(char))
+    if char == "\\":
+        return rb"(?:\\{1,%d}u%b|\\{1,2}|%b)" % (_MOST_BACKSLASHES, code, quoted)
     before = rb"\\{0,%d}" % _MOST_BACKSLASHES
     return rb"(?:%b(?:%b|%b)|\\{1,%d}u%b)" % (before, re.escape(raw), quoted, _MOST_BACKSLASHES, code)
 
@@ -144,9 +144,8 @@ def _escaped(match: re.Match[bytes]) -> bytes:
 
 
 def _value(match: re.Match[bytes]) -> bytes:
-    if match[1]:
-        return _escaped(match)
-    return bytes((int(match[2], 16),)) if match[2] else match[3]
+    value = _escaped(match) if match[1] else bytes((int(match[2], 16),)) if match[2] else match[3]
+    return value.replace(b"\\", b"")
 
 
 def _mark(match: re.Match[bytes]) -> bytes:

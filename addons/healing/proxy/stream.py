@@ -191,9 +191,7 @@ class HealingStream(RedactingStream):
                 del request.headers["content-encoding"]
                 request.headers["content-length"] = str(len(body))
         elif self.flow.is_replay and is_masked(body):
-            logger.warning(
-                "what is replayed had secrets in its body, which are kept nowhere: upstream gets masks instead"
-            )
+            logger.warning("the body that is replayed had secrets, which are kept nowhere: upstream gets masks instead")
         # In one piece, so that nobody has to join it again.
         self.request_body_buf.clear()
         self.request_body_buf += body
