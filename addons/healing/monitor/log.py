@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mitmproxy import ctx
 
-from healing import data_folder
+from healing import data_folder, private
 from healing.monitor.log_file import NAME, LogFile
 from healing.policy.config import Limits
 from healing.policy.failures import FailureClass, one_line
@@ -114,7 +114,8 @@ class Log:
     def _open(self, folder: Path) -> None:
         self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(folder)
+            private.tighten((folder, *folder.glob(f"{NAME}*")))
             handler = LogFile(folder, self._most_bytes)
         except OSError as error:
             logger.warning("no log file: %s can't be written: %s", folder / NAME, error.strerror)

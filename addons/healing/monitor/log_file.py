@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from itertools import count
 from pathlib import Path
 
+from healing import private
 from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class LogFile(logging.Handler):
         return os.fstat(self._opened).st_size
 
     def _open(self) -> None:
-        self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = private.opener(str(self._path), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
 
     def _is_over(self, more: int) -> bool:
         """Whether the file has had its day, or no room for so many bytes more."""

@@ -13,14 +13,21 @@ from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump
 
 
+class Cleaning(Protocol):
+    """Takes the secrets that an attempt carries out of a body that comes in pieces."""
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """What can be passed on now; with `last`, all that is left."""
+
+
 class Redactor(Protocol):
     """Takes the secrets that an attempt carries out of what upstream says: upstreams repeat keys in their errors."""
 
     def redact(self, data: bytes) -> bytes:
         """The data without the secrets."""
 
-    def unfinished(self, data: bytes) -> int:
-        """How many bytes at the end of the data may be the beginning of a secret."""
+    def piecewise(self) -> Cleaning:
+        """What does the same for a body, from its beginning on."""
 
 
 class NoSecrets:
@@ -30,9 +37,13 @@ class NoSecrets:
         """The data as it is."""
         return data
 
-    def unfinished(self, data: bytes) -> int:
-        """Always 0."""
-        return 0
+    def piecewise(self) -> "NoSecrets":
+        """Itself."""
+        return self
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """The data as it is."""
+        return data
 
 
 @dataclass(slots=True, eq=False)
@@ -46,7 +57,7 @@ class Attempt:
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
     intake: what has come of the body and has not been looked at.
-    kept_back: bytes of a raw body that may be the beginning of a secret.
+    cleaning: what takes them out of the body, once that comes.
     whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
     signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
     writer: makes what the client gets, where that is not what upstream sends.
@@ -73,7 +84,7 @@ class Attempt:
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     probe: tuple[str, ...] = ()
-    kept_back: bytes = b""
+    cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()
     head_at: float | None = None
@@ -115,6 +126,12 @@ class Attempt:
         detail = self.redactor.redact(failure.detail.encode()).decode("utf-8", "replace")
         self.failure = replace(failure, detail=detail)
         return self.failure
+
+    def clean(self, data: bytes, *, last: bool = False) -> bytes:
+        """The next piece of the plain body without secrets; what may be the beginning of one waits for the next."""
+        if self.cleaning is None:
+            self.cleaning = self.redactor.piecewise()
+        return self.cleaning.feed(data, last=last)
 
     def collect(self) -> bool:
         """Put together what a stream has said as one answer. False where it is none."""

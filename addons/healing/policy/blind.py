@@ -75,6 +75,7 @@ class Blind:
             status = dialect.fitting_status(502)
             self._begin(status, ((b"content-type", b"application/json"),))
             self._actions.append(Send(dialect.error_body(status, "internal error of the proxy; see its log")))
+        self._send(attempt, attempt.clean(b"", last=True))
         self._finish(broken)
 
     def _finish(self, broken: str) -> None:

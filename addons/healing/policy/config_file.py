@@ -5,6 +5,7 @@ No message made here contains a value from a place where a secret may stand.
 
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,11 @@ from healing.policy.config import (
     Target,
     Upstream,
 )
+from healing.policy.sources import parse_source
 from healing.policy.words import hint, kind_of, quote
+from healing.private import is_open_to_others
+
+_SHORTEST_KEY = 8
 
 
 class ConfigError(Exception):
@@ -91,6 +96,22 @@ def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
         if os.path.isfile(folder / FILE_NAME):
             return folder / FILE_NAME
     return None
+
+
+def exposed(path: Path, config: Config) -> list[str]:
+    """What others on this machine can read of the credentials of a configuration, which was loaded from `path`."""
+    secrets = [*config.clients.keys]
+    for account in config.accounts:
+        secrets += [secret for secret in (account.api_key, account.bearer, *account.headers.values()) if secret]
+    sources = [parse_source(secret.get_secret_value()) for secret in secrets]
+    # A shorter value is none that anybody has to guess.
+    literal = any(source.kind == "literal" and len(source.value) >= _SHORTEST_KEY for source in sources)
+    files = dict.fromkeys(Path(source.value) for source in sources if source.kind == "file")
+    return [
+        f"others can read or change {file}, which has a key in it: chmod 600 {shlex.quote(str(file))}"
+        for file in ([path] if literal else []) + list(files)
+        if is_open_to_others(file)
+    ]
 
 
 _PLAIN = {

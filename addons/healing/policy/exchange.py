@@ -169,18 +169,19 @@ class Exchange:
             self._stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
             return
         if data:
-            self._take(attempt, data)
+            self._take(attempt, attempt.clean(data))
         if attempt is self._course.current and attempt.over is not None and not attempt.intake.waiting:
             self._end(attempt, attempt.over)
 
     def _take(self, attempt: Attempt, data: bytes) -> None:
+        """Look at plain data, in which no secret is any more: nobody behind this has to think of them."""
         if attempt.gate is not None:
             attempt.incoming = data
             out = attempt.gate.feed(data)
             attempt.incoming, attempt.outgoing = b"", out
             self._through_gate(attempt, out)
         elif attempt.raw:
-            self._pass_raw(attempt, data)
+            self._course.answer.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
                 attempt.whole += data
         else:
@@ -203,17 +204,12 @@ class Exchange:
             longer = f"the answer is longer than the {limit:,} bytes that limits.answer_bytes allows"
             self._course.give_up(attempt, Failure(FailureClass.MALFORMED, longer))
 
-    def _pass_raw(self, attempt: Attempt, data: bytes, *, last: bool = False) -> None:
-        """Pass on a piece of a body that is not looked into, but for the secrets in it."""
-        data = attempt.redactor.redact(attempt.kept_back + data)
-        safe = len(data) if last else len(data) - attempt.redactor.unfinished(data)
-        attempt.kept_back = data[safe:]
-        self._course.answer.send(data[:safe], self._clock.now())
-
     @_guarded
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
         self.settle()
+        if attempt is self._course.current and (rest := attempt.clean(b"", last=True)):
+            self._take(attempt, rest)
         attempt.ended = True
         if self.blind is not None:
             self.blind.end(attempt, broken)
@@ -234,7 +230,6 @@ class Exchange:
             self._through_gate(attempt, attempt.gate.end(broken))
             self._gate_is_over(attempt)
         elif attempt.raw:
-            self._pass_raw(attempt, b"", last=True)
             if broken:
                 cut = f"Stream ended in the middle of the answer: {broken}"
                 self._course.break_off(attempt, Failure(FailureClass.CUT, cut))
@@ -364,7 +359,7 @@ class Exchange:
             attempt.first_content_at = now
         if gate.committed:
             self._course.deliver_stream(attempt)
-            # Only whole events come out of the gate, so no secret can hide in two halves.
+            # What was put together of several events may have a secret that none of them had.
             self._course.answer.send(attempt.redactor.redact(out), now)
         attempt.outgoing = b""
         if gate.failure is not None:
@@ -385,8 +380,6 @@ class Exchange:
         """A response that is not a stream of events is complete."""
         status = attempt.status or 502
         attempt.whole_complete = True
-        if status >= 400:
-            attempt.whole = bytearray(attempt.redactor.redact(bytes(attempt.whole)))
         failure = judge_whole(
             attempt.asked.dialect,
             attempt.asked.operation.kind,

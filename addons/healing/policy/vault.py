@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from healing import private
 from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -237,9 +238,11 @@ class Vault:
 
     @staticmethod
     def _open_file(path: Path) -> sqlite3.Connection:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # It holds pieces of conversations: nobody else on this machine may read it.
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        private.make_folder(path.parent)
+        # It holds pieces of conversations: nobody else on this machine may read it. SQLite makes what it writes beside
+        # it as readable as it is.
+        os.close(private.opener(str(path), os.O_CREAT | os.O_RDWR))
+        private.tighten(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal", ".broken"))
         db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")

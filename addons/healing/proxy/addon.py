@@ -201,6 +201,8 @@ class Healing:
             self.governor.use(settings)
         origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
         logger.info("Configuration: %s; %d accounts", origin, len(settings.accounts))
+        for warning in config_file.exposed(self._file, settings) if self._file else ():
+            logger.warning("%s", warning)
         asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
 
     @staticmethod

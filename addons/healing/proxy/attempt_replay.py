@@ -5,11 +5,10 @@ import time
 from dataclasses import dataclass
 
 from mitmproxy import ctx, http
-from mitmproxy.proxy import events, layer
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
-from mitmproxy.proxy.layers.http._events import RequestHeaders
 
 from healing.policy import config
 from healing.policy.failures import Failure
@@ -18,7 +17,7 @@ from healing.policy.peek import Gate
 from healing.proxy.claims import Target, relative_path, understand
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
-from healing.proxy.redacting import RedactingStream, sealed
+from healing.proxy.redacting import RedactingStream, at_the_wire, without_secrets
 from healing.proxy.replay import QuietReplayHandler
 from healing.proxy.seal import Seal
 from healing.proxy.story import body_of, role_of, story_of
@@ -88,7 +87,7 @@ async def replay_attempt(flow: http.HTTPFlow, governor: Governor) -> Failure | N
     finally:
         await handler.close()
     if copy.response is None:
-        reason = seal.redact((copy.error.msg if copy.error else "no answer came").encode()).decode("utf-8", "replace")
+        reason = seal.redact_text(copy.error.msg if copy.error else "no answer came")
         raise NotReplayedError(f"{sender.upstream.url} gave no answer: {reason}")
     flow.response = copy.response
     return _judge(flow.request, copy.response, sender, governor.config.retry.grace)
@@ -113,9 +112,9 @@ class SealedLayer(HttpLayer):
 
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Put the credential on where the request goes to a connection."""
-        if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream):
-            event = sealed(event, self.seal)
-        yield from super().event_to_child(child, event)
+        seals = dict.fromkeys(self.streams, self.seal)
+        for command in super().event_to_child(child, at_the_wire(event, child, seals)):
+            yield without_secrets(command, seals) if isinstance(command, commands.Log) else command
 
 
 class SealedStream(RedactingStream):

@@ -31,7 +31,8 @@ from healing.policy.exchange import Exchange
 from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
-from healing.proxy.seal import Seal
+from healing.proxy.redacting import keep_redacted, redact_head
+from healing.proxy.seal import Seal, take_cookies
 from healing.wire import headers as pairs
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class AttemptStream(InPlaceHooks):
         self.attempt = attempt
         self.seal = seal
         self.recorder = recorder
+        self._cookies: pairs.Headers = ()
         self._connected = False
         self._answered = False
 
@@ -106,7 +108,10 @@ class AttemptStream(InPlaceHooks):
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         """Stream every response: the exchange collects what it wants whole. No hook sees a secret in its headers."""
         event.response.stream = True
-        event.response.headers = self.seal.redact_headers(event.response.headers)
+        redact_head(event.response, self.seal)
+        event.response.headers, cookies = take_cookies(event.response.headers)
+        # With an account's credential they are the account's, and nobody's business.
+        self._cookies = cookies if self.attempt.account.source is None else ()
         yield from super().state_wait_for_response_headers(event)
 
     def flaw_of(self, request: bool) -> str:
@@ -118,7 +123,7 @@ class AttemptStream(InPlaceHooks):
     def start_response_stream(self) -> CommandGenerator[None]:
         """The response's headers have passed all hooks."""
         assert self.flow.response
-        self.exchange.head(self.attempt, self.flow.response.status_code, self.flow.response.headers.fields)
+        self._tell_head(self.flow.response)
         self.server_state = self.state_stream_response_body
         yield from ()
 
@@ -141,7 +146,7 @@ class AttemptStream(InPlaceHooks):
         self._answered = True
         if not already_streamed:
             assert self.flow.response
-            self.exchange.head(self.attempt, self.flow.response.status_code, self.flow.response.headers.fields)
+            self._tell_head(self.flow.response)
             self.exchange.data(self.attempt, self.flow.response.raw_content or b"")
             self.exchange.end(self.attempt)
         yield from super().send_response(already_streamed=True)
@@ -166,10 +171,13 @@ class AttemptStream(InPlaceHooks):
         self._connected = yield from super().make_server_connection()
         return self._connected
 
+    def _tell_head(self, response: http.Response) -> None:
+        self.exchange.head(self.attempt, response.status_code, response.headers.fields + self._cookies)
+
     def _keep_body(self) -> None:
         response = self.flow.response
         if response is not None and response.data.content is None:
-            response.data.content = self.attempt.redactor.redact(self.recorder.content)
+            keep_redacted(response, self.recorder, self.seal)
             if self.recorder.truncated:
                 self.attempt.meta["body_truncated"] = True
 

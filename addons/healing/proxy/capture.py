@@ -63,6 +63,7 @@ class Capture:
         """Find the folder."""
         if "antigravity_home" in updated or self._captures is None:
             self._captures = Captures(data_folder(ctx.options.antigravity_home) / FOLDER)
+            self._captures.tighten()
 
     def running(self) -> None:
         """Delete what is too old, also where nothing fails any more."""

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from mitmproxy import exceptions, flow, http
 from mitmproxy.io import FlowReader, FlowWriter
 
+from healing import private
 from healing.policy.config import Capture
 from healing.proxy.story import role_of
 
@@ -48,9 +49,9 @@ class Captures:
         data = _written(flows)
         if len(data) > limits.max_bytes:
             raise OSError(errno.EFBIG, "the exchange alone is larger than capture.max_bytes")
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.make_folder(self.folder)
         file = self._open_file(today)
-        descriptor = os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = private.opener(str(file.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         with open(descriptor, "wb", buffering=0) as stream:
             try:
                 _write_all(stream, data)
@@ -63,6 +64,10 @@ class Captures:
         file.sizes.append(len(data))
         self.prune(limits, today)
         return file.path
+
+    def tighten(self) -> None:
+        """Make private what an older version, or a person, has left open to others."""
+        private.tighten((self.folder, *self.folder.glob("*.flow"), *self.folder.glob("*.new")))
 
     def prune(self, limits: Capture, today: date) -> None:
         """Delete what is too old, and the oldest of what is too much. Raises OSError."""
@@ -138,7 +143,7 @@ class Captures:
             rest = stream.read(sum(kept))
         new = file.path.with_suffix(".new")
         try:
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+            with open(new, "wb", opener=private.opener) as stream:
                 stream.write(rest)
             new.replace(file.path)
         except OSError:

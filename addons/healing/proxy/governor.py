@@ -176,12 +176,12 @@ class Governor:
         try:
             asked = understand(as_asked(request) if at_proxy or reverse else request, targets)
         except PathError as error:
-            if at_proxy or any(self._has_accounts(target) for target in targets):
+            if at_proxy or any(self.has_accounts(target) for target in targets):
                 flaw = flaw or str(error)
         dialect = asked.dialect if asked else None
         flawed = local.refusal(dialect, 400, f"This request is not taken: {flaw}.") if flaw else None
         replayed = recorded is not None
-        if not targets or not (at_proxy or flaw or (asked is not None and self._adds_to(asked))):
+        if not targets or not (at_proxy or flaw or asked is not None):
             refusal = self.door.pass_through(request, context, mode, replayed=replayed) or flawed
             return Claim(None, "", take_off(request), refusal) if refusal else None
         entry = self.door.enter(request, context, mode, targets, dialect, replayed=replayed)
@@ -190,7 +190,7 @@ class Governor:
         answer = entry.refusal or flawed
         if answer is None and at_proxy:
             answer = self._local_answer(request.method, path, asked)
-            if answer is None and (asked is None or not self._adds_to(asked)):
+            if answer is None and asked is None:
                 answer = local.not_found(request.method, path)
             if answer is not None and entry.page:
                 show_to(answer, entry.page)
@@ -204,14 +204,6 @@ class Governor:
         name = f"{kind}:{who or ('' if kind == 'here' else address)}"
         secret = self.signatures.secret if self.signatures is not None else b""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
-
-    def _adds_to(self, asked: Asked) -> bool:
-        """Whether there is anything that this proxy does for such a request: without an account, files just pass."""
-        if asked.operation.kind != "other":
-            return True
-        if asked.target.kind == "proxy":
-            return True
-        return not self.uses_clients_credential(asked)
 
     def _recorded_targets(self, recorded: Mapping[str, Any] | None) -> list[Target] | None:
         """Where a replayed request goes: to the upstream that it was recorded for, "" being the proxy itself."""
@@ -317,11 +309,8 @@ class Governor:
         )
         return exchange
 
-    def uses_clients_credential(self, asked: Asked) -> bool:
-        """Whether no configured account could serve this, so that the client's own credential is what counts."""
-        return not self._has_accounts(asked.target)
-
-    def _has_accounts(self, target: Target) -> bool:
+    def has_accounts(self, target: Target) -> bool:
+        """Whether any account serves there; else the client's own credential is what counts."""
         return any(account.upstream_name == target.upstream_name for account in self.accounts.all)
 
     def passing_account(self, claim: Claim, request: http.Request) -> Account:

@@ -14,6 +14,7 @@ from mitmproxy.proxy.layers.http._events import (
     RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    ResponseHeaders,
     ResponseProtocolError,
 )
 
@@ -24,7 +25,7 @@ from healing.proxy.client_http2 import ClientHttp2
 from healing.proxy.governor import Governor
 from healing.proxy.readers import LOOK_EVERY_S, Readers
 from healing.proxy.recorder import Recorder
-from healing.proxy.redacting import sealed
+from healing.proxy.redacting import at_the_wire, with_cookies, without_secrets
 from healing.proxy.seal import Seal
 from healing.proxy.stream import ExchangeReady, HealingStream, SealRequest
 from healing.proxy.transports import PauseResponse, ResumeResponse
@@ -119,13 +120,17 @@ class HealingLayer(HttpLayer):
             for inner in child.context.layers:
                 if type(inner) is HttpClient:
                     UpstreamClient.adopt(inner, self.governor)
-        if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream) and event.stream_id in self.seals:
-            event = sealed(event, self.seals[event.stream_id])
+        event = at_the_wire(event, child, self.seals)
+        if isinstance(event, ResponseHeaders) and not isinstance(child, HttpStream):
+            owner = self.exchanges.get(event.stream_id)
+            event = with_cookies(event, owner.cookies) if owner is not None and owner.cookies else event
         for command in super().event_to_child(child, event):
             if isinstance(command, LaunchAttempt | AbortAttempt):
                 self.deferred.append(command)
             elif isinstance(command, SealRequest):
                 self.seals[command.stream_id] = command.seal
+            elif isinstance(command, commands.Log):
+                yield without_secrets(command, self.seals)
             else:
                 yield command
 

@@ -3,9 +3,10 @@
 It holds no policy: it tells the exchange what happens and does what the exchange asks.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import flow as flows
@@ -18,8 +19,10 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -41,12 +44,14 @@ from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import RestUnwanted
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor, RefusedError
+from healing.proxy.hooks import AntigravityAwaitHook
 from healing.proxy.local import refusal, too_long
+from healing.proxy.masks import Masking, Masks, is_masked
 from healing.proxy.pages import show_to
 from healing.proxy.reach import AntigravityReachHook
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import RedactingStream
-from healing.proxy.seal import Seal, take_off
+from healing.proxy.seal import Seal, is_credential, take_cookies, take_off
 from healing.proxy.waits import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
@@ -85,6 +90,7 @@ class HealingStream(RedactingStream):
     claim: Claim | None = None
     exchange: Exchange | None = None
     recorder: Recorder | None = None
+    masks: Masks = ()
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
@@ -252,6 +258,37 @@ class HealingStream(RedactingStream):
         self.flow.live = False
         yield DropStream(self.stream_id)
 
+    def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Mask the secrets in the body before any addon sees it."""
+        if isinstance(event, RequestEndOfMessage) and self.claim is not None and self.claim.asked is not None:
+            yield from self.mask(self.claim.asked, self.flow.request)
+        elif isinstance(event, RequestTrailers):
+            kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
+            event = RequestTrailers(event.stream_id, http.Headers(kept))
+        yield from super().state_consume_request_body(event)
+
+    def mask(self, asked: Asked, request: http.Request) -> CommandGenerator[None]:
+        """Put masks in the place of the secrets in the body that has come; the wire gets them back."""
+        if not self.request_body_buf or "json" not in request.headers.get("content-type", "json").lower():
+            return
+        body, store = bytes(self.request_body_buf), self.governor.signatures
+        coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
+        masking = Masking(body, coding, asked.dialect.name, key, self.longest_body)
+        if coding or len(body) >= LONG_BODY_BYTES:
+            yield AntigravityAwaitHook(asyncio.to_thread(masking.run))
+        else:
+            masking.run()
+        if masking.masked is not None:
+            body, self.masks = masking.masked, masking.masks
+            if coding:
+                del request.headers["content-encoding"]
+                request.headers["content-length"] = str(len(body))
+        elif self.flow.is_replay and is_masked(body):
+            logger.warning("the body that is replayed had secrets, which are kept nowhere: upstream gets masks instead")
+        # In one piece, so that nobody has to join it again.
+        self.request_body_buf.clear()
+        self.request_body_buf += body
+
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
         if self.claim is None:
@@ -293,12 +330,12 @@ class HealingStream(RedactingStream):
 
     def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Let a request through as plain mitmproxy does, if it has a destination and there is no account for it."""
-        if asked.target.kind == "proxy" or not self.governor.uses_clients_credential(asked):
+        if asked.target.kind == "proxy" or self.governor.has_accounts(asked.target):
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(asked.dialect, 500, message))
             return False
-        self.passing = claim.seal
-        yield SealRequest(self.stream_id, claim.seal)
+        self.own = True
+        yield from self.pass_with(claim.seal)
         return (yield from super().make_server_connection())
 
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
@@ -326,9 +363,16 @@ class HealingStream(RedactingStream):
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
-        self.passing = seal
-        yield SealRequest(self.stream_id, seal)
+        self.own = account.source is None
+        yield from self.pass_with(seal)
         return (yield from super().make_server_connection())
+
+    def pass_with(self, seal: Seal) -> CommandGenerator[None]:
+        """Let the request pass with these credentials, asking for a plain answer, which can be searched for them."""
+        request = self.flow.request
+        request.headers["accept-encoding" if request.is_http2 or request.is_http3 else "Accept-Encoding"] = "identity"
+        self.passing = replace(seal, body=self.masks)
+        yield SealRequest(self.stream_id, self.passing)
 
     def answer_with(self, response: http.Response) -> CommandGenerator[None]:
         """Answer the request by ourselves."""
@@ -395,17 +439,18 @@ class HealingStream(RedactingStream):
             return
         if self.client_has_left:
             return
-        attempt.redactor = seal
+        attempt.redactor = seal = replace(seal, body=self.masks)
         yield LaunchAttempt(self.stream_id, attempt, seal)
 
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
         """Send the answer's headers; what streams is kept for the flow up to a limit."""
         version = self.flow.request.data.http_version
+        kept, self.cookies = take_cookies(http.Headers(headers))
         response = http.Response(
             http_version=version,
             status_code=status,
             reason=status_codes.RESPONSES.get(status, "").encode(),
-            headers=http.Headers(headers),
+            headers=kept,
             content=None,
             trailers=None,
             timestamp_start=self.governor.clock.wall(),

@@ -13,7 +13,7 @@ _BACKSLASH = ord("\\")
 _COLON = ord(":")
 
 
-class _Member(NamedTuple):
+class Member(NamedTuple):
     """A member of an object: where its name begins, where its value begins, and where it ends."""
 
     name: str
@@ -29,8 +29,8 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     added at the end. Raises ValueError if `text` is no JSON object (inside of its values only strings and brackets are
     looked at), or has no such member to replace.
     """
-    start, end = skip_space(text, 0), _end(text)
-    members = [member for member in _members(text, start, end) if member.name == name]
+    start, end = skip_space(text, 0), whole_end(text)
+    members = [member for member in members_of(text, start, end) if member.name == name]
     new, view = dump(value), memoryview(text)
     if members:
         pieces: list[bytes | memoryview] = []
@@ -61,7 +61,7 @@ def has_twice(text: bytes, name: str) -> bool:
     if len(places) < 2:
         return False
     # Most lie deep inside, in short objects: if all but the first do, that one is the only one at the top.
-    end, left = _end(text), len(text)
+    end, left = whole_end(text), len(text)
     at_top = 0
     for place in reversed(places[1:]):
         behind = container_end(text, place)
@@ -86,7 +86,7 @@ def _places(text: bytes, quoted: bytes) -> list[int]:
 
 
 def _count(text: bytes, name: str) -> int:
-    members = _members(text, skip_space(text, 0), _end(text))
+    members = members_of(text, skip_space(text, 0), whole_end(text))
     return sum(member.name == name for member in members)
 
 
@@ -98,7 +98,7 @@ def respell(text: bytes, old: Any, new: Any) -> bytes:
     """
     if new is old:
         return text
-    start, end = skip_space(text, 0), _end(text)
+    start, end = skip_space(text, 0), whole_end(text)
     if not (isinstance(old, dict | list) and old) and value_end(text, start) != end:
         raise ValueError("more than one value")
     # Views, as what stays is most of the text and is copied once, at the end.
@@ -106,7 +106,7 @@ def respell(text: bytes, old: Any, new: Any) -> bytes:
     return b"".join((text[:start], *pieces, text[end:]))
 
 
-def _end(text: bytes) -> int:
+def whole_end(text: bytes) -> int:
     """Where the value ends that is the whole text."""
     end = len(text)
     while end and text[end - 1] in BLANKS:
@@ -137,7 +137,7 @@ def _respell(text: _Text, start: int, end: int, old: Any, new: Any) -> Iterator[
 
 
 def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new: dict[str, Any]) -> Iterator[_Piece]:
-    spans = _members(text.whole, start, end)
+    spans = members_of(text.whole, start, end)
     # A name that comes twice counts as its last value.
     places = {member.name: place for place, member in enumerate(spans)}
     chosen: list[tuple[int | None, list[_Piece]]] = []
@@ -153,7 +153,7 @@ def _respell_object(text: _Text, start: int, end: int, old: dict[str, Any], new:
 
 
 def _respell_array(text: _Text, start: int, end: int, old: list[Any], new: list[Any]) -> Iterator[_Piece]:
-    spans = _elements(text.whole, start, end)
+    spans = elements_of(text.whole, start, end)
     places = {id(value): place for place, value in enumerate(old)}
     chosen: list[tuple[int | None, list[_Piece]]] = []
     nearest = 0
@@ -187,7 +187,7 @@ def _joined(
     yield text.view[spans[-1][1] : end] if before == len(spans) - 1 else text.view[end - 1 : end]
 
 
-def _members(text: bytes, at: int, end: int) -> list[_Member]:
+def members_of(text: bytes, at: int, end: int) -> list[Member]:
     """The members of the object at text[at:end]."""
     if text[at : at + 1] != b"{":
         raise ValueError("not a JSON object")
@@ -201,13 +201,13 @@ def _members(text: bytes, at: int, end: int) -> list[_Member]:
             raise ValueError(f"no colon at byte {colon}")
         value = skip_space(text, colon + 1)
         behind = value_end(text, value)
-        members.append(_Member(json.loads(text[at:name_end]), at, value, behind))
+        members.append(Member(json.loads(text[at:name_end]), at, value, behind))
         at = _behind_comma(text, behind, b"}")
     _expect_end(at, end)
     return members
 
 
-def _elements(text: bytes, at: int, end: int) -> list[tuple[int, int]]:
+def elements_of(text: bytes, at: int, end: int) -> list[tuple[int, int]]:
     """Where the elements of the array at text[at:end] start and end."""
     if text[at : at + 1] != b"[":
         raise ValueError("not a JSON array")
