@@ -4,7 +4,6 @@ Secrets are `SecretStr` here and sources until someone resolves them; no message
 where a secret may stand.
 """
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -15,14 +14,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     SecretStr,
     Strict,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from healing.policy.config_values import (
+    Override,
+    ProblemsError,
+    Seconds,
+    SecondsOrOff,
+    Secret,
+    Text,
+    Wait,
+    Weight,
+    text,
+)
 from healing.policy.sources import parse_source
 from healing.policy.words import hint, kind_of, nearest, quote
 
@@ -39,76 +47,10 @@ type Commit = Literal["first_content", "first_visible", "first_event"]
 _MODEL_FOLDERS = frozenset({"accounts", "endpoints", "models", "projects", "publishers", "tunedModels"})
 
 
-class ProblemsError(ValueError):
-    """Several problems found by one validator, each with the path of the key it is about."""
-
-    def __init__(self, problems: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(text for _, text in self.problems))
-
-
 def split_target(target: str, upstreams: Iterable[str]) -> tuple[str | None, str]:
     """`upstream/model` → (upstream, model); (None, target) when the part before the first `/` is no known upstream."""
     upstream, slash, model = target.partition("/")
     return (upstream, model) if slash and upstream in upstreams else (None, target)
-
-
-def _source(value: object, info: ValidationInfo) -> object:
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    if not isinstance(value, str):
-        raise ValueError(f"expected a string, got {kind_of(value)}")
-    source = parse_source(value, (info.context or {}).get("folder"))
-    return SecretStr(source.value if source.kind == "literal" else f"{source.kind}:{source.value}")
-
-
-def _number(value: object, expected: str, *, zero: bool = False) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"expected {expected}, got {kind_of(value)}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
-        raise ValueError(f"expected {expected}")
-    return number
-
-
-def _seconds(value: object) -> float:
-    return _number(value, "a number of seconds greater than 0")
-
-
-def _wait(value: object) -> float:
-    return _number(value, "a number of seconds, 0 or more", zero=True)
-
-
-def _seconds_or_off(value: object) -> float | None:
-    if value is None or value is False:
-        return None
-    return _number(value, "a number of seconds greater than 0, or false to turn it off")
-
-
-def _override(value: object) -> float | None:
-    return False if value is False else _seconds_or_off(value)
-
-
-def _weight(value: object) -> float:
-    return _number(value, "a number greater than 0")
-
-
-def _text(value: object) -> object:
-    # Names end up in headers, logs and on the page: one line each.
-    if isinstance(value, str) and (not value or value != value.strip() or not value.isprintable()):
-        raise ValueError("must not be empty, nor have line breaks, control characters or spaces around it")
-    return value
-
-
-Secret = Annotated[SecretStr, BeforeValidator(_source)]
-Text = Annotated[str, BeforeValidator(_text)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Wait = Annotated[float, BeforeValidator(_wait)]
-SecondsOrOff = Annotated[float | None, BeforeValidator(_seconds_or_off)]
-Override = Annotated[float | None, PlainValidator(_override)]
 
 
 class _Table(BaseModel):
@@ -129,7 +71,7 @@ class Account(_Table):
     """More headers; the values are sources too."""
     priority: int = 0
     """Lower is used first."""
-    weight: Annotated[float, BeforeValidator(_weight)] = 1.0
+    weight: Weight = 1.0
     models: Annotated[tuple[Text, ...], Strict(False), Field(min_length=1)] = ("*",)
     """Patterns of the models it may serve, after mapping."""
     ttl: Seconds = 300.0
@@ -409,7 +351,7 @@ class Target(_Table):
         # For the whole and not for `to`: the short form has no such key.
         if self.to is None:
             return self
-        _text(self.to)
+        text(self.to)
         if "*" in self.to:
             raise ValueError('a "*" in the target is not supported; write out the name of one model')
         if self.to.startswith("/") or self.to.endswith("/"):

@@ -18,10 +18,10 @@ from healing.policy.config import (
     Account,
     Config,
     PeekOverrides,
-    ProblemsError,
     Target,
     Upstream,
 )
+from healing.policy.config_values import ProblemsError
 from healing.policy.sources import parse_source
 from healing.policy.words import hint, kind_of, quote
 from healing.private import is_open_to_others
