@@ -66,7 +66,7 @@ class Planner:
         """The attempt that follows a failed one, if the failure, the budgets and the accounts allow one."""
         self._failures[failure.kind] += 1
         rule = retry.RULES.get(failure.kind)
-        if rule is None or not self.may_retry(attempt.tries, now):
+        if rule is None or not failure.again or not self.may_retry(attempt.tries, now):
             return None
         plan = self._plan(attempt.account, failure, rule, now)
         if plan is not None and (plan := self._affordable(plan)):

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from healing.wire import exact
 from healing.wire.collect import AnthropicCollector
-from healing.wire.dialect import EmptyStop, Kind, Operation, Reading, Streamed
+from healing.wire.dialect import LONGEST_INDEX, MOST_OPEN, EmptyStop, Kind, Operation, Reading, Streamed
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
 from healing.wire.jsonspan import replace_member
 from healing.wire.jsonvalue import dump, parse
@@ -39,7 +39,7 @@ class AnthropicReader:
         self.stopped = False
         self.ended = False
         self.body: dict[str, Any] = {}
-        self._blocks: dict[str, str] = {}
+        self._calls: set[str] = set()
         self._collector = AnthropicCollector()
 
     @property
@@ -78,7 +78,7 @@ class AnthropicReader:
             case "content_block_start":
                 return self._read_start(body.get("index"), body.get("content_block"))
             case "content_block_stop":
-                return _VISIBLE if self._blocks.get(str(body.get("index"))) in _CALL_BLOCKS else _META
+                return self._read_end(str(body.get("index")))
             case "message_delta":
                 return self._read_stop(body.get("delta"))
             case "message_stop":
@@ -95,12 +95,22 @@ class AnthropicReader:
         if not isinstance(block, dict):
             return _MALFORMED
         kind = str(block.get("type"))
-        self._blocks[str(index)] = kind
+        self._calls.discard(place := str(index)[:LONGEST_INDEX])
+        if kind in _CALL_BLOCKS:
+            self._calls.add(place)
+            if len(self._calls) > MOST_OPEN:
+                return _MALFORMED
         if kind not in _BLOCK_TEXT:
             return _VISIBLE if kind != "redacted_thinking" else _HIDDEN
         if block.get(_BLOCK_TEXT[kind]) in _NOTHING:
             return _META
         return _HIDDEN if kind == "thinking" else _VISIBLE
+
+    def _read_end(self, index: str) -> Reading:
+        index = index[:LONGEST_INDEX]
+        was_call = index in self._calls
+        self._calls.discard(index)
+        return _VISIBLE if was_call else _META
 
     def _read_stop(self, delta: Any) -> Reading:
         stop = delta.get("stop_reason") if isinstance(delta, dict) else None

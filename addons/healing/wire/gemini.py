@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from healing.wire import exact
 from healing.wire.collect_gemini import GeminiCollector, GeminiParts
-from healing.wire.dialect import EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
+from healing.wire.dialect import LONGEST_INDEX, MOST_OPEN, EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.opening import opening_key
@@ -107,8 +107,10 @@ class GeminiReader:
         for candidate in candidates if isinstance(candidates, list) else ():
             if not isinstance(candidate, dict):
                 return _MALFORMED
-            index = str(candidate.get("index", 0))
+            index = str(candidate.get("index", 0))[:LONGEST_INDEX]
             self._open.add(index)
+            if len(self._open) + len(self._finished) > MOST_OPEN:
+                return _MALFORMED
             parts = _parts(candidate)
             if index == "0":
                 self._signed.take(parts)
