@@ -118,7 +118,7 @@ def test_endless_stream_without_an_event_is_a_failure_and_not_asked_for_again(pl
 @pytest.mark.parametrize("dialect", ["anthropic", "gemini stream"])
 def test_stream_of_long_comments_is_not_held_for_ever(place: Place, dialect: str) -> None:
     good = anthropic_stream("fine") if dialect == "anthropic" else gemini_stream("fine")
-    reply = good.inserted(0, *[b": " + b"c" * 65536 + b"\n\n"] * 400)
+    reply = good.inserted(0, *[b": " + b"c" * 65536 + b"\n\n"] * 100)
     peak = Peak(place.proxy.pid)
     response = place.ask(reply, dialect=dialect, stream=True)
     check = check_anthropic_stream if dialect == "anthropic" else check_gemini_stream
