@@ -46,8 +46,8 @@ ANTHROPIC, GEMINI = Anthropic(), Gemini()
 DIALECTS: dict[str, Dialect] = {"anthropic": ANTHROPIC, "gemini": GEMINI}
 
 
-def gate(dialect: Dialect, commit: Commit = "first_content", *, hold: bool = True) -> Gate:
-    return Gate(dialect, commit, hold=hold, grace_s=2.0, wall_s=0.0)
+def gate(dialect: Dialect, commit: Commit = "first_content", *, hold: bool = True, **more: Any) -> Gate:
+    return Gate(dialect, commit, hold=hold, grace_s=2.0, wall_s=0.0, **more)
 
 
 def start_block(index: int = 0, **block: Any) -> bytes:
@@ -171,12 +171,9 @@ def test_holding_is_bounded_by_bytes() -> None:
 @pytest.mark.parametrize("line", [b"x", b"data: x\n", b"data\r\n", b": x\n", b"x\r"])
 @pytest.mark.parametrize("size", [1, 100])
 @pytest.mark.parametrize("hold", [True, False])
-def test_an_event_without_an_end_is_not_kept_for_ever(
-    monkeypatch: pytest.MonkeyPatch, line: bytes, size: int, hold: bool
-) -> None:
+def test_an_event_without_an_end_is_not_kept_for_ever(line: bytes, size: int, hold: bool) -> None:
     longest = 20_000
-    monkeypatch.setattr(peek, "LONGEST_EVENT_BYTES", longest)
-    tested = gate(ANTHROPIC, hold=hold)
+    tested = gate(ANTHROPIC, hold=hold, longest=longest)
     stream = b"data: " + line * longest
     pieces = iter([stream[at : at + size] for at in range(0, longest // size * size, size)])
 

@@ -35,9 +35,11 @@ class Asking:
         unsupported: Unsupported,
         *,
         upgrade: bool,
+        longest: int,
     ) -> None:
         """
         crossing: None where upstream speaks the client's dialect. upstream: its URL.
+        longest: how many bytes an answer may have that is put together.
         Raises UntranslatableError.
         """
         self._concessions = 0
@@ -47,6 +49,7 @@ class Asking:
         self._upstream = upstream
         self._unsupported = unsupported
         self._upgrade = upgrade and not request.streams
+        self._longest = longest
         self._so_far: Rewriting | None = None
         self.upgraded = False
         self.asked = self._make()
@@ -106,7 +109,14 @@ class Asking:
         translator = self.crossing.translator(seed) if self.crossing is not None else None
         whole = whole or not self._request.streams
         own = self.asked.dialect if translator is not None else None
-        return Rewriting(self._request.dialect, translator, whole=whole, framing=self._framing(), upstream=own)
+        return Rewriting(
+            self._request.dialect,
+            translator,
+            whole=whole,
+            framing=self._framing(),
+            upstream=own,
+            longest=self._longest,
+        )
 
     def rewrite(self, attempt: Attempt) -> Rewriting | None:
         """Translate the whole answer of an attempt.

@@ -21,7 +21,7 @@ from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass, connection_failure
 from healing.policy.intake import Intake
 from healing.policy.judge import judge_whole
-from healing.policy.peek import Gate
+from healing.policy.peek import Gate, too_long
 from healing.policy.request import ClientRequest
 from healing.policy.writer import Rewriting
 from healing.wire import headers as http
@@ -73,7 +73,14 @@ class Exchange:
             crossing = DIRECTIONS[upstream.dialect](
                 request, upstream, rules.translate, shared.signatures, shared.clock
             )  # fmt: skip
-        self._asking = Asking(request, crossing, upstream.url, shared.unsupported, upgrade=rules.retry.upgrade)
+        self._asking = Asking(
+            request,
+            crossing,
+            upstream.url,
+            shared.unsupported,
+            upgrade=rules.retry.upgrade,
+            longest=rules.limits.answer_bytes,
+        )
         self._course = Course(request, eligible, rules, shared, self._asking)
 
     @property
@@ -136,6 +143,7 @@ class Exchange:
 
     def _open_gate(self, attempt: Attempt, now: float) -> None:
         rules = self._rules
+        attempt.intake.events = True
         attempt.gate = Gate(
             attempt.asked.dialect,
             rules.peek.commit,
@@ -143,6 +151,7 @@ class Exchange:
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
             writer=attempt.writer,
+            longest=rules.limits.answer_bytes,
         )
         if not attempt.gate.writer.whole:
             self._course.timing.hold(attempt, now)
@@ -157,7 +166,7 @@ class Exchange:
 
     @_guarded
     def settle(self) -> None:
-        """Look at the data that has come, or at a share of it if it is coded; `wakeup` is due for the next share."""
+        """Look at the data that has come, or at a share of it where that takes long; `wakeup` is due for the next."""
         attempt = self._course.current
         if attempt is None or not attempt.intake.due:
             return
@@ -200,9 +209,7 @@ class Exchange:
             self._judge_whole(attempt)
         else:
             attempt.whole.clear()
-            # Asked again it would be as long.
-            longer = f"the answer is longer than the {limit:,} bytes that limits.answer_bytes allows"
-            self._course.give_up(attempt, Failure(FailureClass.MALFORMED, longer))
+            self._course.fail(attempt, too_long(limit))
 
     @_guarded
     def end(self, attempt: Attempt, broken: str = "") -> None:

@@ -63,6 +63,7 @@ class Failure:
     wait_s: seconds to wait as upstream says, None where it doesn't.
     whole_account: whether a quota is the account's own and not one model's.
     quota_named: whether upstream named the quota that the wait is about: those last for days.
+    again: whether another try may end otherwise.
     stay: whether the next try belongs on the same account although others may be free.
     fault: what is wrong with the request's signatures, for the signature class.
     position: the block of the request that upstream named, None where it named none.
@@ -74,6 +75,7 @@ class Failure:
     wait_s: float | None = None
     whole_account: bool = False
     quota_named: bool = False
+    again: bool = True
     stay: bool = False
     fault: SignatureFault | None = None
     position: Position | None = None

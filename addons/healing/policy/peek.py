@@ -19,7 +19,9 @@ logger = logging.getLogger(__name__)
 
 HELD_EVENTS = 256
 HELD_BYTES = 1024 * 1024
-LONGEST_EVENT_BYTES = 64 * 1024 * 1024
+LONGEST_BYTES = 64 * 1024 * 1024
+MOST_REWRITTEN = 4
+"""How many times longer the events of an answer may be that is made into another one: what makes it remembers much."""
 _BAD_GATEWAY = 502
 EMPTY_CLASS = {
     EmptyStop.PLAIN: FailureClass.EMPTY,
@@ -35,6 +37,12 @@ def empty_failure(dialect: Dialect, stop: str) -> Failure | None:
         return None
     fault = SignatureFault.CALL_UNSIGNED if kind is FailureClass.SIGNATURE else None
     return Failure(kind, f"200 OK but 0 tokens (stop reason {stop or 'none'})", _BAD_GATEWAY, fault=fault)
+
+
+def too_long(longest: int) -> Failure:
+    """The failure of an answer of which more came than is held. Asked again it would be as long."""
+    detail = f"more came than the {longest:,} bytes that limits.answer_bytes allows for"
+    return Failure(FailureClass.MALFORMED, detail, _BAD_GATEWAY, again=False)
 
 
 class Gate:
@@ -55,11 +63,13 @@ class Gate:
         grace_s: float,
         wall_s: float,
         writer: Writer | None = None,
+        longest: int = LONGEST_BYTES,
     ) -> None:
         """
         dialect: upstream's. commit: what to wait for.
         hold: False lets everything through at once, as nothing could be retried.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
+        longest: how many bytes an event may have, or what is held of an answer until it is whole.
         """
         self.writer: Writer = Passing(dialect) if writer is None else writer
         self._passing = writer is None
@@ -78,6 +88,7 @@ class Gate:
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._read_bytes = 0
+        self._longest = longest
         self._events = 0
         self._said = False
         self._told = False
@@ -108,14 +119,18 @@ class Gate:
             return data
         events = self._decoder.decode(data)
         out = [self._take_all(events)]
-        if self._decoder.pending > LONGEST_EVENT_BYTES and self.failure is None:
-            out.append(self._fail(Failure(FailureClass.MALFORMED, "an event without an end", _BAD_GATEWAY)))
+        if self.failure is None and self._is_too_long():
+            out.append(self._fail(too_long(self._longest)))
         out.append(self._judge_empty())
         if self.committed:
             self._unsent = []
         elif self._passing:  # nobody could go on with what was made for another
             self._unsent += [event.raw for event in events]
         return b"".join(out)
+
+    def _is_too_long(self) -> bool:
+        rewritten = not self._passing and self._read_bytes > MOST_REWRITTEN * self._longest
+        return rewritten or self.writer.overfull or self._decoder.pending > self._longest
 
     @property
     def signed_content(self) -> list[dict[str, Any]]:

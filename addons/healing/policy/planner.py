@@ -73,7 +73,7 @@ class Planner:
             plan = self._plan_unsent(attempt.account, failure, now)
             return self._affordable(plan) if plan is not None else None
         rule = retry.RULES.get(failure.kind)
-        if rule is None or not self.may_retry(attempt.tries, now):
+        if rule is None or not failure.again or not self.may_retry(attempt.tries, now):
             return None
         plan = self._plan(attempt.account, failure, rule, now)
         if plan is not None and (plan := self._affordable(plan)):

@@ -35,6 +35,10 @@ class Writer(Protocol):
         """For a failure of ours in the middle of the answer."""
 
     @property
+    def overfull(self) -> bool:
+        """Whether more has come than one answer may have."""
+
+    @property
     def broken(self) -> str:
         """Why what came can't be told as a good answer, "" if it can."""
 
@@ -47,6 +51,7 @@ class Passing:
     """Passes the events of a stream on, as this dialect's clients bear them."""
 
     whole = False
+    overfull = False
     broken = ""
     continuation = ""
 
@@ -120,14 +125,23 @@ class Rewriting:
         whole: bool,
         framing: Framing,
         upstream: Dialect | None = None,
+        longest: int = LONGEST_WHOLE,
     ) -> None:
-        """upstream: its dialect, where what it says is to be remembered as it came."""
+        """
+        upstream: its dialect, where what it says is to be remembered as it came.
+        longest: how many bytes a whole answer may have.
+        """
         self.whole = whole
         self.translator = translator
         self._client = client
         self.framing = framing
-        self._collector = client.collector(LONGEST_WHOLE if whole else LONGEST)
+        self._collector = client.collector(longest if whole else LONGEST)
         self._own = upstream.collector(LONGEST) if upstream is not None else None
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more has come than one whole answer may have."""
+        return self.whole and self._collector.overfull
 
     @property
     def broken(self) -> str:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from healing.wire import exact
 from healing.wire.collect import AnthropicCollector
-from healing.wire.dialect import EmptyStop, Kind, Operation, Reading, Streamed
+from healing.wire.dialect import LONGEST_INDEX, MOST_OPEN, EmptyStop, Kind, Operation, Reading, Streamed
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
 from healing.wire.jsonspan import replace_member
 from healing.wire.jsonvalue import dump, parse
@@ -23,8 +23,6 @@ _BLOCK_TEXT = {"text": "text", "thinking": "thinking", "tool_use": "input", "ser
 _DELTA_TEXT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json",
                "citations_delta": "citation", "compaction_delta": "content", "signature_delta": ""}  # fmt: skip
 _CALL_BLOCKS = ("tool_use", "server_tool_use", "mcp_tool_use")
-# Of the calls of one message that have begun and not ended: one at a time is usual.
-_MOST_OPEN = 1000
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
 _HEARTBEAT = Reading(Kind.HEARTBEAT)
@@ -41,7 +39,7 @@ class AnthropicReader:
         self.stopped = False
         self.ended = False
         self.body: dict[str, Any] = {}
-        self._open_calls: dict[str, bool] = {}
+        self._calls: set[str] = set()
         self._collector = AnthropicCollector()
 
     @property
@@ -80,7 +78,7 @@ class AnthropicReader:
             case "content_block_start":
                 return self._read_start(_index_of(body), body.get("content_block"))
             case "content_block_stop":
-                return _VISIBLE if self._open_calls.pop(_index_of(body), False) else _META
+                return self._read_end(_index_of(body))
             case "message_delta":
                 return self._read_stop(body.get("delta"))
             case "message_stop":
@@ -97,13 +95,21 @@ class AnthropicReader:
         if not isinstance(block, dict):
             return _MALFORMED
         kind = str(block.get("type"))
-        if kind in _CALL_BLOCKS and len(self._open_calls) < _MOST_OPEN:
-            self._open_calls[index] = True
+        self._calls.discard(index)
+        if kind in _CALL_BLOCKS:
+            self._calls.add(index)
+            if len(self._calls) > MOST_OPEN:
+                return _MALFORMED
         if kind not in _BLOCK_TEXT:
             return _VISIBLE if kind != "redacted_thinking" else _HIDDEN
         if block.get(_BLOCK_TEXT[kind]) in _NOTHING:
             return _META
         return _HIDDEN if kind == "thinking" else _VISIBLE
+
+    def _read_end(self, index: str) -> Reading:
+        was_call = index in self._calls
+        self._calls.discard(index)
+        return _VISIBLE if was_call else _META
 
     def _read_stop(self, delta: Any) -> Reading:
         stop = delta.get("stop_reason") if isinstance(delta, dict) else None
@@ -123,7 +129,7 @@ class AnthropicReader:
 
 def _index_of(body: dict[str, Any]) -> str:
     index = body.get("index")
-    return str(index) if isinstance(index, str | int) else ""
+    return str(index)[:LONGEST_INDEX] if isinstance(index, str | int) else ""
 
 
 def _read_delta(delta: Any) -> Reading:

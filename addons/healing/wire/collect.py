@@ -70,9 +70,14 @@ class AnthropicCollector:
         return answer
 
     @property
+    def overfull(self) -> bool:
+        """Whether more has come than is kept."""
+        return self._size > self._longest
+
+    @property
     def flaw(self) -> str:
         """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
-        if self._size > self._longest:
+        if self.overfull:
             return too_long(self._longest)
         unread = next((block for block in self._ordered() if block.unread), None)
         return f"the input of {unread.fields.get('name')} is no JSON object" if unread is not None else ""

@@ -67,9 +67,14 @@ class GeminiCollector:
         return {"candidates": [candidate.whole() for candidate in candidates], **self._fields}
 
     @property
+    def overfull(self) -> bool:
+        """Whether more has come than is kept."""
+        return self._size > self._longest
+
+    @property
     def flaw(self) -> str:
         """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
-        return too_long(self._longest) if self._size > self._longest else ""
+        return too_long(self._longest) if self.overfull else ""
 
     def take(self, chunk: dict[str, Any]) -> None:
         """Take the next chunk, a GenerateContentResponse. Never raises: an odd one is no reason to lose a stream."""

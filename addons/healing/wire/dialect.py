@@ -7,6 +7,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from healing.wire.sse import SSEEvent
 
+MOST_OPEN = 10_000
+"""How many blocks or candidates a stream may have open: far more than any has."""
+LONGEST_INDEX = 40
+"""Characters of a block's or candidate's index by which it is known: far more than a number has."""
 OperationKind = Literal["generate", "count_tokens", "list_models", "get_model", "other"]
 
 
@@ -102,6 +106,10 @@ class Collector(Protocol):
     @property
     def answer(self) -> dict[str, Any] | None:
         """The whole answer; None unless it has come to its end."""
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more has come than is kept, so that there will be no answer."""
 
     @property
     def flaw(self) -> str:
