@@ -46,8 +46,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 )  # fmt: skip
 def test_a_path_that_is_none_is_refused(place: Place, path: str) -> None:
     status, body = place.ask(path)
-    assert status == 400
-    assert orjson.loads(body)["error"]["message"]
+    # What is no HTTP/2 at all resets the stream.
+    assert status in (0, 400)
+    assert not status or orjson.loads(body)["error"]["message"]
     assert place.server.calls == []
 
 

@@ -154,7 +154,10 @@ class AttemptStream(InPlaceHooks):
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         """The connection failed, or the exchange aborted the attempt."""
         if isinstance(event, ResponseProtocolError):
-            self.exchange.end(self.attempt, event.message)
+            if event.code is ErrorCode.RESPONSE_VALIDATION_FAILED:
+                self.exchange.malformed(self.attempt, event.message)
+            else:
+                self.exchange.end(self.attempt, event.message)
         self._keep_body()
         yield from super().handle_protocol_error(event)
 

@@ -47,11 +47,11 @@ from healing.proxy.seal import Seal, take_off
 from healing.proxy.visits import Visits
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.fields import wrong_fields, wrong_target
 from healing.wire.jsonvalue import dump
 from healing.wire.naming import DoubtError, models_beside, models_of
 from healing.wire.paths import PathError
 from healing.wire.translate.common import UntranslatableError
-from healing.wire.validity import request_flaw
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class Governor:
             targets = find_targets(request, context, mode, self.config.upstreams, self.config.clients.hosts)
         at_proxy = bool(targets) and targets[0].kind == "proxy"
         reverse = isinstance(context.client.proxy_mode, ReverseMode)
-        flaw = request_flaw(request.data.path, request.headers.fields)
+        flaw = wrong_target(request.data.path, ascii_only=True) or wrong_fields(request.headers.fields)
         asked = None
         try:
             asked = understand(as_asked(request) if at_proxy or reverse else request, targets)

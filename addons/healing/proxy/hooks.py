@@ -25,7 +25,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
-from healing.wire.validity import answer_flaw, request_flaw
+from healing.wire.fields import wrong_fields, wrong_status, wrong_target
 
 _IN_PLACE = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook, HttpErrorHook)
 
@@ -96,9 +96,10 @@ class InPlaceHooks(HttpStream):
         """What is wrong with the head of the request or of the answer, in words; "" if nothing is."""
         if request:
             # Here an odd path is the server's matter, as long as all see the same one.
-            return request_flaw(self.flow.request.data.path, self.flow.request.headers.fields, ascii_only=False)
+            return wrong_target(self.flow.request.data.path) or wrong_fields(self.flow.request.headers.fields)
         assert self.flow.response is not None
-        return answer_flaw(self.flow.response.status_code, self.flow.response.headers.fields)
+        status = str(self.flow.response.status_code).encode()
+        return wrong_status(status) or wrong_fields(self.flow.response.headers.fields)
 
     def refuse(self, request: bool, flaw: str) -> CommandGenerator[bool]:
         """End the stream as mitmproxy does for what it finds invalid itself. flaw: why, in words."""

@@ -11,6 +11,7 @@ from hyperframe.frame import Frame, GoAwayFrame, WindowUpdateFrame
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode
 from mitmproxy.proxy.layers.http._http2 import Http2Connection
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
@@ -148,12 +149,12 @@ class SteadyHttp2(Http2Connection):
         """The peer begins no streams beyond this one."""
         yield from ()
 
-    def fail_stream(self, stream_id: int, why: str) -> CommandGenerator[None]:
-        """End one stream; the others go on."""
+    def fail_stream(self, stream_id: int, why: str, code: ErrorCode | None = None) -> CommandGenerator[None]:
+        """End one stream; the others go on. code: what its request is told, by default that of this side."""
         if not self.is_closed(stream_id):
             self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
         if self.streams.pop(stream_id, None) is not None:
-            yield ReceiveHttp(self.ReceiveProtocolError(stream_id, why, self.ReceiveProtocolError.code))
+            yield ReceiveHttp(self.ReceiveProtocolError(stream_id, why, code or self.ReceiveProtocolError.code))
 
     def crashed(self, error: Exception) -> CommandGenerator[None]:
         """A failure in here is the end of this connection, which its streams are told, and of nothing else."""

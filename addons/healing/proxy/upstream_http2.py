@@ -95,13 +95,15 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
                 elif (b":status", b"101") in fields:
                     wrong = "101, which HTTP/2 does not have"
                 if wrong:
-                    yield from self.fail_stream(stream_id, f"HTTP/2 protocol error: a response with {wrong}")
+                    why = f"HTTP/2 protocol error: a response with {wrong}"
+                    yield from self.fail_stream(stream_id, why, ErrorCode.RESPONSE_VALIDATION_FAILED)
                 return False
             case h2.events.ResponseReceived(stream_id=int(stream_id)):
                 self._interim.pop(stream_id, None)
                 strict = self.their_stream_id.get(stream_id, 0) < 0
                 if wrong := self.wrong("response", event.headers, strict=strict):
-                    yield from self.fail_stream(stream_id, f"HTTP/2 protocol error: a response with {wrong}")
+                    why = f"HTTP/2 protocol error: a response with {wrong}"
+                    yield from self.fail_stream(stream_id, why, ErrorCode.RESPONSE_VALIDATION_FAILED)
                     return False
             case h2.events.StreamReset(stream_id=int(stream_id)):
                 self._interim.pop(stream_id, None)

@@ -51,12 +51,12 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
         owes = self.stream_id is not None or self.buf or self.state == self.done
         return not owes and not has_unread(self)
 
-    def fail(self, why: str) -> CommandGenerator[None]:
+    def fail(self, why: str, code: ErrorCode = ErrorCode.GENERIC_SERVER_ERROR) -> CommandGenerator[None]:
         """End the connection, and the request that is under way on it."""
         self.state = self.done
         yield commands.CloseConnection(self.conn)
         if self.stream_id is not None:
-            yield ReceiveHttp(ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+            yield ReceiveHttp(ResponseProtocolError(self.stream_id, why, code))
 
     def send(self, event: HttpEvent) -> CommandGenerator[None]:
         """Send a part of a request, as far as the connection still serves it."""
@@ -149,7 +149,7 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
                 validate_headers(response)
             expected = http1.expected_http_body_size(self.request, response)
         except ValueError as error:
-            yield from self.fail(f"Cannot parse HTTP response: {error}")
+            yield from self.fail(f"Cannot parse HTTP response: {error}", ErrorCode.RESPONSE_VALIDATION_FAILED)
             return
         if response.status_code == 101 and not _asks_to_upgrade(self.request):
             yield from self.fail("Cannot use HTTP response: 101 although no other protocol was asked for")

@@ -15,6 +15,7 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9][ \t]+([0-9]+)(?:[ \t][\t\x20-\x7e\x80-\xff]*)?")
 _STATUS = re.compile(rb"[1-5][0-9][0-9]")
 _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
+_ASCII_TARGET = re.compile(rb"[\x21-\x7e]+")
 _PSEUDO: dict[Part, tuple[frozenset[bytes], frozenset[bytes]]] = {
     "request": (frozenset((b":method", b":scheme", b":path")), frozenset((b":authority",))),
     "response": (frozenset((b":status",)), frozenset()),
@@ -71,9 +72,19 @@ def wrong_request(method: bytes, target: bytes, fields: Sequence[tuple[bytes, by
     """What is wrong with a request's method, its target and its headers, "" for nothing."""
     if not _NAME.fullmatch(method):
         return "a method with characters that a method can't have"
+    return wrong_target(target) or wrong_fields(fields) or _twice(fields)
+
+
+def wrong_target(target: bytes, *, ascii_only: bool = False) -> str:
+    """What is wrong with a path and query, "" for nothing.
+
+    ascii_only: whether they may have no other bytes. The standard says so; many programs send and take others.
+    """
     if target and not _TARGET.fullmatch(target):
         return "a path with spaces or control characters"
-    return wrong_fields(fields) or _twice(fields)
+    if target and ascii_only and not _ASCII_TARGET.fullmatch(target):
+        return "a path with bytes that are not ASCII, which are written like %C3%BC"
+    return ""
 
 
 def wrong_http2_head(part: Part, fields: Sequence[tuple[bytes, bytes]], most: int) -> str:
