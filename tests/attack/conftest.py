@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.attack.scripted import Scripted
+from tests.attack.scripted import Scripted, until
 from tests.e2e.harness import Proxy, upstream
 
 
@@ -23,8 +23,7 @@ def scripted_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[P
 def scripted(scripted_proxy: tuple[Proxy, Scripted]) -> Iterator[tuple[Proxy, Scripted]]:
     """The same, with an empty script; whatever a test does, nothing may go on running in the proxy."""
     proxy, server = scripted_proxy
-    server.heard.clear()
-    server.go.clear()
+    server.reset()
     yield proxy, server
     assert server.script.empty()
-    assert proxy.health()["running"] == 0
+    until(lambda: proxy.health()["running"] == 0)

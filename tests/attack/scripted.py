@@ -60,6 +60,12 @@ class Scripted:
         for say in says:
             self.script.put(say)
 
+    def reset(self) -> None:
+        """Forget the script and what was heard."""
+        self.script = queue.Queue()
+        self.heard.clear()
+        self.go.clear()
+
     def wait_for(self, condition: Any, timeout: float = 10) -> None:
         """Wait until a condition on this server holds."""
         with self._changed:

@@ -3,6 +3,7 @@
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable
+from logging import WARNING
 
 import h11
 from mitmproxy import http
@@ -46,7 +47,11 @@ class SteadyHttp1(Http1Connection):
         try:
             yield from super()._handle_event(event)
         except Exception as error:
-            yield from self.fail(f"the connection failed inside the proxy: {failure_in_words(error)}")
+            why = f"the connection failed inside the proxy: {failure_in_words(error)}"
+            yield commands.Log(why, WARNING)
+            if self.stream_id is None and isinstance(event, HttpEvent):
+                self.stream_id = event.stream_id
+            yield from self.fail(why)
 
     def done(self, event: events.ConnectionEvent) -> CommandGenerator[None]:
         """The connection is over: nothing that still comes counts."""

@@ -2,6 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from logging import WARNING
 
 import h2.config
 import h2.connection
@@ -158,7 +159,9 @@ class SteadyHttp2(Http2Connection):
 
     def crashed(self, error: Exception) -> CommandGenerator[None]:
         """A failure in here is the end of this connection, which its streams are told, and of nothing else."""
-        yield from self.close_connection(f"the connection failed inside the proxy: {failure_in_words(error)}")
+        why = f"the connection failed inside the proxy: {failure_in_words(error)}"
+        yield commands.Log(why, WARNING)
+        yield from self.close_connection(why)
 
     def close_if_drained(self) -> CommandGenerator[None]:
         """A connection whose peer is going away ends with its last stream."""

@@ -44,6 +44,21 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
         return not self.draining and not self._over
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        # The id is another one behind mitmproxy's handling.
+        told = [event.stream_id] if isinstance(event, RequestHeaders) else []
+        try:
+            yield from self._serve(event)
+        except Exception as error:
+            told += [self.their_stream_id[stream_id] for stream_id in self.streams]
+            told += self.stream_queue
+            self.streams.clear()
+            self.stream_queue.clear()
+            yield from self.crashed(error)
+            why = "the connection failed inside the proxy"
+            for stream_id in dict.fromkeys(told):
+                yield ReceiveHttp(ResponseProtocolError(stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
+
+    def _serve(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, HttpEvent) and event.stream_id not in self.our_stream_id:
             if self.draining and isinstance(event, RequestHeaders):
                 yield from self._refuse(event.stream_id)
@@ -61,17 +76,14 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
             yield from self.close_if_drained()
 
     def _handle_event2(self, event: events.Event) -> CommandGenerator[None]:
-        try:
-            if isinstance(event, PauseResponse):
-                self.h2_conn.withhold(event.stream_id)
-            elif isinstance(event, ResumeResponse):
-                self.h2_conn.grant(event.stream_id)
-                if data := self.h2_conn.data_to_send():
-                    yield commands.SendData(self.conn, data)
-            else:
-                yield from super()._handle_event2(event)
-        except Exception as error:
-            yield from self.crashed(error)
+        if isinstance(event, PauseResponse):
+            self.h2_conn.withhold(event.stream_id)
+        elif isinstance(event, ResumeResponse):
+            self.h2_conn.grant(event.stream_id)
+            if data := self.h2_conn.data_to_send():
+                yield commands.SendData(self.conn, data)
+        else:
+            yield from super()._handle_event2(event)
 
     def done(self, event: events.Event) -> CommandGenerator[None]:
         """The connection is over; a request that comes too late is told so."""
