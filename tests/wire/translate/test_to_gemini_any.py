@@ -124,7 +124,7 @@ def check_nothing_is_lost(messages: list[Body], contents: list[Body]) -> None:
         wanted = [content] if isinstance(content, str) else [each["text"] for each in content if each["type"] == "text"]
         assert all(text in said for text in wanted)
     images = sum(str(message["content"]).count("'type': 'image'") for message in messages)
-    assert images == str(contents).count("'inlineData'") + str(contents).count("'fileData'")
+    assert images == str(contents).count("'inlineData': ") + str(contents).count("'fileData': ")
 
 
 @given(st.dictionaries(TOP, JSON, max_size=3), MESSAGES, MODELS, st.booleans())
