@@ -3,6 +3,7 @@
 import queue
 import re
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ class Heard:
 class Scripted:
     """The server; to be used with `with`. Plays its script in the order in which requests come, over all connections.
 
-    go: a piece of `PAUSE` is not sent but waits until `go` is set.
+    go: a piece of `PAUSE` is not sent but waits until `go` is set. tls: the context to serve with, None for plain HTTP.
     """
 
     script: "queue.Queue[Say]" = field(default_factory=queue.Queue)
@@ -48,12 +49,13 @@ class Scripted:
     connections: int = 0
     closed: list[int] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
     port: int = 0
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def play(self, *says: Say) -> None:
         """Put these at the end of the script."""
@@ -98,8 +100,11 @@ class Scripted:
             self.connections += 1
             threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def _serve(self, plain: socket.socket, number: int) -> None:
+        connection = plain
         try:
+            if self.tls is not None:
+                connection = self.tls.wrap_socket(plain, server_side=True)
             self._answer(connection, number)
         except OSError:
             pass
