@@ -2,9 +2,14 @@
 
 from typing import Any, NamedTuple
 
+from healing.wire.collect import LONGEST
+from healing.wire.growing import weight
 from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Block, Body
 
+_COUNTS = frozenset((
+    "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens", "thinking_tokens",
+))  # fmt: skip
 _FINISH = {
     "": "STOP",
     "end_turn": "STOP",
@@ -50,7 +55,7 @@ class Usage:
         details = usage.get("output_tokens_details")
         for fields in (usage, details if isinstance(details, dict) else {}):
             for name, value in fields.items():
-                if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                if name in _COUNTS and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
                     self._counts[name] = value
 
     def told(self) -> Body:
@@ -77,11 +82,15 @@ class Sources:
         self._places: dict[str, int] = {}
         self._supports: list[Body] = []
         self._fetched: dict[str, str] = {}
+        self._size = 0
 
     def take(self, block: Block) -> bool:
-        """Take a whole block of a server tool; whether it is one that belongs here."""
+        """Take a whole block of a server tool; whether it is one that belongs here, and is not too much."""
         kind, given, content = block.get("type"), block.get("input"), block.get("content")
+        self._size += weight(block)
         match kind, block.get("name"):
+            case _ if self._size > LONGEST:
+                return False
             case "server_tool_use", "web_search" if isinstance(given, dict) and isinstance(given.get("query"), str):
                 self._queries.append(given["query"])
             case "server_tool_use", "web_fetch" if isinstance(given, dict) and isinstance(given.get("url"), str):
@@ -100,6 +109,9 @@ class Sources:
         cited = (
             [citation for citation in citations if isinstance(citation, dict)] if isinstance(citations, list) else []
         )
+        self._size += weight(cited) + (len(text) if cited else 0)
+        if self._size > LONGEST:
+            return
         places = dict.fromkeys(self._chunk(citation) for citation in cited)
         if places and text:
             segment = {"startIndex": start, "endIndex": end, "text": text}

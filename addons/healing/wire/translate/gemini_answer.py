@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from healing.wire.collect import LONGEST_WHOLE, too_long
 from healing.wire.exact import read_input
+from healing.wire.growing import weight
 from healing.wire.jsonvalue import digest
 from healing.wire.translate import anthropic_servers as servers
 from healing.wire.translate.anthropic_endings import Sources, Usage, finish_of
@@ -12,6 +14,8 @@ from healing.wire.translate.common import Block, Body, ToolNames
 type Part = dict[str, Any]
 
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking"}
+# What a block weighs beside what it says.
+_BLOCK = 256
 # Thinking can't be given back by the client, and the store keeps its signature.
 _SILENT = ("thinking", "redacted_thinking")
 
@@ -52,10 +56,13 @@ class GeminiAnswer:
         self._length = 0
         self._calls = 0
         self._cut = ""
+        self._kept = 0
 
     @property
     def broken(self) -> str:
         """Why what came can't be told as a good answer, "" if it can."""
+        if self._kept > LONGEST_WHOLE:
+            return f"Anthropic's answer can't be told: {too_long(LONGEST_WHOLE)}"
         if not self._cut or finish_of(self._stop, self._details).reason == "MAX_TOKENS":
             return ""
         return f'Anthropic called "{self._cut}" with an input that is no JSON object'
@@ -124,6 +131,8 @@ class GeminiAnswer:
             self._stop, self._details = str(delta["stop_reason"]), delta.get("stop_details")
 
     def _begin(self, index: int, block: Block) -> list[Part]:
+        if not self._may_keep(_BLOCK + weight(block)):
+            return []
         opened = self._open[index] = _Open(block, self._length)
         # Begun with some of its text already, in answers of gateways.
         for delta, name in _TEXTS.items():
@@ -132,16 +141,20 @@ class GeminiAnswer:
         return []
 
     def _add(self, index: int, delta: Block) -> list[Part]:
+        if not self._may_keep(0 if index in self._open else _BLOCK):
+            return []
         opened = self._open.setdefault(index, _Open({}, self._length))
         kind = str(delta.get("type"))
         if kind in _TEXTS:
             text = delta.get(_TEXTS[kind])
             return self._say(opened, kind, text) if isinstance(text, str) else []
         if kind == "citations_delta":
-            opened.citations.append(citation if isinstance(citation := delta.get("citation"), dict) else {})
+            citation = delta.get("citation")
+            if self._may_keep(weight(citation)):
+                opened.citations.append(citation if isinstance(citation, dict) else {})
         elif kind != "signature_delta":
             for name, value in delta.items():
-                if name != "type" and isinstance(value, str):
+                if name != "type" and isinstance(value, str) and self._may_keep(len(value)):
                     opened.said.setdefault(name, []).append(value)
         return []
 
@@ -150,9 +163,16 @@ class GeminiAnswer:
             return []
         if delta == "thinking_delta":
             return [{"text": text, "thought": True}]
+        if not self._may_keep(len(text)):
+            return []
         opened.said.setdefault("text", []).append(text)
         self._length += _size(text)
         return [{"text": text}]
+
+    def _may_keep(self, size: int) -> bool:
+        """Whether so many bytes more may be kept of the answer."""
+        self._kept += size
+        return self._kept <= LONGEST_WHOLE
 
     def _finish(self, opened: _Open) -> list[Part]:
         """What is left to say of a block at its end."""

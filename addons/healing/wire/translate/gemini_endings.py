@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from healing.wire.collect import LONGEST
 from healing.wire.grounding import GroundingMetadata
 from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
@@ -11,6 +12,7 @@ BROKEN_TURNS = frozenset(
     ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE")
 )
 """Finish reasons of a turn that is no good as it is: no stop reason of Anthropic's says that."""
+_COUNTS = frozenset(("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount"))
 _PLAIN = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
 # Without a token there is no going on: the answer reached the limit of one request.
 _LIMITS = ("MAX_TOKENS", "CONTINUATION")
@@ -56,7 +58,7 @@ class Usage:
     def take(self, metadata: Any) -> None:
         """Take what a chunk tells."""
         for name, value in metadata.items() if isinstance(metadata, dict) else ():
-            if isinstance(value, int) and not isinstance(value, bool):
+            if name in _COUNTS and isinstance(value, int) and not isinstance(value, bool):
                 self._now[name] = value
 
     def go_on(self) -> None:
@@ -87,11 +89,12 @@ class Grounding:
 
     def __init__(self) -> None:
         self._metadata = GroundingMetadata()
+        self._size = 0
 
     def take(self, metadata: Any) -> None:
-        """Take a candidate's groundingMetadata; a later one says more, or all again."""
-        if isinstance(metadata, dict):
-            self._metadata.take(metadata)
+        """Take a candidate's groundingMetadata; a later one says more, or all again. Much is enough."""
+        if isinstance(metadata, dict) and self._size <= LONGEST:
+            self._size += self._metadata.take(metadata)
 
     @property
     def queries(self) -> list[str]:
