@@ -1,0 +1,203 @@
+"""A client's request on its way in: claimed, bounded, and freed of secrets, before any addon sees it."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from mitmproxy import http
+from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.proxy import events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
+from mitmproxy.proxy.layers.http import DropStream, SendHttp
+from mitmproxy.proxy.layers.http._events import (
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
+from mitmproxy.utils import human
+
+from healing.proxy.attempts import METADATA
+from healing.proxy.claims import Asked, Claim
+from healing.proxy.client_side import RestUnwanted
+from healing.proxy.governor import Governor
+from healing.proxy.hooks import AntigravityAwaitHook
+from healing.proxy.local import refusal, too_long
+from healing.proxy.masks import Masking, Masks, is_masked
+from healing.proxy.pages import show_to
+from healing.proxy.reach import AntigravityReachHook
+from healing.proxy.redacting import RedactingStream
+from healing.proxy.seal import Seal, is_credential, take_off
+
+logger = logging.getLogger(__name__)
+
+LONG_BODY_BYTES = 512 * 1024
+"""From here on a request is understood beside the event loop; one that is compressed always is."""
+
+
+class IncomingStream(RedactingStream):
+    """A request as a client sends it. One that is not claimed is treated as in plain mitmproxy.
+
+    claim: what it is, once its headers have come. masks: what stands in its body for secrets.
+    """
+
+    hooks_in_place = False
+    claim: Claim | None = None
+    masks: Masks = ()
+
+    def __init__(self, context: Context, stream_id: int, governor: Governor) -> None:
+        super().__init__(context, stream_id)
+        self.governor = governor
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> CommandGenerator[None]:
+        """Claim the request before any addon sees it, so that none sees the client's credentials."""
+        recorded = None
+        if event.replay_flow is not None:
+            recorded = event.replay_flow.metadata.get(METADATA, {})
+        self.claim = self.claim_on(event, recorded)
+        if self.claim is None and event.replay_flow is None:
+            yield from self.see_where_to(event.request)
+        healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
+        # A replayed flow is a copy, whose hooks the replay keeps to itself.
+        self.hooks_in_place = healed and event.replay_flow is None
+        early = self.answer_at_headers(event)
+        if early is not None:
+            event.request.headers.pop("expect", None)  # no 100 for a body that is not wanted
+        yield from super().state_wait_for_request_headers(event)
+        if healed:
+            self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
+        if self.client_state == self.state_errored:
+            return
+        if early is not None:
+            yield from self.answer_early(early)
+        elif self.claim is not None and self.claim.local is not None:
+            self.flow.response = self.claim.local
+
+    def see_where_to(self, request: http.Request) -> CommandGenerator[None]:
+        """Refuse to pass on what a client from elsewhere sends to a place that it may not reach."""
+        if (reach := self.governor.door.reach(request, self.context, self.mode)) is None:
+            return
+        yield AntigravityReachHook(reach)
+        if reach.refusal is not None:
+            self.claim = Claim(None, "", Seal(), refusal(None, 403, f"{reach.refusal}."))
+
+    def handle_connect(self) -> CommandGenerator[None]:
+        """Open a tunnel, if its client is let in."""
+        refused = self.claim.local if self.claim is not None else None
+        self.flow.response = refused
+        yield from super().handle_connect()
+        if refused is not None:
+            yield DropStream(self.stream_id)
+
+    def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
+        """Let a page of this machine read the answer."""
+        if self.claim is not None and self.claim.page:
+            show_to(event.response, self.claim.page)
+        yield from super().state_wait_for_response_headers(event)
+
+    def claim_on(self, event: RequestHeaders, recorded: Mapping[str, Any] | None) -> Claim | None:
+        """The claim on a request. One that can't be looked at is refused: what it is and who sends it is not known."""
+        try:
+            return self.governor.claim(event.request, self.context, self.mode, recorded)
+        except ValueError as error:
+            logger.warning("a request was refused, as its head can't be read (%s)", type(error).__name__)
+            answer = refusal(None, 400, "This request is not taken: its head can't be read for certain.")
+        except Exception:
+            logger.exception("a request could not be looked at; this is a bug")
+            answer = refusal(None, 500, "The proxy failed on this request; its log says why.")
+        return Claim(None, "", take_off(event.request), answer)
+
+    def flaw_of(self, request: bool) -> str:
+        """What is wrong with a message; a request that is answered here gets that answer and no other."""
+        answered = request and self.claim is not None and self.claim.local is not None
+        return "" if answered else super().flaw_of(request)
+
+    def answer_at_headers(self, event: RequestHeaders) -> http.Response | None:
+        """The answer for which the body need not be read, None if there is none, or no body."""
+        if self.claim is None or event.end_stream or event.replay_flow is not None:
+            return None
+        if self.claim.local is not None:
+            return self.claim.local
+        try:
+            size = expected_http_body_size(event.request)
+        except ValueError:
+            return None
+        return self.too_long(self.claim) if size is not None and size > self.longest_body else None
+
+    @property
+    def longest_body(self) -> int:
+        """How many bytes the body of a claimed request may have."""
+        return self.governor.config.clients.max_body
+
+    def too_long(self, claim: Claim) -> http.Response:
+        """The answer to a longer one."""
+        return too_long(claim.asked.dialect if claim.asked else None, self.longest_body)
+
+    def answer_early(self, response: http.Response) -> CommandGenerator[None]:
+        """Answer while the body is still coming; what is left of it is not wanted."""
+        self.request_body_buf.clear()
+        # Whatever of it comes while a hook is waited for is dropped.
+        self.client_state = self.state_errored
+        if not (self.flow.request.is_http2 or self.flow.request.is_http3):
+            response.headers["Connection"] = "close"
+        self.flow.response = response
+        yield HttpResponseHeadersHook(self.flow)
+        if (yield from self.check_killed(True)):
+            return
+        yield from self.send_response()
+        if self.server_state != self.state_done:
+            return  # killed
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        if not self.flow.request.is_http3:
+            yield SendHttp(RestUnwanted(self.stream_id), self.context.client)
+        self.flow.live = False
+        yield DropStream(self.stream_id)
+
+    def state_consume_request_body(self, event: events.Event) -> CommandGenerator[None]:
+        """Mask the secrets in the body before any addon sees it."""
+        if isinstance(event, RequestEndOfMessage) and self.claim is not None and self.claim.asked is not None:
+            yield from self.mask(self.claim.asked, self.flow.request)
+        elif isinstance(event, RequestTrailers):
+            kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
+            event = RequestTrailers(event.stream_id, http.Headers(kept))
+        yield from super().state_consume_request_body(event)
+
+    def mask(self, asked: Asked, request: http.Request) -> CommandGenerator[None]:
+        """Put masks in the place of the secrets in the body that has come; the wire gets them back."""
+        if not self.request_body_buf or "json" not in request.headers.get("content-type", "json").lower():
+            return
+        body, store = bytes(self.request_body_buf), self.governor.signatures
+        coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
+        masking = Masking(body, coding, asked.dialect.name, key, self.longest_body)
+        if coding or len(body) >= LONG_BODY_BYTES:
+            yield AntigravityAwaitHook(asyncio.to_thread(masking.run))
+        else:
+            masking.run()
+        if masking.masked is not None:
+            body, self.masks = masking.masked, masking.masks
+            if coding:
+                del request.headers["content-encoding"]
+                request.headers["content-length"] = str(len(body))
+        elif self.flow.is_replay and is_masked(body):
+            logger.warning("the body that is replayed had secrets, which are kept nowhere: upstream gets masks instead")
+        # In one piece, so that nobody has to join it again.
+        self.request_body_buf.clear()
+        self.request_body_buf += body
+
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:
+        """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
+        if self.claim is None:
+            return (yield from super().check_body_size(request))
+        if not request:
+            return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
+        if len(self.request_body_buf) > self.longest_body:
+            yield from self.answer_early(self.too_long(self.claim))
+            return True
+        limit = human.parse_size(self.context.options.body_size_limit)
+        if limit is not None and len(self.request_body_buf) > limit:
+            return (yield from super().check_body_size(request))
+        return False
