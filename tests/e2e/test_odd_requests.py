@@ -111,8 +111,8 @@ def test_10000_tiny_events_arrive_in_their_order(place: Open, split: int | None)
     assert check_anthropic_stream(response.body).text == story
 
 
-def test_header_of_100_kb_goes_up_and_comes_down(place: Open) -> None:
-    long = "h" * 100_000
+def test_header_of_60_kb_goes_up_and_comes_down(place: Open) -> None:
+    long = "h" * 60_000
     reply = anthropic_json("fine")
     reply = Reply(200, {**reply.headers, "x-long": long}, reply.body)
     response, calls = place.ask("anthropic", anthropic_body("hi"), reply, {"x-custom": long})
@@ -179,7 +179,7 @@ def test_odd_body_goes_up_as_it_is_and_upstream_answers(place: Open, dialect: st
     assert response.header("x-evil") is None
 
 
-@pytest.mark.parametrize("name", ["a%0d%0ax-evil%3a%201", "a%00b", "%ff%fe", "a%2fb", "%F0%9F%98%80", "m" * 20_000])
+@pytest.mark.parametrize("name", ["a%0d%0ax-evil%3a%201", "a%00b", "%ff%fe", "a%2fb", "%F0%9F%98%80", "m" * 15_000])
 def test_odd_model_in_the_path_goes_up_as_it_is(place: Open, name: str) -> None:
     path = f"/v1beta/models/{name}:streamGenerateContent"
     response, calls = place.ask("gemini", b"{}", REFUSALS["gemini"], path=path + "?alt=sse")

@@ -37,6 +37,7 @@ LINGER_BYTES = 32 * 1024 * 1024
 A connection that is closed at once takes the answer with it."""
 AHEAD_BYTES = 1024 * 1024
 """Of requests that a client sends before it has its answer to the one before."""
+_LONGEST_REASON = 200
 _HEADERS, _CONTINUATION, _FRAME_HEAD = 1, 9, 9
 
 
@@ -168,7 +169,7 @@ class HealingHttp1Server(Http1Server):
             size = http1.expected_http_body_size(self.request)
         except ValueError as error:
             # What is wrong may be the line that holds a key: it is told to its sender, and nobody else.
-            yield from self._refuse(400, f"This is no HTTP request: {error}")
+            yield from self._refuse(400, f"This is no HTTP request: {str(error)[:_LONGEST_REASON]}")
             return
         self.body_reader = _Chunks(self._limits.head_bytes) if size is None else make_body_reader(size)
         self.state = self.read_body
@@ -195,9 +196,9 @@ class HealingHttp1Server(Http1Server):
             while isinstance(found := self.body_reader(self.buf), h11.Data):
                 data += found.data
         except h11.ProtocolError as error:
-            message = f"HTTP/1 protocol error: {error}"
+            message = f"HTTP/1 protocol error: {str(error)[:_LONGEST_REASON]}"
             yield ReceiveHttp(RequestProtocolError(self.stream_id, message, ErrorCode.GENERIC_CLIENT_ERROR))
-            yield from self._refuse(400, f"The request's body can't be read: {error}")
+            yield from self._refuse(400, f"The request's body can't be read: {str(error)[:_LONGEST_REASON]}")
             return
         if data:
             yield ReceiveHttp(RequestData(self.stream_id, bytes(data)))
