@@ -476,3 +476,19 @@ def test_a_bug_of_ours_costs_the_client_nothing(bug_at: int, size: int, monkeypa
     assert out == body
     assert tested.failure is None
     assert len(logged) == 1
+
+
+def test_what_is_held_is_bounded_by_what_came_and_not_by_what_a_client_gets_of_it() -> None:
+    # A comment is a blank line to a Gemini client, however long it is.
+    comment = b": " + b"x" * (HELD_BYTES // 4) + b"\r\n\r\n"
+    tested = gate(GEMINI)
+    assert [tested.feed(comment) for _ in range(3)] == [b""] * 3
+    assert tested.feed(comment) == b"\r\n\r\n" * 4
+    assert tested.unsent() == b""
+
+
+def test_what_is_too_long_is_not_asked_for_again() -> None:
+    tested = gate(ANTHROPIC, longest=1000)
+    tested.feed(b"data: " + b"x" * 2000)
+    assert tested.failure is not None
+    assert not tested.failure.again

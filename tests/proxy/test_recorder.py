@@ -1,3 +1,5 @@
+import tracemalloc
+
 from healing.proxy.recorder import Recorder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,3 +22,14 @@ def test_nothing_behind_a_gap_is_kept() -> None:
         recorder.keep(piece)
     assert recorder.content == b"abcd"
     assert recorder.truncated
+
+
+def test_many_short_pieces_take_no_more_than_their_bytes() -> None:
+    recorder = Recorder(1_000_000)
+    tracemalloc.start()
+    for _ in range(300_000):
+        recorder.keep(b"x")
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert recorder.content == b"x" * 300_000
+    assert kept < 600_000

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from healing.wire.anthropic import Anthropic, AnthropicReader
-from healing.wire.dialect import EmptyStop, Kind, Operation, Reading
+from healing.wire.dialect import MOST_OPEN, EmptyStop, Kind, Operation, Reading
 from healing.wire.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -325,3 +325,18 @@ def test_no_json_makes_the_reader_raise(body: Any) -> None:
     DIALECT.model_of(Operation("generate", streams=None), body)
     DIALECT.with_models(body, ["a"])
     assert isinstance(DIALECT.relayed_error(body), bytes)
+
+
+def test_a_stream_that_opens_block_after_block_is_malformed_in_the_end() -> None:
+    reader = AnthropicReader()
+
+    def kind(event: dict[str, Any]) -> Kind:
+        return reader.read(event_of(event)).kind
+
+    call = {"type": "tool_use", "id": "t", "name": "n", "input": {}}
+    for index in range(MOST_OPEN):
+        assert kind({"type": "content_block_start", "index": index, "content_block": call}) is Kind.META
+    # One that is closed makes room.
+    assert kind({"type": "content_block_stop", "index": 3}) is Kind.CONTENT
+    assert kind({"type": "content_block_start", "index": MOST_OPEN, "content_block": call}) is Kind.META
+    assert kind({"type": "content_block_start", "index": -1, "content_block": call}) is Kind.MALFORMED

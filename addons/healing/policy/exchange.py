@@ -231,8 +231,8 @@ class Exchange:
         try:
             if not broken and (attempt.status or 0) < 300:
                 attempt.intake.finish()
-        except DecodingError as error:
-            broken = f"its content-encoding says that it goes on: {error}"
+        except DecodingError:
+            broken = "its content-encoding has no end"
         if attempt.gate is not None:
             self._through_gate(attempt, attempt.gate.end(broken))
             self._gate_is_over(attempt)

@@ -31,6 +31,8 @@ LINGER_BYTES = 32 * 1024 * 1024
 
 A connection that is closed at once takes the answer with it."""
 
+_LONGEST_REASON = 200
+
 
 class ClientHttp1(SteadyHttp1, Http1Server):
     """The requests of a client, one after the other."""
@@ -57,8 +59,7 @@ class ClientHttp1(SteadyHttp1, Http1Server):
 
     def fail(self, why: str) -> CommandGenerator[None]:
         """Refuse what came, if it can still be said, and end the connection and the request that is under way."""
-        # What is wrong may be the line that holds a key: it is told to its sender, and nobody else.
-        yield from self._refuse(400, f"This is no request that can be taken: {why}")
+        yield from self._refuse(400, f"This is no request that can be taken: {why}.")
         yield ReceiveHttp(RequestProtocolError(self.stream_id, why, ErrorCode.GENERIC_CLIENT_ERROR))
 
     def send(self, event: HttpEvent) -> CommandGenerator[None]:
@@ -119,7 +120,9 @@ class ClientHttp1(SteadyHttp1, Http1Server):
             if wrong and self.context.options.validate_inbound_headers:
                 raise ValueError(wrong)
         except ValueError as error:
-            yield from self._refuse(400, f"This is no request that can be taken: {error}.")
+            # What is wrong may be the line that holds a key: it is told to its sender, and nobody else.
+            told = str(error)[:_LONGEST_REASON]
+            yield from self._refuse(400, f"This is no request that can be taken: {told}.")
             return
         self.body_reader = make_body_reader(size)
         self.state = self.read_body
