@@ -91,7 +91,7 @@ def block_key(block: Block) -> str | None:
 
 def signed_in(content: Sequence[Block]) -> list[str]:
     """What is signed among these blocks, in short words."""
-    return [str(block["type"]) for block in content if block_key(block) is not None]
+    return [str(block.get("type")) for block in content if block_key(block) is not None]
 
 
 def call_ids(content: Sequence[Block]) -> list[str]:

@@ -319,11 +319,14 @@ def is_unguessable(identifier: str) -> bool:
 def loosely(value: Any, written: bytes) -> bytes:
     """A JSON value as any client would write it: `1.0` as `1`, and what no double holds as nothing.
 
-    written: the value as canonical JSON; what is very long is taken as it is.
+    written: the value as canonical JSON; what is very long or nested very deeply is taken as it is.
     """
     if len(written) > _LONGEST_LOOSE or _INEXACT.search(written) is None:
         return written
-    return canonical(_loosened(value))
+    try:
+        return canonical(_loosened(value))
+    except RecursionError:
+        return written
 
 
 def _loosened(value: Any) -> Any:
