@@ -18,11 +18,15 @@ from tests.bench.server import running
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line. The exit status says whether all passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.attack", description=__doc__)
-    parser.add_argument("--only", default="", metavar="TEXT", help="attacks with this in their names, or of this row")
+    parser.add_argument("--only", default=[""], nargs="+", metavar="TEXT", help="with this in the name, or of this row")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there, too")
     parser.add_argument("--list", action="store_true", help="only tell which there are")
     options = parser.parse_args(arguments)
-    chosen = [attack for attack in ATTACKS if options.only in attack.name or options.only == str(attack.row)]
+    chosen = [
+        attack
+        for attack in ATTACKS
+        if any(only == str(attack.row) or (only in attack.name and not only.isdigit()) for only in options.only)
+    ]
     if options.list:
         print("\n".join(f"{attack.row:3} {attack.name}: {attack.what}" for attack in chosen))
         return 0

@@ -11,7 +11,6 @@ from tests.attack.arena import MB, Arena, Setup, arena
 from tests.attack.steady import firm, listening
 
 LONGEST_GAP_S = 0.1
-_LONGEST_S = 90.0
 _SIGNS = ("Traceback", "mitmproxy has crashed", "Unhandled error", "this is a bug", "Addon error")
 
 
@@ -26,7 +25,7 @@ class Attack:
     name, what: what it is called, and what is done, in words. expected: what has to come of it, in words.
     run: does it, and raises AssertionError where it succeeds.
     honest: its honest neighbour; raises AssertionError where that does not work.
-    memory: bytes that the proxy may take for it at most.
+    memory: bytes that the proxy may take for it at most. longest_s: when it is given up.
     """
 
     row: int
@@ -37,6 +36,7 @@ class Attack:
     honest: Callable[[Arena], None] = Arena.is_well
     setup: Setup = field(default_factory=Setup)
     memory: int = 60 * MB
+    longest_s: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _run(attack: Attack, place: Arena) -> Outcome:
         place.is_well()
         before = _memory(pid, "VmRSS")
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-        failure = _tried(attack.run, place, _LONGEST_S)
+        failure = _tried(attack.run, place, attack.longest_s)
         gap_s = listener.gap_s()
         memory = _memory(pid, "VmHWM") - before
     if isinstance(failure, NotHereError):

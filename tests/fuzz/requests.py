@@ -24,8 +24,9 @@ from healing.wire.errors import parse_error
 from healing.wire.gemini_history import places_of as gemini_places
 from healing.wire.jsonbeginning import read_beginning
 from healing.wire.jsonspan import replace_member, respell
-from healing.wire.jsonvalue import dump, parse
+from healing.wire.jsonvalue import canonical, dump, parse
 from healing.wire.paths import PathError
+from healing.wire.places import loosely
 from healing.wire.translate.common import NO_HISTORY, UntranslatableError
 from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
 from healing.wire.translate.to_gemini import count_tokens_to_gemini, to_gemini
@@ -91,15 +92,20 @@ def json(data: bytes) -> None:
     except ValueError:
         return
     with contextlib.suppress(ValueError):
-        assert repr(exact.parse(data)) == repr(plain)
+        assert _same(exact.parse(data), plain)
         parse(dump(exact.parse(data)))
     with contextlib.suppress(ValueError):
         text = replace_member(data, "model", "other", add=True)
-        assert repr(parse(text)) == repr({**plain, "model": "other"})
+        assert _same(parse(text), {**plain, "model": "other"})
     if isinstance(plain, dict) and plain:
         fewer = dict(list(plain.items())[1:])
-        assert repr(parse(respell(data, plain, fewer))) == repr(fewer)
+        assert _same(parse(respell(data, plain, fewer)), fewer)
     read_beginning(data[: len(data) // 2].decode("utf-8", "replace"))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same, but for whole numbers that are read as doubles when they are very long."""
+    return loosely(one, canonical(one)) == loosely(other, canonical(other))
 
 
 def errors(data: bytes) -> None:

@@ -145,9 +145,10 @@ def many_responses(place: Arena) -> None:
 
 LONG_TEXTS = [
     Attack(8, "many-models", "5,000 unknown models, each a 404", "nothing is kept of them, logs bounded", many_models,
-           little_logs, _LITTLE_LOG),
+           little_logs, _LITTLE_LOG, longest_s=300),
     Attack(8, "long-models", "names of 1 MB, and -001 100,000 times", "400", long_models, usual_models),
-    Attack(8, "many-sessions", "3,000 sessions with names of 8 kB", "others unhurt", many_sessions),
+    Attack(8, "many-sessions", "3,000 sessions with names of 8 kB", "others unhurt", many_sessions,
+           longest_s=300),
     Attack(8, "long-session", "a user_id of 10 MB", "others unhurt", long_session, memory=150 * MB),
     Attack(8, "long-paths", "1,000 paths of 15 kB", "short lines in the log", long_path),
     Attack(8, "many-params", "queries of thousands of parameters", "others unhurt", many_params),
