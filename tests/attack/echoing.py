@@ -4,15 +4,15 @@ import gzip
 import json
 import re
 import socket
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 from urllib.parse import quote
 
 import brotli
 import zstandard
+
+from tests.support.listening import Listening
 
 PLACE = "x-place"
 """The header in which a request names the place."""
@@ -118,7 +118,7 @@ PLACES: dict[str, Callable[[str], bytes]] = {
 
 
 @dataclass
-class Echoing:
+class Echoing(Listening):
     """The server; to be used with `with`. Without a place it says what `healthy` makes of the request's path.
 
     secrets: what it repeats where it was shown it. shown: what each place has been shown. heads, bodies: all requests.
@@ -129,41 +129,14 @@ class Echoing:
     shown: dict[str, set[str]] = field(default_factory=dict)
     heads: list[bytes] = field(default_factory=list)
     bodies: list[bytes] = field(default_factory=list)
-    port: int = 0
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        """Answer until a request asks for what ends the connection."""
         with connection, connection.makefile("rb") as stream:
-            try:
-                while said := self._said(stream):
-                    connection.sendall(said)
-                    if not said.startswith(b"HTTP/1.1 200 OK\r\ncontent"):
-                        return
-            except OSError:
-                return
+            while said := self._said(stream):
+                connection.sendall(said)
+                if not said.startswith(b"HTTP/1.1 200 OK\r\ncontent"):
+                    return
 
     def _said(self, stream: BinaryIO) -> bytes:
         head = b""

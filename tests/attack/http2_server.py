@@ -17,6 +17,7 @@ import h2.exceptions
 import h2.settings
 from hyperframe.frame import Frame, GoAwayFrame
 
+from tests.support.listening import Listening
 from tests.upstream import anthropic_stream
 from tests.upstream.tls import server_context
 
@@ -144,7 +145,7 @@ class Peer:
 
 
 @dataclass
-class Http2Server:
+class Http2Server(Listening):
     """The server; `play` is called in a thread of its own for each request that is complete."""
 
     folder: Path
@@ -153,24 +154,16 @@ class Http2Server:
     peers: list[Peer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
-    port: int = 0
-
-    @property
-    def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+    scheme = "https"
 
     def __enter__(self) -> Self:
         self._context, self.ca_file = server_context(self.folder, http2=True)
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        super().__exit__(kind, error, trace)
         for peer in self.peers:
             peer.socket.close()
 
@@ -189,19 +182,9 @@ class Http2Server:
         with self.changed:
             self.changed.notify_all()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                plain, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._begin, args=(plain,), daemon=True).start()
-
-    def _begin(self, plain: socket.socket) -> None:
-        try:
-            secured = self._context.wrap_socket(plain, server_side=True)
-        except OSError:
-            return
+    def serve(self, connection: socket.socket) -> None:
+        """Speak HTTP/2 on a connection, once it is secured."""
+        secured = self._context.wrap_socket(connection, server_side=True)
         peer = Peer(self, secured, len(self.peers) + 1)
         self.peers.append(peer)
         peer.serve()

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
+from tests.support.listening import Listening
 from tests.support.raw import RawResponse, request
 from tests.upstream import anthropic_stream
 
@@ -38,7 +39,7 @@ class Heard:
 
 
 @dataclass
-class Scripted:
+class Scripted(Listening):
     """The server; to be used with `with`. Plays its script in the order in which requests come, over all connections.
 
     go: a piece of `PAUSE` is not sent but waits until `go` is set. tls: the context to serve with, None for plain HTTP.
@@ -50,12 +51,11 @@ class Scripted:
     closed: list[int] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     tls: ssl.SSLContext | None = None
-    port: int = 0
+    _open: list[socket.socket] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+    def __post_init__(self) -> None:
+        self.scheme = "https" if self.tls else "http"
 
     def play(self, *says: Say) -> None:
         """Put these at the end of the script."""
@@ -73,41 +73,26 @@ class Scripted:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), timeout), self.heard
 
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._open: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.go.set()
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
+        super().__exit__(kind, error, trace)
         for each in self._open:
             each.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._open.append(connection)
+    def serve(self, connection: socket.socket) -> None:
+        """Play the script on a connection, until its end."""
+        plain = connection
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._changed:
+            self._open.append(plain)
             self.connections += 1
-            threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
-
-    def _serve(self, plain: socket.socket, number: int) -> None:
-        connection = plain
+            number = self.connections
         try:
             if self.tls is not None:
                 connection = self.tls.wrap_socket(plain, server_side=True)
             self._answer(connection, number)
-        except OSError:
-            pass
         finally:
             connection.close()
             with self._changed:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.attack.scripted import KEY, PATH, message, split, until
 from tests.attack.test_http2_abuse import MIB, RudeClient, bytes_sent, settled
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
+from tests.support.listening import Listening
 from tests.support.raw import RawConnection
 from tests.upstream import anthropic_stream
 
@@ -34,32 +34,15 @@ def long_answer() -> list[bytes]:
 
 
 @dataclass
-class Flood:
+class Flood(Listening):
     """An HTTP/1 server that gives each request the long answer, as fast as it is taken."""
 
     sent: int = 0
     left: threading.Event = field(default_factory=threading.Event)
     finished: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        """Answer one request."""
         with connection:
             buffer = b""
             while split(buffer) is None:
