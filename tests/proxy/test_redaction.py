@@ -27,8 +27,8 @@ def spelled(secret: str, how: str) -> str:
         case "lower URL":
             return "".join(f"%{byte:02x}" for byte in secret.encode())
         case "JSON in JSON":
-            return json.dumps(json.dumps(secret))[1:-1].strip('\\"')
-        case "mixed":
+            return json.dumps(json.dumps(secret))[3:-3]
+        case "mixed" if "%" not in secret:
             return "".join(
                 f"\\u{ord(char):04x}" if place % 3 == 0 else quote(char, safe="") for place, char in enumerate(secret)
             )
@@ -38,8 +38,6 @@ def spelled(secret: str, how: str) -> str:
 @steady
 @given(secrets, texts, texts, st.sampled_from(SPELLINGS))
 def test_a_secret_is_found_in_every_spelling(secret: str, before: str, after: str, how: str) -> None:
-    if how == "JSON in JSON" and secret.strip('\\"') != secret:
-        return
     data = f"<{before}|{spelled(secret, how)}|{after}>".encode()
     redacted = Redaction([secret]).redact(data)
     assert spelled(secret, how).encode() not in redacted

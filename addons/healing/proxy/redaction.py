@@ -19,6 +19,7 @@ _NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _MOST_BACKSLASHES = 8
 _JSON_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 _SPELLED = re.compile(rb"\\+u([0-9A-Fa-f]{4})|\\*%([0-9A-Fa-f]{2})|\\*([^\\])", re.DOTALL)
+_UNQUOTED = re.compile(rb"\\+u([0-9A-Fa-f]{4})|(?!)()|\\*([^\\])", re.DOTALL)
 _CUT_ESCAPE = re.compile(rb"(?:\\{1,16}(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]?)\Z")
 _OF_ESCAPES = frozenset(b"\\%u0123456789abcdefABCDEF")
 _LONGEST_SPELLING = 14
@@ -28,10 +29,11 @@ class Redaction:
     """Finds some secrets, and puts `[redacted]` in their place."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        # A backslash at an end of a secret could be an escape's, and may have gone out already.
+        kept = {secret.strip("\\") or secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
         # A key may begin with another one: the longer one is looked for first.
-        kept = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
-        self._texts = kept
-        self._plain = [secret.encode("utf-8", "surrogateescape") for secret in kept]
+        self._texts = sorted(kept, key=len, reverse=True)
+        self._plain = [secret.encode("utf-8", "surrogateescape") for secret in self._texts]
 
     def redact(self, data: bytes, *, same_length: bool = False) -> bytes:
         """The data without any of the secrets; what was JSON still is. same_length: also as long as it was."""
@@ -49,8 +51,13 @@ class Redaction:
         cut = _CUT_ESCAPE.search(data, max(0, len(data) - 2 * _MOST_BACKSLASHES - 4))
         end = cut.start() if cut else len(data)
         begin = max(0, end - _LONGEST_SPELLING * max(map(len, self._bare)))
+        # A percent sign may begin an escape or be itself.
+        return len(data) - min(self._beginning(data, begin, end, reading) for reading in (_SPELLED, _UNQUOTED))
+
+    def _beginning(self, data: bytes, begin: int, end: int, reading: re.Pattern[bytes]) -> int:
+        """Where what may be the beginning of a secret begins in data[begin:end]; `end` where there is none."""
         spelled, starts = bytearray(), list[int]()
-        for match in _SPELLED.finditer(data, begin, end):
+        for match in reading.finditer(data, begin, end):
             value = _value(match)
             spelled += value
             starts += [match.start()] * len(value)
@@ -60,7 +67,7 @@ class Redaction:
                 if spelled.endswith(secret[:length]):
                     longest = length
                     break
-        return len(data) - (starts[-longest] if longest else end)
+        return starts[-longest] if longest else end
 
     def piecewise(self, *, same_length: bool = False) -> "Piecewise":
         """What takes the secrets out of data that comes in pieces. same_length: as for `redact`."""
