@@ -159,7 +159,7 @@ def test_blank_lines_before_a_request_are_passed_over(place: Place) -> None:
     assert told.status == 200
 
 
-CHUNKED = head("POST", "/v1/messages", host="x", transfer_encoding="chunked")
+CHUNKED = head("POST", "/v1/messages", host="localhost", transfer_encoding="chunked")
 ODD_CHUNKS = {
     "an extension without an end": (b"5;", *filler(1024 * KB)),
     "trailers without an end": (b"2\r\n{}\r\n0\r\n", *filler(1024 * KB, b"x-a: b\r\n" * 8 * KB)),
@@ -191,7 +191,7 @@ def test_requests_sent_ahead_of_the_answer_are_bounded(place: Place) -> None:
     peak = Peak(place.proxy.pid)
     told = send_and_read(place.proxy.url, [raw.encode_request("POST", place.proxy.url + "/v1/messages", ASK),
                                            *filler(100 * 1024 * KB)])  # fmt: skip
-    assert (told.status, told.closed) == (0, True)
+    assert (told.status, told.closed) == (400, True)
     assert peak.grown_mb < 40
     place.upstream.reset()
 

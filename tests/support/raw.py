@@ -1,5 +1,6 @@
 """An HTTP/1.1 client on a bare socket: it shows what arrived and when, and it can leave in the middle."""
 
+import base64
 import json
 import socket
 import ssl
@@ -63,7 +64,8 @@ def request(
     """Send one request on a connection of its own and read the answer.
 
     `read` stops early: after at least that many bytes of body (0: after the headers), or when it says True of the body
-    so far; the connection is then closed by `leave`. A mapping as body is sent as JSON. `timeout` is for each read.
+    so far; the connection is then closed by `leave`. A mapping as body is sent as JSON. `timeout` is for each read. A user
+    and password in the proxy's URL are sent to it.
     """
     connection = RawConnection(url, timeout=timeout, proxy=proxy, context=context)
     ended: Ended = "cut"
@@ -89,6 +91,7 @@ class RawConnection:
     ) -> None:
         target = urlsplit(url)
         self._absolute = proxy is not None and target.scheme == "http"
+        self._for_proxy = _proxy_credential(proxy) if proxy else {}
         self._sent_at = time.monotonic()
         self._buffer = b""
         self.socket: socket.socket = socket.create_connection(_address(urlsplit(proxy) if proxy else target), timeout)
@@ -112,6 +115,7 @@ class RawConnection:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send a request; `url` is what the request line is made from."""
+        headers = {**self._for_proxy, **(headers or {})} if self._absolute else headers
         self.send_bytes(encode_request(method, url, body, headers, absolute=self._absolute))
 
     def send_bytes(self, data: bytes) -> None:
@@ -189,10 +193,23 @@ class RawConnection:
 
     def _tunnel(self, target: SplitResult) -> None:
         host, port = _address(target)
-        self.socket.sendall(f"CONNECT {host}:{port} HTTP/1.1\r\nhost: {host}:{port}\r\n\r\n".encode())
+        self.socket.sendall(encode_connect(f"{host}:{port}", self._for_proxy))
         response = self._head()
         if response.status != 200:
             raise ConnectionError(f"the proxy refused: {response.status} {response.reason}")
+
+
+def encode_connect(authority: str, headers: Mapping[str, str]) -> bytes:
+    """The bytes of a request for a tunnel."""
+    lines = [f"CONNECT {authority} HTTP/1.1", f"host: {authority}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _proxy_credential(proxy: str) -> dict[str, str]:
+    """What a proxy's URL says of who asks, as clients send it."""
+    userinfo, at, _ = urlsplit(proxy).netloc.rpartition("@")
+    return {"proxy-authorization": "Basic " + base64.b64encode(userinfo.encode()).decode()} if at else {}
 
 
 def encode_request(

@@ -157,6 +157,11 @@ class Healing:
         """Look up whether a client from elsewhere may reach a place."""
         request.refusal = await out_of_reach(request.host)
 
+    def client_disconnected(self, client: Client) -> None:
+        """See that its socket is closed, for the same reason as that of an upstream, see below."""
+        if (handler := _handler_of(client)) is not None:
+            close_transport(handler, client)
+
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """See that the socket is closed: mitmproxy leaves it open if two events end the connection at once.
 
