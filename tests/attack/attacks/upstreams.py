@@ -309,7 +309,7 @@ UPSTREAMS = [
     Attack(7, "plain-endless", "400 MB from no upstream of ours, through the plain proxy", "passed on, not kept",
            plain_endless),
     Attack(7, "tunnel", "200 MB through a tunnel, and back", "passed on, not kept", tunnel),
-    Attack(7, "endless-continuation", "a Gemini upstream that always has more to say", "an error after 64 MB or 50 times",
+    Attack(7, "endless-continuation", "a Gemini upstream that always has more to say", "an error, at most 50 requests",
            endless_continuation, memory=300 * MB),
     Attack(14, "odd-response-heads", "10 statuses that are none, 6 odd headers", "errors, not passed on", odd_heads,
            setup=_LITTLE_WAIT),
