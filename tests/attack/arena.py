@@ -55,7 +55,7 @@ class Evil:
     def __init__(self) -> None:
         self.answer: Callable[[socket.socket, bytes], None] = says(200, OK_JSON)
         self.requests: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server(("0.0.0.0", 0), backlog=256)
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:

@@ -14,6 +14,7 @@ from tests.attack.arena import (
     OK_STREAM,
     Arena,
     Setup,
+    head,
     response,
     says,
     says_for_ever,
@@ -217,6 +218,52 @@ def odd_heads(place: Arena) -> None:
         assert found.status >= 500 or "a" not in str(found.header("x")), f"{field!r} reached the client"
 
 
+def plain_endless(place: Arena) -> None:
+    """A server that is no upstream of ours, asked through the proxy as any proxy is, does not come to an end."""
+    place.evil.answer = says_for_ever(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * MB, most=400 * MB)
+    with place.connect(30) as connection:
+        connection.sendall(head("GET", f"{_elsewhere(place)}/endless", host="elsewhere"))
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while connection.recv(1 << 20):
+                pass
+
+
+def _elsewhere(place: Arena) -> str:
+    """The evil upstream by a name that no configured upstream has."""
+    return f"http://127.0.0.3:{place.evil.port}"
+
+
+def tunnel(place: Arena) -> None:
+    """A tunnel in which 200 MB of no protocol at all go to a server and come back from it."""
+
+    def echo(connection: socket.socket, request: bytes) -> None:
+        with contextlib.suppress(OSError):
+            while more := connection.recv(1 << 20):
+                connection.sendall(more)
+
+    place.evil.answer = echo
+    with place.connect(30) as connection:
+        target = f"127.0.0.3:{place.evil.port}"
+        connection.sendall(head("CONNECT", target, host=target))
+        assert b" 200 " in connection.recv(65536)
+        connection.sendall(b"\x01\x02no protocol\r\n\r\n")
+        for _ in range(200):
+            connection.sendall(b"\x00" * MB)
+            got = 0
+            while got < MB and (more := connection.recv(1 << 20)):
+                got += len(more)
+
+
+def endless_continuation(place: Arena) -> None:
+    """An upstream that always has more to say, for a client of the other dialect that wants it whole."""
+    chunk = gemini_chunk([{"text": "word " * 100_000}], finish_reason="CONTINUATION")
+    chunk["candidates"][0]["continuationToken"] = "token"
+    place.evil.answer = says(200, gemini_event(chunk), _SSE)
+    found = place.ask("evil-crossed", timeout=50)
+    assert found.status >= 500 or len(found.body) < 80 * MB
+    assert len(place.evil.requests) <= 60, f"{len(place.evil.requests)} requests for one"
+
+
 def storm(place: Arena) -> None:
     """A dead upstream is not asked more often than the budgets allow."""
     place.evil.answer = lambda connection, request: connection.close()
@@ -259,6 +306,11 @@ UPSTREAMS = [
            setup=_NO_UPGRADE),
     Attack(12, "trailers", "chunked answers with trailers", "whole, at once", trailers, setup=_LITTLE_WAIT),
     Attack(12, "storm", "40 requests to an upstream that only closes", "budgets hold", storm, setup=_LITTLE_WAIT),
+    Attack(7, "plain-endless", "400 MB from no upstream of ours, through the plain proxy", "passed on, not kept",
+           plain_endless),
+    Attack(7, "tunnel", "200 MB through a tunnel, and back", "passed on, not kept", tunnel),
+    Attack(7, "endless-continuation", "a Gemini upstream that always has more to say", "an error, at most 50 requests",
+           endless_continuation, memory=300 * MB),
     Attack(14, "odd-response-heads", "10 statuses that are none, 6 odd headers", "errors, not passed on", odd_heads,
            setup=_LITTLE_WAIT),
 ]  # fmt: skip
