@@ -64,8 +64,8 @@ def request(
     """Send one request on a connection of its own and read the answer.
 
     `read` stops early: after at least that many bytes of body (0: after the headers), or when it says True of the body
-    so far; the connection is then closed by `leave`. A mapping as body is sent as JSON. `timeout` is for each read. A user
-    and password in the proxy's URL are sent to it.
+    so far; the connection is then closed by `leave`. A mapping as body is sent as JSON. `timeout` is for each read.
+    A user and password in the proxy's URL are sent to it.
     """
     connection = RawConnection(url, timeout=timeout, proxy=proxy, context=context)
     ended: Ended = "cut"
