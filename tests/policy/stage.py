@@ -89,8 +89,10 @@ def accounts_named(*names: str, dialect: str = "anthropic") -> list[Account]:
 def request_in(dialect: str, mode: Mode = "sse", session: str = "session", value: Any = None) -> ClientRequest:
     """A request for an answer; `value` is what its body says."""
     operation = Operation("generate", MODEL, mode != "json", sse=mode == "sse")
-    path, route = "/v1/generate", Route(None, MODEL, None)
+    route = Route(None, MODEL, None)
     streams = mode != "json"
+    verb = "streamGenerateContent" if streams else "generateContent"
+    path = "/v1/messages" if dialect == "anthropic" else f"/v1beta/models/{MODEL}:{verb}"
     query = "alt=sse" if mode == "sse" else ""
     value = {} if value is None else value
     return ClientRequest(

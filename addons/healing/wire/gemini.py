@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from healing.wire import exact
 from healing.wire.collect_gemini import GeminiCollector, GeminiParts
-from healing.wire.dialect import LONGEST_INDEX, MOST_OPEN, EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
+from healing.wire.dialect import LONGEST_INDEX, EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.opening import opening_key
@@ -41,6 +41,8 @@ _STATUS_OF_CODE = {
 }
 # A part with nothing but these is empty when its text is: a signature does not make content.
 _PART_FRAME = {"text", "thought", "thoughtSignature", "thought_signature", "partMetadata"}
+# Of one answer: the API gives eight at most.
+_MOST_CANDIDATES = 100
 
 _HEARTBEAT = Reading(Kind.HEARTBEAT)
 _META = Reading(Kind.META)
@@ -112,7 +114,7 @@ class GeminiReader:
             index = candidate.get("index", 0)
             index = str(index)[:LONGEST_INDEX] if isinstance(index, int | str) else ""
             self._finished.setdefault(index, False)
-            if len(self._finished) > MOST_OPEN:
+            if len(self._finished) > _MOST_CANDIDATES:
                 return _MALFORMED
             parts = _parts(candidate)
             if index == "0":
