@@ -185,7 +185,7 @@ def test_what_only_looks_like_a_secret_stays_in_the_flow(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "sent, said",
+    ("sent", "said"),
     [
         (b"POST /v1/messages HTTP/1.1\r\nx-api-key: Cut-Secret-0x41", "before completing request headers"),
         (b"POST /v1/messages HTTP/1.1\r\nx-api-key Cut-Secret-0x42\r\n\r\n", "A request was refused with 400"),
