@@ -102,7 +102,8 @@ def leaving(place: Arena) -> None:
     with Frames(place) as frames:
         for number in range(90):
             frames.send(frames.post(2 * number + 1))
-        place.good.wait_for(lambda up: up.active >= 80)
+        # So many connections to one address does a client's connection get.
+        place.good.wait_for(lambda up: up.active >= 5)
     wait_until(lambda: place.health()["running"] <= 1, "that only the steady stream runs", 10)
     place.good.wait_for(lambda up: up.active == 0)
 
