@@ -45,6 +45,8 @@ class Setup:
     clients: str = ""
     lan: bool = False
     tls: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+    """In the proxy's folder, by their names, when it starts."""
     options: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -267,6 +269,8 @@ def arena(folder: Path, setup: Setup, steady: int) -> Iterator[Arena]:
         if setup.lan:
             options["listen_host"] = "0.0.0.0"
         proxy = Proxy(folder / "proxy", _config(setup, good, evil, steady, tls), options=options, env=setup.env)
+        for name, text in setup.files.items():
+            (proxy.folder / name).write_text(text)
         proxy.start()
         stack.callback(_stop, proxy)
         yield Arena(proxy, good, evil, folder, tls)

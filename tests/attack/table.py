@@ -1,5 +1,6 @@
 """Running attacks and telling what came of them."""
 
+import resource
 import tempfile
 import threading
 import traceback
@@ -11,6 +12,7 @@ from tests.attack.arena import MB, Arena, Setup, arena
 from tests.attack.steady import firm, listening
 
 LONGEST_GAP_S = 0.1
+_MOST_MEMORY = 4096 * MB
 _SIGNS = ("Traceback", "mitmproxy has crashed", "Unhandled error", "this is a bug", "Addon error")
 
 
@@ -77,6 +79,8 @@ def run(attack: Attack, steady: int) -> Outcome:
 def _run(attack: Attack, place: Arena) -> Outcome:
     pid = place.proxy.pid
     firm(pid)
+    # What falls to an attack must not take the machine with it.
+    resource.prlimit(pid, resource.RLIMIT_AS, (_MOST_MEMORY, resource.RLIM_INFINITY))
     failures: list[str] = []
     with listening(place.url) as listener:
         place.is_well()

@@ -9,6 +9,7 @@ _ODD: tuple[Any, ...] = (
     "text", [], {}, [[]], [{}], {"": 0}, {"type": None}, "STOP", "user", "model", "assistant", "tool_use",
     "tool_result",
 )  # fmt: skip
+_LONG = 100
 _DEPTHS = (3, 30, 300, 1000, 1500)
 
 
@@ -59,7 +60,7 @@ def _changed(value: Any, places: list[tuple[Any, Any]], random: Random) -> Any:
             for _ in range(random.choice(_DEPTHS)):
                 holder[key] = [holder[key]] if random.random() < 0.5 else {str(key): holder[key]}
         case _:
-            if isinstance(holder[key], str):
+            if isinstance(holder[key], str) and len(holder[key]) < _LONG:
                 holder[key] = holder[key] * random.choice((0, 2, 50))
             elif isinstance(holder[key], list):
                 random.shuffle(holder[key])

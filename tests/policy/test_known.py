@@ -154,3 +154,13 @@ def test_a_key_is_of_one_client_one_session_and_one_place(store: SignatureStore)
 
 def test_a_key_stays_when_the_conversation_goes_on(store: SignatureStore) -> None:
     assert known(store, "hi", "OK").key(1, "x") == known(store, "hi", "OK", "hi").key(1, "x")
+
+
+def test_of_very_many_pieces_of_one_turn_the_first_are_kept(store: SignatureStore) -> None:
+    asked = known(store)
+    spots = [spot_of(f"{number}", f"{number}") for number in range(3000)]
+    asked.keep("kept", asked.places.end, [(spot, None) for spot in spots], [(SURE, "call", None)])
+    assert store.entries < 1000
+    assert found(known(store), spots[200]) == "kept"
+    assert found(known(store), spots[-1]) is None
+    assert known(store).find_by_id(SURE, "call") == "kept"

@@ -201,3 +201,8 @@ def test_of_usage_and_sources_no_more_is_kept_than_can_be_told() -> None:
 
     kept, _ = memory_kept(tell_all)
     assert kept < 8_000_000
+
+
+def test_of_a_long_error_only_the_beginning_is_read() -> None:
+    error = read_error({"error": {"type": "invalid_request_error", "message": "no " * 1_000_000 + "thinking_level"}})
+    assert (error.status, len(error.text)) == (400, 32 * 1024)

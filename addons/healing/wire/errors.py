@@ -54,6 +54,8 @@ _DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h))+")
 _RETRY_IN = re.compile(rf"retry in ((?:{_NUMBER}(?:ms|s|m|h))+)", re.IGNORECASE)
 _MAX_DEPTH = 16
 _MAX_NODES = 5_000
+# What is said in more characters is not read: it is searched for many things.
+_LONGEST_TEXT = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class UpstreamError:
     kinds: the Anthropic error types and Google statuses found, outermost first.
     reasons: Google's `ErrorInfo.reason` and Anthropic's `details.error_code`.
     quota_ids: Google's `QuotaFailure.violations[].quotaId`.
-    text: every message found, joined by line ends; what is not JSON at all, as it is.
+    text: every message found, joined by line ends, as far as it is read; what is not JSON at all, as it is.
     delay_s: seconds to wait as the body says (RetryInfo, quotaResetDelay, "Please retry in"), None where it doesn't.
     """
 
@@ -124,7 +126,7 @@ def read_error(value: Any) -> UpstreamError:
                 delays.setdefault(key, delay)
         elif key in ("message", "error"):
             messages.append(found)
-    text = "\n".join(messages)
+    text = "\n".join(messages)[:_LONGEST_TEXT]
     delay_s = delays.get("retryDelay", delays.get("quotaResetDelay"))
     if delay_s is None and (match := _RETRY_IN.search(text)):
         delay_s = parse_duration_s(match.group(1))

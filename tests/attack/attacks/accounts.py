@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.attack.arena import MB, Arena, Setup, says, wait_until
 from tests.attack.table import Attack, NotHereError
-from tests.e2e.harness import account, key_of
+from tests.e2e.harness import account
 from tests.upstream import anthropic_error_body
 
 _DAY_S = 24 * 3600
@@ -55,9 +55,16 @@ def usual_hint(place: Arena) -> None:
 _SOURCES = "\n[limits]\nsource_seconds = 2\n"
 
 
-def _sourced(name: str, source: str, priority: int = -1) -> str:
-    """An account before all others of the good upstream whose key comes from this source."""
-    return account(name, "good", api_key=source, priority=priority) + account("good", "good")
+def _sourced(source: str, config: str = _SOURCES) -> Setup:
+    """An account before all others of the good upstream whose key comes from this source, which works at first."""
+    accounts = account("sourced", "good", api_key=source, priority=-1, ttl=0.5) + account("good", "good")
+    return Setup(config, accounts, files={"key": "key-of-file"})
+
+
+def _hanging(place: Arena) -> None:
+    """From now on a command that looks for this file does what it should not."""
+    (place.proxy.folder / "attack").touch()
+    time.sleep(0.6)  # what it printed before is kept so long
 
 
 def empty_key_file(place: Arena) -> None:
@@ -70,7 +77,7 @@ def empty_key_file(place: Arena) -> None:
     _used(place, "key-of-file")
     file.unlink()
     place.ask()
-    file.write_text("key-of-file")
+    file.write_text("key-of-file\n")
     _used(place, "key-of-file")
 
 
@@ -80,20 +87,25 @@ def _used(place: Arena, key: str) -> None:
 
 def fifo(place: Arena) -> None:
     """A key file that is a FIFO nobody writes to."""
-    os.mkfifo(place.proxy.folder / "key")
+    file = place.proxy.folder / "key"
+    file.unlink()
+    os.mkfifo(file)
     found = place.ask(timeout=30)
     assert found.status == 200, f"a {found.status}: no other account was tried"
 
 
 def endless_file(place: Arena) -> None:
     """A key file that does not end."""
-    (place.proxy.folder / "key").symlink_to("/dev/zero")
+    file = place.proxy.folder / "key"
+    file.unlink()
+    file.symlink_to("/dev/zero")
     found = place.ask(timeout=30)
     assert found.status == 200, f"a {found.status}"
 
 
 def hanging_command(place: Arena) -> None:
     """A command that hangs, with a child that holds its output."""
+    _hanging(place)
     found = place.ask(timeout=30)
     assert found.status == 200, f"a {found.status}: no other account was tried"
     wait_until(lambda: not _children(place.proxy.pid), "the end of what the command started", 20)
@@ -106,6 +118,7 @@ def _children(pid: int) -> list[str]:
 
 def loud_command(place: Arena) -> None:
     """A command that prints without an end."""
+    _hanging(place)
     found = place.ask(timeout=30)
     assert found.status == 200, f"a {found.status}"
 
@@ -168,17 +181,19 @@ def _limited(files: int) -> Callable[[Arena], None]:
     def run(place: Arena) -> None:
         import resource
 
-        resource.prlimit(place.proxy.pid, resource.RLIMIT_NOFILE, (files, files))
+        before = resource.prlimit(place.proxy.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(place.proxy.pid, resource.RLIMIT_NOFILE, (files, before[1]))
         try:
             files_run_out(place)
         finally:
-            resource.prlimit(place.proxy.pid, resource.RLIMIT_NOFILE, (4096, 4096))
+            resource.prlimit(place.proxy.pid, resource.RLIMIT_NOFILE, before)
 
     return run
 
 
 def parallel(place: Arena) -> None:
     """Two hundred clients at once, each for an account whose command is slow: one run for all."""
+    _hanging(place)
     found: list[Any] = []
     threads = [threading.Thread(target=lambda: found.append(place.ask(timeout=40).status)) for _ in range(50)]
     for thread in threads:
@@ -196,19 +211,19 @@ ACCOUNTS = [
     Attack(9, "silly-hints", "12 waits of years", "benched for 24 h at most", silly_hints, usual_hint,
            Setup(_WAIT_A_LITTLE)),
     Attack(10, "empty-key-file", "a key file is emptied, and removed, for one request", "used again at once",
-           empty_key_file, setup=Setup(_SOURCES, accounts=_sourced("file", "file:key"))),
+           empty_key_file, setup=_sourced("file:key")),
     Attack(10, "files-run-out", "150 connections with 60 files allowed", "over when it is over, no bench",
            _limited(60)),
     Attack(11, "fifo", "a key file that is a FIFO", "others go on, another account serves", fifo,
-           setup=Setup(_SOURCES, accounts=_sourced("file", "file:key"))),
+           setup=_sourced("file:key")),
     Attack(11, "endless-file", "a key file that is /dev/zero", "another account serves", endless_file,
-           setup=Setup(_SOURCES, accounts=_sourced("file", "file:key"))),
+           setup=_sourced("file:key")),
     Attack(11, "hanging-command", "a cmd: that hangs, with a child", "another account serves, nothing is left",
-           hanging_command, setup=Setup(_SOURCES, accounts=_sourced("cmd", "cmd:sleep 4321 & sleep 4321"))),
+           hanging_command, setup=_sourced("cmd:test -e attack && { sleep 4321 & sleep 4321; } || cat key")),
     Attack(11, "loud-command", "a cmd: that prints for ever", "another account serves", loud_command,
-           setup=Setup(_SOURCES, accounts=_sourced("cmd", "cmd:yes"))),
+           setup=_sourced("cmd:test -e attack && yes || cat key")),
     Attack(11, "parallel-command", "50 clients wait for one slow cmd:", "it runs once", parallel,
-           setup=Setup(accounts=_sourced("cmd", f"cmd:printf x >> runs; sleep 1; echo {key_of('good')}"))),
+           setup=_sourced("cmd:test -e attack && { printf x >> runs; sleep 1; }; cat key", "")),
     Attack(16, "full-disk", "the data folder's disk is full", "said once, no traceback", full_disk,
            memory=100 * MB),
 ]  # fmt: skip
