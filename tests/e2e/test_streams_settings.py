@@ -107,7 +107,7 @@ class Case:
 SIGN_IN = Reply(headers={"content-type": "text/html"}, body=b"<html>Sign in</html>")
 CASES = {
     "healed": Case("soft", lambda lane: [held(lane), stream_for(lane)]),
-    "served late": Case("soft", lambda lane: [reply_of(lane, late_content(lane)).but(gap=HELD)]),
+    "served late": Case("soft", lambda lane: [reply_of(lane, late_content(lane)).but(gap=4 * HELD)]),
     "next headers late": Case("soft", lambda lane: [cut(lane), stream_for(lane).but(delay=HELD)]),
     "next try late": Case("soft", lambda lane: [cut(lane), failed(lane), failed(lane).but(delay=SOFT)]),
     "refused": Case("soft", lambda lane: [held(lane), refused(lane)]),
