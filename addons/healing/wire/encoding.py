@@ -16,6 +16,8 @@ PIECE_BYTES = 64 * 1024
 """About the longest piece that a decompressor gives at once."""
 # How many bytes are given at first after the end of a member.
 _SHORT = 64
+# After so many members with or without anything in them there is a piece.
+_MANY = 256
 # A block of four bytes may stand for 128 kB of zstd, and zstandard gives all that it makes of what it is given.
 _ZSTD_GIVEN = 256
 # RFC 9659: what a decoder has to have for a content-encoding, and need not have more of.
@@ -203,7 +205,7 @@ class _Members:
         return self._inner is None or self._inner.eof
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
-        at, size = 0, self._longest
+        at, size, ends = 0, self._longest, 0
         while at < len(data):
             if self._inner is None or self._inner.eof:
                 self._inner = self._start()
@@ -215,6 +217,9 @@ class _Members:
                 # What is behind a member is copied with its end: of many short ones little is given at a time.
                 at -= len(self._inner.unused_data)
                 size = _SHORT
+                ends += 1
+                if ends % _MANY == 0:
+                    yield b""
 
 
 class _Deflate:
