@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import pytest
 from healing.policy.model_names import family_of
 from healing.policy.repair.anthropic_signed import Spots
 from healing.wire.anthropic import AnthropicReader
@@ -11,8 +12,10 @@ from healing.wire.anthropic_history import places_of, turns_of
 from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
 from healing.wire.dialect import Kind
 from healing.wire.errors import read_error
+from healing.wire.exact import parse as parse_exactly
 from healing.wire.gemini import GeminiReader
 from healing.wire.gemini_history import spots_of
+from healing.wire.jsonvalue import MOST_VALUES, dump, parse, parse_strictly
 from healing.wire.refusals import refuses_binding
 from healing.wire.sse import SSEEvent
 from healing.wire.translate.anthropic_answer import AnthropicAnswer
@@ -206,3 +209,34 @@ def test_of_usage_and_sources_no_more_is_kept_than_can_be_told() -> None:
 def test_of_a_long_error_only_the_beginning_is_read() -> None:
     error = read_error({"error": {"type": "invalid_request_error", "message": "no " * 1_000_000 + "thinking_level"}})
     assert (error.status, len(error.text)) == (400, 32 * 1024)
+
+
+def test_a_text_has_no_more_values_than_can_be_made_of_it_in_time() -> None:
+    for item in (b"0,", b"{},", b'"",', b'"\\\\",', b'"\\",",'):
+        with pytest.raises(ValueError, match="more than 1,000,000 values"):
+            parse(b'{"a":[' + item * MOST_VALUES + b"0]}")
+    for read in (parse_strictly, parse_exactly):
+        with pytest.raises(ValueError, match="more than 1,000,000 values"):
+            read(b'{"input":{"a":[' + b"0," * MOST_VALUES + b"0]}}")
+
+
+def test_commas_in_texts_are_no_values() -> None:
+    for said in ("," * (MOST_VALUES + 1), '",' * (MOST_VALUES + 1), "\\," * (MOST_VALUES + 1)):
+        text = json.dumps({"a": said}).encode()
+        assert parse(text) == {"a": said}
+        assert parse(bytearray(text)) == {"a": said}
+    assert len(parse(b"[" + b"0," * (MOST_VALUES - 2) + b"0]")) == MOST_VALUES - 1
+
+
+def test_of_very_many_calls_none_is_read_exactly() -> None:
+    call = '{"functionCall":{"args":{"n":1.00}}}'
+    few, many = (parse_exactly(f"[{','.join([call] * count)}]".encode()) for count in (10_000, 10_001))
+    assert b"1.00" in dump(few[0])
+    assert b"1.00" not in dump(many[0])
+    endless = b"[" + b'{"args":{"n":1.00}},' * 100_000
+
+    def read() -> None:
+        with pytest.raises(ValueError, match=r"^"):
+            parse_exactly(endless)
+
+    assert calls_made(read) < 400_000

@@ -6,11 +6,16 @@ real traffic; orjson takes none of them, or not as they are.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Never
 
 import orjson
 
+MOST_VALUES = 1_000_000
+"""Values that a JSON text may have: those of the smallest take fifty times the room of their text, and long to make."""
+# So many commas outside of strings.
+_THOUSAND = re.compile(rb'(?:[^",]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^",]*+)*+,){1000}', re.DOTALL)
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 # As deep as messages and the calls in them lie. What is deeper is written in one go.
 _SPLIT_LEVELS = 10
@@ -32,7 +37,8 @@ class JsonText(dict[str, Any]):
 
 
 def parse(data: bytes | bytearray) -> Any:
-    """The value. Raises ValueError for what is no JSON, and for nesting that is too deep."""
+    """The value. Raises ValueError for what is no JSON, for nesting that is too deep, and for too many values."""
+    _count(data)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -41,10 +47,24 @@ def parse(data: bytes | bytearray) -> Any:
 
 def parse_strictly(data: bytes | bytearray) -> Any:
     """As `parse`, but NaN and Infinity are what they are: no JSON."""
+    _count(data)
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return _parse_slowly(data, _refuse_constant)
+
+
+def _count(data: bytes | bytearray) -> None:
+    """Raise ValueError if there are too many values."""
+    if len(data) < MOST_VALUES or data.count(b",") < MOST_VALUES:
+        return
+    # Texts have commas too.
+    at = 0
+    for _ in range(MOST_VALUES // 1000):
+        if (match := _THOUSAND.match(data, at)) is None:
+            return
+        at = match.end()
+    raise ValueError(f"it has more than {MOST_VALUES:,} values")
 
 
 def _parse_slowly(data: bytes | bytearray, constant: Any = None) -> Any:
