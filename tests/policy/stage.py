@@ -260,13 +260,20 @@ class Stage:
                 self.left = True
                 self.exchange.client_left()
             elif at == due:
-                before = len(self.played), self.exchange.deadline
+                before = self._progress
                 self.exchange.wakeup()
+                self.exchange.settle()
                 self._carry_out()
-                assert (len(self.played), self.exchange.deadline) != before or self.exchange.outcome, "woken in vain"
+                assert self._progress != before or self.exchange.outcome, "woken in vain"
             self._carry_out()
             if until is None or self.clock.at >= until or any(p.ended_at == self.clock.at for p in self.played):
                 return
+
+    @property
+    def _progress(self) -> tuple[object, ...]:
+        """What each wakeup has to change: an attempt is made, the next thing falls due, or more of a body is read."""
+        read = sum(len(played.attempt.whole) for played in self.played)
+        return len(self.played), self.exchange.deadline, read
 
     # What must hold.
 

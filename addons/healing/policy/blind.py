@@ -95,7 +95,7 @@ class Blind:
     def _send_rest(self, attempt: Attempt) -> None:
         try:
             for data in attempt.intake.rest():
-                self._send(attempt, data)
+                self._send(attempt, attempt.clean(data))
         except DecodingError as error:
             self._finish(f"the body is not what its content-encoding says: {error}")
 

@@ -215,8 +215,6 @@ class Exchange:
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
         self.settle()
-        if attempt is self._course.current and (rest := attempt.clean(b"", last=True)):
-            self._take(attempt, rest)
         attempt.ended = True
         if self.blind is not None:
             self.blind.end(attempt, broken)
@@ -227,7 +225,11 @@ class Exchange:
             self._end(attempt, broken)
 
     def _end(self, attempt: Attempt, broken: str) -> None:
-        """All that came of the body has been looked at."""
+        """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
+        if rest := attempt.clean(b"", last=True):
+            self._take(attempt, rest)
+            if attempt is not self._course.current:
+                return
         try:
             if not broken and (attempt.status or 0) < 300:
                 attempt.intake.finish()
