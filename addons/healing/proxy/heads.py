@@ -5,10 +5,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from healing.policy.config import Limits
+from healing.wire.fields import FIELD_OVERHEAD_BYTES
 
 _END = re.compile(rb"\n\r?\n")
-# RFC 9113, section 10.5.1: what each header counts beside its name and value.
-_EACH_BYTES = 32
 
 
 class HeadRefusal(NamedTuple):
@@ -49,7 +48,7 @@ class HeadMeter:
         if self._first_line > self._limits.line_bytes:
             return line_refusal(self._limits)
         # One line end is the first line's, and at the end one is the blank line's.
-        return _refusal(end, self._line_ends - (2 if self.complete else 1), self._limits)
+        return _refusal(_over(end, self._line_ends - (2 if self.complete else 1), self._limits))
 
 
 def line_refusal(limits: Limits) -> HeadRefusal:
@@ -59,24 +58,31 @@ def line_refusal(limits: Limits) -> HeadRefusal:
 
 def head_refusal(fields: Iterable[tuple[bytes, bytes]], limits: Limits) -> HeadRefusal | None:
     """Why these headers, HTTP/2's own included, are too much; None where they are not."""
-    sizes = [len(name) + len(value) for name, value in fields]
-    return _refusal(sum(sizes), len(sizes), limits)
+    return _refusal(_too_much(fields, limits))
 
 
 def answer_head_flaw(fields: Iterable[tuple[bytes, bytes]], limits: Limits) -> str:
     """Why the headers of upstream's answer are too much, "" where they are not."""
-    refusal = head_refusal(fields, limits)
-    return "" if refusal is None else refusal.message.replace("The request has", "the answer has").rstrip(".")
+    too_much = _too_much(fields, limits)
+    return f"the answer has {too_much}" if too_much else ""
 
 
 def in_header_list(limits: Limits) -> int:
     """The same as SETTINGS_MAX_HEADER_LIST_SIZE, which counts each header's frame too."""
-    return limits.head_bytes + limits.headers * _EACH_BYTES
+    return limits.head_bytes + limits.headers * FIELD_OVERHEAD_BYTES
 
 
-def _refusal(size: int, count: int, limits: Limits) -> HeadRefusal | None:
+def _refusal(too_much: str) -> HeadRefusal | None:
+    return HeadRefusal(431, f"The request has {too_much}.") if too_much else None
+
+
+def _too_much(fields: Iterable[tuple[bytes, bytes]], limits: Limits) -> str:
+    sizes = [len(name) + len(value) for name, value in fields]
+    return _over(sum(sizes), len(sizes), limits)
+
+
+def _over(size: int, count: int, limits: Limits) -> str:
+    """What there is too much of, "" for nothing."""
     if size > limits.head_bytes:
-        return HeadRefusal(431, f"The request has more than {limits.head_bytes:,} bytes of headers.")
-    if count > limits.headers:
-        return HeadRefusal(431, f"The request has more than {limits.headers} headers.")
-    return None
+        return f"more than {limits.head_bytes:,} bytes of headers"
+    return f"more than {limits.headers} headers" if count > limits.headers else ""
