@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from mitmproxy import ctx, exceptions
@@ -28,7 +29,7 @@ from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
-from healing.proxy.waits import CredentialRequest, PassingRequest, UnderstandRequest
+from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ class Healing:
             except CredentialError as error:
                 request.error = str(error)
 
-    async def antigravity_understand(self, request: UnderstandRequest | PassingRequest) -> None:
+    async def antigravity_understand(self, request: UnderstandRequest[Any]) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""
         await asyncio.to_thread(request.run)
 

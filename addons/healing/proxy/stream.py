@@ -5,6 +5,7 @@ It holds no policy: it tells the exchange what happens and does what the exchang
 
 import logging
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mitmproxy import flow as flows
 from mitmproxy import http
@@ -42,7 +43,6 @@ from healing.proxy.waits import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
     CredentialRequest,
-    PassingRequest,
     UnderstandRequest,
 )
 from healing.wire.headers import Headers
@@ -136,24 +136,33 @@ class HealingStream(IncomingStream):
             return (yield from super().make_server_connection())
         if self.claim.asked.operation.kind == "other":
             return (yield from self.pass_through(self.claim, self.claim.asked))
-        understood = UnderstandRequest(self.governor, self.claim, self.flow.request)
-        request = self.flow.request
-        if len(request.raw_content or b"") < LONG_BODY_BYTES and "content-encoding" not in request.headers:
-            understood.run()
-        else:
-            yield AntigravityUnderstandHook(understood)
-        if isinstance(understood.failure, RefusedError):
-            yield from self.answer_with(understood.failure.response)
+        claim, request = self.claim, self.flow.request
+        understood = UnderstandRequest(lambda: self.governor.exchange(claim, request))
+        if (yield from self.understand(understood, at_once="content-encoding" not in request.headers)):
             return False
-        if understood.exchange is None:
+        if understood.found is None:
             logger.error("a request could not be understood; this is a bug", exc_info=understood.failure)
             return (yield from self.pass_unseen(self.claim, self.claim.asked))
-        self.exchange = understood.exchange
+        self.exchange = understood.found
         self.flow.metadata[METADATA] = self.exchange.meta
         self.governor.running += 1
         self.exchange.start()
         yield from self.perform()
         return False
+
+    def understand(self, asked: UnderstandRequest[Any], *, at_once: bool = True) -> CommandGenerator[bool]:
+        """Understand the request, beside the event loop where that may take time; gives whether it was refused.
+
+        at_once: whether it takes none if it is short.
+        """
+        if at_once and len(self.flow.request.raw_content or b"") < LONG_BODY_BYTES:
+            asked.run()
+        else:
+            yield AntigravityUnderstandHook(asked)
+        if not isinstance(asked.failure, RefusedError):
+            return False
+        yield from self.answer_with(asked.failure.response)
+        return True
 
     def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Let a request through as plain mitmproxy does, if it has a destination and there is no account for it."""
@@ -167,15 +176,11 @@ class HealingStream(IncomingStream):
 
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
-        passing = PassingRequest(self.governor, claim, self.flow.request)
-        if len(self.flow.request.raw_content or b"") < LONG_BODY_BYTES:
-            passing.run()
-        else:
-            yield AntigravityUnderstandHook(passing)
-        if isinstance(passing.failure, RefusedError):
-            yield from self.answer_with(passing.failure.response)
+        request = self.flow.request
+        passing = UnderstandRequest(lambda: self.governor.passing_account(claim, request))
+        if (yield from self.understand(passing)):
             return False
-        account = passing.account
+        account = passing.found
         if account is None:
             logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
             message = "The proxy failed on this request; its log says why."
@@ -186,7 +191,7 @@ class HealingStream(IncomingStream):
             message = f"No credential for account {account.name}: {seal}"
             yield from self.answer_with(refusal(asked.dialect, 401, message))
             return False
-        request, upstream = self.flow.request, account.upstream
+        upstream = account.upstream
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")

@@ -1,15 +1,12 @@
 """What a stream waits for while others go on: mitmproxy awaits the addon's method of the same name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from mitmproxy import http
 from mitmproxy.proxy import commands
 
 from healing.policy import config
-from healing.policy.accounts import Account
-from healing.policy.exchange import Exchange
-from healing.proxy.claims import Claim
-from healing.proxy.governor import Governor
 from healing.proxy.seal import Seal
 
 
@@ -36,37 +33,17 @@ class AntigravityCredentialHook(commands.StartHook):
 
 
 @dataclass
-class UnderstandRequest:
-    """What `AntigravityUnderstandHook` asks for; the hook fills in `exchange` or `failure`."""
+class UnderstandRequest[T]:
+    """Work on a request that may take time; `run` fills in `found` or `failure`."""
 
-    governor: Governor
-    claim: Claim
-    request: http.Request
-    exchange: Exchange | None = None
+    work: Callable[[], T]
+    found: T | None = None
     failure: Exception | None = None
 
     def run(self) -> None:
-        """Make the exchange."""
+        """Do the work."""
         try:
-            self.exchange = self.governor.exchange(self.claim, self.request)
-        except Exception as failure:
-            self.failure = failure
-
-
-@dataclass
-class PassingRequest:
-    """The same for a request that is passed on unhealed: fills in `account` or `failure`."""
-
-    governor: Governor
-    claim: Claim
-    request: http.Request
-    account: Account | None = None
-    failure: Exception | None = None
-
-    def run(self) -> None:
-        """Choose the account."""
-        try:
-            self.account = self.governor.passing_account(self.claim, self.request)
+            self.found = self.work()
         except Exception as failure:
             self.failure = failure
 
@@ -75,4 +52,4 @@ class PassingRequest:
 class AntigravityUnderstandHook(commands.StartHook):
     """A request is so long that to understand it takes time, in which others must not wait."""
 
-    request: UnderstandRequest | PassingRequest
+    request: UnderstandRequest[Any]
