@@ -1,5 +1,6 @@
 """What an HTTP/2 client can do to the proxy: resets in heaps, windows that stay shut, requests that are none."""
 
+import contextlib
 import json
 import ssl
 import threading
@@ -179,11 +180,11 @@ def test_a_client_that_does_nothing_but_reset_is_sent_away(place: Place, way: st
             client.reset_at_once(200)
             client.read_until(lambda: client.goaway is not None)
             assert client.goaway == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
-        try:
-            while proxy.log.count(SENT_AWAY) == before:
-                client.reset_at_once(1)
-        except OSError:
-            proxy.wait_for_log(SENT_AWAY, before + 1)
+        else:
+            with contextlib.suppress(OSError):
+                while proxy.log.count(SENT_AWAY) == before:
+                    client.reset_at_once(1)
+        proxy.wait_for_log(SENT_AWAY, before + 1)
         until(lambda: proxy.health()["running"] == 0)
     server.play = lambda asked: asked.answer("fine")
     with RudeClient(server.url, proxy) as other:
