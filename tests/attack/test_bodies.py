@@ -1,6 +1,7 @@
 """What is refused is refused at the headers; what is taken is bounded; and its client can read what it is told."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from tests.attack.sending import Told, connect, filler, head, send_and_read
 from tests.e2e.harness import Proxy, account, upstream
 from tests.support import raw
 from tests.support.protocol import check_anthropic_error, check_anthropic_json
+from tests.support.raw import RawConnection
 from tests.upstream import Reply, Upstream, anthropic_json
 
 MOST = 4 * MB
@@ -120,6 +122,16 @@ def test_client_that_sends_its_whole_body_before_it_reads_can_read_the_refusal(p
         while data := sock.recv(65536):
             answer += data
     assert answer.startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_client_in_a_tunnel_that_sends_its_whole_body_before_it_reads_can_read_the_refusal(place: Place) -> None:
+    context = ssl.create_default_context(cafile=place.proxy.confdir / "mitmproxy-ca-cert.pem")
+    connection = RawConnection(place.secure.url, proxy=place.as_proxy, context=context)
+    try:
+        connection.send("POST", place.secure.url + PATH, ask(20 * MB))
+        assert connection.read("POST").status == 413
+    finally:
+        connection.close()
 
 
 def test_client_that_waits_for_a_100_and_may_go_on_is_served(place: Place) -> None:

@@ -227,6 +227,16 @@ def test_http2_header_list_that_is_too_long_ends_the_connection(place: Place) ->
         assert client.went_away_with == ErrorCodes.ENHANCE_YOUR_CALM
 
 
+def test_http2_client_that_goes_on_writing_reads_why_its_connection_ends(place: Place) -> None:
+    with place.h2() as client:
+        client.send(HeadersFrame(1, client.packed("GET", "/")))
+        for _ in range(512):
+            client.send(ContinuationFrame(1, b"\x00" * 16_000))
+            assert not client.closed
+        client.read_until(lambda: client.closed)
+        assert client.went_away_with == ErrorCodes.ENHANCE_YOUR_CALM
+
+
 def test_http2_continuations_without_an_end_end_the_connection(place: Place) -> None:
     peak = Peak(place.proxy.pid)
     with place.h2() as client:

@@ -23,13 +23,8 @@ from healing.proxy.client_side import HeadClock, RestUnwanted
 from healing.proxy.governor import Governor
 from healing.proxy.heads import HeadMeter
 from healing.proxy.http1 import SteadyHttp1
+from healing.proxy.lingering import Lingering
 from healing.wire.fields import wrong_request
-
-LINGER_S = 30.0
-LINGER_BYTES = 32 * 1024 * 1024
-"""Of a request that is not wanted, what is thrown away while its client reads the answer.
-
-A connection that is closed at once takes the answer with it."""
 
 _LONGEST_REASON = 200
 
@@ -44,15 +39,16 @@ class ClientHttp1(SteadyHttp1, Http1Server):
         self.governor = governor
         self._meter = HeadMeter(self._limits)
         self._clock = HeadClock(governor)
-        self._linger_timer: commands.RequestWakeup | None = None
-        self._thrown_away = 0
+        self._lingering: Lingering | None = None
 
     @property
     def _limits(self) -> Limits:
         return self.governor.config.limits
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        if isinstance(event, events.Wakeup):
+        if self._lingering is not None and isinstance(event, events.ConnectionEvent | events.Wakeup):
+            yield from self._lingering.take(event)
+        elif isinstance(event, events.Wakeup):
             yield from self._wake(event)
         else:
             yield from super()._handle_event(event)
@@ -131,9 +127,7 @@ class ClientHttp1(SteadyHttp1, Http1Server):
             yield from self.read_body(event)
 
     def _wake(self, event: events.Wakeup) -> CommandGenerator[None]:
-        if event.command is self._linger_timer:
-            yield from self._close()
-        elif (yield from self._clock.has_run_out(event)) and self.state == self.read_headers:
+        if (yield from self._clock.has_run_out(event)) and self.state == self.read_headers:
             yield from self._refuse(408, f"The request's head took more than {self._clock.seconds:g} s.")
 
     # The end of a connection.
@@ -147,22 +141,10 @@ class ClientHttp1(SteadyHttp1, Http1Server):
 
     def _linger(self) -> CommandGenerator[None]:
         """Say that nothing more comes, and let the client read what has been said before the connection is closed."""
-        self.state = self.linger
-        self.buf = ReceiveBuffer()
-        self._linger_timer = commands.RequestWakeup(LINGER_S)
-        yield commands.CloseTcpConnection(self.conn, half_close=True)
-        yield self._linger_timer
-
-    def linger(self, event: events.Event) -> CommandGenerator[None]:
-        """Throw away what comes, up to a limit."""
-        self._thrown_away += len(self.buf)
-        self.buf = ReceiveBuffer()
-        if isinstance(event, events.ConnectionClosed) or self._thrown_away > LINGER_BYTES:
-            yield from self._close()
-
-    def _close(self) -> CommandGenerator[None]:
         self.state = self.done
-        yield commands.CloseConnection(self.conn)
+        self.buf = ReceiveBuffer()
+        self._lingering = Lingering(self.conn)
+        yield from self._lingering.begin()
 
 
 def _closing(answer: http.Response) -> http.Response:

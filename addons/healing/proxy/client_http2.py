@@ -16,6 +16,7 @@ from healing.proxy.client_side import HeadClock, RestUnwanted
 from healing.proxy.governor import Governor
 from healing.proxy.heads import HeadRefusal, head_refusal, in_header_list, line_refusal
 from healing.proxy.http2 import Fields, SteadyHttp2
+from healing.proxy.lingering import Lingering
 
 A_MINUTE_S = 60.0
 _HEADERS, _CONTINUATION, _FRAME_HEAD = 1, 9, 9
@@ -42,6 +43,19 @@ class ClientHttp2(SteadyHttp2, Http2Server):
     def has_left(self, stream_id: int) -> bool:
         """Whether the client has closed a stream, or all of them."""
         return self.is_closed(stream_id)
+
+    def close_connection(self, msg: str) -> CommandGenerator[None]:
+        """End the connection. What it says last, a GOAWAY, is to be read: it is closed when that can have been done."""
+        lingering: Lingering | None = None
+        for command in super().close_connection(msg):
+            closing = isinstance(command, commands.CloseConnection) and command.connection is self.conn
+            if closing and self.conn.state is ConnectionState.OPEN:
+                lingering = Lingering(self.conn)
+                yield from lingering.begin()
+            else:
+                yield command
+        if lingering is not None:
+            self._handle_event = lingering.take  # type: ignore[method-assign]
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         try:

@@ -26,6 +26,7 @@ from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import RestUnwanted
 from healing.proxy.governor import Governor
 from healing.proxy.hooks import AntigravityAwaitHook
+from healing.proxy.lingering import LastWords, LastWordsInside, TunnelInside
 from healing.proxy.local import refusal, too_long
 from healing.proxy.masks import Masking, Masks, is_masked
 from healing.proxy.pages import show_to
@@ -84,6 +85,13 @@ class IncomingStream(RedactingStream):
         yield AntigravityReachHook(reach)
         if reach.refusal is not None:
             self.claim = Claim(None, "", Seal(), refusal(None, 403, f"{reach.refusal}."))
+
+    def passthrough(self, event: events.Event) -> CommandGenerator[None]:
+        """Pass what is sent through a tunnel. A client of HTTP/1 can be left to read the last of it, as without one."""
+        if not isinstance(self.child_layer, TunnelInside) and not self.flow.request.is_http2:
+            self.child_layer = TunnelInside(self.child_layer)  # type: ignore[assignment, arg-type]
+        for command in super().passthrough(event):
+            yield LastWords(command.connection) if isinstance(command, LastWordsInside) else command
 
     def handle_connect(self) -> CommandGenerator[None]:
         """Open a tunnel, if its client is let in."""
