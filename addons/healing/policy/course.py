@@ -9,7 +9,7 @@ from typing import Any
 
 from healing.policy import retry
 from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import LONG_BYTES, Abort, Action, Clock, Rules, Start, Work
+from healing.policy.actions import LONG_BYTES, Abort, Action, Clock, Leave, Rules, Start, Work
 from healing.policy.answer import Answer
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
@@ -25,6 +25,7 @@ from healing.policy.story import Story
 from healing.policy.timing import Timing
 from healing.policy.unsupported import Unsupported
 from healing.policy.writer import Rewriting
+from healing.wire.dialect import LateEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,6 @@ class Course:
         self._budget.request(now)
         self._story.tell("received", f"{request.method} {shortened(request.path, 200)} {request.model}".strip())
         self._choose_and_begin(now)
-
-    def may_go_on(self, attempt: Attempt, now: float) -> bool:
-        """Whether anything might follow this attempt, so that its answer is worth holding."""
-        return self._planner.may_retry(attempt.tries, now) or self._mender.may_end_unsigned
 
     def leave(self) -> None:
         """The client is gone: what runs for it is ended."""
@@ -153,15 +150,22 @@ class Course:
         assert since is not None
         if not self.answer.begun:
             self._story.tell("hold", f"{now - since:.0f} s without content", attempt=stream)
-            self.answer.begin_stream(stream)
+            self.answer.begin_stream(stream, "pending")
         self.answer.send(self.request.dialect.keep_alive, now)
 
     def deliver_stream(self, attempt: Attempt) -> None:
         """From now on the client gets this attempt's answer, and no other."""
         if not attempt.delivering:
             attempt.delivering = True
-            self.answer.begin_stream(attempt)
-            self._story.tell("commit", "", attempt=attempt)
+            gate = attempt.gate
+            known = gate is not None and gate.content
+            self.answer.begin_stream(attempt, self._served() if known else "pending")
+            early = gate is not None and gate.overflowed and not gate.complete
+            self._story.tell("commit", "more came than is held" if early else "", attempt=attempt)
+
+    def _served(self) -> str:
+        """The outcome of an answer that serves."""
+        return "healed" if any(attempt.failure for attempt in self.attempts) else "clean"
 
     # Verdicts.
 
@@ -202,8 +206,8 @@ class Course:
         self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._mender.refused
-        if gate is not None and gate.relayed_error is None and gate.empty and whole:
-            self._deliver_empty(attempt, gate, now)
+        if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
+            self._deliver_anyway(attempt, gate, now)
             return
         self._abort(attempt, failure.detail)
         attempt.note(self.request.id, "deliver", now)
@@ -217,17 +221,16 @@ class Course:
             self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
         self._finish(attempt, "failed")
 
-    def _deliver_empty(self, attempt: Attempt, gate: Gate, now: float) -> None:
-        """The client gets the stream without content, now or when it has come to its end."""
-        out = gate.deliver_empty()
-        if attempt.ended:
-            out += gate.end()
-        if not gate.writer.whole:
-            self.deliver_stream(attempt)
-            self.answer.send(attempt.redactor.redact(out), now)
-        elif attempt.ended:
+    def _deliver_anyway(self, attempt: Attempt, gate: Gate, now: float) -> None:
+        """The client gets the stream that is no answer: it is what upstream said."""
+        out = gate.deliver_anyway()
+        if gate.writer.whole:
             attempt.collect()
-        self.succeed_if_current(attempt, only_if=attempt.ended)
+        else:
+            attempt.delivering = True
+            self.answer.begin_stream(attempt, "failed")
+            self.answer.send(attempt.redactor.redact(out), now)
+        self.succeed_if_current(attempt)
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
@@ -251,7 +254,7 @@ class Course:
         self._mender.over(attempt)
         attempt.note(self.request.id, "go on", now)
         self._story.tell("continued", "", attempt=attempt)
-        self._abort(attempt, "upstream has said all and does not close")
+        self._leave(attempt)
         self.current = None
         self._follow(Next(attempt.account), now)
 
@@ -280,39 +283,40 @@ class Course:
         self._finish(None, "failed")
 
     def break_off(self, attempt: Attempt, failure: Failure) -> None:
-        """The answer failed after commit; the gate has told the client so in its dialect already."""
+        """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
         failure = attempt.blame(bounded(failure, self._limits))
         self.settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)
         self._story.tell("broke", "", attempt=attempt, failure=failure)
+        said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
-        self._finish(attempt, "failed", broken=failure.detail if attempt.raw else "")
+        end = LateEnd(broken=True) if attempt.raw else self.request.dialect.late_end(said=said)
+        self._finish(attempt, "failed", broken=failure.detail if end.broken else "", pause_s=end.pause_s)
 
-    def succeed_if_current(self, attempt: Attempt, *, only_if: bool = True) -> None:
+    def succeed_if_current(self, attempt: Attempt) -> None:
         """The attempt has served, unless what came last was a failure and has been dealt with."""
-        if attempt is not self.current or not only_if:
+        if attempt is not self.current:
             return
         now = self._clock.now()
-        if attempt.gate is not None and attempt.failure is None and (empty := attempt.gate.empty):
-            attempt.blame(empty)
+        if attempt.gate is not None and attempt.failure is None and (failure := attempt.gate.no_answer):
+            attempt.blame(failure)
         self.settle_account(attempt, attempt.failure)
-        healed = any(each.failure for each in self.attempts)
-        outcome = "failed" if attempt.failure else "healed" if healed else "clean"
+        outcome = "failed" if attempt.failure else self._served()
         if attempt.failure and not attempt.told:
             self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
         attempt.note(self.request.id, "deliver", now)
-        self._abort(attempt, "upstream has said all and does not close")
+        self._leave(attempt)
         if not attempt.delivering:
             self.answer.deliver(attempt, outcome, now)
             attempt.delivering = True
         self._finish(attempt, outcome)
 
-    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "") -> None:
+    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", pause_s: float = 0.0) -> None:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
             self._keep_signed(attempt)
-        self.answer.finish(broken)
+        self.answer.finish(broken, pause_s)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
@@ -321,6 +325,14 @@ class Course:
         self.current = None
         self.outcome = outcome
         self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s, self._asking.says)
+
+    def _leave(self, attempt: Attempt) -> None:
+        """The client has all. Upstream is about to end its side, if its own end has come just now."""
+        why = "upstream has said all and does not close"
+        if attempt.gate is not None and attempt.gate.closed and not attempt.ended:
+            self.actions.append(Leave(attempt, why))
+        else:
+            self._abort(attempt, why)
 
     def _abort(self, attempt: Attempt, why: str) -> None:
         if not attempt.ended:

@@ -19,6 +19,7 @@ from healing.policy.config import Limits
 from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass, connection_failure
+from healing.policy.forms import Form, form_of
 from healing.policy.intake import Intake
 from healing.policy.judge import Judging
 from healing.policy.peek import Gate, too_long
@@ -28,8 +29,11 @@ from healing.wire import headers as http
 from healing.wire.collect import LONGEST
 from healing.wire.encoding import DecodingError
 from healing.wire.headers import Headers
+from healing.wire.jsonvalue import is_json
 
 logger = logging.getLogger(__name__)
+
+_LAST_BYTES = 64
 
 
 def _guarded[**P](method: Callable[Concatenate["Exchange", P], None]) -> Callable[Concatenate["Exchange", P], None]:
@@ -126,28 +130,30 @@ class Exchange:
         if attempt is not self._course.current:
             return
         now, asked = self._clock.now(), attempt.asked
-        attempt.status, attempt.headers, attempt.head_at, attempt.last_byte_at = status, headers, now, now
+        attempt.status, attempt.headers, attempt.head_at = status, headers, now
+        attempt.last_byte_at = attempt.progress_at = now
         attempt.note(self.request.id)
         try:
             attempt.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
-        if not (200 <= status < 300 and asked.operation.kind == "generate" and asked.streams):
+        if not (200 <= status < 300 and asked.operation.kind == "generate"):
             return
-        if not asked.operation.sse:
+        if asked.streams and not asked.operation.sse:
             attempt.raw = True
             self._course.deliver_stream(attempt)
-        elif not (http.get(headers, "content-type") or "").lower().startswith("application/json"):
-            self._open_gate(attempt, now)
+            return
+        attempt.asks_for = Form.EVENTS if asked.streams else Form.JSON
+        if asked.streams:
+            self._open_gate(attempt)
 
-    def _open_gate(self, attempt: Attempt, now: float) -> None:
+    def _open_gate(self, attempt: Attempt) -> None:
         rules = self._rules
         attempt.intake.events = True
         attempt.gate = Gate(
             attempt.asked.dialect,
             rules.peek.commit,
-            hold=self._course.may_go_on(attempt, now),
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
             writer=attempt.writer,
@@ -155,15 +161,30 @@ class Exchange:
             longest_event=rules.limits.event_bytes,
         )
         if not attempt.gate.writer.whole:
-            self._course.timing.hold(attempt, now)
-        if attempt.gate.committed:
-            self._course.deliver_stream(attempt)
+            self._course.timing.hold(attempt, self._clock.now())
+
+    def _find_form(self, attempt: Attempt, data: bytes, *, whole: bool) -> bytes:
+        """What can be looked at now, once it is known what the body is; labels are not believed."""
+        if attempt.asks_for is None or attempt.form is not None:
+            return data
+        data = attempt.beginning + data
+        attempt.form = form_of(data, attempt.asks_for, whole=whole)
+        attempt.beginning = data if attempt.form is None else b""
+        if attempt.form is Form.JSON:
+            attempt.gate = None
+            attempt.intake.events = False
+        elif attempt.form is Form.EVENTS and attempt.gate is None:
+            if attempt.writer is None:
+                attempt.writer = self._asking.writer(attempt.seed(self.request.id), whole=True)
+            self._open_gate(attempt)
+        return data if attempt.form is not None else b""
 
     @_guarded
     def data(self, attempt: Attempt, data: bytes) -> None:
         """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
-        attempt.intake.put(data)
-        attempt.received += len(data)
+        if attempt is self._course.current:
+            attempt.intake.put(data)
+            attempt.received += len(data)
 
     @_guarded
     def settle(self) -> None:
@@ -179,7 +200,7 @@ class Exchange:
             self._stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
             return
         if data:
-            self._take(attempt, attempt.clean(data))
+            self._take(attempt, self._find_form(attempt, attempt.clean(data), whole=False))
         self._end_if_over(attempt)
 
     def _end_if_over(self, attempt: Attempt) -> None:
@@ -203,12 +224,15 @@ class Exchange:
                 lambda: attempt.redactor.redact(gate.feed(data)),
                 partial(self._through_gate, attempt),
             )
-        elif attempt.raw:
+            return
+        attempt.progress_at = self._clock.now()
+        if attempt.raw:
             self._course.answer.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
                 attempt.whole += data
         else:
             attempt.whole += data
+            attempt.may_be_over = attempt.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
             self._bound(attempt)
 
     def _bound(self, attempt: Attempt) -> None:
@@ -239,7 +263,7 @@ class Exchange:
 
     def _end(self, attempt: Attempt, broken: str) -> None:
         """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
-        if rest := attempt.clean(b"", last=True):
+        if rest := self._find_form(attempt, attempt.clean(b"", last=True), whole=True):
             self._take(attempt, rest)
             if attempt is not self._course.current or attempt.busy:
                 return
@@ -376,7 +400,7 @@ class Exchange:
         stall = timing.stall(self._course.current)
         if stall and now >= stall[0]:
             assert self._course.current is not None
-            self._stop_short(self._course.current, Failure(FailureClass.STALLED, stall[1], 504))
+            self._stalled(self._course.current, Failure(FailureClass.STALLED, stall[1], 504))
         hold_until = None if self.outcome else timing.sign_of_life(self._course.current, self._course.answer)
         if hold_until is not None and now >= hold_until:
             self._course.keep_waiting(now)
@@ -393,9 +417,27 @@ class Exchange:
             self._course.deliver_stream(attempt)
             self._course.answer.send(out, now)
         attempt.outgoing = b""
+        if gate.progress > attempt.seen:
+            attempt.seen, attempt.progress_at = gate.progress, now
         if gate.failure is not None:
             tell = self._course.break_off if gate.committed else self._course.fail
             tell(attempt, gate.failure)
+        elif gate.closed and attempt.over is None:
+            attempt.over = ""  # whatever upstream still does
+            attempt.intake.drop()
+
+    def _stalled(self, attempt: Attempt, failure: Failure) -> None:
+        """Nothing more came in time. A whole answer may be there all the same."""
+        if not attempt.may_be_over:
+            self._stop_short(attempt, failure)
+            return
+        attempt.may_be_over = False
+        whole = bytes(attempt.whole)
+        self._work(attempt, len(whole), lambda: is_json(whole), partial(self._judge_if_whole, attempt))
+
+    def _judge_if_whole(self, attempt: Attempt, whole: bool) -> None:
+        if whole:
+            self._judge_whole(attempt)
 
     def _stop_short(self, attempt: Attempt, failure: Failure) -> None:
         """The attempt can't go on; a stream that has said all there is to say is merely ended."""
@@ -415,8 +457,6 @@ class Exchange:
 
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
         """What is wrong with a whole response is known; None for nothing."""
-        if failure is None and self._course.answer.begun:
-            failure = Failure(FailureClass.MALFORMED, "the answer is not an event stream")
         if failure is not None:
             self._course.fail(attempt, failure)
         elif not attempt.asked.translated:

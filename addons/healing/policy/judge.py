@@ -5,7 +5,7 @@ import contextlib
 from healing.policy.actions import Rules
 from healing.policy.attempt import Attempt
 from healing.policy.failures import Failure, FailureClass, classify
-from healing.policy.peek import empty_failure
+from healing.policy.peek import no_answer
 from healing.wire import exact
 from healing.wire.dialect import Dialect, Kind, OperationKind
 from healing.wire.errors import UpstreamError, parse_error, read_error
@@ -82,6 +82,8 @@ def judge_whole(
     reading = dialect.read_answer(value)
     if reading.kind is Kind.ERROR:
         return classify(None, (), read_error(reading.error), grace_s=grace_s, wall_s=wall_s)
-    if operation != "generate" or reading.kind is Kind.CONTENT:
+    if reading.kind is Kind.MALFORMED and reading.flaw:
+        return Failure(FailureClass.MALFORMED, f"the answer has {reading.flaw}", _BAD_GATEWAY)
+    if operation != "generate":
         return None
-    return empty_failure(dialect, reading.stop)
+    return no_answer(dialect, reading.stop, content=reading.kind is Kind.CONTENT, visible=reading.visible)

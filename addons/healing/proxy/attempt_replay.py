@@ -142,10 +142,10 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     streams = operation.streams if operation.streams is not None else _wants_stream(request)
     json = response.headers.get("content-type", "").lower().startswith("application/json")
     if streams and operation.sse and response.status_code < 300 and not json:
-        gate = Gate(dialect, "first_content", hold=True, grace_s=grace_s, wall_s=time.time())
+        gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time())
         gate.feed(body)
         gate.end()
-        return gate.failure or gate.empty
+        return gate.failure or gate.no_answer
     if streams and not operation.sse and response.status_code < 300:
         return None
     return judge_whole(

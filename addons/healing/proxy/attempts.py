@@ -59,10 +59,11 @@ class LaunchAttempt(HttpCommand):
 
 @dataclass
 class AbortAttempt(HttpCommand):
-    """Ask the layer to end an attempt's upstream call."""
+    """Ask the layer to end an attempt's upstream call, unless it has ended by itself after so many seconds."""
 
     attempt: Attempt
     why: str
+    after_s: float = 0.0
 
 
 class AttemptStream(InPlaceHooks):

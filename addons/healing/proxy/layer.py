@@ -42,6 +42,7 @@ class HealingLayer(HttpLayer):
     seals: dict[int, Seal]
     readers: Readers
     look_again: commands.RequestWakeup | None
+    leaving: dict[commands.RequestWakeup, AbortAttempt]
     next_attempt_id: int
 
     @classmethod
@@ -56,6 +57,7 @@ class HealingLayer(HttpLayer):
         plain.seals = {}
         plain.readers = Readers()
         plain.look_again = None
+        plain.leaving = {}
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
         plain.next_attempt_id = -1
         return plain
@@ -74,6 +76,8 @@ class HealingLayer(HttpLayer):
         if isinstance(event, events.Wakeup) and event.command is self.look_again:
             self.look_again = None
             yield from self.tend()
+        elif isinstance(event, events.Wakeup) and event.command in self.leaving:
+            self.deferred.append(self.leaving.pop(event.command))
         else:
             yield from self.connect_ends(event)
             yield from super()._handle_event(event)
@@ -125,7 +129,11 @@ class HealingLayer(HttpLayer):
             owner = self.exchanges.get(event.stream_id)
             event = with_cookies(event, owner.cookies) if owner is not None and owner.cookies else event
         for command in super().event_to_child(child, event):
-            if isinstance(command, LaunchAttempt | AbortAttempt):
+            if isinstance(command, AbortAttempt) and command.after_s:
+                timer = commands.RequestWakeup(command.after_s)
+                self.leaving[timer] = command
+                yield timer
+            elif isinstance(command, LaunchAttempt | AbortAttempt):
                 self.deferred.append(command)
             elif isinstance(command, SealRequest):
                 self.seals[command.stream_id] = command.seal

@@ -24,8 +24,9 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from healing.policy.accounts import Account
-from healing.policy.actions import Abort, Finish, Respond, Send, Start, Work
+from healing.policy.actions import Abort, Finish, Leave, Respond, Send, Start, Work
 from healing.policy.attempt import Attempt
+from healing.policy.clocks import LINGER_S
 from healing.policy.exchange import Exchange
 from healing.proxy.attempts import (
     METADATA,
@@ -74,6 +75,7 @@ class HealingStream(IncomingStream):
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
+    broken = ""
 
     @property
     def running(self) -> bool:
@@ -117,7 +119,7 @@ class HealingStream(IncomingStream):
         self.exchange.client_left()
         while self.exchange.actions:
             action = self.exchange.actions.popleft()
-            if isinstance(action, Abort):
+            if isinstance(action, Abort | Leave):
                 yield AbortAttempt(action.attempt, action.why)
             elif isinstance(action, Work):
                 yield from self.work(action)
@@ -248,6 +250,8 @@ class HealingStream(IncomingStream):
             match action:
                 case Abort():
                     yield AbortAttempt(action.attempt, action.why)
+                case Leave():
+                    yield AbortAttempt(action.attempt, action.why, LINGER_S)
                 case _ if self.client_state == self.state_errored or self.server_state == self.state_errored:
                     pass  # killed by a person or another addon: nothing more goes to this client
                 case Work():
@@ -261,7 +265,7 @@ class HealingStream(IncomingStream):
                         self.recorder.keep(action.data)
                     yield from self.server_state(ResponseData(self.stream_id, action.data))
                 case Finish():
-                    yield from self.finish(action.broken)
+                    yield from self.finish(action.broken, action.pause_s)
             if self.server_state == self.state_errored:
                 exchange.client_left()
         yield from self.arm()
@@ -307,7 +311,7 @@ class HealingStream(IncomingStream):
                 response.headers["Transfer-Encoding"] = "chunked"
         yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, False))
 
-    def finish(self, broken: str) -> CommandGenerator[None]:
+    def finish(self, broken: str, pause_s: float) -> CommandGenerator[None]:
         """Complete the answer, and let the flow tell its story."""
         assert self.exchange is not None
         assert self.flow.response
@@ -316,11 +320,18 @@ class HealingStream(IncomingStream):
             self.keep_body()
         else:
             self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
-        if broken:
-            failed = ResponseProtocolError(self.stream_id, broken, ErrorCode.GENERIC_SERVER_ERROR)
-            yield from super().handle_protocol_error(failed)
+        if broken and pause_s:
+            self.broken, self.timer = broken, commands.RequestWakeup(pause_s)
+            yield self.timer
+        elif broken:
+            yield from self.break_off(broken)
         else:
             yield from self.server_state(ResponseEndOfMessage(self.stream_id))
+
+    def break_off(self, why: str) -> CommandGenerator[None]:
+        """Break the client's connection, or reset its stream."""
+        failed = ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
+        yield from super().handle_protocol_error(failed)
 
     def keep_body(self) -> None:
         """Put what has streamed by into the client's flow."""
@@ -373,3 +384,5 @@ class HealingStream(IncomingStream):
             assert self.exchange is not None
             self.exchange.wakeup()
             yield from self.perform()
+        elif self.broken and self.server_state not in (self.state_done, self.state_errored):
+            yield from self.break_off(self.broken)

@@ -45,6 +45,15 @@ def parse(data: bytes | bytearray) -> Any:
         return _parse_slowly(data)
 
 
+def is_json(data: bytes | bytearray) -> bool:
+    """Whether this is one JSON value."""
+    try:
+        parse(data)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_strictly(data: bytes | bytearray) -> Any:
     """As `parse`, but NaN and Infinity are what they are: no JSON."""
     _count(data)

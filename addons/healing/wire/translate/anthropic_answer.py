@@ -3,10 +3,11 @@
 from typing import Any
 
 from healing.wire.collect_gemini import joined_parts
+from healing.wire.gemini import BROKEN_STOPS
 from healing.wire.gemini_history import call_of, signature_of
 from healing.wire.jsonvalue import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id
-from healing.wire.translate.gemini_endings import BROKEN_TURNS, Grounding, Usage, server_tool_id, stop_of, why_stopped
+from healing.wire.translate.gemini_endings import Grounding, Usage, server_tool_id, stop_of, why_stopped
 
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 # Members of a part that say nothing by themselves.
@@ -52,7 +53,7 @@ class AnthropicAnswer:
         """Why what came can't be told as a good answer, "" if it can."""
         if self._nameless:
             return "Gemini called a tool without a name"
-        if self._finish not in BROKEN_TURNS:
+        if self._finish not in BROKEN_STOPS:
             return ""
         return f"Gemini stopped with {self._finish}" + (f": {self._why}" if self._why else "")
 

@@ -4,16 +4,12 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from healing.wire.collect import LONGEST
+from healing.wire.gemini import PLAIN_STOPS
 from healing.wire.grounding import GroundingMetadata
 from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
 
-BROKEN_TURNS = frozenset(
-    ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", "MISSING_THOUGHT_SIGNATURE")
-)
-"""Finish reasons of a turn that is no good as it is: no stop reason of Anthropic's says that."""
 _COUNTS = frozenset(("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount"))
-_PLAIN = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
 # Without a token there is no going on: the answer reached the limit of one request.
 _LIMITS = ("MAX_TOKENS", "CONTINUATION")
 
@@ -30,7 +26,7 @@ def stop_of(finish: str, why: str, *, called: bool) -> Stop:
 
     why: what upstream said beside it. called: whether the answer has calls of the client's tools.
     """
-    if finish in _PLAIN:
+    if finish in PLAIN_STOPS:
         return Stop("tool_use" if called else "end_turn")
     if finish in _LIMITS:
         return Stop("max_tokens")
