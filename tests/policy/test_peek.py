@@ -488,7 +488,7 @@ def test_what_is_held_is_bounded_by_what_came_and_not_by_what_a_client_gets_of_i
 
 
 def test_what_is_too_long_is_not_asked_for_again() -> None:
-    tested = gate(ANTHROPIC, longest=1000)
+    tested = gate(ANTHROPIC, longest_event=1000)
     tested.feed(b"data: " + b"x" * 2000)
     assert tested.failure is not None
     assert not tested.failure.again
