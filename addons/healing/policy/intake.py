@@ -13,8 +13,8 @@ MOST_EXPANDED = 64
 WAITING_BYTES = 64 * 1024 * 1024
 """Of what has come and has not been taken yet."""
 MOST_LINES = 1024
-"""Of a share of an event stream, about: what an event costs hardly depends on its length, and no healthy stream brings
-so many at once."""
+"""Of a share of an event stream, about: what an event costs hardly depends on its length, and a healthy stream seldom
+brings so many at once."""
 # Of a share of a coded body; one may be empty although it took its time.
 _MOST_PIECES = 4
 _SHORTEST_BYTES = 1024
