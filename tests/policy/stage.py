@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from healing.policy import config
 from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Finish, Respond, Rules, Send, Start
+from healing.policy.actions import Abort, Finish, Respond, Rules, Send, Start, Work
 from healing.policy.attempt import Attempt
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
@@ -137,6 +137,7 @@ class Stage:
         self.sent_before_commit = b""
         self.waits: list[tuple[float, float]] = []
         self.left = False
+        self.works = 0
         journal = Journal()
         journal.listen(self.records.append)
         self.exchange = Exchange(
@@ -273,7 +274,8 @@ class Stage:
     def _progress(self) -> tuple[object, ...]:
         """What each wakeup has to change: an attempt is made, the next thing falls due, or more of a body is read."""
         read = sum(len(played.attempt.whole) for played in self.played)
-        return len(self.played), self.exchange.deadline, read
+        waiting = [played.attempt.intake._pending_bytes + len(played.attempt.intake._left) for played in self.played]
+        return len(self.played), self.exchange.deadline, read, waiting
 
     # What must hold.
 
@@ -283,6 +285,8 @@ class Stage:
             action = self.exchange.actions.popleft()
             assert self.finish is None, f"{action} after the end"
             match action:
+                case Work():
+                    self._work(action)
                 case Start(attempt):
                     self._start(attempt)
                 case Abort(attempt):
@@ -301,6 +305,17 @@ class Stage:
                 case Finish():
                     assert self.respond is not None, "an end without an answer"
                     self.finish, self.finished_at = action, self.clock.at
+
+    def _work(self, work: Work) -> None:
+        """Do what takes time; meanwhile nothing falls due, and what is over by itself is not over yet."""
+        assert not self.exchange.outcome or not work.attempt.busy
+        self.works += 1
+        found, failure = None, None
+        try:
+            found = work.work()
+        except Exception as error:
+            failure = error
+        self.exchange.worked(work, found, failure)
 
     @property
     def _committed(self) -> bool:

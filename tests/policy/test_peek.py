@@ -173,7 +173,7 @@ def test_holding_is_bounded_by_bytes() -> None:
 @pytest.mark.parametrize("hold", [True, False])
 def test_an_event_without_an_end_is_not_kept_for_ever(line: bytes, size: int, hold: bool) -> None:
     longest = 20_000
-    tested = gate(ANTHROPIC, hold=hold, longest=longest)
+    tested = gate(ANTHROPIC, hold=hold, longest_event=longest)
     stream = b"data: " + line * longest
     pieces = iter([stream[at : at + size] for at in range(0, longest // size * size, size)])
 
@@ -488,7 +488,7 @@ def test_what_is_held_is_bounded_by_what_came_and_not_by_what_a_client_gets_of_i
 
 
 def test_what_is_too_long_is_not_asked_for_again() -> None:
-    tested = gate(ANTHROPIC, longest=1000)
+    tested = gate(ANTHROPIC, longest_event=1000)
     tested.feed(b"data: " + b"x" * 2000)
     assert tested.failure is not None
     assert not tested.failure.again

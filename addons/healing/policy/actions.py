@@ -1,11 +1,16 @@
 """What an exchange is given, and what it asks to be done."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from healing.policy.attempt import Attempt
 from healing.policy.config import Limits, Peek, Repair, Retry, Translate
+from healing.wire.encoding import PIECE_BYTES
 from healing.wire.headers import Headers
+
+LONG_BYTES = 2 * PIECE_BYTES
+"""What so many bytes say at once is found out beside everything else."""
 
 
 class Clock(Protocol):
@@ -72,4 +77,17 @@ class Finish:
     broken: str = ""
 
 
-Action = Start | Abort | Respond | Send | Finish
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Do this work beside everything else, as it takes time; then tell `Exchange.worked` what came of it.
+
+    What is to be done after it waits for it. attempt: whose answer it is about.
+    then: takes what the work gives, if the attempt still counts.
+    """
+
+    attempt: Attempt
+    work: Callable[[], Any]
+    then: Callable[[Any], None]
+
+
+Action = Start | Abort | Respond | Send | Finish | Work

@@ -11,7 +11,7 @@ from healing.policy.told import ToldError, told_error
 from healing.policy.writer import Framing
 from healing.wire import headers as http
 from healing.wire.headers import Headers
-from healing.wire.jsonvalue import dump, parse
+from healing.wire.jsonvalue import dump
 
 _NOT_FORWARDED = http.HOP_BY_HOP | {
     b"content-length",
@@ -71,7 +71,7 @@ class Answer:
         """Send an attempt's whole answer, as it is or with another status."""
         headers = self._upstream_headers(attempt, _JSON if attempt.rewritten else None)
         self._begin(status or attempt.status or 502, headers, attempt, outcome)
-        self.send(self._whole_body(attempt), now)
+        self.send(bytes(attempt.whole), now)
 
     def fail(self, attempt: Attempt, failure: Failure, tried: str, framing: Framing, now: float) -> None:
         """Tell a failure for which there is no upstream's answer to deliver, or no place for it any more.
@@ -139,26 +139,12 @@ class Answer:
         headers = http.without(attempt.headers, _NOT_FORWARDED)
         return headers if own is None else (*http.without(headers, _OF_THE_BODY), *own)
 
-    def _whole_body(self, attempt: Attempt) -> bytes:
-        body = bytes(attempt.whole)
-        names = list(self._rules.listed_models)
-        if self._request.operation.kind != "list_models" or not names or attempt.status != 200:
-            return body
-        try:
-            return dump(self._request.dialect.with_models(parse(body), names))
-        except ValueError:
-            return body
-
 
 def _error_object(attempt: Attempt) -> dict[str, object] | None:
     """The error that upstream itself sent, in a stream or as a body."""
     if attempt.gate is not None:
         error = attempt.gate.relayed_error
-    elif attempt.whole_complete and (attempt.status or 0) >= 400:
-        try:
-            error = parse(bytes(attempt.whole))
-        except ValueError:
-            return None
     else:
-        return None
+        told = attempt.error if (attempt.status or 0) >= 400 else None
+        error = told.value if told is not None else None
     return error if isinstance(error, dict) else None

@@ -12,7 +12,7 @@ from healing.policy.request import ClientRequest, UpstreamRequest
 from healing.policy.unsupported import SAYS, Unsupported, refused_feature
 from healing.policy.writer import Framing, Rewriting
 from healing.wire import exact
-from healing.wire.errors import find_error, parse_error
+from healing.wire.errors import find_error
 from healing.wire.jsonvalue import dump
 
 logger = logging.getLogger(__name__)
@@ -157,17 +157,12 @@ class Asking:
 
     def concede(self, attempt: Attempt, failure: Failure) -> str:
         """Leave out what upstream did not take: what is done, in words; "" where nothing helps."""
-        if (
-            failure.kind is not FailureClass.CALLER
-            or not attempt.whole_complete
-            or self._concessions >= MAX_CONCESSIONS
-        ):
+        if failure.kind is not FailureClass.CALLER or attempt.error is None or self._concessions >= MAX_CONCESSIONS:
             return ""
         used = frozenset(("stream",)) if self.upgraded else frozenset()
         if self.crossing is not None:
             used |= self.crossing.optional
-        text = parse_error(bytes(attempt.whole)).text
-        feature = refused_feature(text, self._without, used)
+        feature = refused_feature(attempt.error.text, self._without, used)
         if feature is None:
             return ""
         self._unsupported.add(self._upstream, self._request.route.model, feature)

@@ -9,6 +9,7 @@ from healing.policy.intake import Intake
 from healing.policy.peek import Gate
 from healing.policy.request import UpstreamRequest
 from healing.policy.writer import Rewriting
+from healing.wire.errors import UpstreamError
 from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump
 
@@ -60,13 +61,15 @@ class Attempt:
     cleaning: what takes them out of the body, once that comes.
     whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
     signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
+    error: what the body of an error says, once all of it has come.
+    busy: whether something that takes time is being made of what has come; nothing else may touch that meanwhile.
     writer: makes what the client gets, where that is not what upstream sends.
     rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
     incoming: what is about to go into the gate.
     outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
     delivering: whether the client gets this attempt's answer.
     told: whether the journal knows that it failed for good.
-    ended: whether upstream's side is over; aborted: because the exchange ended it.
+    ended: whether upstream's side is over; aborted: because the exchange ended it; killed: because a person did.
     over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
     settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
@@ -96,6 +99,9 @@ class Attempt:
     intake: Intake = field(default_factory=Intake)
     whole: bytearray = field(default_factory=bytearray)
     whole_complete: bool = False
+    error: UpstreamError | None = None
+    busy: bool = False
+    killed: bool = False
     writer: Rewriting | None = None
     rewritten: bool = False
     upstream_whole: bytes = b""

@@ -9,7 +9,7 @@ from typing import Any
 
 from healing.policy import retry
 from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Action, Clock, Rules, Start
+from healing.policy.actions import LONG_BYTES, Abort, Action, Clock, Rules, Start, Work
 from healing.policy.answer import Answer
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
@@ -92,10 +92,10 @@ class Course:
         attempt = self.current
         if attempt is not None:
             self.settle_account(attempt, None, judged=False)
-            if attempt.delivering:
-                self._keep_signed(attempt)
             attempt.note(self.request.id, "the client left", self._clock.now())
             self._abort(attempt, "the client left")
+            if attempt.delivering and not attempt.busy:
+                self._keep_signed(attempt)
         self.timing.resume_at = None
         self._story.tell("client_left", "", attempt=attempt)
         self._close("failed")
@@ -231,7 +231,8 @@ class Course:
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
-        if not attempt.whole_complete or attempt.rewritten:
+        # None that is so long is without content for any good reason.
+        if not attempt.whole_complete or attempt.rewritten or len(attempt.whole) >= LONG_BYTES:
             return
         try:
             writer = self._asking.rewrite(attempt)
@@ -256,6 +257,12 @@ class Course:
 
     def _keep_signed(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
+        if attempt.received < LONG_BYTES:
+            self._keep(attempt)
+        else:
+            self.actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
+
+    def _keep(self, attempt: Attempt) -> None:
         self._mender.over(attempt)
         self._asking.keep(attempt, self._mender.sent)
 
@@ -302,9 +309,10 @@ class Course:
         self._finish(attempt, outcome)
 
     def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "") -> None:
-        self.answer.finish(broken)
+        # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
             self._keep_signed(attempt)
+        self.answer.finish(broken)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)

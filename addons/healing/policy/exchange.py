@@ -7,11 +7,11 @@ Sans-io: what happens is told by method calls, what is to be done is left in `ac
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, Concatenate
 
 from healing.policy.accounts import Account
-from healing.policy.actions import Abort, Action, Rules
+from healing.policy.actions import LONG_BYTES, Abort, Action, Rules, Work
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
 from healing.policy.blind import Blind
@@ -20,7 +20,7 @@ from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass, connection_failure
 from healing.policy.intake import Intake
-from healing.policy.judge import judge_whole
+from healing.policy.judge import Judging
 from healing.policy.peek import Gate, too_long
 from healing.policy.request import ClientRequest
 from healing.policy.writer import Rewriting
@@ -152,6 +152,7 @@ class Exchange:
             wall_s=self._clock.wall(),
             writer=attempt.writer,
             longest=rules.limits.answer_bytes,
+            longest_event=rules.limits.event_bytes,
         )
         if not attempt.gate.writer.whole:
             self._course.timing.hold(attempt, now)
@@ -168,7 +169,7 @@ class Exchange:
     def settle(self) -> None:
         """Look at the data that has come, or at a share of it where that takes long; `wakeup` is due for the next."""
         attempt = self._course.current
-        if attempt is None or not attempt.intake.due:
+        if attempt is None or attempt.busy or not attempt.intake.due:
             return
         attempt.last_byte_at = self._clock.now()
         try:
@@ -179,16 +180,29 @@ class Exchange:
             return
         if data:
             self._take(attempt, attempt.clean(data))
-        if attempt is self._course.current and attempt.over is not None and not attempt.intake.waiting:
+        self._end_if_over(attempt)
+
+    def _end_if_over(self, attempt: Attempt) -> None:
+        """End an attempt of whose body all has come and been looked at."""
+        if attempt is self._course.current and attempt.over is not None and not self._is_at_work(attempt):
             self._end(attempt, attempt.over)
+
+    @staticmethod
+    def _is_at_work(attempt: Attempt) -> bool:
+        """Whether there is still something to make of what has come."""
+        return attempt.busy or attempt.intake.waiting
 
     def _take(self, attempt: Attempt, data: bytes) -> None:
         """Look at plain data, in which no secret is any more: nobody behind this has to think of them."""
-        if attempt.gate is not None:
+        if (gate := attempt.gate) is not None:
             attempt.incoming = data
-            out = attempt.gate.feed(data)
-            attempt.incoming, attempt.outgoing = b"", out
-            self._through_gate(attempt, out)
+            self._work(
+                attempt,
+                gate.looks_at(data),
+                # What was put together of several events may have a secret that none of them had.
+                lambda: attempt.redactor.redact(gate.feed(data)),
+                partial(self._through_gate, attempt),
+            )
         elif attempt.raw:
             self._course.answer.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
@@ -221,23 +235,26 @@ class Exchange:
         if attempt is not self._course.current or self.blind is not None:
             return
         attempt.over = broken
-        if not attempt.intake.waiting:
-            self._end(attempt, broken)
+        self._end_if_over(attempt)
 
     def _end(self, attempt: Attempt, broken: str) -> None:
         """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
         if rest := attempt.clean(b"", last=True):
             self._take(attempt, rest)
-            if attempt is not self._course.current:
+            if attempt is not self._course.current or attempt.busy:
                 return
         try:
             if not broken and (attempt.status or 0) < 300:
                 attempt.intake.finish()
         except DecodingError:
             broken = "its content-encoding has no end"
-        if attempt.gate is not None:
-            self._through_gate(attempt, attempt.gate.end(broken))
-            self._gate_is_over(attempt)
+        if (gate := attempt.gate) is not None:
+            self._work(
+                attempt,
+                gate.looks_at(b""),
+                lambda: attempt.redactor.redact(gate.end(broken)),
+                partial(self._gate_is_over, attempt),
+            )
         elif attempt.raw:
             if broken:
                 cut = f"Stream ended in the middle of the answer: {broken}"
@@ -253,8 +270,8 @@ class Exchange:
     @_guarded
     def killed(self, attempt: Attempt) -> None:
         """A person, or another addon, ended this attempt: that is no failure to heal."""
-        attempt.ended = True
-        if attempt is self._course.current:
+        attempt.ended = attempt.killed = True
+        if attempt is self._course.current and not attempt.busy:
             self._course.settle_account(attempt, None, judged=False)
             self._course.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
@@ -292,6 +309,9 @@ class Exchange:
 
     def _go_blind(self) -> None:
         answer = self._course.answer
+        if self._course.current is not None and self._course.current.busy:
+            self.crashed = True  # nobody can tell what has been made of what has come
+            return
         if self._asking.rewrites and not self._gives_as_it_is():
             self._start_over()
             return
@@ -339,8 +359,8 @@ class Exchange:
         if self.blind is not None or self.outcome:
             return None
         current = self._course.current
-        if current is not None and current.intake.waiting:
-            return current.last_byte_at
+        if current is not None and self._is_at_work(current):
+            return None if current.busy else current.last_byte_at
         return self._course.timing.deadline(self._course.current, self._course.answer)
 
     @_guarded
@@ -348,6 +368,8 @@ class Exchange:
         """Time has passed: do what is due by now."""
         now, timing = self._clock.now(), self._course.timing
         if self._course.current is not None:
+            if self._course.current.busy:
+                return
             self._course.current.intake.allow()
         if timing.resumes(now):
             self._course.go_on(now)
@@ -364,12 +386,12 @@ class Exchange:
     def _through_gate(self, attempt: Attempt, out: bytes) -> None:
         gate, now = attempt.gate, self._clock.now()
         assert gate is not None
+        attempt.incoming, attempt.outgoing = b"", out
         if gate.content and attempt.first_content_at is None:
             attempt.first_content_at = now
         if gate.committed:
             self._course.deliver_stream(attempt)
-            # What was put together of several events may have a secret that none of them had.
-            self._course.answer.send(attempt.redactor.redact(out), now)
+            self._course.answer.send(out, now)
         attempt.outgoing = b""
         if gate.failure is not None:
             tell = self._course.break_off if gate.committed else self._course.fail
@@ -378,8 +400,8 @@ class Exchange:
     def _stop_short(self, attempt: Attempt, failure: Failure) -> None:
         """The attempt can't go on; a stream that has said all there is to say is merely ended."""
         if attempt.gate is not None:
-            self._through_gate(attempt, attempt.gate.stop_short(failure))
-            self._gate_is_over(attempt)
+            out = attempt.redactor.redact(attempt.gate.stop_short(failure))
+            self._gate_is_over(attempt, out)
         elif attempt.raw:
             self._course.break_off(attempt, failure)
         else:
@@ -387,17 +409,12 @@ class Exchange:
 
     def _judge_whole(self, attempt: Attempt) -> None:
         """A response that is not a stream of events is complete."""
-        status = attempt.status or 502
         attempt.whole_complete = True
-        failure = judge_whole(
-            attempt.asked.dialect,
-            attempt.asked.operation.kind,
-            status,
-            attempt.headers,
-            bytes(attempt.whole),
-            grace_s=self._rules.retry.grace,
-            wall_s=self._clock.wall(),
-        )
+        size, judging = len(attempt.whole), Judging(attempt, self._rules, self._clock.wall())
+        self._work(attempt, size, judging.run, partial(self._judged, attempt))
+
+    def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
+        """What is wrong with a whole response is known; None for nothing."""
         if failure is None and self._course.answer.begun:
             failure = Failure(FailureClass.MALFORMED, "the answer is not an event stream")
         if failure is not None:
@@ -405,21 +422,28 @@ class Exchange:
         elif not attempt.asked.translated:
             self._course.succeed_if_current(attempt)
         else:
-            self._translate_whole(attempt)
+            self._work(
+                attempt, len(attempt.whole), lambda: self._translated(attempt), partial(self._is_translated, attempt)
+            )
 
-    def _translate_whole(self, attempt: Attempt) -> None:
+    def _translated(self, attempt: Attempt) -> Rewriting | ValueError | None:
+        """The writer that has taken a whole answer, if it needs one; why it can't be translated."""
         try:
-            writer = self._asking.rewrite(attempt)
+            return self._asking.rewrite(attempt)
         except ValueError as error:
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {error}"))
-            return
-        if writer is not None and writer.broken:
+            return error
+
+    def _is_translated(self, attempt: Attempt, writer: Rewriting | ValueError | None) -> None:
+        if isinstance(writer, ValueError):
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {writer}"))
+        elif writer is not None and writer.broken:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
         else:
             self._written(attempt, writer)
 
-    def _gate_is_over(self, attempt: Attempt) -> None:
+    def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""
+        self._through_gate(attempt, out)
         if attempt is self._course.current:
             self._written(attempt, attempt.writer)
 
@@ -427,8 +451,45 @@ class Exchange:
         """All that this attempt has to say has been taken by its writer."""
         if writer is not None and writer.continuation:
             self._course.continue_after(attempt, writer)
-        elif writer is not None and writer.whole and not attempt.collect():
-            why = f": {writer.flaw}" if writer.flaw else ""
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
+        elif writer is not None and writer.whole:
+            self._work(attempt, attempt.received, attempt.collect, partial(self._collected, attempt, writer))
         else:
             self._course.succeed_if_current(attempt)
+
+    def _collected(self, attempt: Attempt, writer: Rewriting, complete: bool) -> None:
+        """A stream has been put together as one answer, if it was complete."""
+        if complete:
+            self._course.succeed_if_current(attempt)
+        else:
+            why = f": {writer.flaw}" if writer.flaw else ""
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
+
+    # Work that takes time.
+
+    def _work[T](self, attempt: Attempt, size: int, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Do work on so many bytes and go on with what it gives: at once, or beside everything else if they are many.
+
+        The work touches what belongs to this attempt and nothing else.
+        """
+        if size < LONG_BYTES:
+            then(work())
+            return
+        attempt.busy = True
+        self.actions.append(Work(attempt, work, then))
+
+    @_guarded
+    def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
+        """What was asked for by this action is done; `found` is what it gave, `failure` what it raised."""
+        attempt = action.attempt
+        attempt.busy = False
+        if failure is not None:
+            raise failure
+        if attempt is not self._course.current:
+            return
+        if attempt.killed:
+            self.killed(attempt)
+            return
+        attempt.last_byte_at = self._clock.now()
+        attempt.intake.allow()
+        action.then(found)
+        self._end_if_over(attempt)

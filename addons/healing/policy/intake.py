@@ -12,9 +12,9 @@ MOST_EXPANDED = 64
 """How many times its length a body may decode to beside that."""
 WAITING_BYTES = 64 * 1024 * 1024
 """Of what has come and has not been taken yet."""
-MOST_LINES = 2048
-"""Of a share of an event stream, about: what an event costs hardly depends on its length, and no healthy stream brings
-so many at once."""
+MOST_LINES = 1024
+"""Of a share of an event stream, about: what an event costs hardly depends on its length, and a healthy stream seldom
+brings so many at once."""
 # Of a share of a coded body; one may be empty although it took its time.
 _MOST_PIECES = 4
 _SHORTEST_BYTES = 1024
@@ -88,15 +88,23 @@ class Intake:
     def _share(self) -> bytes:
         share: list[bytes] = []
         plain, size, lines, pieces = self._decompressor.plain, 0, 0, 0
-        while self.waiting and lines < MOST_LINES and (plain or (size < PIECE_BYTES and pieces < _MOST_PIECES)):
+        while self.waiting and lines < MOST_LINES and self._has_room(size, pieces):
             piece = self._next_piece()
+            if plain and self.events and size + len(piece) > PIECE_BYTES:
+                piece, self._left = piece[: PIECE_BYTES - size], piece[PIECE_BYTES - size :]
             count = piece.count(b"\n") + piece.count(b"\r") if self.events else 0
             if lines + count > MOST_LINES:
                 at = max(_SHORTEST_BYTES, len(piece) * (MOST_LINES - lines) // count)
-                piece, self._left = piece[:at], piece[at:]
+                piece, self._left = piece[:at], piece[at:] + self._left
             share.append(piece)
             size, lines, pieces = size + len(piece), lines + count, pieces + 1
         return share[0] if len(share) == 1 else b"".join(share)
+
+    def _has_room(self, size: int, pieces: int) -> bool:
+        """Whether a share of so many bytes, in so many pieces, may get another one."""
+        if self._decompressor.plain:
+            return size < PIECE_BYTES or not self.events
+        return size < PIECE_BYTES and pieces < _MOST_PIECES
 
     def _next_piece(self) -> bytes:
         """The next piece, decoded; an empty one where there is none, or none yet."""

@@ -12,8 +12,8 @@ from healing.wire.places import Place, Places, Side, Spot, is_unguessable
 TURN = "turn"
 """The spot of a whole turn: what it says, or the id of one of its calls, and this."""
 _WORTH_READING_AT_ONCE = 8
-# Signed pieces of one turn: none has so many, and to write one takes a third of a millisecond.
-_MOST_KEPT = 256
+MOST_KEPT = 256
+"""Signed pieces of one turn: none has so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Known:
 
         A spot gets the thing, or one item of the list that it is. Only so many are kept.
         """
-        spots, ids = islice(spots, _MOST_KEPT), islice(ids, _MOST_KEPT)
+        spots, ids = islice(spots, MOST_KEPT), islice(ids, MOST_KEPT)
         addresses = [(address, item) for spot, item in spots for address in self._addresses(place, spot)]
         addresses += [(address, item) for each, spot, item in ids for address in self._of_id(each, spot)]
         if addresses:

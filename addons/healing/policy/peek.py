@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 HELD_EVENTS = 256
 HELD_BYTES = 1024 * 1024
 LONGEST_BYTES = 64 * 1024 * 1024
+LONGEST_EVENT = 32 * 1024 * 1024
 MOST_REWRITTEN = 4
 """How many times longer the events of an answer may be that is made into another one: what makes it remembers much."""
 _BAD_GATEWAY = 502
@@ -39,9 +40,9 @@ def empty_failure(dialect: Dialect, stop: str) -> Failure | None:
     return Failure(kind, f"200 OK but 0 tokens (stop reason {stop or 'none'})", _BAD_GATEWAY, fault=fault)
 
 
-def too_long(longest: int) -> Failure:
-    """The failure of an answer of which more came than is held. Asked again it would be as long."""
-    detail = f"more came than the {longest:,} bytes that limits.answer_bytes allows for"
+def too_long(longest: int, limit: str = "answer_bytes") -> Failure:
+    """The failure of an answer of which more came than a limit allows for. Asked again it would be as long."""
+    detail = f"more came than the {longest:,} bytes that limits.{limit} allows for"
     return Failure(FailureClass.MALFORMED, detail, _BAD_GATEWAY, again=False)
 
 
@@ -64,12 +65,13 @@ class Gate:
         wall_s: float,
         writer: Writer | None = None,
         longest: int = LONGEST_BYTES,
+        longest_event: int = LONGEST_EVENT,
     ) -> None:
         """
         dialect: upstream's. commit: what to wait for.
         hold: False lets everything through at once, as nothing could be retried.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
-        longest: how many bytes an event may have, or what is held of an answer until it is whole.
+        longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
         """
         self.writer: Writer = Passing(dialect) if writer is None else writer
         self._passing = writer is None
@@ -89,6 +91,7 @@ class Gate:
         self._held_bytes = 0
         self._read_bytes = 0
         self._longest = longest
+        self._longest_event = longest_event
         self._events = 0
         self._said = False
         self._told = False
@@ -113,12 +116,18 @@ class Gate:
             return None
         return empty_failure(self._dialect, self.stop)
 
+    def looks_at(self, data: bytes) -> int:
+        """How many bytes `feed` is going to look at with these, or `end` with none: a long event is read at its end."""
+        return self._decoder.pending + len(data) if not data or self._decoder.completes(data) else len(data)
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the stream."""
         if self._blind:
             return data
         events = self._decoder.decode(data)
         out = [self._take_all(events)]
+        if self.failure is None and self._decoder.pending > self._longest_event:
+            out.append(self._fail(too_long(self._longest_event, "event_bytes")))
         if self.failure is None and self._is_too_long():
             out.append(self._fail(too_long(self._longest)))
         out.append(self._judge_empty())
@@ -130,7 +139,7 @@ class Gate:
 
     def _is_too_long(self) -> bool:
         rewritten = not self._passing and self._read_bytes > MOST_REWRITTEN * self._longest
-        return rewritten or self.writer.overfull or self._decoder.pending > self._longest
+        return rewritten or self.writer.overfull
 
     @property
     def signed_content(self) -> list[dict[str, Any]]:

@@ -140,13 +140,16 @@ class SignatureStore:
         name = digest(data)
         with self.writing():
             self._vault.put(f"thing:{name}", data, now)
+            rows: dict[str, dict[str, str]] = {}
             for (row, spot), item in addresses:
                 named = name if item is None else f"{name}.{item}"
-                spots = self.spots(row, now)
+                if (spots := rows.get(row)) is None:
+                    spots = rows[row] = self.spots(row, now)
                 known = spots.pop(spot, named)
                 spots[spot] = named if known == named else _UNKNOWN
                 while len(spots) > SPOTS_OF_A_ROW:
                     del spots[next(iter(spots))]
+            for row, spots in rows.items():
                 self._vault.put(f"row:{row}", dump(spots), now)
 
     def spots(self, row: str, now: float) -> dict[str, str]:

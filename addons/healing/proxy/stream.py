@@ -24,7 +24,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from healing.policy.accounts import Account
-from healing.policy.actions import Abort, Finish, Respond, Send, Start
+from healing.policy.actions import Abort, Finish, Respond, Send, Start, Work
 from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
 from healing.proxy.attempts import (
@@ -116,8 +116,11 @@ class HealingStream(IncomingStream):
         assert self.exchange is not None
         self.exchange.client_left()
         while self.exchange.actions:
-            if isinstance(action := self.exchange.actions.popleft(), Abort):
+            action = self.exchange.actions.popleft()
+            if isinstance(action, Abort):
                 yield AbortAttempt(action.attempt, action.why)
+            elif isinstance(action, Work):
+                yield from self.work(action)
 
     def abandon(self) -> CommandGenerator[None]:
         """The last resort: end the exchange and break the client's connection rather than leave it hanging."""
@@ -247,6 +250,8 @@ class HealingStream(IncomingStream):
                     yield AbortAttempt(action.attempt, action.why)
                 case _ if self.client_state == self.state_errored or self.server_state == self.state_errored:
                     pass  # killed by a person or another addon: nothing more goes to this client
+                case Work():
+                    yield from self.work(action)
                 case Start():
                     yield from self.launch(action.attempt)
                 case Respond():
@@ -260,6 +265,13 @@ class HealingStream(IncomingStream):
             if self.server_state == self.state_errored:
                 exchange.client_left()
         yield from self.arm()
+
+    def work(self, action: Work) -> CommandGenerator[None]:
+        """Do what takes time beside the event loop, and tell the exchange what came of it."""
+        assert self.exchange is not None
+        request = UnderstandRequest(action.work)
+        yield AntigravityUnderstandHook(request)
+        self.exchange.worked(action, request.found, request.failure)
 
     def launch(self, attempt: Attempt) -> CommandGenerator[None]:
         """Send an attempt upstream, once its credential is there."""

@@ -34,7 +34,7 @@ class AntigravityCredentialHook(commands.StartHook):
 
 @dataclass
 class UnderstandRequest[T]:
-    """Work on a request that may take time; `run` fills in `found` or `failure`."""
+    """Work on a request or an answer that may take time; `run` fills in `found` or `failure`."""
 
     work: Callable[[], T]
     found: T | None = None
@@ -50,6 +50,6 @@ class UnderstandRequest[T]:
 
 @dataclass
 class AntigravityUnderstandHook(commands.StartHook):
-    """A request is so long that to understand it takes time, in which others must not wait."""
+    """A request or an answer is so long that to understand it takes time, in which others must not wait."""
 
     request: UnderstandRequest[Any]

@@ -8,7 +8,7 @@ real upstream said.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -67,6 +67,7 @@ class UpstreamError:
     quota_ids: Google's `QuotaFailure.violations[].quotaId`.
     text: every message found, joined by line ends, as far as it is read; what is not JSON at all, as it is.
     delay_s: seconds to wait as the body says (RetryInfo, quotaResetDelay, "Please retry in"), None where it doesn't.
+    value: the error as it was parsed, None for what is not JSON.
     """
 
     kinds: tuple[str, ...] = ()
@@ -74,6 +75,7 @@ class UpstreamError:
     quota_ids: tuple[str, ...] = ()
     text: str = ""
     delay_s: float | None = None
+    value: Any = field(default=None, compare=False, repr=False)
 
     @property
     def status(self) -> int | None:
@@ -130,7 +132,7 @@ def read_error(value: Any) -> UpstreamError:
     delay_s = delays.get("retryDelay", delays.get("quotaResetDelay"))
     if delay_s is None and (match := _RETRY_IN.search(text)):
         delay_s = parse_duration_s(match.group(1))
-    return UpstreamError(tuple(kinds), tuple(reasons), tuple(quota_ids), text, delay_s)
+    return UpstreamError(tuple(kinds), tuple(reasons), tuple(quota_ids), text, delay_s, value)
 
 
 def find_error(value: Any) -> dict[str, Any] | None:

@@ -17,8 +17,13 @@ from healing.wire.jsonvalue import parse as parse_plainly
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 # In JSON these quotes can't close one string and open another, so unless a backslash stands before it this is a name.
 _OBJECT = re.compile(rb'"(?:args|input|response)"[ \t\r\n]*+:[ \t\r\n]*+(?=\{[ \t\r\n]*+[^} \t\r\n])')
-_TO_BRACE = re.compile(rb'[^{}"]*+(?:%s[^{}"]*+)*+[{}]' % _STRING, re.DOTALL)
-_BACKSLASH, _OPENING = b"\\{"
+_NAME = re.compile(rb'"(?:args|input|response)"')
+_LONGEST_NAME = len(b'"response"')
+# So much at once holds the interpreter for a millisecond or so.
+_STEP_BYTES = 256 * 1024
+_TO_BRACE = re.compile(rb'[^{}"]*+(?:%s[^{}"]*+){0,1000}+' % _STRING, re.DOTALL)
+_BRACES = (b"{", b"}")
+_OPENING, _BACKSLASH = b"{", ord("\\")
 # So many objects take a twentieth of a second. A text that has more is read as any other.
 _MOST_OBJECTS = 10_000
 _CONTAINERS = frozenset((dict, list))
@@ -96,7 +101,7 @@ def _objects_in(data: bytes | bytearray) -> list[_Object]:
     """
     found: list[_Object] = []
     at = 0
-    while match := _OBJECT.search(data, at):
+    while match := _next_object(data, at):
         if len(found) >= _MOST_OBJECTS:
             return []
         at = match.end()
@@ -109,14 +114,31 @@ def _objects_in(data: bytes | bytearray) -> list[_Object]:
     return found
 
 
+def _next_object(data: bytes | bytearray, at: int) -> re.Match[bytes] | None:
+    """The name of the next such member, looked for in steps that let others have the interpreter."""
+    while at < len(data):
+        if (name := _NAME.search(data, at, at + _STEP_BYTES)) is None:
+            at += _STEP_BYTES - _LONGEST_NAME
+        elif found := _OBJECT.match(data, name.start()):
+            return found
+        else:
+            at = name.start() + 1
+    return None
+
+
 def _end_of(data: bytes | bytearray, start: int) -> int:
     depth = 0
     at = start
     while match := _TO_BRACE.match(data, at):
-        at = match.end()
-        depth += 1 if data[at - 1] == _OPENING else -1
-        if not depth:
-            return at
+        before, at = at, match.end()
+        found = data[at : at + 1]
+        if found in _BRACES:
+            at += 1
+            depth += 1 if found == _OPENING else -1
+            if not depth:
+                return at
+        elif at == before:
+            break
     raise ValueError("an object without an end")
 
 

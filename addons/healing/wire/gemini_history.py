@@ -87,8 +87,13 @@ def real_signature_of(part: Part) -> str:
 
 def signed_in(parts: Iterable[Part]) -> list[str]:
     """What is signed among these parts, in short words."""
-    calls = [call_of(part) for part in parts if real_signature_of(part)]
-    return ["text" if call is None else f"call {call.get('name')}" for call in calls]
+    return [in_words(part) for part in parts if real_signature_of(part)]
+
+
+def in_words(part: Part) -> str:
+    """What a signed part is, in short words."""
+    call = call_of(part)
+    return "text" if call is None else f"call {call.get('name')}"
 
 
 def is_stand_in(signature: str) -> bool:

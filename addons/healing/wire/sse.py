@@ -72,7 +72,7 @@ class SSEDecoder:
         """Take the next bytes of the stream, give the events that are complete now."""
         if not self._rest:
             buffer, scan = data, 0
-        elif self._completes_event(data):
+        elif self.completes(data):
             buffer, scan = b"".join((self._rest, data)), max(0, len(self._rest) - _TAIL)
         else:
             # A long event, an image say, comes in many pieces: what has come is not looked at again before its end.
@@ -101,8 +101,10 @@ class SSEDecoder:
         rest, self._rest = bytes(self._rest), bytearray()
         return [self._event(rest, complete=False)] if rest else []
 
-    def _completes_event(self, data: bytes) -> bool:
-        """Whether the event that has begun is complete with these bytes."""
+    def completes(self, data: bytes) -> bool:
+        """Whether an event that has begun is complete with these bytes."""
+        if not self._rest:
+            return False
         if self._rest[0] in b"\r\n":
             return True  # blank lines, a few bytes at most: that is not decided here
         tail = bytes(self._rest[-_TAIL:])

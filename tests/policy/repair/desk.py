@@ -10,6 +10,7 @@ from healing.policy.failures import Failure, FailureClass
 from healing.policy.known import Owner
 from healing.policy.repair.repairs import Prepared, Repairs
 from healing.policy.signatures import SignatureStore
+from healing.wire.errors import parse_error
 from healing.wire.refusals import Position, SignatureFault
 
 NOW = 1_795_000_000.0
@@ -71,7 +72,7 @@ class Request:
     def refuse(self, failure: Failure, answer: bytes = b"") -> bool:
         """Upstream refuses what is sent now; gives whether there is another way."""
         self.prepared()
-        rule = self.repairs.after(account(dialect=self.dialect), failure, answer, NOW)
+        rule = self.repairs.after(account(dialect=self.dialect), failure, parse_error(answer).text, NOW)
         if rule is not None:
             self.names.append(rule.name)
         return rule is not None

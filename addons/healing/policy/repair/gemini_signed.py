@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from healing.policy.known import Known
+from healing.policy.known import MOST_KEPT, Known
 from healing.wire import gemini_history as history
 from healing.wire.gemini_history import Body, Part, Place
 from healing.wire.places import SHORTEST_SIGNATURE, Side, Spot
@@ -65,6 +65,7 @@ def capture(known: Known, content: list[Part]) -> list[str]:
     if not known.places.last_is_users:
         return []  # what goes on with the model's own words has another place in the next request
     signatures: list[str] = []
+    words: list[str] = []
     spots: list[tuple[Spot, int | None]] = []
     ids: list[tuple[str, str, int | None]] = []
     for part, spot in history.spots_of(content):
@@ -74,9 +75,12 @@ def capture(known: Known, content: list[Part]) -> list[str]:
         if (call := history.call_of(part)) is not None:
             ids.append((str(call.get("id") or ""), history.call_said(call), len(signatures)))
         signatures.append(signature)
+        words.append(history.in_words(part))
+        if len(signatures) == MOST_KEPT:
+            break
     if signatures:
         known.keep(signatures, known.places.end, spots, ids)
-    return history.signed_in(content)
+    return words
 
 
 def forget(known: Known, body: Body, fault: SignatureFault, position: Position | None) -> None:

@@ -82,9 +82,8 @@ class Mender:
         """The repair with which the next attempt is made, None where nothing helps."""
         if failure.kind is FailureClass.SIGNATURE and self.refused is None:
             self.refused = attempt
-        answer = bytes(attempt.whole) if attempt.whole_complete else b""
-        now = self._clock.wall()
-        return self._safely(lambda repairs: repairs.after(attempt.account, failure, answer, now), None)
+        text, now = attempt.error.text if attempt.error is not None else "", self._clock.wall()
+        return self._safely(lambda repairs: repairs.after(attempt.account, failure, text, now), None)
 
     def to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
         """The attempt of whose failure the client is told: where no repair has helped, the first that was refused."""

@@ -11,7 +11,6 @@ from healing.policy.repair.anthropic import AnthropicRepairer
 from healing.policy.repair.gemini import GeminiRepairer
 from healing.policy.repair.rules import Body, Case, Change, Repairer, Rule, View
 from healing.policy.signatures import KeptRepair, Origin, SignatureStore, conversation_key
-from healing.wire.errors import parse_error
 from healing.wire.jsonspan import respell
 from healing.wire.places import Places
 from healing.wire.refusals import Position, SignatureFault, refuses_binding
@@ -97,9 +96,12 @@ class Repairs:
             # What is no JSON in UTF-8 is upstream's to refuse.
             return Prepared(self.text)
 
-    def after(self, account: Account, failure: Failure, answer: bytes, now: float) -> Rule | None:
-        """The repair with which the next attempt on the same account is made, None where nothing helps."""
-        fault, position = self._fault(failure, answer)
+    def after(self, account: Account, failure: Failure, text: str, now: float) -> Rule | None:
+        """The repair with which the next attempt on the same account is made, None where nothing helps.
+
+        text: what the body of upstream's error says.
+        """
+        fault, position = self._fault(failure, text)
         if fault is None or self.count >= MAX_REPAIRS or not isinstance(self.value, dict):
             return None
         view = self._view(account, now)
@@ -151,11 +153,10 @@ class Repairs:
         """Keep what an answer has signed."""
         if not content or not isinstance(self.value, dict) or self.translated:
             return
-        with self.store.writing():
-            known = self._view(account, now).known
-            if minted := self._repairer.capture(known, content):
-                key = conversation_key(self.owner.client, self.session)
-                self.store.note(key, known.origin, minted, now)
+        known = self._view(account, now).known
+        if minted := self._repairer.capture(known, content):
+            key = conversation_key(self.owner.client, self.session)
+            self.store.note(key, known.origin, minted, now)
 
     def _view(self, account: Account, now: float) -> View:
         """The client's request, for an attempt on this account."""
@@ -201,7 +202,7 @@ class Repairs:
                 body = change.apply(body, view)
         return body
 
-    def _fault(self, failure: Failure, answer: bytes) -> tuple[SignatureFault | None, Position | None]:
+    def _fault(self, failure: Failure, text: str) -> tuple[SignatureFault | None, Position | None]:
         """What is to be repaired. What was tried for the same fault in vain is given up first."""
         last = self._changes[-1] if self._changes and not self._changes[-1].kept else None
         if failure.kind is FailureClass.SIGNATURE:
@@ -214,7 +215,7 @@ class Repairs:
             # Refused for another reason than before: the repair itself does not suit this upstream.
             self._changes.pop()
             return last.fault, last.position
-        if self._repairer.betas(self.sent) and refuses_binding(parse_error(answer).text):
+        if self._repairer.betas(self.sent) and refuses_binding(text):
             return self._without_kept_binding(), None
         return None, None
 
