@@ -123,10 +123,15 @@ def take_off(request: http.Request) -> Seal:
     more = tuple(pair for pair in given if pair[0] not in CREDENTIAL_HEADERS)
     path, mark, query = request.path.partition("?")
     params = query.split("&") if mark else []
-    kept = [param for param in params if unquote_plus(param.partition("=")[0]) not in CREDENTIAL_PARAMS]
-    if len(kept) < len(params):
+    secret = [param for param in params if _is_credential_param(param)]
+    if secret:
+        kept = [param for param in params if not _is_credential_param(param)]
         request.path = path + ("?" + "&".join(kept) if kept else "")
-    return Seal(headers, tuple(param for param in params if param not in kept), more)
+    return Seal(headers, tuple(secret), more)
+
+
+def _is_credential_param(param: str) -> bool:
+    return unquote_plus(param.partition("=")[0]) in CREDENTIAL_PARAMS
 
 
 def take_cookies(headers: http.Headers) -> tuple[http.Headers, Headers]:
