@@ -18,6 +18,8 @@ from healing.wire.headers import Headers, without
 
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
 CREDENTIAL_PARAMS = ("key", "access_token")
+LONGEST_CREDENTIAL = 16 * 1024
+"""In characters. Every answer is searched for it, in each of its spellings."""
 COOKIES_FOR_CLIENTS = frozenset((b"set-cookie", b"set-cookie2"))
 _CREDENTIAL_NAMES = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 # What else gateways and clouds let people in by. Not what only ends like it: `idempotency-key`, a session's id.
@@ -46,6 +48,12 @@ class Seal:
     params: tuple[str, ...] = ()
     more: tuple[tuple[str, str], ...] = ()
     body: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def flaw(self) -> str:
+        """What is wrong with the credentials, in words; "" if nothing is."""
+        name = next((name for name, value in (*self.headers, *self.more) if len(value) > LONGEST_CREDENTIAL), "")
+        return f"its header {name} is longer than {LONGEST_CREDENTIAL:,} bytes" if name else ""
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ _ESCAPED, _NOT_ESCAPED = (
 )
 STRING = rb'"%b(?:(?<!\\)"|(?:(?:%b)"%b){0,64}+(?:(?<!\\)|%b)")' % (_PART, _ESCAPED, _PART, _NOT_ESCAPED)
 _ESCAPED_QUOTES = re.compile(rb'(?:%b(?:%b)"){0,512}+' % (_PART, _ESCAPED))
+_SEARCHED_AT_ONCE = 4 * 1024 * 1024
 # So many items at once hold the interpreter for a millisecond or so.
 _AT_ONCE = 500
 
@@ -32,6 +33,13 @@ def _balanced(depth: int) -> bytes:
 _BALANCED = re.compile(_balanced(8))
 _BACKSLASH = ord("\\")
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
+
+
+def contains(text: bytes, sign: bytes) -> bool:
+    """Whether a short text is in a long one; others have their turn meanwhile."""
+    return any(
+        text.find(sign, at, at + _SEARCHED_AT_ONCE + len(sign)) >= 0 for at in range(0, len(text), _SEARCHED_AT_ONCE)
+    )
 
 
 def skip_space(text: bytes, at: int) -> int:
