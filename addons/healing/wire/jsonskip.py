@@ -24,7 +24,7 @@ _AT_ONCE = 500
 
 def _balanced(depth: int) -> bytes:
     """Text whose brackets are balanced and not nested deeper than this."""
-    inner = rb"[^\"{}\[\]]++(?:%b)?+|%b" % (STRING, STRING)
+    inner = rb"[^\"{}\[\]]{1,4096}+(?:%b)?+|%b" % (STRING, STRING)
     if depth:
         inner += rb"|[{\[]%b[}\]]" % _balanced(depth - 1)
     return rb"(?:%b){0,%d}+" % (inner, _AT_ONCE)
