@@ -16,9 +16,18 @@ from tests.support.protocol import (
     check_gemini_error,
     check_gemini_stream,
 )
-from tests.upstream import Reply, Upstream, anthropic_error, anthropic_json, anthropic_stream, gemini_stream
+from tests.upstream import (
+    Reply,
+    Upstream,
+    anthropic_error,
+    anthropic_json,
+    anthropic_stream,
+    gemini_chunk,
+    gemini_event,
+    gemini_stream,
+)
 
-ANSWER, ERROR = 4 * MB, 256 * 1024
+ANSWER, EVENT, ERROR = 4 * MB, 2 * MB, 256 * 1024
 PATHS = {
     "anthropic": "/v1/messages",
     "gemini": "/v1beta/models/gemini-x:generateContent",
@@ -30,7 +39,7 @@ FILE_HEADERS = {"anthropic-version": "2023-06-01"}
 
 @dataclass(frozen=True)
 class Place:
-    """A proxy that holds 4 MB of an answer, and looks at 256 kB of an error."""
+    """A proxy that holds 4 MB of an answer, 2 MB of an event, and looks at 256 kB of an error."""
 
     proxy: Proxy
     upstream: Upstream
@@ -60,7 +69,7 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with Upstream() as up:
-        config = f"[limits]\nanswer_bytes = {ANSWER}\nerror_bytes = {ERROR}\nheaders = 100\n"
+        config = f"[limits]\nanswer_bytes = {ANSWER}\nerror_bytes = {ERROR}\nevent_bytes = {EVENT}\nheaders = 100\n"
         config += "[retry]\nupgrade = false\nspare_retries = 1000\n"
         config += account("a", "anthropic") + account("g", "gemini")
         config += upstream("anthropic", "anthropic", up.url) + upstream("gemini", "gemini", up.url)
@@ -118,9 +127,36 @@ def test_endless_stream_without_an_event_is_a_failure_and_not_asked_for_again(pl
     peak = Peak(place.proxy.pid)
     response = place.ask(endless(200, "text/event-stream", b"data: "), dialect=dialect, stream=True)
     assert response.status >= 500
-    assert "limits.answer_bytes" in response.json()["error"]["message"]
+    assert "limits.event_bytes" in response.json()["error"]["message"]
     assert len(place.upstream.calls) == 1
     assert peak.grown_mb < 60
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini stream"])
+def test_event_that_does_not_end_in_the_middle_of_an_answer_is_told_as_an_error(place: Place, dialect: str) -> None:
+    good = anthropic_stream("fine") if dialect == "anthropic" else gemini_stream("fine")
+    begun = b"".join(good.chunks[: 3 if dialect == "anthropic" else 1]) + b"data: "
+    response = place.ask(endless(200, "text/event-stream", begun), dialect=dialect, stream=True)
+    assert (response.status, response.ended) == (200, "complete")
+    assert response.body.startswith(begun.removesuffix(b"data: "))
+    assert b"limits.event_bytes" in response.body
+    assert len(response.body) < len(begun) + 1000
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini stream"])
+@pytest.mark.parametrize("place_in_stream", ["first", "later"])
+def test_event_that_is_as_long_as_it_may_be_is_passed_on(place: Place, dialect: str, place_in_stream: str) -> None:
+    if dialect == "anthropic":
+        long = anthropic_stream("y" * (EVENT - 1000), pieces=1)
+        good = long if place_in_stream == "first" else long.inserted(2, anthropic_stream("a", pieces=1).chunks[2])
+    else:
+        image = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0K" * ((EVENT - 1000) // 8)}}
+        good = gemini_stream("fine").inserted(
+            0 if place_in_stream == "first" else 1, gemini_event(gemini_chunk([image]))
+        )
+    response = place.ask(good, dialect=dialect, stream=True)
+    assert (response.status, response.body) == (200, good.whole)
+    assert response.header("x-healing-outcome") == "clean"
 
 
 @pytest.mark.parametrize("dialect", ["anthropic", "gemini stream"])

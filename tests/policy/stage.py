@@ -137,6 +137,7 @@ class Stage:
         self.sent_before_commit = b""
         self.waits: list[tuple[float, float]] = []
         self.left = False
+        self.works = 0
         journal = Journal()
         journal.listen(self.records.append)
         self.exchange = Exchange(
@@ -273,7 +274,8 @@ class Stage:
     def _progress(self) -> tuple[object, ...]:
         """What each wakeup has to change: an attempt is made, the next thing falls due, or more of a body is read."""
         read = sum(len(played.attempt.whole) for played in self.played)
-        return len(self.played), self.exchange.deadline, read
+        waiting = [played.attempt.intake._pending_bytes + len(played.attempt.intake._left) for played in self.played]
+        return len(self.played), self.exchange.deadline, read, waiting
 
     # What must hold.
 
@@ -311,6 +313,7 @@ class Stage:
     def _work(self, work: Work) -> None:
         """Do what takes time; meanwhile nothing falls due, and what is over by itself is not over yet."""
         assert not self.exchange.outcome or not work.attempt.busy
+        self.works += 1
         found, failure = None, None
         try:
             found = work.work()

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
+from unittest.mock import patch
 
+from healing.policy import course, exchange
 from healing.policy.accounts import Accounts
 from healing.policy.actions import Rules
 from healing.policy.config import Commit, Peek, Retry, Signatures
@@ -479,3 +481,14 @@ def test_without_a_fault_there_is_one_call_whose_bytes_are_the_answer(world: Wor
     played = staged(calm).play()
     assert (played.attempts, played.exchange.outcome, played.waits) == (1, "clean", [])
     assert played.body == played.played[0].script.whole
+
+
+@settings(steady, max_examples=60)
+@given(worlds)
+def test_what_is_found_out_beside_everything_else_is_the_same(world: World) -> None:
+    at_once = staged(world).play()
+    with patch.object(exchange, "LONG_BYTES", 0), patch.object(course, "LONG_BYTES", 0):
+        beside = staged(world).play()
+    assert beside.works or beside.exchange.outcome == "failed"
+    assert (beside.body, beside.respond, beside.finish) == (at_once.body, at_once.respond, at_once.finish)
+    assert (beside.names, beside.steps(), beside.left) == (at_once.names, at_once.steps(), at_once.left)

@@ -57,9 +57,22 @@ def test_a_healthy_stream_is_taken_as_it_comes() -> None:
     intake = Intake()
     intake.events = True
     event = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"a"}}\n\n'
-    intake.put(event * (65536 // len(event)))
+    intake.put(event * (32768 // len(event)))
     assert intake.take()
     assert not intake.waiting
+
+
+@pytest.mark.parametrize("coding", ["", "gzip"])
+def test_long_events_are_taken_some_bytes_at_a_time(coding: str) -> None:
+    body = (b"data: " + b"[]," * 20_000 + b"\n\n") * 40
+    intake = Intake(coding)
+    intake.events = True
+    packed = gzip.compress(body) if coding else body
+    for at in range(0, len(packed), 200_000):
+        intake.put(packed[at : at + 200_000])
+    shares = taken(intake)
+    assert max(map(len, shares)) <= 2 * PIECE_BYTES if coding else PIECE_BYTES
+    assert b"".join(shares) == body
 
 
 @pytest.mark.parametrize("line", [b"\n", b"\r\n", b":\n\n", b"\r"])

@@ -48,6 +48,21 @@ def test_a_thing_is_found_at_exactly_its_addresses_until_it_is_forgotten() -> No
     assert kept_at(kept, Address("id", "spot")) == SIGNATURE
 
 
+def test_a_row_is_written_once_however_many_of_its_spots_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, written = store(), list[str]()
+    put = kept._vault.put
+
+    def counted(key: str, value: bytes, now: float) -> None:
+        written.append(key)
+        put(key, value, now)
+
+    monkeypatch.setattr(kept._vault, "put", counted)
+    spots = [Address(f"row {number % 2}", str(number)) for number in range(200)]
+    kept.keep([(address, place) for place, address in enumerate(spots)], list(range(200)), NOW)
+    assert len(written) == 3
+    assert [kept_at(kept, address) for address in spots] == list(range(200))
+
+
 def test_an_address_may_have_one_item_of_what_is_kept() -> None:
     kept = store()
     kept.keep([(Address("row", "all"), None), (Address("row", "second"), 1)], ["one", "two"], NOW)

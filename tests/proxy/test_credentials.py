@@ -10,7 +10,7 @@ from healing.policy.config import Account, Limits
 from healing.policy.sources import parse_source
 from healing.proxy import credentials, source_reading
 from healing.proxy.credentials import CredentialError, Credentials
-from healing.proxy.seal import Seal
+from healing.proxy.seal import LONGEST_CREDENTIAL, Seal
 from pydantic import SecretStr
 
 KEY = "sk-0123456789"
@@ -218,11 +218,16 @@ def test_a_command_that_prints_without_end_is_ended() -> None:
         asyncio.run(limited().fetch(account(api_key="cmd:yes"), "anthropic"))
 
 
-def test_as_much_as_a_source_may_give_is_taken(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("x" * 65536)
-    whole = Seal((("x-api-key", "x" * 65536),))
-    for source in (f"file:{tmp_path / 'key'}", f"cmd:cat {tmp_path / 'key'}"):
-        assert asyncio.run(limited().fetch(account(api_key=source), "anthropic")) == whole
+def test_a_credential_is_taken_up_to_its_longest(tmp_path: Path) -> None:
+    for length in (LONGEST_CREDENTIAL, LONGEST_CREDENTIAL + 1):
+        (tmp_path / "key").write_text("x" * length)
+        for source in (f"file:{tmp_path / 'key'}", f"cmd:cat {tmp_path / 'key'}", "x" * length):
+            fetched = limited().fetch(account(api_key=source), "anthropic")
+            if length <= LONGEST_CREDENTIAL:
+                assert asyncio.run(fetched) == Seal((("x-api-key", "x" * length),))
+            else:
+                with pytest.raises(CredentialError, match="x-api-key is longer than 16,384 characters"):
+                    asyncio.run(fetched)
 
 
 def test_a_command_that_has_hung_holds_up_nobody_until_it_has_answered(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from healing.proxy.redaction import Redaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.work import calls_made
+
 steady = settings(deadline=None, derandomize=True)
 SECRET = "sk-ant/0123+45=67"
 # Among them what JSON and URLs escape, and what escapes are made of.
@@ -100,3 +102,15 @@ def test_many_backslashes_and_escapes_take_no_time() -> None:
     # Quadratic work would take minutes.
     data = b"\\" * 200_000 + SECRET.encode() + b"%41" * 50_000 + b"\\u0041" * 50_000
     assert SECRET.encode() not in Redaction([SECRET, "A" * 40]).redact(data)
+
+
+@given(st.text("ab", min_size=8, max_size=12), st.text("ab", max_size=20))
+def test_the_longest_beginning_of_a_secret_is_what_waits(secret: str, text: str) -> None:
+    begun = [length for length in range(len(secret)) if text.endswith(secret[:length])]
+    assert Redaction([secret]).unfinished(text.encode()) == max(begun)
+
+
+def test_a_long_secret_is_sought_in_time() -> None:
+    redaction = Redaction(["k" * 60_000 + "x"])
+    assert calls_made(lambda: redaction.unfinished(b"k" * 500_000)) < 1000
+    assert redaction.unfinished(b"k" * 500_000) == 60_000

@@ -1,7 +1,7 @@
 from urllib.parse import quote_plus
 
 import pytest
-from healing.proxy.seal import Seal, take_off
+from healing.proxy.seal import LONGEST_CREDENTIAL, Seal, take_off
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitmproxy import http
@@ -169,3 +169,10 @@ def test_response_headers_are_redacted_too() -> None:
     headers = http.Headers(((b"x-error", f"bad key {SECRET}".encode()), (b"x-a", b"b")))
     redacted = Seal((("x-api-key", SECRET),)).redact_headers(headers)
     assert redacted.fields == ((b"x-error", b"bad key [redacted]"), (b"x-a", b"b"))
+
+
+def test_a_credential_that_is_too_long_is_a_flaw() -> None:
+    name = "x-api-key"
+    assert Seal(((name, "k" * LONGEST_CREDENTIAL),)).flaw == ""
+    assert name in Seal(((name, "k" * (LONGEST_CREDENTIAL + 1)),)).flaw
+    assert "cookie" in Seal(more=(("cookie", "k" * (LONGEST_CREDENTIAL + 1)),)).flaw

@@ -3,6 +3,7 @@
 import copy
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from healing.wire import exact
@@ -166,3 +167,19 @@ def test_a_cut_input_is_always_an_object_in_json(data: st.DataObject, text: str)
     assert b"Infinity" not in dump(read) or "Infinity" in text
     assert exact.read_input([dump_text(read)]) == read
     assert isinstance(read, JsonText | dict)
+
+
+@steady
+@given(OBJECTS, VALUES, st.integers(11, 40))
+def test_a_long_text_is_read_in_steps_as_it_is_at_once(text: str, more: str, step: int) -> None:
+    body = claudes(text, more)
+    at_once = dump(exact.parse(body))
+    with patch.object(exact, "_STEP_BYTES", step):
+        assert dump(exact.parse(body)) == at_once
+
+
+def test_an_object_with_many_strings_ends_where_it_ends() -> None:
+    many = "{" + ",".join(f'"{number}":1.0' for number in range(5000)) + "}"
+    assert f'"input":{many}'.encode() in dump(exact.parse(claudes(many)))
+    with pytest.raises(ValueError, match="without an end"):
+        exact.parse(claudes(many)[:20_000])

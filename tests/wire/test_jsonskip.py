@@ -2,7 +2,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from healing.wire.jsonskip import value_end
+from healing.wire import jsonskip
+from healing.wire.jsonskip import contains, value_end
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -76,3 +77,12 @@ def test_the_work_grows_with_the_text_and_nothing_is_made_of_it(shape: str) -> N
     text = SHAPES[shape](5_000)
     _, peak = memory_kept(lambda: value_end(text, 0))
     assert peak < 20_000
+
+
+def test_a_sign_is_found_wherever_it_stands_in_a_long_text() -> None:
+    step = jsonskip._SEARCHED_AT_ONCE
+    for at in (0, 1, step - 2, step - 1, step, 2 * step + 3):
+        text = bytearray(2 * step + 6)
+        text[at : at + 3] = b"abc"
+        assert contains(bytes(text), b"abc")
+    assert not contains(bytes(2 * step), b"abc")

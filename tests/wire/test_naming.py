@@ -141,3 +141,8 @@ def test_any_bytes_are_read_or_doubted(body: bytes) -> None:
     for read in (read_certainly, all_members):
         with contextlib.suppress(DoubtError):
             list(models_in(read(body)))
+
+
+def test_a_member_that_comes_twice_counts_in_a_long_body_too() -> None:
+    body = b'{"model":"a","x":"%b","model":"b"}' % (b"x" * 2_000_000)
+    assert set(models_in(all_members(body))) == {"a", "b"}

@@ -12,9 +12,9 @@ MOST_EXPANDED = 64
 """How many times its length a body may decode to beside that."""
 WAITING_BYTES = 64 * 1024 * 1024
 """Of what has come and has not been taken yet."""
-MOST_LINES = 2048
-"""Of a share of an event stream, about: what an event costs hardly depends on its length, and no healthy stream brings
-so many at once."""
+MOST_LINES = 1024
+"""Of a share of an event stream, about: what an event costs hardly depends on its length, and a healthy stream seldom
+brings so many at once."""
 # Of a share of a coded body; one may be empty although it took its time.
 _MOST_PIECES = 4
 _SHORTEST_BYTES = 1024

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from healing.policy import config
 from healing.policy.sources import Source, parse_source
-from healing.proxy.seal import Seal
+from healing.proxy.seal import LONGEST_CREDENTIAL, Seal
 from healing.proxy.source_reading import Readings, SlowSourceError, SourceError
 
 QUICK_S = 0.05
@@ -180,6 +180,9 @@ def _seal(account: config.Account, dialect: str, values: Mapping[Source, str]) -
         headers[_KEY_HEADER[dialect]] = value_of(account.api_key)
     if account.bearer is not None:
         headers["authorization"] = "Bearer " + value_of(account.bearer)
+    for name, value in headers.items():
+        if len(value) > LONGEST_CREDENTIAL:
+            raise CredentialError(f"what is for {name} is longer than {LONGEST_CREDENTIAL:,} characters")
     return Seal(tuple(headers.items()))
 
 

@@ -186,6 +186,8 @@ class Governor:
             return Claim(None, "", take_off(request), refusal) if refusal else None
         entry = self.door.enter(request, context, mode, targets, dialect, replayed=replayed)
         seal = take_off(request)
+        if not flawed and seal.flaw:
+            flawed = local.refusal(dialect, 431, f"This request is not taken: {seal.flaw}.")
         path, _, query = request.path.partition("?")
         answer = entry.refusal or flawed
         if answer is None and at_proxy:

@@ -36,8 +36,14 @@ from healing.proxy.seal import Seal, is_credential, take_off
 
 logger = logging.getLogger(__name__)
 
-LONG_BODY_BYTES = 512 * 1024
-"""From here on a request is understood beside the event loop; one that is compressed always is."""
+_LONG_BODY_BYTES = 128 * 1024
+# Each may be a call without its signature, which takes a tenth of a millisecond to look for.
+_MANY_OBJECTS = 256
+
+
+def takes_time(body: bytes) -> bool:
+    """Whether a plain body is understood beside the event loop; one that is compressed always is."""
+    return len(body) >= _LONG_BODY_BYTES or body.count(b"{") > _MANY_OBJECTS
 
 
 class IncomingStream(RedactingStream):
@@ -178,13 +184,15 @@ class IncomingStream(RedactingStream):
         """Put masks in the place of the secrets in the body that has come; the wire gets them back."""
         if not self.request_body_buf or "json" not in request.headers.get("content-type", "json").lower():
             return
-        body, store = bytes(self.request_body_buf), self.governor.signatures
+        come, store = self.request_body_buf, self.governor.signatures
         coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
-        masking = Masking(body, coding, asked.dialect.name, key, self.longest_body)
-        if coding or len(body) >= LONG_BODY_BYTES:
+        masking = Masking(come, coding, asked.dialect.name, key, self.longest_body)
+        # To put the pieces of a long one together takes time, too.
+        if coding or len(come) >= _LONG_BODY_BYTES or takes_time(bytes(come)):
             yield AntigravityAwaitHook(asyncio.to_thread(masking.run))
         else:
             masking.run()
+        body = masking.body
         if masking.masked is not None:
             body, self.masks = masking.masked, masking.masks
             if coding:
@@ -193,8 +201,7 @@ class IncomingStream(RedactingStream):
         elif self.flow.is_replay and is_masked(body):
             logger.warning("the body that is replayed had secrets, which are kept nowhere: upstream gets masks instead")
         # In one piece, so that nobody has to join it again.
-        self.request_body_buf.clear()
-        self.request_body_buf += body
+        come += body
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""

@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass
 from itertools import count
 
+from mitmproxy.proxy.utils import ReceiveBuffer
+
 from healing.proxy.redaction import SHORTEST_SECRET
 from healing.wire.bodysecrets import may_have_secrets, secret_spans
 from healing.wire.encoding import DecodingError, Decompressor, TooLongError
@@ -21,23 +23,26 @@ type Masks = tuple[tuple[bytes, bytes], ...]
 class Masking:
     """The masking of one body, which may take time.
 
-    body: as it came, in this content-coding. dialect: the name of the one that it speaks.
+    come: the body as it came, in this content-coding; it is emptied. dialect: the name of the one that it speaks.
     key: whoever does not have it can't find out by trying which secret a mask stands for.
     longest: how many bytes it may decode to.
-    masked: the plain body without secrets, None where it has none. masks: what stands in it for which of them.
+    body: the same in one piece. masked: plain and without secrets, None where it has none.
+    masks: what stands in that for which of them.
     """
 
-    body: bytes
+    come: ReceiveBuffer
     coding: str
     dialect: str
     key: bytes
     longest: int
+    body: bytes = b""
     masked: bytes | None = None
     masks: Masks = ()
 
     def run(self) -> None:
         """Do it. What can't be read is left to those who tell the client so."""
-        body = self.body
+        body = self.body = bytes(self.come)
+        self.come.clear()
         if self.coding:
             try:
                 body = Decompressor(self.coding).decode(body, self.longest)

@@ -5,6 +5,7 @@ Those are: as it is, with JSON's escapes (`\\/`, `\\u0041`, also those of JSON i
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cached_property
 from urllib.parse import unquote_to_bytes
@@ -18,8 +19,8 @@ _NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 # JSON inside of JSON doubles the backslashes before an escape each time.
 _MOST_BACKSLASHES = 8
 _JSON_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
-_SPELLED = re.compile(rb"\\+u([0-9A-Fa-f]{4})|\\*%([0-9A-Fa-f]{2})|\\*([^\\])", re.DOTALL)
-_UNQUOTED = re.compile(rb"\\+u([0-9A-Fa-f]{4})|(?!)()|\\*([^\\])", re.DOTALL)
+_SPELLED = re.compile(rb"\\+u([0-9A-Fa-f]{4})|\\*%([0-9A-Fa-f]{2})|\\*(%|(?<=\\)[^\\])|([^\\%]+)", re.DOTALL)
+_UNQUOTED = re.compile(rb"\\+u([0-9A-Fa-f]{4})|(?!)()|\\+([^\\])|([^\\]+)", re.DOTALL)
 _CUT_ESCAPE = re.compile(rb"(?:\\{1,16}(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]?)\Z")
 _OF_ESCAPES = frozenset(b"\\%u0123456789abcdefABCDEF")
 _LONGEST_SPELLING = 14
@@ -56,18 +57,20 @@ class Redaction:
 
     def _beginning(self, data: bytes, begin: int, end: int, reading: re.Pattern[bytes]) -> int:
         """Where what may be the beginning of a secret begins in data[begin:end]; `end` where there is none."""
-        spelled, starts = bytearray(), list[int]()
+        spelled = bytearray()
+        # From which byte of it on it is spelled at which place of the data; and whether byte by byte.
+        offsets, places = list[int](), list[tuple[int, bool]]()
         for match in reading.finditer(data, begin, end):
-            value = _value(match)
-            spelled += value
-            starts += [match.start()] * len(value)
-        longest = 0
-        for secret in self._bare:
-            for length in range(min(len(secret) - 1, len(spelled)), longest, -1):
-                if spelled.endswith(secret[:length]):
-                    longest = length
-                    break
-        return starts[-longest] if longest else end
+            offsets.append(len(spelled))
+            places.append((match.start(), match[4] is not None))
+            spelled += match[4] or _value(match)
+        longest = max(_common(secret, table, spelled) for secret, table in self._tables)
+        if not longest:
+            return end
+        offset = len(spelled) - longest
+        nearest = bisect_right(offsets, offset) - 1
+        place, is_run = places[nearest]
+        return place + (offset - offsets[nearest] if is_run else 0)
 
     def piecewise(self, *, same_length: bool = False) -> "Piecewise":
         """What takes the secrets out of data that comes in pieces. same_length: as for `redact`."""
@@ -93,6 +96,10 @@ class Redaction:
     @cached_property
     def _bare(self) -> list[bytes]:
         return [secret.replace(b"\\", b"") for secret in self._plain]
+
+    @cached_property
+    def _tables(self) -> list[tuple[bytes, list[int]]]:
+        return [(secret, _borders(secret)) for secret in self._bare]
 
     @cached_property
     def _inside(self) -> frozenset[int]:
@@ -165,3 +172,24 @@ def _marked(match: re.Match[bytes]) -> bytes:
     if match[0].isdigit():
         return b"1" * length
     return _REDACTED.ljust(length, b"*") if length >= len(_REDACTED) else b"*" * length
+
+
+def _borders(secret: bytes) -> list[int]:
+    """For each beginning of a secret: how long the longest shorter one is that it ends with (Knuth, Morris, Pratt)."""
+    table, length = [0] * len(secret), 0
+    for place in range(1, len(secret)):
+        while length and secret[length] != secret[place]:
+            length = table[length - 1]
+        length += secret[length] == secret[place]
+        table[place] = length
+    return table
+
+
+def _common(secret: bytes, table: list[int], text: bytearray) -> int:
+    """How long the longest beginning of a secret is, but for all of it, with which the text ends."""
+    length = 0
+    for byte in text[-(len(secret) - 1) :] if len(secret) > 1 else b"":
+        while length and secret[length] != byte:
+            length = table[length - 1]
+        length += secret[length] == byte
+    return length

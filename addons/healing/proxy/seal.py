@@ -18,6 +18,8 @@ from healing.wire.headers import Headers, without
 
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
 CREDENTIAL_PARAMS = ("key", "access_token")
+LONGEST_CREDENTIAL = 16 * 1024
+"""In characters. Every answer is searched for it, in each of its spellings."""
 COOKIES_FOR_CLIENTS = frozenset((b"set-cookie", b"set-cookie2"))
 _CREDENTIAL_NAMES = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 # What else gateways and clouds let people in by. Not what only ends like it: `idempotency-key`, a session's id.
@@ -46,6 +48,12 @@ class Seal:
     params: tuple[str, ...] = ()
     more: tuple[tuple[str, str], ...] = ()
     body: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def flaw(self) -> str:
+        """What is wrong with the credentials, in words; "" if nothing is."""
+        name = next((name for name, value in (*self.headers, *self.more) if len(value) > LONGEST_CREDENTIAL), "")
+        return f"its header {name} is longer than {LONGEST_CREDENTIAL:,} bytes" if name else ""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -123,10 +131,15 @@ def take_off(request: http.Request) -> Seal:
     more = tuple(pair for pair in given if pair[0] not in CREDENTIAL_HEADERS)
     path, mark, query = request.path.partition("?")
     params = query.split("&") if mark else []
-    kept = [param for param in params if unquote_plus(param.partition("=")[0]) not in CREDENTIAL_PARAMS]
-    if len(kept) < len(params):
+    secret = [param for param in params if _is_credential_param(param)]
+    if secret:
+        kept = [param for param in params if not _is_credential_param(param)]
         request.path = path + ("?" + "&".join(kept) if kept else "")
-    return Seal(headers, tuple(param for param in params if param not in kept), more)
+    return Seal(headers, tuple(secret), more)
+
+
+def _is_credential_param(param: str) -> bool:
+    return unquote_plus(param.partition("=")[0]) in CREDENTIAL_PARAMS
 
 
 def take_cookies(headers: http.Headers) -> tuple[http.Headers, Headers]:

@@ -36,7 +36,7 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
-from healing.proxy.incoming import LONG_BODY_BYTES, IncomingStream
+from healing.proxy.incoming import IncomingStream, takes_time
 from healing.proxy.local import refusal
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
@@ -160,7 +160,7 @@ class HealingStream(IncomingStream):
 
         at_once: whether it takes none if it is short.
         """
-        if at_once and len(self.flow.request.raw_content or b"") < LONG_BODY_BYTES:
+        if at_once and not takes_time(self.flow.request.raw_content or b""):
             asked.run()
         else:
             yield AntigravityUnderstandHook(asked)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from healing.wire.jsonskip import skip_space
+from healing.wire.jsonskip import contains, skip_space
 from healing.wire.jsonspan import elements_of, members_of, whole_end
 
 # Names without their underscores and in lower case: Google's APIs take both spellings. A secret is a string at "".
@@ -42,7 +42,7 @@ _SIGNS = {
 
 def may_have_secrets(text: bytes, dialect: str) -> bool:
     """Whether it is worth to look for secrets in a body of this dialect."""
-    return any(sign in text for sign in _SIGNS[dialect])
+    return any(contains(text, sign) for sign in _SIGNS[dialect])
 
 
 def secret_spans(text: bytes) -> list[tuple[int, int]]:

@@ -15,14 +15,16 @@ _PART = rb'[^"]{0,4096}+'
 _ESCAPED, _NOT_ESCAPED = (
     b"|".join(rb"(?<=[^\\]%b)" % (rb"\\" * count) for count in range(first, 8, 2)) for first in (1, 2)
 )
-_STRING = rb'"%b(?:(?<!\\)"|(?:(?:%b)"%b)*+(?:(?<!\\)|%b)")' % (_PART, _ESCAPED, _PART, _NOT_ESCAPED)
+STRING = rb'"%b(?:(?<!\\)"|(?:(?:%b)"%b){0,64}+(?:(?<!\\)|%b)")' % (_PART, _ESCAPED, _PART, _NOT_ESCAPED)
+_ESCAPED_QUOTES = re.compile(rb'(?:%b(?:%b)"){0,512}+' % (_PART, _ESCAPED))
+_SEARCHED_AT_ONCE = 4 * 1024 * 1024
 # So many items at once hold the interpreter for a millisecond or so.
 _AT_ONCE = 500
 
 
 def _balanced(depth: int) -> bytes:
     """Text whose brackets are balanced and not nested deeper than this."""
-    inner = rb"[^\"{}\[\]]++(?:%b)?+|%b" % (_STRING, _STRING)
+    inner = rb"[^\"{}\[\]]{1,4096}+(?:%b)?+|%b" % (STRING, STRING)
     if depth:
         inner += rb"|[{\[]%b[}\]]" % _balanced(depth - 1)
     return rb"(?:%b){0,%d}+" % (inner, _AT_ONCE)
@@ -33,6 +35,13 @@ _BACKSLASH = ord("\\")
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 
 
+def contains(text: bytes, sign: bytes) -> bool:
+    """Whether a short text is in a long one; others have their turn meanwhile."""
+    return any(
+        text.find(sign, at, at + _SEARCHED_AT_ONCE + len(sign)) >= 0 for at in range(0, len(text), _SEARCHED_AT_ONCE)
+    )
+
+
 def skip_space(text: bytes, at: int) -> int:
     """Where the next byte that is no white space is."""
     match = _SPACE.match(text, at)
@@ -40,11 +49,13 @@ def skip_space(text: bytes, at: int) -> int:
     return match.end()
 
 
-def string_end(text: bytes, at: int) -> int:
+def string_end(text: bytes | bytearray, at: int) -> int:
     """Where the string that begins here ends. Raises ValueError."""
     quote = at
     while True:
-        quote = text.find(b'"', quote + 1)
+        behind = _ESCAPED_QUOTES.match(text, quote + 1)
+        assert behind is not None
+        quote = text.find(b'"', behind.end())
         if quote < 0:
             raise ValueError(f"a string without an end at byte {at}")
         if text[quote - 1] != _BACKSLASH:

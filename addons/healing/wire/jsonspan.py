@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from healing.wire.jsonskip import BLANKS, container_end, skip_space, string_end, value_end
+from healing.wire.jsonskip import BLANKS, container_end, contains, skip_space, string_end, value_end
 from healing.wire.jsonvalue import dump
 
 # What it costs to look at one place, in bytes that could be read meanwhile.
@@ -55,7 +55,7 @@ def has_twice(text: bytes, name: str) -> bool:
     text: has been parsed before. name: of ASCII letters. Raises ValueError.
     """
     # A letter that is written as an escape; `in` and `find` are much quicker than `re`.
-    if any(b"\\u00%x" % half in text for half in {ord(letter) >> 4 for letter in name}):
+    if any(contains(text, b"\\u00%x" % half) for half in {ord(letter) >> 4 for letter in name}):
         return _count(text, name) > 1
     places = _places(text, b'"%b"' % name.encode())
     if len(places) < 2:

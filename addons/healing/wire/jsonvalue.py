@@ -6,16 +6,18 @@ real traffic; orjson takes none of them, or not as they are.
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable
 from typing import Any, Never
 
 import orjson
 
+from healing.wire.jsonparts import parse_in_parts
+
 MOST_VALUES = 1_000_000
 """Values that a JSON text may have: those of the smallest take fifty times the room of their text, and long to make."""
-# So many commas outside of strings.
-_THOUSAND = re.compile(rb'(?:[^",]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^",]*+)*+,){1000}', re.DOTALL)
+# What is longer, or has more values, is read in parts: reading it at once would take more than some milliseconds.
+_SHORT_BYTES = 1024 * 1024
+_SHORT_VALUES = 32 * 1024
 _NO_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 # As deep as messages and the calls in them lie. What is deeper is written in one go.
 _SPLIT_LEVELS = 10
@@ -33,16 +35,12 @@ class JsonText(dict[str, Any]):
     def __init__(self, value: dict[str, Any], text: bytes) -> None:
         super().__init__(value)
         # Line breaks can only stand between tokens, and would end an event's data.
-        self.text = text.translate(_NO_LINE_BREAKS)
+        self.text = text.translate(_NO_LINE_BREAKS) if b"\n" in text or b"\r" in text else text
 
 
 def parse(data: bytes | bytearray) -> Any:
     """The value. Raises ValueError for what is no JSON, for nesting that is too deep, and for too many values."""
-    _count(data)
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return _parse_slowly(data)
+    return _load(data) if is_short(data) else parse_in_parts(data, _load, MOST_VALUES)
 
 
 def is_json(data: bytes | bytearray) -> bool:
@@ -56,27 +54,30 @@ def is_json(data: bytes | bytearray) -> bool:
 
 def parse_strictly(data: bytes | bytearray) -> Any:
     """As `parse`, but NaN and Infinity are what they are: no JSON."""
-    _count(data)
+    return _load_strictly(data) if is_short(data) else parse_in_parts(data, _load_strictly, MOST_VALUES)
+
+
+def is_short(data: bytes | bytearray) -> bool:
+    """Whether a JSON text is read in a few milliseconds at most."""
+    size = len(data)
+    return size <= _SHORT_VALUES or (size <= _SHORT_BYTES and sum(map(data.count, b",[{")) <= _SHORT_VALUES)
+
+
+def _load(data: bytes | bytearray) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _parse_slowly(data, _refuse_constant)
+        return _load_slowly(data)
 
 
-def _count(data: bytes | bytearray) -> None:
-    """Raise ValueError if there are too many values."""
-    if len(data) < MOST_VALUES or data.count(b",") < MOST_VALUES:
-        return
-    # Texts have commas too.
-    at = 0
-    for _ in range(MOST_VALUES // 1000):
-        if (match := _THOUSAND.match(data, at)) is None:
-            return
-        at = match.end()
-    raise ValueError(f"it has more than {MOST_VALUES:,} values")
+def _load_strictly(data: bytes | bytearray) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return _load_slowly(data, _refuse_constant)
 
 
-def _parse_slowly(data: bytes | bytearray, constant: Any = None) -> Any:
+def _load_slowly(data: bytes | bytearray, constant: Any = None) -> Any:
     try:
         return json.loads(data.decode(), parse_constant=constant)
     except RecursionError:

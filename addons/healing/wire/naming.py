@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from healing.wire.jsonparts import parse_in_parts
 from healing.wire.jsonspan import has_twice
-from healing.wire.jsonvalue import parse
+from healing.wire.jsonvalue import MOST_VALUES, is_short, parse
 from healing.wire.paths import decoded
 
 _MODEL = "model"
@@ -74,10 +75,14 @@ def all_members(body: bytes) -> Any:
     """
     parse_certainly(body)
     try:
-        # A function and not the class: between its calls other threads get their turn.
-        return json.loads(body.decode(), object_pairs_hook=lambda pairs: _Members(pairs))
+        return _all_members(body) if is_short(body) else parse_in_parts(body, _all_members, MOST_VALUES)
     except (ValueError, RecursionError):
         raise DoubtError("the body is not JSON that can be read for certain") from None
+
+
+def _all_members(text: bytes) -> Any:
+    # A function and not the class: between its calls other threads get their turn.
+    return json.loads(text.decode(), object_pairs_hook=lambda pairs: _Members(pairs))
 
 
 def models_in(value: Any) -> Iterator[str]:
