@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -19,7 +20,8 @@ from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
 from healing.policy.repair.mender import Mender
 from healing.policy.repair.repairs import Prepared
-from healing.policy.request import ClientRequest
+from healing.policy.repair.rules import Rule
+from healing.policy.request import ClientRequest, takes_time
 from healing.policy.signatures import SignatureStore
 from healing.policy.story import Story
 from healing.policy.timing import Timing
@@ -69,6 +71,7 @@ class Course:
         self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
         # Of a long request this is the longest work; here it is done beside the event loop.
         self._mender.make_ready(eligible[0], asking.asked)
+        self._is_long = takes_time(asking.asked.body)
         self._next = Next(None)
         self._story = Story(request, shared.journal, shared.clock)
 
@@ -113,20 +116,38 @@ class Course:
         self._follow(plan, now)
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
-        request, model, asking = self.request, self.request.route.model, self._asking
-        prepared = self._mender.prepare(account, asking.asked)
-        attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, prepared.body, now, renew)
-        attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
+        model, asking = self.request.route.model, self._asking
+        attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, asking.asked.body, now, renew)
         attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.unsent
-        attempt.writer = asking.writer(attempt.seed(request.id))
-        attempt.note(request.id)
+        attempt.note(self.request.id)
         self.attempts.append(attempt)
         self.current = attempt
         attempt.probe = self._accounts.take(account, model, now)
-        how = ", ".join((account.upstream_name, *asking.says, *_repaired(prepared)))
+        beside = asking.continues or (self._is_long and not self._mender.is_ready(account, asking.asked))
+        self.work(attempt, partial(self._prepare, attempt), partial(self._start, attempt), beside=beside)
+
+    def _prepare(self, attempt: Attempt) -> Prepared:
+        attempt.writer = self._asking.writer(attempt.seed(self.request.id))
+        return self._mender.prepare(attempt.account, attempt.asked)
+
+    def _start(self, attempt: Attempt, prepared: Prepared) -> None:
+        attempt.body, attempt.betas, attempt.repaired = prepared
+        attempt.note(self.request.id)
+        how = ", ".join((attempt.account.upstream_name, *self._asking.says, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
         attempt.sent = True
+
+    def work[T](self, attempt: Attempt, work: Callable[[], T], then: Callable[[T], None], *, beside: bool) -> None:
+        """Do work and go on with what it gives: at once, or, if it may take time, `beside` everything else.
+
+        The work touches what belongs to this attempt, or is between attempts, and nothing else.
+        """
+        if not beside:
+            then(work())
+            return
+        attempt.busy = True
+        self.actions.append(Work(attempt, work, then))
 
     def _follow(self, plan: Next, now: float) -> None:
         """Make the planned attempt, now or when its wait is over."""
@@ -171,11 +192,19 @@ class Course:
 
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
-        now = self._clock.now()
         failure = attempt.blame(bounded(failure, self._limits))
         self.settle_account(attempt, failure)
+        beside = self._is_long and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER)
+        remedy, then = partial(self._remedy, attempt, failure), partial(self._after, attempt, failure)
+        self.work(attempt, remedy, then, beside=beside)
+
+    def _remedy(self, attempt: Attempt, failure: Failure) -> tuple[Rule | None, str]:
+        """The repair that helps against this failure, and what is conceded in words, if anything is."""
         rule = self._mender.after(attempt, failure)
-        conceded = "" if rule else self._asking.concede(attempt, failure)
+        return rule, "" if rule else self._asking.concede(attempt, failure)
+
+    def _after(self, attempt: Attempt, failure: Failure, remedy: tuple[Rule | None, str]) -> None:
+        now, (rule, conceded) = self._clock.now(), remedy
         same = rule is not None or bool(conceded)
         plan = self._planner.repaired(attempt) if same else self._planner.after(attempt, failure, now)
         if plan is None:
@@ -246,12 +275,20 @@ class Course:
 
     def continue_after(self, attempt: Attempt, writer: Rewriting) -> None:
         """Upstream has more to say: it is asked to go on, and the client gets that in the same answer."""
+
+        def ask_again() -> bool:
+            if goes_on := self._asking.go_on(writer):
+                self._mender.over(attempt)
+            return goes_on
+
+        self.work(attempt, ask_again, partial(self._continue, attempt), beside=self._is_long)
+
+    def _continue(self, attempt: Attempt, goes_on: bool) -> None:
         now = self._clock.now()
-        if not self._asking.go_on(writer):
+        if not goes_on:
             self.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
             return
         self.settle_account(attempt, None)
-        self._mender.over(attempt)
         attempt.note(self.request.id, "go on", now)
         self._story.tell("continued", "", attempt=attempt)
         self._leave(attempt)
@@ -260,7 +297,7 @@ class Course:
 
     def _keep_signed(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
-        if attempt.received < LONG_BYTES:
+        if attempt.received < LONG_BYTES and not self._is_long:
             self._keep(attempt)
         else:
             self.actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
@@ -337,7 +374,8 @@ class Course:
     def _abort(self, attempt: Attempt, why: str) -> None:
         if not attempt.ended:
             attempt.ended = attempt.aborted = True
-            self.actions.append(Abort(attempt, why))
+            if attempt.sent:
+                self.actions.append(Abort(attempt, why))
 
     def settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
         """Tell the account, once, how this attempt ended; `judged` is False where that says nothing of the account."""

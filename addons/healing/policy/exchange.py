@@ -484,7 +484,7 @@ class Exchange:
     def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""
         self._through_gate(attempt, out)
-        if attempt is self._course.current:
+        if attempt is self._course.current and not attempt.busy:
             self._written(attempt, attempt.writer)
 
     def _written(self, attempt: Attempt, writer: Rewriting | None) -> None:
@@ -511,11 +511,7 @@ class Exchange:
 
         The work touches what belongs to this attempt and nothing else.
         """
-        if size < LONG_BYTES:
-            then(work())
-            return
-        attempt.busy = True
-        self.actions.append(Work(attempt, work, then))
+        self._course.work(attempt, work, then, beside=size >= LONG_BYTES)
 
     @_guarded
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:

@@ -21,6 +21,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 from mitmproxy.utils import human
 
+from healing.policy.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.attempts import METADATA
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import RestUnwanted
@@ -35,15 +36,6 @@ from healing.proxy.redacting import RedactingStream
 from healing.proxy.seal import Seal, is_credential, take_off
 
 logger = logging.getLogger(__name__)
-
-_LONG_BODY_BYTES = 128 * 1024
-# Each may be a call without its signature, which takes a tenth of a millisecond to look for.
-_MANY_OBJECTS = 256
-
-
-def takes_time(body: bytes) -> bool:
-    """Whether a plain body is understood beside the event loop; one that is compressed always is."""
-    return len(body) >= _LONG_BODY_BYTES or body.count(b"{") > _MANY_OBJECTS
 
 
 class IncomingStream(RedactingStream):
@@ -188,7 +180,7 @@ class IncomingStream(RedactingStream):
         coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
         masking = Masking(come, coding, asked.dialect.name, key, self.longest_body)
         # To put the pieces of a long one together takes time, too.
-        if coding or len(come) >= _LONG_BODY_BYTES or takes_time(bytes(come)):
+        if coding or len(come) >= LONG_BODY_BYTES or takes_time(bytes(come)):
             yield AntigravityAwaitHook(asyncio.to_thread(masking.run))
         else:
             masking.run()

@@ -28,6 +28,7 @@ from healing.policy.actions import Abort, Finish, Leave, Respond, Send, Start, W
 from healing.policy.attempt import Attempt
 from healing.policy.clocks import LINGER_S
 from healing.policy.exchange import Exchange
+from healing.policy.request import takes_time
 from healing.proxy.attempts import (
     METADATA,
     AbortAttempt,
@@ -36,7 +37,7 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
-from healing.proxy.incoming import IncomingStream, takes_time
+from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
