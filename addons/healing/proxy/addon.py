@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from healing.proxy.waits import CredentialRequest, UnderstandRequest
 logger = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
+_SWITCH_S = 0.001
 
 
 class Healing:
@@ -55,6 +57,8 @@ class Healing:
         # `running`: by then a first client may be there, and what is its would be kept for ever.
         gc.collect()
         gc.freeze()
+        # While a thread is at work the event loop gets its turn back only after so long, after each read and write.
+        sys.setswitchinterval(_SWITCH_S)
         loader.add_option(
             "antigravity_config",
             str,
