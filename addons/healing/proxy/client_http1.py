@@ -134,9 +134,9 @@ class ClientHttp1(SteadyHttp1, Http1Server):
 
     def _refuse(self, status: int, message: str) -> CommandGenerator[None]:
         """Answer a request that nobody else is to see, if that can still be done, and close."""
-        yield commands.Log(f"A request was refused with {status}.")
         if self.response is None and self.conn.state & ConnectionState.CAN_WRITE:
-            yield commands.SendData(self.conn, http1.assemble_response(_closing(local.refusal(None, status, message))))
+            answer = local.refusal(None, status, message, logged="a head that is not taken")
+            yield commands.SendData(self.conn, http1.assemble_response(_closing(answer)))
         yield from self._linger()
 
     def _linger(self) -> CommandGenerator[None]:
