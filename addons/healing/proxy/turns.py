@@ -1,9 +1,10 @@
 """Clients take turns: what a crowd of them asks for at once is not done in one turn of the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
+from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
@@ -52,20 +53,37 @@ class TurnTaking(ProxyConnectionHandler):
         assert isinstance(plain, TurnTaking)
         plain.turns = turns
 
-    async def handle_hook(self, hook: commands.StartHook) -> None:
-        """Run a hook: it stands at the beginning of each piece of work."""
+    async def hook_task(self, hook: commands.StartHook) -> None:
+        """Run a layer's hook: it stands at the beginning of each piece of work."""
         await self.turns.take()
-        await super().handle_hook(hook)
+        await super().hook_task(hook)
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """Read a connection. While a client waited to be let in it may have sent all, and left.
+
+        mitmproxy does not know the task that reads it before that has waited for the first time.
+        """
+        if connection is self.client:
+            await _unhurt(asyncio.sleep(0))
+        await super().handle_connection(connection)
 
     async def server_event(self, event: events.Event) -> None:
         """Let the layers have an event. What is under way does not wait here, but the end of a connection may."""
-        try:
-            if isinstance(event, events.ConnectionClosed):
-                await self.turns.take()
-        finally:
-            await super().server_event(event)
+        if isinstance(event, events.ConnectionClosed):
+            await _unhurt(self.turns.take())
+        await super().server_event(event)
 
     async def drain_writers(self) -> None:
         """Between two reads. There may be more to read at once, several times over, without any pause between."""
         await super().drain_writers()  # type: ignore[no-untyped-call]
         await asyncio.sleep(0)
+
+
+async def _unhurt(waiting: Awaitable[None]) -> None:
+    """Wait. What cancels the task meanwhile is felt when it waits next, where mitmproxy reckons with it."""
+    try:
+        await waiting
+    except asyncio.CancelledError as cancelled:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel(*cancelled.args)
