@@ -251,6 +251,8 @@ def tunnel(place: Arena) -> None:
         connection.sendall(head("CONNECT", target, host=target))
         assert b" 200 " in connection.recv(65536)
         connection.sendall(b"\x01\x02no protocol\r\n\r\n")
+        # What comes with it is taken for a part of it, and is not repeated.
+        wait_until(lambda: place.evil.requests, "the beginning")
         for _ in range(200):
             connection.sendall(b"\x00" * MB)
             got = 0
