@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-import httpx
+import httpx2
 import pytest
 
 from tests.e2e.conftest import Lane, both_dialects
@@ -35,7 +35,7 @@ def check_cut_off(lane: Lane, reply: Reply) -> None:
     lane.upstream.play(reply, reply)
     response = ask(lane)
     assert (response.status, response.ended, response.body) == (200, "cut", begun(lane).whole)
-    with pytest.raises((httpx.TransportError, *SDK_ERRORS)):
+    with pytest.raises((httpx2.TransportError, *SDK_ERRORS)):
         ask_sdk(lane)
     assert len(lane.calls) == 2
 

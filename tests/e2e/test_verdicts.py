@@ -53,6 +53,12 @@ def whole_of(lane: Lane, response: RawResponse) -> str:
     return report.text
 
 
+def wait_for_line(lane: Lane, response: RawResponse, text: str) -> None:
+    """The exchange's id, which its client has, leads to a line of the log that says this."""
+    found = f"[{response.header('x-healing-id')}]"
+    lane.proxy.wait_for(lambda: any(found in line and text in line for line in lane.proxy.lines), f"{found} … {text}")
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLanes]:
     """Lanes whose clocks are short, and some that hold to the end."""
@@ -168,7 +174,7 @@ def test_thoughts_alone_are_no_whole_answer(lane: Lane) -> None:
     json = (
         anthropic_json("").body.replace(b'"content":[]', b'"content":[{"type":"thinking","thinking":"hm"}]')  # type: ignore[union-attr]
         if lane.dialect == "anthropic"
-        else gemini_json([{"text": "hm", "thought": True}]).body
+        else gemini_json("hm").body.replace(b'"text"', b'"thought":true,"text"')  # type: ignore[union-attr]
     )
     assert json is not None
     assert b"hm" in json
@@ -191,9 +197,7 @@ def test_a_stream_that_has_begun_with_its_thoughts_is_passed_on_and_called_faile
     lane.upstream.play(reply)
     response = ask(lane)
     assert response.body == reply.whole
-    found = response.header("x-healing-id")
-    assert found is not None
-    lane.proxy.wait_for_line(f"[{found}]", "nothing but thoughts")
+    wait_for_line(lane, response, "nothing but thoughts")
     # One that a limit has cut off is an answer.
     limited = thoughts_of(lane, "MAX_TOKENS" if lane.dialect == "gemini" else "max_tokens")
     lane.upstream.play(limited)
@@ -245,8 +249,7 @@ def test_signs_of_life_alone_are_no_progress(own: OwnLanes, dialect: str) -> Non
     lane.upstream.play(reply_of(lane, chunks).but(end="stall", heartbeat=beat))
     response = ask(lane)
     assert response.ended != "complete"
-    found = response.header("x-healing-id")
-    lane.proxy.wait_for_line(f"[{found}]", "nothing but signs of life")
+    wait_for_line(lane, response, "nothing but signs of life")
 
 
 # One message is one message.
