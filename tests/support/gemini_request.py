@@ -126,6 +126,9 @@ def _check_schema(schema: dict[str, Any]) -> None:
         if "$ref" in each:
             assert all(name.startswith("$") for name in each), "nothing may stand beside a reference"
         assert set(each.get("required", ())) <= each.get("properties", {}).keys()
+        assert len(set(each.get("required", ()))) == len(each.get("required", ()))
+        values = each.get("enum", ())
+        assert all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in values), values
 
 
 def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from jsonschema.protocols import Validator
 
 from tests.support.anthropic_schema import check_input_schema
 
-steady = settings(deadline=None, derandomize=True, max_examples=100)
+steady = settings(deadline=None, derandomize=True, max_examples=60)
 LONG = "x" * 70
 
 
@@ -288,9 +288,11 @@ GARBAGE = st.recursive(
 def test_any_json_becomes_a_schema_that_the_api_takes_or_is_refused_in_words(schema: dict[str, Any]) -> None:
     try:
         clean(schema)
+        why = ""
     except UntranslatableError as refused:
-        assert "have to be an object" in str(refused) or "too many parts" in str(refused)
+        why = str(refused)
         event("refused")
+    assert not why or "have to be an object" in why or "too many parts" in why
 
 
 def scalars() -> st.SearchStrategy[Any]:
@@ -311,12 +313,13 @@ def schemas(draw: st.DrawFn, draft: str, depth: int = 0) -> Any:
     inner = schemas(draft, depth + 1) if depth < 3 else st.just({})
     several, by_key = st.lists(inner, min_size=1, max_size=2), st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)
     keys = st.lists(st.sampled_from(KEYS), min_size=1, max_size=2, unique=True)
+    different = st.lists(VALUES, min_size=1, max_size=3, unique_by=repr)
     numbers, counts = st.integers(0, 3), st.integers(0, 2)
     kinds = st.sampled_from(["object", "object", "array", "string", "integer", "null"])
     members: dict[str, st.SearchStrategy[Any]] = {
         "type": kinds | st.lists(kinds, min_size=1, max_size=3, unique=True),
         "properties": by_key, "required": keys, "items": inner, "anyOf": several, "oneOf": several,
-        "allOf": several, "not": inner, "additionalProperties": inner, "enum": st.lists(VALUES, min_size=1, max_size=3, unique_by=repr),
+        "allOf": several, "not": inner, "additionalProperties": inner, "enum": different,
         "patternProperties": st.dictionaries(st.sampled_from(PATTERNS[:3]), inner, max_size=1),
         "minimum": numbers, "maximum": numbers, "minItems": counts, "maxProperties": st.integers(1, 3),
         "pattern": st.sampled_from(PATTERNS[:3]),

@@ -40,7 +40,7 @@ def test_what_is_taken_stays_as_it_is() -> None:
         "title": "T",
         "description": "D",
         "properties": {
-            "a": {"type": ["string", "null"], "format": "date-time", "enum": ["x", 1, None, {"y": 2}]},
+            "a": {"type": ["string", "null"], "format": "date-time", "enum": ["x", 1]},
             "b": {
                 "type": "array",
                 "items": {"type": "integer", "minimum": 1, "maximum": 9},
@@ -78,9 +78,94 @@ def test_a_property_or_definition_may_be_named_like_a_keyword(keywords: str) -> 
     assert clean(schema) == schema
 
 
-@pytest.mark.parametrize("value", ["x", 1, None, False, {"a": 1}])
+@pytest.mark.parametrize("value", ["x", 1, 1.5])
 def test_const_becomes_an_enum_of_one_value(value: Any) -> None:
     assert clean({"const": value, "enum": [value, 2]}) == {"enum": [value]}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"const": None}, {"type": "null"}),
+        ({"const": True}, {"type": "boolean", "description": "{enum: [true]}"}),
+        ({"type": "object", "enum": [{"a": 1}]}, {"type": "object", "description": '{enum: [{"a":1}]}'}),
+        ({"enum": ["a", 1, True]}, {"type": ["string", "number", "boolean"], "description": '{enum: ["a",1,true]}'}),
+        (
+            {"type": ["string", "null"], "enum": ["a", None]},
+            {"type": ["string", "null"], "anyOf": [{"enum": ["a"]}, {"type": "null"}]},
+        ),
+    ],
+)
+def test_values_that_are_neither_strings_nor_numbers_are_told_in_words(given: Any, expected: Any) -> None:
+    assert clean(given) == expected
+
+
+def test_what_clients_take_for_schemas_becomes_one() -> None:
+    schema = {
+        "type": "OBJECT",
+        "properties": {
+            "a": {"type": "any", "required": True},
+            "b": {"type": ["Int", "null"], "exclusiveMinimum": 1, "minItems": "1"},
+            "c": {"type": "number", "exclusiveMaximum": True, "maximum": 3, "format": None, "required": False},
+        },
+        "required": ["b", "b"],
+    }
+    assert clean(schema) == {
+        "type": "object",
+        "properties": {
+            "a": {},
+            "b": {"type": ["integer", "null"], "minimum": 1},
+            "c": {"type": "number", "maximum": 3},
+        },
+        "required": ["b", "a"],
+    }
+
+
+NODE = {"$ref": "#/$defs/Node"}
+
+
+def node(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    whole = {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+    return {"type": "object", "properties": {"tree": NODE}, "required": ["tree"], "$defs": {"Node": whole}}
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"name": {}, "next": NODE},
+        {"name": {}, "next": {"anyOf": [NODE, {"type": "null"}]}},
+        {"name": {}, "next": {"type": "array", "items": NODE}},
+        {"name": {}, "next": {"type": "object", "properties": {"of": NODE}, "required": ["of"]}},
+    ],
+)
+def test_a_circle_of_required_properties_is_opened_at_the_one_that_closes_it(properties: dict[str, Any]) -> None:
+    made = clean(node(properties, "name", "next"))
+    assert made["required"] == ["tree"]
+    whole = made["$defs"]["Node"]
+    opened = [part.get("required", ()) for part in subschemas(whole) if "properties" in part]
+    assert (
+        sum(len(names) for names in opened)
+        == sum(len(part.get("required", ())) for part in subschemas(node(properties, "name", "next")["$defs"]["Node"]))
+        - 1
+    )
+    assert "name" in whole["required"]
+    assert clean(made) == made
+
+
+def test_a_circle_that_goes_by_an_optional_property_stays() -> None:
+    schema = node({"name": {}, "next": NODE, "list": {"type": "array", "items": NODE}}, "name")
+    assert clean(schema) == schema
+
+
+def test_a_circle_of_two_is_opened_once() -> None:
+    one, two = ({"properties": {"to": {"$ref": f"#/$defs/{name}"}}, "required": ["to"]} for name in ("Two", "One"))
+    made = clean({"properties": {"a": {"$ref": "#/$defs/One"}}, "$defs": {"One": one, "Two": two}})
+    assert made["$defs"] == {"One": one, "Two": {"properties": two["properties"]}}
+
+
+def test_a_schema_that_is_nothing_but_itself_is_cut() -> None:
+    made = clean({"properties": {"a": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}]}}})
+    assert made["$defs"] == {"A": {"anyOf": [{}]}}
 
 
 @pytest.mark.parametrize("values", [[], None, "x"])
@@ -157,4 +242,7 @@ def test_only_what_is_taken_is_left_of_any_schema_which_itself_stays_as_it_was(s
     assert schema == before
     for each in subschemas(cleaned):
         assert each.keys() <= SCHEMA_KEYWORDS
+        assert all(
+            isinstance(value, str | int | float) and not isinstance(value, bool) for value in each.get("enum", ())
+        )
     assert clean(cleaned) == cleaned

@@ -125,7 +125,12 @@ def _function(tool: Tool, name: str, where: str) -> Tool:
     if isinstance(description := tool.get("description"), str) and description:
         declaration["description"] = description
     parameters = gemini_schema(schema, f"{where}.input_schema")
-    declaration["parametersJsonSchema"] = parameters if "$ref" in parameters else {"type": "object", **parameters}
+    if "$ref" not in parameters:
+        # Also of what may be null: a call always has arguments.
+        kinds = parameters.get("type", "object")
+        kind = "object" if isinstance(kinds, list) and "object" in kinds else kinds
+        parameters = {"type": "object", **parameters} | {"type": kind}
+    declaration["parametersJsonSchema"] = parameters
     return declaration
 
 
