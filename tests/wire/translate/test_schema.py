@@ -7,7 +7,7 @@ from healing.wire.translate.schema import gemini_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.gemini_request import SCHEMA_KEYWORDS, subschemas
+from tests.support.gemini_request import SCHEMA_KEYWORDS, check_circles, subschemas
 
 steady = settings(deadline=None, derandomize=True, max_examples=150)
 KEYWORDS = [
@@ -138,18 +138,12 @@ def node(properties: dict[str, Any], *required: str) -> dict[str, Any]:
         {"name": {}, "next": {"type": "object", "properties": {"of": NODE}, "required": ["of"]}},
     ],
 )
-def test_a_circle_of_required_properties_is_opened_at_the_one_that_closes_it(properties: dict[str, Any]) -> None:
+def test_what_is_required_in_a_circle_becomes_optional_and_nothing_else(properties: dict[str, Any]) -> None:
     made = clean(node(properties, "name", "next"))
     assert made["required"] == ["tree"]
     whole = made["$defs"]["Node"]
-    opened = [part.get("required", ()) for part in subschemas(whole) if "properties" in part]
-    assert (
-        sum(len(names) for names in opened)
-        == sum(len(part.get("required", ())) for part in subschemas(node(properties, "name", "next")["$defs"]["Node"]))
-        - 1
-    )
-    assert "name" in whole["required"]
-    assert clean(made) == made
+    assert whole["required"] == ["name"]
+    assert whole["properties"].keys() == properties.keys()
 
 
 def test_a_circle_that_goes_by_an_optional_property_stays() -> None:
@@ -157,10 +151,34 @@ def test_a_circle_that_goes_by_an_optional_property_stays() -> None:
     assert clean(schema) == schema
 
 
-def test_a_circle_of_two_is_opened_once() -> None:
+def test_a_circle_of_two_is_opened_in_both() -> None:
     one, two = ({"properties": {"to": {"$ref": f"#/$defs/{name}"}}, "required": ["to"]} for name in ("Two", "One"))
-    made = clean({"properties": {"a": {"$ref": "#/$defs/One"}}, "$defs": {"One": one, "Two": two}})
-    assert made["$defs"] == {"One": one, "Two": {"properties": two["properties"]}}
+    made = clean({"properties": {"a": {"$ref": "#/$defs/One"}}, "required": ["a"], "$defs": {"One": one, "Two": two}})
+    assert made["$defs"] == {"One": {"properties": one["properties"]}, "Two": {"properties": two["properties"]}}
+    assert made["required"] == ["a"]
+
+
+KNOTS = st.recursive(
+    st.just({"type": "null"}) | st.sampled_from(["#", "#/$defs/a", "#/$defs/b"]).map(lambda to: {"$ref": to}),
+    lambda inner: (
+        st.builds(lambda item: {"items": item}, inner)
+        | st.builds(lambda items: {"anyOf": items}, st.lists(inner, min_size=1, max_size=2))
+        | st.builds(
+            lambda members, required: {"properties": members, "required": required},
+            st.dictionaries(st.sampled_from("xyz"), inner, min_size=1),
+            st.lists(st.sampled_from("xyz")),
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(KNOTS, KNOTS, KNOTS)
+@steady
+def test_no_circle_of_required_properties_is_left_of_any_knot(top: Any, a: Any, b: Any) -> None:
+    cleaned = clean({"properties": {"x": top}, "required": ["x"], "$defs": {"a": a, "b": b}})
+    check_circles(cleaned)
+    assert clean(cleaned) == cleaned
 
 
 def test_a_schema_that_is_nothing_but_itself_is_cut() -> None:
@@ -240,6 +258,7 @@ def test_only_what_is_taken_is_left_of_any_schema_which_itself_stays_as_it_was(s
     before = deepcopy(schema)
     cleaned = clean(schema)
     assert schema == before
+    check_circles(cleaned)
     for each in subschemas(cleaned):
         assert each.keys() <= SCHEMA_KEYWORDS
         assert all(

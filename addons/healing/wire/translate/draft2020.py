@@ -23,6 +23,7 @@ _CONTRARY = frozenset(("not", "if", "then", "else", "maxContains", "unevaluatedI
 # What they say is said by names, and these change.
 _OF_NAMES = frozenset(("patternProperties", "propertyNames"))
 _BESIDE_PATTERNS = ("additionalProperties", "unevaluatedProperties")
+_AT_RISK = _CONTRARY | _OF_NAMES | {"pattern", *_BESIDE_PATTERNS}
 _DEEPEST = 100
 
 
@@ -81,7 +82,7 @@ class _Cleaning:
         for keyword, item in value.items():
             if item is None and keyword not in _ANY_VALUE:
                 continue
-            if self._is_lost(keyword, item, value):
+            if keyword in _AT_RISK and self._is_lost(keyword, item, value):
                 lost[keyword] = item
             elif keyword == "type":
                 self._add_type(item, clean, lost)

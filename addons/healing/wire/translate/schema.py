@@ -5,7 +5,7 @@ from typing import Any
 from healing.wire.translate import pointers
 from healing.wire.translate.common import UntranslatableError
 from healing.wire.translate.keywords import IS_FIT, Schema, is_number, types_of, with_words
-from healing.wire.translate.schema_cycles import open_required_cycles
+from healing.wire.translate.schema_cycles import open_required_circles
 
 _PLAIN = frozenset(
     ("$id", "$ref", "$anchor", "format", "title", "description", "minItems", "maxItems", "minimum", "maximum")
@@ -32,7 +32,7 @@ def gemini_schema(schema: Schema, where: str) -> Schema:
         if not _leads_somewhere(clean, referrer["$ref"]):
             del referrer["$ref"]
     if cleaning.referrers:
-        open_required_cycles(clean)
+        open_required_circles(clean)
     return clean
 
 
