@@ -90,8 +90,10 @@ class _Cleaning:
                 self._add_items(keyword, value, clean, depth + 1)
             else:
                 self._add(keyword, item, clean, depth + 1)
-        self._add_limits(value, clean)
-        self._add_required(value, clean)
+        if not value.keys().isdisjoint(_LIMITS):
+            self._add_limits(value, clean)
+        if "properties" in value or "required" in value:
+            self._add_required(value, clean)
         if self._loose and "oneOf" in clean:
             _loosen_choice(clean)
         clean = with_words(clean, lost)
