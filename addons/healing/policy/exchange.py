@@ -152,6 +152,7 @@ class Exchange:
             wall_s=self._clock.wall(),
             writer=attempt.writer,
             longest=rules.limits.answer_bytes,
+            asked=attempt.asked.value,
         )
         if not attempt.gate.writer.whole:
             self._course.timing.hold(attempt, now)
@@ -428,7 +429,6 @@ class Exchange:
         if writer is not None and writer.continuation:
             self._course.continue_after(attempt, writer)
         elif writer is not None and writer.whole and not attempt.collect():
-            why = f": {writer.flaw}" if writer.flaw else ""
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
         else:
             self._course.succeed_if_current(attempt)

@@ -32,6 +32,8 @@ def judge_whole(
     reading = dialect.read_answer(value)
     if reading.kind is Kind.ERROR:
         return classify(None, (), read_error(reading.error), grace_s=grace_s, wall_s=wall_s)
+    if operation == "generate" and reading.flaw:
+        return Failure(FailureClass.MALFORMED, reading.flaw)
     if operation != "generate" or reading.kind is Kind.CONTENT:
         return None
     return empty_failure(dialect, reading.stop)

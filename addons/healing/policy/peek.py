@@ -64,9 +64,10 @@ class Gate:
         wall_s: float,
         writer: Writer | None = None,
         longest: int = LONGEST_BYTES,
+        asked: Any = None,
     ) -> None:
         """
-        dialect: upstream's. commit: what to wait for.
+        dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         hold: False lets everything through at once, as nothing could be retried.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes an event may have, or what is held of an answer until it is whole.
@@ -80,7 +81,7 @@ class Gate:
         self.relayed_error: object = None
         self._visible = False
         self._dialect = dialect
-        self._reader = dialect.reader()
+        self._reader = dialect.reader(asked)
         self._decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s
@@ -213,7 +214,7 @@ class Gate:
             case Kind.ERROR:
                 return self._fail_with_error(event, reading)
             case Kind.MALFORMED:
-                detail = f"Stream error {self._where}: data that is not JSON"
+                detail = f"Stream error {self._where}: {reading.flaw or 'data that is not JSON'}"
                 return self._fail(Failure(FailureClass.MALFORMED, detail, _BAD_GATEWAY))
             case Kind.CONTENT:
                 self.content = True
