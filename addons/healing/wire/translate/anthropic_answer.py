@@ -37,7 +37,6 @@ class AnthropicAnswer:
         self._open = ""
         self._called = False
         self._flaw = ""
-        self._blank = ""
         self._finish = ""
         self._why = ""
         self._token = ""
@@ -130,12 +129,9 @@ class AnthropicAnswer:
             self._take_other(part, events)
 
     def _take_thought(self, text: str, signature: str, events: list[Body]) -> None:
-        """Blocks of thinking without thinking in them are refused when they come back, so none begins blank."""
-        if self._open != "thinking":
-            text, self._blank = self._blank + text, ""
-            if not text.strip():
-                self._blank = "" if signature else text
-                return
+        # A block of thinking without thinking in it is refused when it comes back.
+        if not text and self._open != "thinking":
+            return
         self._say("thinking", text, events)
         if signature:
             self._delta({"type": "signature_delta", "signature": signature}, events)
@@ -197,7 +193,6 @@ class AnthropicAnswer:
 
     def _begin(self, block: Block, events: list[Body]) -> None:
         self._close(events)
-        self._blank = ""
         self._open = str(block["type"])
         events.append({"type": "content_block_start", "index": self._blocks, "content_block": block})
 
