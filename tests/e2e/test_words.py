@@ -12,6 +12,7 @@ from tests.e2e.crossed import CrossedLanes
 from tests.e2e.failures import answer, ask, error, request_of, with_and_without_stream
 from tests.e2e.harness import Proxy, account, upstream
 from tests.support import raw
+from tests.support.collecting import taken
 from tests.support.protocol import AnthropicReport, GeminiReport, check_anthropic_stream
 from tests.support.refusals import BOUND
 from tests.upstream import (
@@ -140,10 +141,8 @@ def test_the_results_of_code_go_with_their_codes(lanes: CrossedLanes, stream: bo
     reply = gemini_reply([gemini_event(gemini_chunk(parts, finish_reason="STOP"))])
     report = ask(lanes.lane("anthropic"), reply, stream=stream).report()
     assert isinstance(report, AnthropicReport)
-    collector = AnthropicCollector()
-    for _, event in report.events:
-        collector.take(event)
-    blocks = collector.content if stream else report.message["content"]
+    streamed = taken(AnthropicCollector(), [event for _, event in report.events])
+    blocks = streamed.content if stream else report.message["content"]
     ran = {block["id"]: block["input"]["code"] for block in blocks if block["type"] == "server_tool_use"}
     told = [block for block in blocks if block["type"] == "code_execution_tool_result"]
     assert [(ran[block["tool_use_id"]], block["content"]["stdout"]) for block in told] == [("y", "y"), ("x", "x")]

@@ -14,6 +14,7 @@ from healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.collecting import taken
 from tests.support.gemini_parts import PARTS, USAGE, chunk_of, chunked
 from tests.support.protocol.anthropic import AnthropicReport, check_anthropic_stream
 from tests.support.recorded import Exchange, recorded_params
@@ -255,10 +256,7 @@ def support(text: str, source: int, **segment: Any) -> dict[str, Any]:
 
 def content_of(report: AnthropicReport) -> list[dict[str, Any]]:
     """The blocks of a message that was streamed."""
-    collector = AnthropicCollector()
-    for _, event in report.events:
-        collector.take(event)
-    return collector.content
+    return taken(AnthropicCollector(), [event for _, event in report.events]).content
 
 
 def cited_in(report: AnthropicReport) -> list[list[str]]:
