@@ -150,7 +150,8 @@ def test_a_heartbeat_is_no_first_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "meta"), [("anthropic", anthropic_event({"type": "message_delta", "delta": {}})), ("gemini", gemini({"text": ""}))]
+    ("dialect", "meta"),
+    [("anthropic", anthropic_event({"type": "message_delta", "delta": {}})), ("gemini", gemini({"text": ""}))],
 )
 def test_holding_is_bounded_by_events(dialect: str, meta: bytes) -> None:
     tested = gate(DIALECTS[dialect])

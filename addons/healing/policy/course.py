@@ -179,7 +179,7 @@ class Course:
         if not attempt.delivering:
             attempt.delivering = True
             gate = attempt.gate
-            known = gate is not None and gate.content
+            known = gate is not None and (gate.content or gate.complete)
             self.answer.begin_stream(attempt, self._served() if known else "pending")
             early = gate is not None and gate.overflowed and not gate.complete
             self._story.tell("commit", "more came than is held" if early else "", attempt=attempt)

@@ -159,6 +159,7 @@ class Exchange:
             writer=attempt.writer,
             longest=rules.limits.answer_bytes,
             longest_event=rules.limits.event_bytes,
+            asked=attempt.asked.value,
         )
         if not attempt.gate.writer.whole:
             self._course.timing.hold(attempt, self._clock.now())
@@ -501,8 +502,7 @@ class Exchange:
         if complete:
             self._course.succeed_if_current(attempt)
         else:
-            why = f": {writer.flaw}" if writer.flaw else ""
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
 
     # Work that takes time.
 

@@ -26,7 +26,6 @@ from healing.policy.config import RESERVED_ACCOUNT, Config
 from healing.policy.config import Account as ConfiguredAccount
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
-from healing.policy.failures import shortened
 from healing.policy.journal import Journal
 from healing.policy.known import Owner
 from healing.policy.models import Route, Routes
@@ -299,7 +298,6 @@ class Governor:
             exchange = Exchange(client_request, eligible, rules, shared)
         except UntranslatableError as error:
             message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
-            logger.warning("%s: refused: %s", dialect.label, shortened(message))
             raise RefusedError(local.refusal(dialect, 400, message)) from None
         self.exchanges += 1
         exchange.meta.update(

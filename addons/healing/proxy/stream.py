@@ -84,6 +84,11 @@ class HealingStream(IncomingStream):
         return self.exchange is not None and not self.exchange.outcome
 
     @property
+    def breaking(self) -> bool:
+        """Whether the answer has been told to have failed, and its connection is about to be broken."""
+        return bool(self.broken) and self.server_state not in (self.state_done, self.state_errored)
+
+    @property
     def needs_poke(self) -> bool:
         """Whether the exchange has something to do that nobody has told this stream of yet."""
         if self.exchange is None or self.poked:
@@ -385,5 +390,5 @@ class HealingStream(IncomingStream):
             assert self.exchange is not None
             self.exchange.wakeup()
             yield from self.perform()
-        elif self.broken and self.server_state not in (self.state_done, self.state_errored):
+        elif self.breaking:
             yield from self.break_off(self.broken)
