@@ -54,7 +54,7 @@ class Plan:
     def check(self, response: raw.RawResponse) -> None:
         """The answer is this plan's, whole, and nobody else's."""
         # What upstream said ends as it said it.
-        said = self.dialect == "anthropic" and b"event: error" in self.delivered.whole
+        said = self.dialect == "anthropic" and b"event: error" in response.body
         assert (response.status, response.ended) == (200, "cut" if self.broken and not said else "complete"), response
         assert response.header("x-healing-attempts") == str(len(self.replies))
         report: AnthropicReport | GeminiReport
