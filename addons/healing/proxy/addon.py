@@ -14,6 +14,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.mode_specs import DnsMode
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -29,6 +30,7 @@ from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
+from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Healing:
         self._running = False
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._turns = Turns()
 
     def load(self, loader: Loader) -> None:
         """Declare the options. A dead upstream has to be met by an attempt, not before it: connect lazily."""
@@ -121,8 +124,11 @@ class Healing:
         """Await what another addon's hook gave (see `healing.proxy.hooks`)."""
         await awaitable
 
-    def client_connected(self, client: Client) -> None:
+    async def client_connected(self, client: Client) -> None:
         """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
+        await self._turns.take()
+        if isinstance(handler := _handler_of(client), ProxyConnectionHandler):
+            TurnTaking.adopt(handler, self._turns)
         if self.governor is None:
             return
         self.governor.visits.arrived(client)

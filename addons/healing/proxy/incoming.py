@@ -12,9 +12,11 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
     RequestEndOfMessage,
     RequestHeaders,
     RequestTrailers,
+    ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
 )
@@ -206,7 +208,11 @@ class IncomingStream(RedactingStream):
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
         if self.claim is None:
-            return (yield from super().check_body_size(request))
+            is_over = yield from super().check_body_size(request)
+            # Who sets one of these wants it as mitmproxy does it.
+            if not is_over and not self.context.options.stream_large_bodies and not self.context.options.modify_body:
+                yield from self.stream_plain(request, self.governor.config.flows.max_body_bytes)
+            return is_over
         if not request:
             return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
         if len(self.request_body_buf) > self.longest_body:
@@ -216,3 +222,23 @@ class IncomingStream(RedactingStream):
         if limit is not None and len(self.request_body_buf) > limit:
             return (yield from super().check_body_size(request))
         return False
+
+    def stream_plain(self, request: bool, limit: int) -> CommandGenerator[None]:
+        """Stream a body of traffic that is not ours, and keep nothing of it, if it is longer than `limit` bytes."""
+        message = self.flow.request if request else self.flow.response
+        buffer = self.request_body_buf if request else self.response_body_buf
+        if message is None or message.stream:
+            return
+        try:
+            response = None if request else self.flow.response
+            size = len(buffer) or expected_http_body_size(self.flow.request, response) or 0
+        except ValueError:
+            return  # mitmproxy judges it
+        if size <= limit:
+            return
+        message.stream = True
+        if come := bytes(buffer):
+            buffer.clear()
+            yield from self.start_request_stream() if request else self.start_response_stream()
+            data = RequestData if request else ResponseData
+            yield from self.handle_event(data(self.stream_id, come))

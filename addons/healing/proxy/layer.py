@@ -74,7 +74,7 @@ class HealingLayer(HttpLayer):
         if isinstance(event, events.Wakeup) and event.command is self.look_again:
             self.look_again = None
             yield from self.tend()
-        else:
+        elif not isinstance(event, events.Wakeup) or event.command in self.command_sources:
             yield from self.connect_ends(event)
             yield from super()._handle_event(event)
         yield from self.settle()
@@ -240,6 +240,7 @@ class HealingLayer(HttpLayer):
                     self.seals.pop(stream_id, None)
             elif owner.exchange.outcome and not owner.exchange.actions:
                 del self.exchanges[stream_id]
+                self.forget_timers(owner)
                 self.governor.running -= 1
         for attempt, stream in list(self.attempts.items()):
             if attempt.ended and not stream.paused:
@@ -247,6 +248,12 @@ class HealingLayer(HttpLayer):
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
                 self.connections.pop(stream.context.client, None)
+
+    def forget_timers(self, stream: HealingStream) -> None:
+        """Let a stream that is over go at once, and not when the last of its clocks would have run out."""
+        for command, source in list(self.command_sources.items()):
+            if source is stream and isinstance(command, commands.RequestWakeup):
+                del self.command_sources[command]
 
 
 def client_connection(context: Context, governor: Governor) -> HttpConnection | None:
