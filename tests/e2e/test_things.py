@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.upstream import (
     Reply,
     Upstream,
     anthropic_error,
+    anthropic_event,
     anthropic_json,
     anthropic_stream,
     gemini_error,
@@ -127,6 +128,14 @@ class House:
     ) -> tuple[raw.RawResponse, list[str]]:
         """A conversation that names the thing."""
         return self.send("POST", *naming(thing, session, stream=stream), client=client)
+
+    def stranger(self, name: str) -> str:
+        """A session whose requests go to another account than this one."""
+        for number in range(100):
+            _, asked = self.send("POST", "/v1/messages", message(f"stranger {number}", "hi"))
+            if asked != [name]:
+                return f"stranger {number}"
+        raise AssertionError("every session goes to the same account")
 
     def benches(self) -> list[Any]:
         """What keeps any account away."""
@@ -329,23 +338,22 @@ def test_while_the_account_that_has_it_may_not_be_asked_no_other_is(house: House
     assert home not in asked
 
 
-@streamed_and_whole
-def test_a_container_that_an_answer_names_is_used_where_it_is(house: House, stream: bool) -> None:
-    box = f"container_011CNha8iC{'s' if stream else 'w'}"
-    whole = orjson.loads(anthropic_json("Hello").whole) | {"container": {"id": box, "expires_at": "2026-11-27"}}
-    made = anthropic_json("Hello").but() if not stream else anthropic_stream("Hello")
-    end = b'event: message_delta\ndata: {"type":"message_delta","delta":{"container":{"id":"%s"}}}\n\n' % box.encode()
-    reply = made.inserted(-2, end) if stream else Reply(200, made.headers, orjson.dumps(whole))
+@pytest.mark.parametrize(("stream", "as_stream"), [(True, True), (False, True), (False, False)])
+def test_a_container_that_an_answer_names_is_used_where_it_is(house: House, stream: bool, as_stream: bool) -> None:
+    box = f"container_011CNha8iC{stream:d}{as_stream:d}"
+    told = {"container": {"id": box, "expires_at": "2026-11-27T00:00:00Z"}}
+    made = anthropic_json("Hello")
+    reply = Reply(200, made.headers, orjson.dumps(orjson.loads(made.whole) | told))
+    if as_stream:
+        end = {"type": "message_delta", "delta": {"stop_reason": "end_turn", **told}, "usage": {"output_tokens": 2}}
+        reply = anthropic_stream("Hello")
+        reply = replace(reply, chunks=(*reply.chunks[:-2], anthropic_event(end), reply.chunks[-1]))
     house.upstream.play(reply)
-    asking = message(f"container {stream}", "hi", stream=stream)
-    if not stream:
-        asking |= {"model": "claude-whole"}
-    first, [home] = house.send("POST", "/v1/messages", asking)
+    first, [home] = house.send("POST", "/v1/messages", message(f"{stream}{as_stream}", "hi", stream=stream))
     assert first.status == 200
     house.shelf.things[box] = home
-    for number in range(6):
-        response, asked = house.use(box, f"box {number}", stream=stream)
-        assert (response.status, asked) == (200, [home])
+    response, asked = house.use(box, house.stranger(home), stream=stream)
+    assert (response.status, asked) == (200, [home])
 
 
 @both_dialects
