@@ -29,7 +29,7 @@ from healing.policy.unsupported import Unsupported
 from healing.policy.writer import Rewriting
 from healing.wire.jsonvalue import parse
 from healing.wire.sizes import tokens_of
-from healing.wire.things import named_in_answer, named_in_events
+from healing.wire.things import may_be_named, named_in_answer, named_in_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,7 +357,8 @@ class Course:
     def _named_whole(self, attempt: Attempt) -> frozenset[str]:
         """What an answer that did not stream names."""
         whole, request = attempt.whole, self.request
-        if len(whole) >= LONG_BYTES or not (request.operation.kind == "other" or named_in_events(bytes(whole))):
+        seen = len(whole) < LONG_BYTES and (request.operation.kind == "other" or named_in_events(bytes(whole)))
+        if not seen or not may_be_named(request.dialect, request.path, whole):
             return frozenset()
         try:
             return named_in_answer(request.dialect, request.path, parse(whole))

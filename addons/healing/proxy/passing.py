@@ -15,7 +15,7 @@ from healing.proxy.governor import Governor, RefusedError
 from healing.proxy.reading import uncertain, unserved
 from healing.wire.jsonvalue import parse
 from healing.wire.naming import DoubtError, models_of
-from healing.wire.things import named_in_answer, named_in_request
+from healing.wire.things import may_be_named, may_name, named_in_answer, named_in_request
 
 _NO_ROUTE = Route(None, "", None)
 _LONGEST_READ = 1024 * 1024
@@ -33,7 +33,7 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     body = governor.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0]) else b""
     value, things = None, frozenset[str]()
     if len(there) > 1 and request.method != "HEAD":
-        value = _said(body)
+        value = _said(body) if may_name(dialect, operation, body) else None
         things = named_in_request(dialect, operation, path, query_of(claim.query), body, value)
     eligible = _fitting(claim, body, there if things else there[:1])
     if len(eligible) < 2:
@@ -49,11 +49,16 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
 def learn(governor: Governor, claim: Claim, account: Account, response: http.Response) -> None:
     """What the answer to such a request names lies with the account that gave it."""
     content = response.raw_content or b""
-    if len(governor.accounts.all) < 2:
+    if claim.asked is None or len(governor.accounts.all) < 2:
         return
-    if claim.asked is None or not 200 <= response.status_code < 300 or len(content) > _LONGEST_READ:
+    dialect, path = claim.asked.dialect, claim.asked.path
+    if (
+        not 200 <= response.status_code < 300
+        or len(content) > _LONGEST_READ
+        or not may_be_named(dialect, path, content)
+    ):
         return
-    named = named_in_answer(claim.asked.dialect, claim.asked.path, _said(content))
+    named = named_in_answer(dialect, path, _said(content))
     if named:
         Things(named, Owner(claim.client), governor.signatures, governor.clock.wall).lie_with(account)
 

@@ -17,12 +17,13 @@ MOST_NAMED = 64
 LONGEST_ID = 200
 
 _FOLDERS = "files|cachedContents|batches|batchPredictionJobs|fileSearchStores|corpora|interactions|operations"
+_PREFIXES = "file|msgbatch|container|skill|agent|sesn|env|vlt|memstore"
 _OF_GEMINI = re.compile(
     r"(?:(?:https?://[^/]{1,200})?/(?:upload/|download/)?v1[a-z0-9]{0,10}/)?"
     r"(?:(?:projects|locations|publishers|models|tunedModels)/[^/]{1,200}/){0,4}"
     rf"((?:{_FOLDERS})/[A-Za-z0-9._-]{{1,200}})"
 )
-_OF_ANTHROPIC = re.compile(r"(?:file|msgbatch|container|skill|agent|sesn|env|vlt|memstore)_[A-Za-z0-9]{8,200}")
+_OF_ANTHROPIC = re.compile(rf"(?:{_PREFIXES})_[A-Za-z0-9]{{8,200}}")
 _REQUEST_KEYS = frozenset(
     (
         "agent", "agent_id", "batch_id", "cachedContent", "cached_content", "container", "environment_id", "fileName",
@@ -47,10 +48,27 @@ _SIGNS = {
     "anthropic": (b'"file_id"', b'"container"', b'"skill_id"'),
     "gemini": (b'ileUri"', b'file_uri"', b'achedContent"', b'ached_content"', b'StoreNames"', b'store_names"'),
 }
+# The same for whatever else is asked, and for answers.
+_SIGNS_OF_ALL = tuple(f'"{key}"'.encode() for key in sorted(_REQUEST_KEYS))
+_SIGNS_OF_IDS = {
+    "anthropic": tuple(f'"{prefix}_'.encode() for prefix in _PREFIXES.split("|")),
+    "gemini": tuple(f"{folder}/".encode() for folder in _FOLDERS.split("|")),
+}
 # In an event of a stream. What a model writes stands there within a string, where its quotes are escaped.
 _IN_EVENT = re.compile(rb'"(?:id|file_id)":\s*"((?:file|container)_[A-Za-z0-9]{8,200})"')
 _MOST_VALUES = 200_000
 _READ = (dict, list, str)
+
+
+def may_name(dialect: Dialect, operation: Operation, body: bytes) -> bool:
+    """Whether it is worth finding out what a request's body names, which takes time where it is long."""
+    signs = _SIGNS_OF_ALL if operation.kind == "other" else _SIGNS[dialect.name]
+    return any(sign in body for sign in signs)
+
+
+def may_be_named(dialect: Dialect, path: str, content: bytes | bytearray) -> bool:
+    """Whether it is worth finding out what an answer names. path: of its request."""
+    return _is_of_interactions(path) or any(sign in content for sign in _SIGNS_OF_IDS[dialect.name])
 
 
 def named_in_request(
@@ -58,7 +76,7 @@ def named_in_request(
 ) -> frozenset[str]:
     """The things that a request names. params: of its query. value: what its body says."""
     found = list(_in_path(dialect, path))
-    if value is not None and (operation.kind == "other" or any(sign in body for sign in _SIGNS[dialect.name])):
+    if value is not None and may_name(dialect, operation, body):
         found += islice(_named_in(dialect, value, _REQUEST_KEYS, _MADE_OR_SAID), MOST_NAMED)
     for key in _REQUEST_KEYS & params.keys():
         found += _ids(dialect, key, params[key])
@@ -68,7 +86,7 @@ def named_in_request(
 def named_in_answer(dialect: Dialect, path: str, value: Any) -> frozenset[str]:
     """The things that a whole answer names. path: of its request."""
     found = list(islice(_named_in(dialect, value, _ANSWER_KEYS, _MADE), MOST_NAMED))
-    if path.rstrip("/").endswith("/interactions") and isinstance(value, dict) and isinstance(value.get("id"), str):
+    if _is_of_interactions(path) and isinstance(value, dict) and isinstance(value.get("id"), str):
         found.append(f"interactions/{value['id'][:LONGEST_ID]}")
     return frozenset(found)
 
@@ -78,6 +96,10 @@ def named_in_events(events: bytes) -> frozenset[str]:
     if b'"container_' not in events and b'"file_' not in events:
         return frozenset()
     return frozenset(name.decode() for name in _IN_EVENT.findall(events)[:MOST_NAMED])
+
+
+def _is_of_interactions(path: str) -> bool:
+    return path.endswith("/interactions")
 
 
 def _in_path(dialect: Dialect, path: str) -> Iterator[str]:
