@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy, account, upstream
 from tests.support import raw
 from tests.upstream import (
@@ -371,3 +372,23 @@ def test_where_things_lie_is_known_after_a_restart(tmp_path: Path, dialect: str)
             for number in range(4):
                 assert house.use(file, f"after {number}")[1] == [home]
                 assert house.use(sought, f"after {number}")[1] == [NAMES[dialect][2]]
+
+
+def test_a_batch_over_http2_goes_where_the_file_lies_that_it_names(tmp_path: Path) -> None:
+    shelf = Shelf(things={"file_011CNha8iCJcH2": NAMES["anthropic"][1]})
+    with Upstream(tls=True, http2=True) as server:
+        server.default = shelf.answer
+        trusted = {"ssl_verify_upstream_trusted_ca": str(server.ca_file)}
+        with Proxy(tmp_path, config(server), options=trusted) as proxy:
+            ca = proxy.confdir / "mitmproxy-ca-cert.pem"
+            _, params = naming("file_011CNha8iCJcH2", "batch")
+            batch = {"requests": [{"custom_id": "a", "params": params}]}
+            with H2Client(server.url, proxy=proxy.url, ca=ca) as client:
+                for asked in (NAMES["anthropic"][:2], [NAMES["anthropic"][1]]):
+                    before = len(server.calls)
+                    stream_id = client.post("/v1/messages/batches", batch)
+                    answer = orjson.loads(client.whole(stream_id))
+                    assert client.heads[stream_id][":status"] == "200"
+                    assert answer["content"][0]["text"] == "Hello"
+                    assert [account_of(call) for call in server.calls[before:]] == asked
+                    assert {call.http_version for call in server.calls} == {"HTTP/2"}
