@@ -184,7 +184,7 @@ def test_a_page_in_html_instead_of_a_stream_is_retried_at_once(lane: Lane) -> No
 
 @both_dialects
 def test_a_200_whose_json_body_is_an_error_is_no_success(lane: Lane) -> None:
-    denied = error(lane, 403, "Permission denied.")
+    denied = error(lane, 403, "Your account has been disabled.")
     asked = ask(lane, Reply(200, denied.headers, denied.body), answer(lane))
     asked.assert_served("Hello", ["first", "second"])
     assert healthy_accounts(lane) == {"first": False, "second": True}

@@ -163,7 +163,7 @@ class Accounts:
                 return
             key = model if failure.kind in _ONE_MODEL and not failure.whole_account else ""
             health.put(key, self._bench(now, seconds, f"{failure.kind}: {failure.detail}", hard=hard))
-        elif failure.kind not in _NO_STRIKE:
+        elif failure.kind not in _NO_STRIKE and not failure.blameless:
             self._strike(health, failure, now)
 
     def _strike(self, health: Health, failure: Failure, now: float) -> None:

@@ -14,7 +14,8 @@ from healing.policy.actions import LONG_BYTES, Abort, Action, Clock, Leave, Rule
 from healing.policy.answer import Answer
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure, FailureClass, bounded, shortened
+from healing.policy.failures import Failure, FailureClass, about_things, bounded, outgrown, shortened
+from healing.policy.in_turn import InTurn
 from healing.policy.journal import Journal, Step
 from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
@@ -24,10 +25,14 @@ from healing.policy.repair.rules import Rule
 from healing.policy.request import ClientRequest, takes_time
 from healing.policy.signatures import SignatureStore
 from healing.policy.story import Story
+from healing.policy.things import Things
 from healing.policy.timing import Timing
 from healing.policy.unsupported import Unsupported
 from healing.policy.writer import Rewriting
 from healing.wire.dialect import LateEnd
+from healing.wire.jsonvalue import parse
+from healing.wire.sizes import tokens_of
+from healing.wire.things import may_be_named, named_in_answer, named_in_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +68,10 @@ class Course:
         self.answer = Answer(request, rules, self.actions)
         self.timing = Timing(rules.peek)
         self._accounts, self._budget, self._clock = shared.accounts, shared.budget, shared.clock
-        self._planner = Planner(
-            eligible, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
-        )
+        self._eligible = tuple(eligible)
+        self._things = Things(request.things, request.owner, shared.signatures, shared.clock.wall)
+        self._seen: set[str] = set()
+        self._planner = self._plan_for(self._things.holders(eligible), rules, shared)
         self._asking = asking
         self._limits = rules.limits
         self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
@@ -74,6 +80,16 @@ class Course:
         self._is_long = takes_time(asking.asked.body)
         self._next = Next(None)
         self._story = Story(request, shared.journal, shared.clock)
+
+    def _plan_for(self, holders: Sequence[Account], rules: Rules, shared: Shared) -> Planner | InTurn:
+        """What plans the attempts. holders: the accounts to ask first."""
+        request = self.request
+        if request.operation.kind == "other":
+            # As long as nobody knows better, the one that all else of this kind goes to.
+            return InTurn(holders[:1], self._eligible)
+        return Planner(
+            holders, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
+        )
 
     @property
     def comment(self) -> str:
@@ -122,6 +138,7 @@ class Course:
         attempt.note(self.request.id)
         self.attempts.append(attempt)
         self.current = attempt
+        self._seen.clear()
         attempt.probe = self._accounts.take(account, model, now)
         beside = asking.continues or (self._is_long and not self._mender.is_ready(account, asking.asked))
         self.work(attempt, partial(self._prepare, attempt), partial(self._start, attempt), beside=beside)
@@ -192,8 +209,10 @@ class Course:
 
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
-        failure = attempt.blame(bounded(failure, self._limits))
+        failure = self._blame(attempt, failure)
         self.settle_account(attempt, failure)
+        if failure.kind is FailureClass.NOT_THEIRS:
+            self._planner.widen(self._eligible)
         beside = self._is_long and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER)
         remedy, then = partial(self._remedy, attempt, failure), partial(self._after, attempt, failure)
         self.work(attempt, remedy, then, beside=beside)
@@ -218,6 +237,11 @@ class Course:
         self._abort(attempt, failure.detail)
         self.current = None
         self._follow(plan, now)
+
+    def _blame(self, attempt: Attempt, failure: Failure) -> Failure:
+        """Remember why an attempt failed, and whose fault that is as far as this request tells."""
+        failure = outgrown(bounded(failure, self._limits), lambda: tokens_of(attempt.body, attempt.asked.value))
+        return attempt.blame(about_things(failure) if self._things.named else failure)
 
     def give_up(self, attempt: Attempt, failure: Failure) -> None:
         """No other try: the client gets the real cause."""
@@ -321,7 +345,7 @@ class Course:
 
     def break_off(self, attempt: Attempt, failure: Failure) -> None:
         """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
-        failure = attempt.blame(bounded(failure, self._limits))
+        failure = self._blame(attempt, failure)
         self.settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)
@@ -353,10 +377,34 @@ class Course:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
             self._keep_signed(attempt)
+            self._learn(attempt)
         self.answer.finish(broken, pause_s)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
+
+    def saw(self, events: bytes) -> None:
+        """The client gets these events of upstream's answer."""
+        if len(self._eligible) > 1 and self.request.dialect.name == "anthropic":
+            self._seen |= named_in_events(events)
+
+    def _learn(self, attempt: Attempt) -> None:
+        """The answer has reached the client: its account has what was named."""
+        if len(self._eligible) < 2 or not 200 <= (attempt.status or 0) < 300 or attempt.asked.translated:
+            return
+        if attempt.failure is None or attempt.committed:
+            self._things.lie_with(attempt.account, (*self._seen, *self._named_whole(attempt)))
+
+    def _named_whole(self, attempt: Attempt) -> frozenset[str]:
+        """What an answer that did not stream names."""
+        whole, request = attempt.whole, self.request
+        seen = len(whole) < LONG_BYTES and (request.operation.kind == "other" or named_in_events(bytes(whole)))
+        if not seen or not may_be_named(request.dialect, request.path, whole):
+            return frozenset()
+        try:
+            return named_in_answer(request.dialect, request.path, parse(whole))
+        except ValueError:
+            return frozenset()  # the content of a file, say
 
     def _close(self, outcome: str) -> None:
         self.current = None
@@ -382,6 +430,7 @@ class Course:
         if not attempt.settled:
             attempt.settled = True
             now = self._clock.now()
+            judged = judged and self.request.operation.kind != "other"
             self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
 
 

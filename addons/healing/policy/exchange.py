@@ -138,6 +138,10 @@ class Exchange:
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
+        if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
+            attempt.raw = True
+            self._course.deliver_stream(attempt)
+            return
         if not (200 <= status < 300 and asked.operation.kind == "generate"):
             return
         if asked.streams and not asked.operation.sse:
@@ -417,6 +421,7 @@ class Exchange:
         if gate.committed:
             self._course.deliver_stream(attempt)
             self._course.answer.send(out, now)
+            self._course.saw(out)
         attempt.outgoing = b""
         if gate.progress > attempt.seen:
             attempt.seen, attempt.progress_at = gate.progress, now
@@ -529,3 +534,9 @@ class Exchange:
         attempt.intake.allow()
         action.then(found)
         self._end_if_over(attempt)
+
+
+def _is_short(status: int, headers: Headers) -> bool:
+    """Whether the answer to a request that is not healed is held until it is whole: it says how long it is, or none."""
+    length = http.get(headers, "content-length") or ""
+    return status in (204, 205) or (length.isdecimal() and len(length) < 16 and int(length) <= LONG_BYTES)

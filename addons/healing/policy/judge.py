@@ -71,7 +71,7 @@ def judge_whole(
     """
     if status >= 400:
         return classify(status, headers, error or parse_error(body), grace_s=grace_s, wall_s=wall_s)
-    if status >= 300:
+    if status >= 300 or operation == "other":
         return None
     if not body:
         return Failure(FailureClass.EMPTY, "200 OK with an empty body")

@@ -39,6 +39,7 @@ from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
 from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
+from healing.proxy.passing import learn, passing_of
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import (
@@ -72,6 +73,8 @@ class HealingStream(IncomingStream):
     """A client's request. One that is not claimed is treated as in plain mitmproxy."""
 
     exchange: Exchange | None = None
+    passed_to: Account | None = None
+    """The account with whose credential a request passes that is not healed."""
     recorder: Recorder | None = None
     poked = False
     timer: commands.RequestWakeup | None = None
@@ -154,12 +157,16 @@ class HealingStream(IncomingStream):
         if understood.found is None:
             logger.error("a request could not be understood; this is a bug", exc_info=understood.failure)
             return (yield from self.pass_unseen(self.claim, self.claim.asked))
-        self.exchange = understood.found
-        self.flow.metadata[METADATA] = self.exchange.meta
-        self.governor.running += 1
-        self.exchange.start()
-        yield from self.perform()
+        yield from self.begin(understood.found)
         return False
+
+    def begin(self, exchange: Exchange) -> CommandGenerator[None]:
+        """Begin the exchange that this request has become."""
+        self.exchange = exchange
+        self.flow.metadata[METADATA] = exchange.meta
+        self.governor.running += 1
+        exchange.start()
+        yield from self.perform()
 
     def understand(self, asked: UnderstandRequest[Any], *, at_once: bool = True) -> CommandGenerator[bool]:
         """Understand the request, beside the event loop where that may take time; gives whether it was refused.
@@ -188,10 +195,13 @@ class HealingStream(IncomingStream):
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
         request = self.flow.request
-        passing = UnderstandRequest(lambda: self.governor.passing_account(claim, request))
+        passing = UnderstandRequest(lambda: passing_of(self.governor, claim, request))
         if (yield from self.understand(passing)):
             return False
         account = passing.found
+        if isinstance(account, Exchange):
+            yield from self.begin(account)
+            return False
         if account is None:
             logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
             message = "The proxy failed on this request; its log says why."
@@ -207,8 +217,15 @@ class HealingStream(IncomingStream):
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
         self.own = account.source is None
+        self.passed_to = account
         yield from self.pass_with(seal)
         return (yield from super().make_server_connection())
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """What passes may tell what lies with its account from now on."""
+        if self.passed_to is not None and self.claim is not None and self.flow.response is not None:
+            learn(self.governor, self.claim, self.passed_to, self.flow.response)
+        yield from super().send_response(already_streamed)
 
     def pass_with(self, seal: Seal) -> CommandGenerator[None]:
         """Let the request pass with these credentials, asking for a plain answer, which can be searched for them."""
