@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from healing.policy.accounts import Account
+from healing.policy.accounts import Account, Use
 from healing.policy.failures import Failure, one_line
 from healing.policy.intake import Intake
 from healing.policy.peek import Gate
@@ -54,7 +54,7 @@ class Attempt:
     asked: what is asked of upstream; body: the same with what was repaired.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
-    probe: the benches of its account that it finds out about, by model; "" is the whole account's.
+    use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
     intake: what has come of the body and has not been looked at.
@@ -86,7 +86,7 @@ class Attempt:
     repaired: tuple[str, ...] = ()
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
-    probe: tuple[str, ...] = ()
+    use: Use | None = None
     cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()

@@ -120,12 +120,12 @@ class Course:
         prepared = self._mender.prepare(account, asking.asked)
         attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, prepared.body, now, renew)
         attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
-        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.unsent
+        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.uncounted
         attempt.writer = asking.writer(attempt.seed(request.id))
         attempt.note(request.id)
         self.attempts.append(attempt)
         self.current = attempt
-        attempt.probe = self._accounts.take(account, model, now)
+        attempt.use = self._accounts.take(account, model, now)
         how = ", ".join((account.upstream_name, *asking.says, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
@@ -329,10 +329,10 @@ class Course:
 
     def settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
         """Tell the account, once, how this attempt ended; `judged` is False where that says nothing of the account."""
-        if not attempt.settled:
+        if not attempt.settled and attempt.use is not None:
             attempt.settled = True
-            now = self._clock.now()
-            self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
+            judged = judged and not self._planner.renews(attempt.account, failure)
+            self._accounts.settle(attempt.use, failure, self._clock.now(), judged=judged)
 
 
 def _repaired(prepared: Prepared) -> tuple[str, ...]:
