@@ -211,7 +211,7 @@ class Accounts:
         """It has proved what it was asked for, when it was asked: what is known since then still holds."""
         self._has_served(use.account, use.model)
         use.health.release(use.model, use.known)
-        if use.health.bench_of(_STRIKES) is None:
+        if use.health.bench_for(_STRIKES) is None:
             use.health.strikes = use.health.benched = 0
 
     def _refuse(self, use: Use, failure: Failure, now: float) -> None:
@@ -220,22 +220,22 @@ class Accounts:
         hard = failure.kind is FailureClass.QUOTA and failure.wait_s is not None
         seconds = failure.wait_s if failure.wait_s is not None and hard else _BENCH_S[failure.kind]
         model = use.model if failure.kind in _ONE_MODEL and not failure.whole_account else ""
-        found = self._bench(now, seconds, f"{failure.kind}: {failure.detail}", hard=hard)
-        use.health.put(model, failure.kind, found, use.known)
+        reason = f"{failure.kind}: {failure.detail}"
+        use.health.put(model, self._bench(now, seconds, failure.kind, reason, hard=hard), use.known)
 
     def _strike(self, use: Use, failure: Failure, now: float) -> None:
         health = use.health
         health.strikes += 1
-        before = health.bench_of(_STRIKES)
+        before = health.bench_for(_STRIKES)
         # What was under way when the account was benched says nothing new: only a probe's failure doubles the time.
         if health.strikes >= STRIKES and (before is None or (before in use.known and before.until <= now)):
             seconds = min(LONGEST_BENCH_S, FIRST_BENCH_S * 2 ** min(health.benched, 10))
             health.benched += 1
             reason = f"{health.strikes} failures in a row, the last: {failure.detail}"
-            health.put("", _STRIKES, self._bench(now, seconds, reason), use.known)
+            health.put("", self._bench(now, seconds, _STRIKES, reason), use.known)
 
-    def _bench(self, now: float, seconds: float, reason: str, *, hard: bool = False) -> Bench:
-        return bench(now, seconds, reason, hard=hard, probe_s=self._probe_s)
+    def _bench(self, now: float, seconds: float, cause: str, reason: str, *, hard: bool = False) -> Bench:
+        return bench(now, seconds, cause, reason, hard=hard, probe_s=self._probe_s)
 
     def _tell_local(self, account: Account, failure: Failure | None) -> None:
         """Say when this machine's own trouble with an account begins and is over."""

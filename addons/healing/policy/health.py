@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 MOST_MODELS = 256
 """Models of one account that are kept away: what is named in requests must not fill the memory."""
+MOST_BENCHES = 16
+"""Of one model on one account."""
 _PROBED_FROM_S = 3600.0
 
 
@@ -12,21 +14,23 @@ _PROBED_FROM_S = 3600.0
 class Bench:
     """Why an account, or one model on it, is not preferred until `until`. Times are monotonic seconds.
 
+    cause: what for: what upstream says for one reason does not take back what it said for another.
     hard: upstream itself said how long: asking earlier is pointless, but for a probe now and then of a long one, and
     then it is over. What is our own caution is over when a request has found so.
     probe_at: from then on one request finds out whether it is still meant.
     """
 
+    cause: str
     until: float
     hard: bool
     reason: str
     probe_at: float
 
 
-def bench(now: float, seconds: float, reason: str, *, hard: bool, probe_s: float) -> Bench:
+def bench(now: float, seconds: float, cause: str, reason: str, *, hard: bool, probe_s: float) -> Bench:
     """A bench that begins now. probe_s: seconds after which a long one is probed."""
     until = now + seconds
-    return Bench(until, hard, reason, now + probe_s if hard and seconds > _PROBED_FROM_S else until)
+    return Bench(cause, until, hard, reason, now + probe_s if hard and seconds > _PROBED_FROM_S else until)
 
 
 @dataclass(slots=True, eq=False)
@@ -44,31 +48,21 @@ class Health:
     level: float = 0.0
     turn: float = 0.0
     active: int = 0
-    _benches: dict[str, dict[tuple[str, bool], Bench]] = field(default_factory=dict)
-    """By model ("" is the whole account), then by cause and whether it is hard: what upstream says for one reason does
-    not take back what it said for another."""
+    _benches: dict[str, list[Bench]] = field(default_factory=dict)
+    """By model; "" is the whole account."""
 
     def benches(self, now: float) -> Iterator[tuple[str, Bench]]:
         """What keeps models away now, with the model; "" is the whole account."""
-        return (
-            (model, found)
-            for model, causes in self._benches.items()
-            for found in causes.values()
-            if found.until > now
-        )  # fmt: skip
+        return ((model, each) for model, benches in self._benches.items() for each in benches if each.until > now)
 
     def known(self, model: str, now: float) -> tuple[Bench, ...]:
         """What keeps this model away, or is yet to be found over."""
-        return tuple(
-            found
-            for key in {"", model}
-            for found in self._benches.get(key, {}).values()
-            if not (found.hard and found.until <= now)
-        )
+        found = (each for key in {"", model} for each in self._benches.get(key, ()))
+        return tuple(each for each in found if not (each.hard and each.until <= now))
 
-    def bench_of(self, cause: str) -> Bench | None:
-        """What keeps the whole account away for this cause, by our own caution."""
-        return self._benches.get("", {}).get((cause, False))
+    def bench_for(self, cause: str) -> Bench | None:
+        """What keeps the whole account away for this cause, the latest."""
+        return next((each for each in reversed(self._benches.get("", ())) if each.cause == cause), None)
 
     def cooling_until(self, model: str, now: float) -> float:
         """When upstream lets this model be asked again, 0 if it has not forbidden it."""
@@ -78,31 +72,28 @@ class Health:
         """Whether nothing keeps this model away, or it is time to find out whether anything still does."""
         return all(found.probe_at <= now for found in self.known(model, now))
 
-    def put(self, model: str, cause: str, new: Bench, known: Collection[Bench] = ()) -> None:
+    def put(self, model: str, new: Bench, known: Collection[Bench] = ()) -> None:
         """Keep a model away, "" for the whole account. Where there are too many, the first to end makes room.
 
-        known: what there was when the request began that found this out: it knows better for the same cause. What was
-        found out meanwhile holds beside it, as far as it is for longer.
+        known: what there was when the request began that found this out: for the same cause it knows better. What was
+        found out meanwhile, and for another cause, holds beside it.
         """
-        causes = self._benches.setdefault(model, {})
-        for hard in (True, False):
-            if (old := causes.get((cause, hard))) is not None and old in known:
-                del causes[cause, hard]
-        old = causes.get((cause, new.hard))
-        if old is None or old.until < new.until:
-            causes[cause, new.hard] = new
+        benches = self._benches[model] = [
+            old
+            for old in self._benches.get(model, ())
+            if old.cause != new.cause or not (old in known or (old.hard == new.hard and old.until <= new.until))
+        ]
+        benches.append(new)
+        if len(benches) > MOST_BENCHES:
+            benches.remove(min(benches, key=_until))
         models = self._benches.keys() - {""}
         if len(models) > MOST_MODELS:
-            del self._benches[min(models, key=self._last_until)]
-
-    def _last_until(self, model: str) -> float:
-        return max((found.until for found in self._benches[model].values()), default=0.0)
+            del self._benches[min(models, key=lambda each: max(map(_until, self._benches[each])))]
 
     def release(self, model: str, known: Collection[Bench]) -> None:
         """End what keeps this model and the whole account away, as far as it was known when this was found out."""
         for key in {"", model}:
-            causes = self._benches.pop(key, {})
-            if left := {cause: found for cause, found in causes.items() if found not in known}:
+            if left := [each for each in self._benches.pop(key, ()) if each not in known]:
                 self._benches[key] = left
 
     def begin_probe(self, known: Iterable[Bench], now: float, probe_s: float) -> tuple[Bench, ...]:
@@ -117,3 +108,7 @@ class Health:
         for found in probed:
             if not judged or found.until <= now:
                 found.probe_at = now
+
+
+def _until(bench: Bench) -> float:
+    return bench.until
