@@ -340,6 +340,7 @@ class Stage:
         most_free = unsent + min(refused, len(self.accounts.all))
         assert attempt.number - attempt.tries - most_free <= MAX_REPAIRS, "too many attempts that do not count"
         self.played.append(Played(attempt, self.script_for(attempt.number), self.clock.at))
+        self.exchange.on_its_way(attempt, self.clock.at)
 
     def _check_end(self) -> None:
         exchange = self.exchange

@@ -53,6 +53,7 @@ class Attempt:
 
     asked: what is asked of upstream; body: the same with what was repaired.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
+    left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
@@ -90,6 +91,7 @@ class Attempt:
     cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()
+    left_at: float | None = None
     head_at: float | None = None
     first_content_at: float | None = None
     last_byte_at: float = 0.0

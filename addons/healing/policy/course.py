@@ -274,7 +274,7 @@ class Course:
     def _refuse(self, cooling_s: float, now: float) -> None:
         """No attempt can be made: every account is cooling for longer than may be waited."""
         wait_s = max(1, math.ceil(cooling_s))
-        message = f"Every account that may serve {self.request.model} is cooling down; the first is free in {wait_s} s."
+        message = self._planner.says_cooling(self.request.model, wait_s)
         self._story.tell("gave_up", message)
         self.answer.refuse(message, wait_s, now)
         self._finish(None, "failed")

@@ -92,6 +92,12 @@ class Planner:
             self._budget.retry(now)
         return plan
 
+    def says_cooling(self, model: str, wait_s: int) -> str:
+        """That nobody may be asked for so many seconds, in words for the client."""
+        if any(account.source is not None for account in self._eligible) or not self._eligible[0].owner:
+            return f"Every account that may serve {model} is cooling down; the first is free in {wait_s} s."
+        return f"{self._eligible[0].upstream_name} has refused {model} to this key for another {wait_s} s."
+
     def renews(self, account: Account, failure: Failure | None) -> bool:
         """Whether the failure only says that the credential is too old, and there may be a newer one."""
         too_old = failure is not None and failure.kind is FailureClass.AUTH

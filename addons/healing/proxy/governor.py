@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -22,7 +22,7 @@ from healing.policy.accounts import (
     runtime_accounts,
 )
 from healing.policy.actions import Rules
-from healing.policy.config import RESERVED_ACCOUNT, Config
+from healing.policy.config import RESERVED_ACCOUNT, Config, Upstream
 from healing.policy.config import Account as ConfiguredAccount
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
@@ -204,6 +204,9 @@ class Governor:
         who, address = entry.key or next(iter(seal.secrets), ""), entry.visitor.address
         kind = "secret" if who else "here" if is_loopback(address) else "address"
         name = f"{kind}:{who or ('' if kind == 'here' else address)}"
+        return self._digest(name)
+
+    def _digest(self, name: str) -> str:
         secret = self.signatures.secret if self.signatures is not None else b""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
 
@@ -291,7 +294,7 @@ class Governor:
         needed = route.model or operation.kind in ("generate", "count_tokens")
         beside = models_beside(model, parsed) if self._choosy else ()
         named = Named((route.model, *beside) if needed else beside, doubt)
-        eligible = self._eligible(target, dialect, route, named)
+        eligible = self._eligible(claim, route, named)
         shared = Shared(
             self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures, self.unsupported
         )  # fmt: skip
@@ -321,8 +324,8 @@ class Governor:
         Raises RefusedError where it may not serve a model that the request names.
         """
         assert claim.asked is not None
-        target, path, dialect, _ = claim.asked
-        account = self._eligible(target, dialect, Route(None, "", None), Named())[0]
+        _, path, dialect, _ = claim.asked
+        account = self._eligible(claim, Route(None, "", None), Named())[0]
         if takes_all(account):
             return account
         try:
@@ -333,29 +336,31 @@ class Governor:
             raise RefusedError(local.refusal(dialect, 404, unserved(named, (account,))))
         return account
 
-    def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
+    def seal_of(self, account: Account, claim: Claim, *, refused: Seal | None = None) -> Seal | None:
         """What an attempt on this account carries, None if that takes time to find out. Raises CredentialError."""
         if account.source is None:
             assert claim.asked is not None
             # A client's credential is for the API that it believes to talk to, and for nobody else.
             return claim.seal if account.upstream.dialect == claim.asked.dialect.name else Seal()
-        return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
+        return self.credentials.at_once(account.source, account.upstream.dialect, refused=refused)
 
-    def _eligible(self, target: Target, dialect: Dialect, route: Route, named: Named) -> tuple[Account, ...]:
+    def _eligible(self, claim: Claim, route: Route, named: Named) -> tuple[Account, ...]:
         """The accounts that may be asked, at least one. Raises RefusedError where there are, and none may."""
+        assert claim.asked is not None
+        target, _, dialect, _ = claim.asked
         upstreams = self.config.upstreams
         spoken = upstreams[route.upstream].dialect if route.upstream else dialect.name
         name = route.upstream or target.upstream_name
         if target.kind == "reverse" and not route.upstream:
             assert target.upstream is not None
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", target.upstream),)
+            return (self._own_account(claim, "reverse", target.upstream),)
         there, _ = eligible_accounts(self.accounts.all, spoken, name or None, route.model)
         if not there:
             name = name or spoken
             if spoken != dialect.name and name not in self._unpaid:
                 self._unpaid.add(name)
                 logger.warning("%s has no account: what is translated for it goes there without a credential", name)
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstreams[name]),)
+            return (self._own_account(claim, name, upstreams[name]),)
         if named.doubt:
             raise RefusedError(local.refusal(dialect, 400, uncertain(named.doubt)))
         if spoken != dialect.name:
@@ -365,6 +370,15 @@ class Governor:
             status = 404 if all(named.models) else 400
             raise RefusedError(local.refusal(dialect, status, unserved(named, there)))
         return eligible
+
+    def _own_account(self, claim: Claim, name: str, upstream: Upstream) -> Account:
+        """The client's own credential as an account: what upstream says of it holds for it and for nobody else's."""
+        assert claim.asked is not None
+        secrets: Sequence[str] = ()
+        if upstream.dialect == claim.asked.dialect.name:
+            secrets = claim.seal.secrets or [value for _, value in claim.seal.more]
+        owner = self._digest("\0".join((upstream.url, *(secrets or ("", claim.client)))))
+        return Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstream, owner=owner)
 
     def _plain_body(self, request: http.Request, dialect: Dialect) -> bytes:
         """The body without its content-encoding. Raises RefusedError."""
