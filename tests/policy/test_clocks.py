@@ -15,7 +15,7 @@ OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None)
 
 
 def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = "", **more: Any) -> Attempt:
-    """An attempt that began at 90 and was held up until 100; gate: "held", "committed" before content, or "answering"."""
+    """An attempt that began at 90 and was held up until 100; gate: "held", "committed" or "answering"."""
     account = Account("work", "work", "anthropic", BUILT_IN["anthropic"])
     made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), b"", 90.0, **more)
     made.left_at = 100.0

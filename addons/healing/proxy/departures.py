@@ -62,7 +62,9 @@ class Departures:
 
 def _began_at(stack: layer.Layer) -> float | None:
     """When a connection began to be made, in seconds since 1970; None while it waits for its turn."""
-    below = (each.tunnel_connection for each in stack.context.layers if isinstance(each, tunnel.TunnelLayer))
+    layers = stack.context.layers  # those before it lead to the client
+    own = layers[layers.index(stack) :]
+    below = (each.tunnel_connection for each in own if isinstance(each, tunnel.TunnelLayer))
     times = (each.timestamp_start for each in (stack.context.server, *below))
     return min((at for at in times if at is not None), default=None)
 
