@@ -21,7 +21,7 @@ from tests.support import raw
 from tests.support.protocol import check_anthropic_stream
 from tests.upstream import Reply, Upstream, anthropic_error, anthropic_stream
 
-FIRST_BYTE_S = 0.3
+CLOCK_S = 0.3
 LONG = "once upon a time " * 700_000
 """More than fits into all buffers on the way to a client that does not read."""
 CONNECTIONS = 5
@@ -113,9 +113,9 @@ def command(folder: Path) -> str:
     return "cmd:" + shlex.join([sys.executable, "-c", script, str(folder / "runs")])
 
 
-def routes(*names: str) -> str:
-    """Routes to `near` under a clock that is soon over."""
-    made = (f'"{name}" = {{ to = "near/{name}", peek = {{ first_byte = {FIRST_BYTE_S} }} }}\n' for name in names)
+def routes(**clocks: str) -> str:
+    """Routes to `near` for the models `NAME-x`, each under a clock that is soon over."""
+    made = (f'"{n}-x" = {{ to = "near/{n}-x", peek = {{ {clock} = {CLOCK_S} }} }}\n' for n, clock in clocks.items())
     return "[models]\n" + "".join(made)
 
 
@@ -128,10 +128,10 @@ def shared_court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
             config += account(name, server, models=["busy-*"], priority=place)
         config += account("fresh", "near", models=["fresh-*"], api_key=command(folder))
         config += account("spare", "near", models=["fresh-*"], priority=1)
-        config += account("slots", "near", models=["slot-*", "clock-*"])
+        config += account("slots", "near", models=["slot-*", "slow-*"]) + account("clock", "near", models=["clock-*"])
         servers = {"near": near, "far": far, "secure": secure}
         config += "".join(upstream(name, "anthropic", server.url) for name, server in servers.items())
-        config += routes("slot-x", "clock-x")
+        config += routes(slot="first_byte", clock="first_byte", slow="idle")
         options = {"ssl_verify_upstream_trusted_ca": str(secure.ca_file)}
         with Proxy(folder, config, options=options) as proxy:
             yield Court(proxy, near, far, secure)
@@ -221,6 +221,24 @@ def test_an_attempt_that_waits_for_a_connection_is_not_timed_and_no_accounts_fai
         assert check_anthropic_stream(client.whole(last)).ended == "complete"
         assert client.heads[last]["x-healing-outcome"] == "clean"
     assert len([call for call in court.near.calls if b"at last" in call.body]) == 1
+    assert benches_of(court.proxy, "slots") == []
+
+
+def test_a_client_that_reads_slowly_is_no_silent_upstream(court: Court) -> None:
+    court.near.play(long_stream())
+    reading = LongRead(court.proxy.url, "slow-x", court.near)
+    wait_until_a_clock_has_run_out(court.proxy, court.near)
+    reading.finish()
+    assert benches_of(court.proxy, "slots") == []
+
+
+def test_an_http2_client_that_reads_slowly_is_no_silent_upstream(court: Court) -> None:
+    court.near.play(anthropic_stream(LONG[: len(LONG) // 4], pieces=64))
+    with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.confdir / "mitmproxy-ca-cert.pem") as client:
+        reading = client.post("/v1/messages", body("anthropic", "slow-x"))
+        court.near.wait_for(lambda up: up.calls and up.calls[0].sent > 0)
+        wait_until_a_clock_has_run_out(court.proxy, court.near)
+        assert b"message_stop" in client.whole(reading)[-200:]
 
 
 def test_a_server_that_does_not_answer_is_still_found_out(court: Court) -> None:
@@ -231,11 +249,12 @@ def test_a_server_that_does_not_answer_is_still_found_out(court: Court) -> None:
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with Upstream() as server:
-        config = account("one", "near", models=["held-*", "clock-*"]) + upstream("near", "anthropic", server.url)
+        config = account("held", "near", models=["held-*"]) + account("clock", "near", models=["clock-*"])
+        config += upstream("near", "anthropic", server.url)
         intercept = f"~q & ~u :{server.port}/ & ~bq held-x"
         args = ["--set", f"intercept={intercept}"]
         with running_web(
-            tmp_path_factory.mktemp("held"), server, config + routes("held-x", "clock-x"), args
+            tmp_path_factory.mktemp("held"), server, config + routes(held="first_byte", clock="first_byte"), args
         ) as running:
             yield running
 
@@ -253,6 +272,7 @@ def test_an_attempt_whose_flow_is_intercepted_is_not_timed_and_no_accounts_failu
     assert read_stream("anthropic", response.body)
     assert response.header("x-healing-outcome") == "clean"
     assert len(web.attempts("held-x")) == 1
+    assert benches_of(web.proxy, "held") == []
 
 
 # Without accounts.
