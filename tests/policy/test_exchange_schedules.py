@@ -10,13 +10,12 @@ from healing.policy import course, exchange
 from healing.policy.accounts import Accounts
 from healing.policy.actions import Rules
 from healing.policy.config import Commit, Peek, Retry, Signatures
-from healing.policy.failures import Failure, FailureClass
 from healing.policy.retry import RetryBudget
 from healing.policy.signatures import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policy.stage import DIALECTS, JSON, MODEL, SSE, End, FakeClock, Mode, Script, Stage, accounts_named
+from tests.policy.stage import DIALECTS, JSON, SSE, End, FakeClock, Mode, Script, Stage, accounts_named, cool
 from tests.support.protocol import (
     AnthropicReport,
     GeminiReport,
@@ -261,8 +260,7 @@ def staged(world: World) -> Stage:
     clock = FakeClock()
     for account, seconds in zip(accounts.all, world.cooling, strict=False):
         if seconds is not None:
-            accounts.take(account, MODEL, clock.at)
-            accounts.settle(account, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=seconds), clock.at)
+            cool(accounts, account.name, seconds, clock.at)
 
     def script_for(number: int) -> Script:
         fault = world.faults[min(number, len(world.faults)) - 1]

@@ -83,7 +83,8 @@ def test_what_no_retry_can_mend_has_no_rule() -> None:
 )
 def test_where_the_next_try_goes(kind: FailureClass, nth: int, expected: bool) -> None:
     assert stays(failure(kind), nth) is expected
-    assert stays(failure(kind, stay=True), nth)
+    # A short limit moves on the second time, where there is a place to move to.
+    assert stays(failure(kind, stay=True), nth) is (expected or nth == 1)
 
 
 @pytest.mark.parametrize("kind", list(RULES))

@@ -134,12 +134,12 @@ class Course:
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         model, asking = self.request.route.model, self._asking
         attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, asking.asked.body, now, renew)
-        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.unsent
+        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.uncounted
         attempt.note(self.request.id)
         self.attempts.append(attempt)
         self.current = attempt
         self._seen.clear()
-        attempt.probe = self._accounts.take(account, model, now)
+        attempt.use = self._accounts.take(account, model, now)
         beside = asking.continues or (self._is_long and not self._mender.is_ready(account, asking.asked))
         self.work(attempt, partial(self._prepare, attempt), partial(self._start, attempt), beside=beside)
 
@@ -338,7 +338,7 @@ class Course:
     def _refuse(self, cooling_s: float, now: float) -> None:
         """No attempt can be made: every account is cooling for longer than may be waited."""
         wait_s = max(1, math.ceil(cooling_s))
-        message = f"Every account that may serve {self.request.model} is cooling down; the first is free in {wait_s} s."
+        message = self._planner.says_cooling(self.request.model, wait_s)
         self._story.tell("gave_up", message)
         self.answer.refuse(message, wait_s, now)
         self._finish(None, "failed")
@@ -427,11 +427,11 @@ class Course:
 
     def settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
         """Tell the account, once, how this attempt ended; `judged` is False where that says nothing of the account."""
-        if not attempt.settled:
+        if not attempt.settled and attempt.use is not None:
             attempt.settled = True
-            now = self._clock.now()
             judged = judged and self.request.operation.kind != "other"
-            self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
+            judged = judged and not self._planner.renews(attempt.account, failure)
+            self._accounts.settle(attempt.use, failure, self._clock.now(), judged=judged)
 
 
 def _repaired(prepared: Prepared) -> tuple[str, ...]:

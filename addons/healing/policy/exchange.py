@@ -320,6 +320,17 @@ class Exchange:
         )
 
     @_guarded
+    def on_its_way(self, attempt: Attempt, since: float) -> None:
+        """Nothing here holds an attempt up any more, since then (monotonic seconds): upstream's clocks run."""
+        if attempt.left_at is None:
+            attempt.left_at = since
+
+    @_guarded
+    def held_up(self, attempt: Attempt) -> None:
+        """An attempt waits here for something that is no matter of its upstream's."""
+        attempt.left_at = None
+
+    @_guarded
     def client_behind(self, behind: bool) -> None:
         """Whether the client does not take its answer. No more of it is read then, which is no fault of upstream's."""
         self._course.timing.behind = behind

@@ -15,7 +15,7 @@ class InTurn:
     """
 
     waited_s = 0.0
-    unsent = 0
+    uncounted = 0
 
     def __init__(self, first: Sequence[Account], eligible: Sequence[Account]) -> None:
         """first: those of the eligible accounts that are asked before the others."""
@@ -24,10 +24,6 @@ class InTurn:
     def widen(self, eligible: Sequence[Account]) -> None:
         """All of them may be asked anyway."""
 
-    def may_retry(self, tries: int, now: float) -> bool:
-        """Whether there is another account."""
-        return bool(self._left)
-
     def first(self, now: float) -> Next | float:
         """The attempt to make now."""
         return Next(self._left.pop(0))
@@ -35,6 +31,14 @@ class InTurn:
     def after(self, attempt: Attempt, failure: Failure, now: float) -> Next | None:
         """The attempt on the next account, where this one does not have what is asked for."""
         return Next(self._left.pop(0)) if failure.kind is FailureClass.NOT_THEIRS and self._left else None
+
+    def says_cooling(self, model: str, wait_s: int) -> str:
+        """That nobody may be asked; here somebody always may."""
+        return f"No account is free for another {wait_s} s."
+
+    def renews(self, account: Account, failure: Failure | None) -> bool:
+        """Never: a refused credential says nothing of where a file lies."""
+        return False
 
     def repaired(self, attempt: Attempt) -> Next:
         """The same attempt again."""

@@ -192,7 +192,7 @@ class Healing:
             if wait_s:
                 await asyncio.sleep(wait_s)
             try:
-                request.seal = await credentials.fetch(request.account, request.dialect, renew=request.renew)
+                request.seal = await credentials.fetch(request.account, request.dialect, refused=request.refused)
                 return
             except CredentialError as error:
                 request.error = str(error)

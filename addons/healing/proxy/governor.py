@@ -23,7 +23,7 @@ from healing.policy.accounts import (
     runtime_accounts,
 )
 from healing.policy.actions import Rules
-from healing.policy.config import RESERVED_ACCOUNT, Config
+from healing.policy.config import RESERVED_ACCOUNT, Config, Upstream
 from healing.policy.config import Account as ConfiguredAccount
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
@@ -205,6 +205,9 @@ class Governor:
         who, address = entry.key or next(iter(seal.secrets), ""), entry.visitor.address
         kind = "secret" if who else "here" if is_loopback(address) else "address"
         name = f"{kind}:{who or ('' if kind == 'here' else address)}"
+        return self._digest(name)
+
+    def _digest(self, name: str) -> str:
         secret = self.signatures.secret if self.signatures is not None else b""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
 
@@ -283,7 +286,7 @@ class Governor:
         needed = route.model or operation.kind in ("generate", "count_tokens")
         beside = models_beside(model, parsed) if self._choosy else ()
         named = Named((route.model, *beside) if needed else beside, doubt)
-        eligible = self.eligible(target, dialect, route, named)
+        eligible = self.eligible(claim, route, named)
         try:
             return self.begin(client_request, eligible, claim)
         except UntranslatableError as error:
@@ -329,29 +332,31 @@ class Governor:
         """Whether any account serves there; else the client's own credential is what counts."""
         return any(account.upstream_name == target.upstream_name for account in self.accounts.all)
 
-    def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
+    def seal_of(self, account: Account, claim: Claim, *, refused: Seal | None = None) -> Seal | None:
         """What an attempt on this account carries, None if that takes time to find out. Raises CredentialError."""
         if account.source is None:
             assert claim.asked is not None
             # A client's credential is for the API that it believes to talk to, and for nobody else.
             return claim.seal if account.upstream.dialect == claim.asked.dialect.name else Seal()
-        return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
+        return self.credentials.at_once(account.source, account.upstream.dialect, refused=refused)
 
-    def eligible(self, target: Target, dialect: Dialect, route: Route, named: Named) -> tuple[Account, ...]:
+    def eligible(self, claim: Claim, route: Route, named: Named) -> tuple[Account, ...]:
         """The accounts that may be asked, at least one. Raises RefusedError where there are, and none may."""
+        assert claim.asked is not None
+        target, _, dialect, _ = claim.asked
         upstreams = self.config.upstreams
         spoken = upstreams[route.upstream].dialect if route.upstream else dialect.name
         name = route.upstream or target.upstream_name
         if target.kind == "reverse" and not route.upstream:
             assert target.upstream is not None
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", target.upstream),)
+            return (self._own_account(claim, "reverse", target.upstream),)
         there, _ = eligible_accounts(self.accounts.all, spoken, name or None, route.model)
         if not there:
             name = name or spoken
             if spoken != dialect.name and name not in self._unpaid:
                 self._unpaid.add(name)
                 logger.warning("%s has no account: what is translated for it goes there without a credential", name)
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstreams[name]),)
+            return (self._own_account(claim, name, upstreams[name]),)
         if named.doubt:
             raise RefusedError(local.refusal(dialect, 400, uncertain(named.doubt)))
         if spoken != dialect.name:
@@ -361,6 +366,15 @@ class Governor:
             status = 404 if all(named.models) else 400
             raise RefusedError(local.refusal(dialect, status, unserved(named, there)))
         return eligible
+
+    def _own_account(self, claim: Claim, name: str, upstream: Upstream) -> Account:
+        """The client's own credential as an account: what upstream says of it holds for it and for nobody else's."""
+        assert claim.asked is not None
+        secrets: Sequence[str] = ()
+        if upstream.dialect == claim.asked.dialect.name:
+            secrets = claim.seal.secrets or [value for _, value in claim.seal.more]
+        owner = self._digest("\0".join((upstream.url, *(secrets or ("", claim.client)))))
+        return Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstream, owner=owner)
 
     def plain_body(self, request: http.Request, dialect: Dialect) -> bytes:
         """The body without its content-encoding. Raises RefusedError."""

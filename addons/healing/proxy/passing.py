@@ -28,8 +28,8 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     Raises RefusedError where no account may serve a model that the request names.
     """
     assert claim.asked is not None
-    target, path, dialect, operation = claim.asked
-    there = governor.eligible(target, dialect, _NO_ROUTE, Named())
+    _, path, dialect, operation = claim.asked
+    there = governor.eligible(claim, _NO_ROUTE, Named())
     body = governor.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0]) else b""
     value, things = None, frozenset[str]()
     if len(there) > 1 and request.method != "HEAD":

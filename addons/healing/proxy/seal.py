@@ -63,6 +63,10 @@ class Seal:
         values = [value.rpartition(" ")[2] for _, value in self.headers]
         return (*values, *(unquote_plus(param.partition("=")[2]) for param in self.params))
 
+    def carries(self, secret: str) -> bool:
+        """Whether a header of an account's has this in it."""
+        return any(secret in value for _, value in self.headers)
+
     def on(self, request: http.Request) -> http.Request:
         """A copy of the request with the credentials on it. Its body is not looked at, see `unmasked`."""
         sealed = copy.copy(request)

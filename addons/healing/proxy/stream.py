@@ -243,11 +243,11 @@ class HealingStream(IncomingStream):
         yield from self.server_state(ResponseEndOfMessage(self.stream_id))
 
     def seal_for(
-        self, account: Account, claim: Claim, *, renew: bool = False, patient: bool = False
+        self, account: Account, claim: Claim, *, refused: Seal | None = None, patient: bool = False
     ) -> CommandGenerator[Seal | str]:
         """A generator that gives the account's seal, or says why there is none; with `patient`, not at once."""
         try:
-            seal = self.governor.seal_of(account, claim, renew=renew)
+            seal = self.governor.seal_of(account, claim, refused=refused)
         except CredentialError as error:
             if not patient:
                 return str(error)
@@ -255,7 +255,7 @@ class HealingStream(IncomingStream):
         if seal is not None:
             return seal
         assert account.source is not None
-        request = CredentialRequest(account.source, account.upstream.dialect, renew, patient)
+        request = CredentialRequest(account.source, account.upstream.dialect, refused, patient)
         yield AntigravityCredentialHook(request)
         return request.seal or request.error
 
@@ -304,7 +304,7 @@ class HealingStream(IncomingStream):
         """Send an attempt upstream, once its credential is there."""
         assert self.exchange is not None
         assert self.claim is not None
-        seal = yield from self.seal_for(attempt.account, self.claim, renew=attempt.renew)
+        seal = yield from self.seal_for(attempt.account, self.claim, refused=self.refused_before(attempt))
         if isinstance(seal, str):
             self.exchange.no_credential(attempt, seal)
             return
@@ -312,6 +312,13 @@ class HealingStream(IncomingStream):
             return
         attempt.redactor = seal = replace(seal, body=self.masks)
         yield LaunchAttempt(self.stream_id, attempt, seal)
+
+    def refused_before(self, attempt: Attempt) -> Seal | None:
+        """What an attempt that is to have a new credential must not carry again."""
+        assert self.exchange is not None
+        before = (each for each in reversed(self.exchange.attempts) if each is not attempt)
+        refused = next((each.redactor for each in before if attempt.renew and each.account is attempt.account), None)
+        return refused if isinstance(refused, Seal) else None
 
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
         """Send the answer's headers; what streams is kept for the flow up to a limit."""
