@@ -255,7 +255,7 @@ class Governor:
     def exchange(self, claim: Claim, request: http.Request) -> Exchange:
         """The exchange for a claimed request whose body has come. Raises RefusedError."""
         assert claim.asked is not None
-        target, path, dialect, operation = claim.asked
+        _, path, dialect, operation = claim.asked
         body = self.plain_body(request, dialect)
         parsed, doubt = read_body(body)
         model = dialect.model_of(operation, parsed)
