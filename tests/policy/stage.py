@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from healing.policy import config
 from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Finish, Respond, Rules, Send, Start, Work
+from healing.policy.actions import Abort, Finish, Leave, Respond, Rules, Send, Start, Work
 from healing.policy.attempt import Attempt
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
@@ -300,6 +300,10 @@ class Stage:
                     (played,) = (each for each in self.played if each.attempt is attempt)
                     assert played.ended_at is None, "aborted what was over"
                     played.ended_at, played.aborted = self.clock.at, True
+                case Leave(attempt):
+                    (played,) = (each for each in self.played if each.attempt is attempt)
+                    assert played.ended_at is None, "left what was over"
+                    played.ended_at = self.clock.at
                 case Respond():
                     assert self.respond is None, "a second answer"
                     self.respond, self.responded_at = action, self.clock.at

@@ -11,7 +11,7 @@ from healing.wire.anthropic import Anthropic
 from tests.policy.stage import request_in
 
 PEEK = Peek(first_byte=30.0, silence=12.0, first_content=60.0, idle=25.0, first_byte_json=90.0)
-OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None)
+OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None, progress=None)
 
 
 def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = "", **more: Any) -> Attempt:
@@ -20,8 +20,11 @@ def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = ""
     made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), b"", 90.0, **more)
     made.left_at = 100.0
     made.head_at, made.last_byte_at = head, last_byte
+    made.progress_at = last_byte
     if gate:
-        made.gate = Gate(Anthropic(), "first_content", hold=gate == "held", grace_s=2.0, wall_s=0.0)
+        made.gate = Gate(Anthropic(), "first_content", grace_s=2.0, wall_s=0.0)
+        if gate != "held":
+            made.gate.commit()
         made.gate.content = gate == "answering"
     return made
 

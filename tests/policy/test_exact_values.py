@@ -42,7 +42,7 @@ def given_to(client: str, upstream: str, body: bytes, *, whole: bool) -> bytes:
     translator = translator_for(client) if client != upstream else None
     rewrites = whole or translator is not None
     writer = Rewriting(dialect, translator, whole=whole, framing=Framing(dialect)) if rewrites else None
-    gate = Gate(DIALECTS[upstream], "first_content", hold=True, grace_s=2.0, wall_s=0.0, writer=writer)
+    gate = Gate(DIALECTS[upstream], "first_content", grace_s=2.0, wall_s=0.0, writer=writer)
     out = gate.feed(body) + gate.end()
     assert gate.failure is None
     if not whole:
@@ -135,7 +135,7 @@ def test_what_is_no_object_in_json_is_no_input(client: str, text: str) -> None:
     dialect = DIALECTS[client]
     translator = translator_for(client) if client != "anthropic" else None
     writer = Rewriting(dialect, translator, whole=True, framing=Framing(dialect))
-    gate = Gate(DIALECTS["anthropic"], "first_content", hold=True, grace_s=2.0, wall_s=0.0, writer=writer)
+    gate = Gate(DIALECTS["anthropic"], "first_content", grace_s=2.0, wall_s=0.0, writer=writer)
     gate.feed(claude_call([text]))
     gate.end()
     said = gate.failure.detail if gate.failure is not None else writer.flaw
@@ -145,7 +145,7 @@ def test_what_is_no_object_in_json_is_no_input(client: str, text: str) -> None:
 
 
 def test_arguments_that_are_no_json_are_malformed() -> None:
-    gate = Gate(DIALECTS["gemini"], "first_content", hold=True, grace_s=2.0, wall_s=0.0)
+    gate = Gate(DIALECTS["gemini"], "first_content", grace_s=2.0, wall_s=0.0)
     gate.feed(gemini_call('{"x": NaN}'))
     assert gate.failure is not None
     assert gate.failure.detail == "Stream error during peek: data that is not JSON"

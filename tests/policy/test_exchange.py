@@ -223,10 +223,14 @@ def test_the_last_0_token_answer_is_delivered_and_called_failed() -> None:
     assert check_anthropic_stream(played.body).ended == "complete"
 
 
-def test_on_the_last_attempt_nothing_is_held() -> None:
+def test_the_last_attempt_is_held_like_any_other() -> None:
     played = play([EMPTY, EMPTY, Script(body=(anthropic_start(), 5.0, *EVENTS[1:]))])
-    assert played.sent[0] == (1000.0, anthropic_start())
+    assert played.sent[0][0] == 1005.0
     assert played.body == STREAM
+    played = play([Script(body=(anthropic_start(), anthropic_error_event("overloaded_error", "Overloaded")))])
+    assert played.respond is not None
+    assert (played.respond.status, played.header("x-healing-outcome")) == (529, "failed")
+    assert check_anthropic_error(529, played.body)
 
 
 @pytest.mark.parametrize("commit_first", [False, True])
@@ -308,7 +312,9 @@ def test_a_response_that_never_comes_is_given_up() -> None:
 def test_a_stall_after_commit_is_told_and_never_retried() -> None:
     played = play([Script(body=(b"".join(EVENTS[:4]),), end="hang"), GOOD])
     assert (played.attempts, played.finished_at) == (1, 1300.0)
-    assert check_anthropic_stream(played.body).ended == "error"
+    assert check_anthropic_stream(played.body, allow_cut=True).ended == "cut"
+    assert played.finish is not None
+    assert played.finish.broken
     assert played.exchange.outcome == "failed"
 
 

@@ -14,6 +14,7 @@ AT_ONCE = [
     FailureClass.BILLING,
     FailureClass.AUTH,
     FailureClass.FORBIDDEN,
+    FailureClass.NOT_THEIRS,
     FailureClass.NO_MODEL,
     FailureClass.EMPTY,
     FailureClass.STALLED,
@@ -88,7 +89,13 @@ def test_where_the_next_try_goes(kind: FailureClass, nth: int, expected: bool) -
 
 @pytest.mark.parametrize("kind", list(RULES))
 def test_an_account_is_left_for_good_only_where_asking_again_is_pointless(kind: FailureClass) -> None:
-    pointless = (FailureClass.BILLING, FailureClass.AUTH, FailureClass.FORBIDDEN, FailureClass.NO_MODEL)
+    pointless = (
+        FailureClass.BILLING,
+        FailureClass.AUTH,
+        FailureClass.FORBIDDEN,
+        FailureClass.NOT_THEIRS,
+        FailureClass.NO_MODEL,
+    )
     assert RULES[kind].leave is (kind in pointless)
 
 

@@ -45,6 +45,12 @@ def test_the_headers_of_an_account(source: dict[str, Any], dialect: str, headers
     assert Credentials().at_once(account(**source), dialect) == Seal(headers)
 
 
+def test_flags_of_an_account_are_told_from_its_other_headers() -> None:
+    work = account(api_key=KEY, headers={"Anthropic-Beta": "a,b", "x-a": "1"})
+    expected = Seal((("x-a", "1"), ("x-api-key", KEY)), flags=(("anthropic-beta", "a,b"),))
+    assert Credentials().at_once(work, "anthropic") == expected
+
+
 def test_the_environment_and_files_are_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "key"
     file.write_text(f" {KEY}\n")

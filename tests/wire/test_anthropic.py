@@ -87,7 +87,10 @@ KINDS: list[tuple[Any, Kind, bool]] = [
 
 @pytest.mark.parametrize(("data", "kind", "visible"), KINDS)
 def test_the_kind_of_each_event(data: Any, kind: Kind, visible: bool) -> None:
-    reading = read(data)
+    reader = AnthropicReader()
+    if isinstance(data, dict) and data["type"] == "content_block_delta":
+        reader.read(event_of(start(type="text", text="")))
+    reading = reader.read(event_of(data) if isinstance(data, dict) else events_of(b"data: " + data + b"\n\n")[0])
     assert (reading.kind, reading.visible) == (kind, visible)
 
 

@@ -204,7 +204,7 @@ class Accounts:
             self._succeed(use)
         elif failure.kind in _BENCH_S:
             self._refuse(use, failure, now)
-        elif failure.kind not in _NO_STRIKE:
+        elif failure.kind not in _NO_STRIKE and not failure.blameless:
             self._strike(use, failure, now)
 
     def _succeed(self, use: Use) -> None:

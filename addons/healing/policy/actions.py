@@ -55,6 +55,14 @@ class Abort:
 
 
 @dataclass(frozen=True, slots=True)
+class Leave:
+    """This attempt has said all. Its upstream call ends by itself, or is ended soon: its connection can be kept."""
+
+    attempt: Attempt
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Respond:
     """Begin the answer to the client."""
 
@@ -72,9 +80,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is complete; `broken` says why its connection has to be broken instead."""
+    """The answer is complete; `broken` says why its connection has to be broken instead, after `pause_s` seconds."""
 
     broken: str = ""
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,4 +99,4 @@ class Work:
     then: Callable[[Any], None]
 
 
-Action = Start | Abort | Respond | Send | Finish | Work
+Action = Start | Abort | Leave | Respond | Send | Finish | Work

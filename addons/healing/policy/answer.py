@@ -9,6 +9,7 @@ from healing.policy.failures import Failure, one_line
 from healing.policy.request import ClientRequest
 from healing.policy.told import ToldError, told_error
 from healing.policy.writer import Framing
+from healing.wire import exact
 from healing.wire import headers as http
 from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump
@@ -18,13 +19,15 @@ _NOT_FORWARDED = http.HOP_BY_HOP | {
     b"content-encoding",
     b"x-account-email",
     b"x-mapped-model",
+    b"x-healing-id",
     b"x-healing-attempts",
     b"x-healing-outcome",
 }
 # What upstream says of its own body is not about one that is ours.
 _OF_THE_BODY = (b"content-type", b"content-disposition", b"etag", b"digest", b"content-digest")
 _JSON: Headers = ((b"content-type", b"application/json"),)
-_EVENTS: Headers = ((b"content-type", b"text/event-stream"),)
+_EVENT_STREAM = "text/event-stream"
+_EVENTS: Headers = ((b"content-type", _EVENT_STREAM.encode()),)
 
 
 class Answer:
@@ -45,12 +48,14 @@ class Answer:
         self._rules = rules
         self._actions = actions
 
-    def begin_stream(self, attempt: Attempt) -> None:
-        """Begin to stream an attempt's answer, unless that has been begun."""
-        if not self.begun:
-            kind = None if attempt.writer is None else _EVENTS if self._request.operation.sse else _JSON
-            headers = self._upstream_headers(attempt, kind)
-            self._begin(attempt.status or 200, headers, attempt, streams=True)
+    def begin_stream(self, attempt: Attempt, outcome: str) -> None:
+        """Begin to stream an attempt's answer, unless that has been begun. outcome: what is known of it by now."""
+        if self.begun:
+            return
+        own: Headers | None = _EVENTS if self._request.operation.sse else _JSON
+        if attempt.writer is None and (attempt.raw or _label(attempt).startswith(_EVENT_STREAM)):
+            own = None
+        self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 
     def send(self, data: bytes, now: float) -> None:
         """Send more of the body; pieces that wait to be sent are joined."""
@@ -62,16 +67,33 @@ class Answer:
         else:
             self._actions.append(Send(data))
 
-    def finish(self, broken: str = "") -> None:
-        """End the answer; with `broken`, by breaking the connection."""
+    def finish(self, broken: str = "", pause_s: float = 0.0) -> None:
+        """End the answer; with `broken`, by breaking the connection after so many seconds."""
         self.finished = True
-        self._actions.append(Finish(broken))
+        self._actions.append(Finish(broken, pause_s))
 
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
-        """Send an attempt's whole answer, as it is or with another status."""
-        headers = self._upstream_headers(attempt, _JSON if attempt.rewritten else None)
-        self._begin(status or attempt.status or 502, headers, attempt, outcome)
-        self.send(bytes(attempt.whole), now)
+        """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
+        status = status or attempt.status or 502
+        body = bytes(attempt.whole)
+        events = self._as_events(body) if self._wants_events and status < 300 else None
+        if not self.begun:
+            mislabelled = attempt.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
+            own = _EVENTS if events is not None else _JSON if attempt.rewritten or mislabelled else None
+            self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
+        self.send(events if events is not None else body, now)
+
+    @property
+    def _wants_events(self) -> bool:
+        request = self._request
+        return request.streams and request.operation.sse and request.operation.kind == "generate"
+
+    def _as_events(self, body: bytes) -> bytes | None:
+        dialect = self._request.dialect
+        try:
+            return b"".join(dialect.encode(event) for event in dialect.events_of(exact.parse(body)))
+        except ValueError:
+            return None
 
     def fail(self, attempt: Attempt, failure: Failure, tried: str, framing: Framing, now: float) -> None:
         """Tell a failure for which there is no upstream's answer to deliver, or no place for it any more.
@@ -80,7 +102,7 @@ class Answer:
         """
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
         if attempt.asked.translated:
-            told = told_error(failure, upstream_error)
+            told = told_error(failure, upstream_error, dialect)
             if upstream_error is None:
                 told = told._replace(message=f"{told.message}. {tried}")
             self._tell_translated(attempt, told, framing, now)
@@ -118,15 +140,16 @@ class Answer:
         self.send(dialect.error_body(429, message, retry_after_s), now)
 
     def _begin(
-        self, status: int, headers: Headers, attempt: Attempt | None, outcome: str = "", *, streams: bool = False
+        self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False
     ) -> None:
         self.begun = True
         count = self.attempts or (attempt.number if attempt else 0)
         told = {
             "X-Account-Email": attempt.account.label if attempt and self._rules.account_header else "",
             "X-Mapped-Model": attempt.model if attempt else self._request.route.model,
+            "X-Healing-Id": self._request.id,
             "X-Healing-Attempts": str(count),
-            "X-Healing-Outcome": outcome or ("clean" if count == 1 else "healed"),
+            "X-Healing-Outcome": outcome,
         }
         # A client names its model as it likes, also with line ends that would begin headers of its own making.
         clean = {name: one_line(value).encode("ascii", "replace") for name, value in told.items()}
@@ -138,6 +161,10 @@ class Answer:
         """Upstream's headers; own: those of the body, where that is ours."""
         headers = http.without(attempt.headers, _NOT_FORWARDED)
         return headers if own is None else (*http.without(headers, _OF_THE_BODY), *own)
+
+
+def _label(attempt: Attempt) -> str:
+    return (http.get(attempt.headers, "content-type") or "").lower()
 
 
 def _error_object(attempt: Attempt) -> dict[str, object] | None:

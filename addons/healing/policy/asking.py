@@ -60,6 +60,11 @@ class Asking:
         return self._concessions + self._continuations
 
     @property
+    def continues(self) -> bool:
+        """Whether the next answer goes on with what has been said before."""
+        return self._so_far is not None
+
+    @property
     def rewrites(self) -> bool:
         """Whether the client gets something else than what upstream sends."""
         return self.upgraded or self.crossing is not None
@@ -95,11 +100,11 @@ class Asking:
         return asked
 
     def writer(self, seed: str, *, whole: bool = False) -> Rewriting | None:
-        """What writes the answer of the next attempt; None where the client gets what upstream sends.
+        """What writes an attempt's answer; None where the client gets what upstream sends.
 
         seed: what makes this attempt's ids unique. whole: as one answer, although the client wants a stream.
         """
-        if not self.rewrites or self.asked.operation.kind != "generate":
+        if not (self.rewrites or whole) or self.asked.operation.kind != "generate":
             return None
         if self._so_far is not None:
             going_on = copy.deepcopy(self._so_far)

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from healing.policy.accounts import Account, Use
 from healing.policy.failures import Failure, one_line
+from healing.policy.forms import Form
 from healing.policy.intake import Intake
 from healing.policy.peek import Gate
 from healing.policy.request import UpstreamRequest
@@ -52,6 +53,10 @@ class Attempt:
     """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
 
     asked: what is asked of upstream; body: the same with what was repaired.
+    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
+    beginning: what has come before that could be told.
+    seen: how much of the gate's progress is known; progress_at: when more than a sign of life came last.
+    may_be_over: whether what has come of a whole answer ends as a whole answer does.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
     left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
@@ -95,6 +100,12 @@ class Attempt:
     head_at: float | None = None
     first_content_at: float | None = None
     last_byte_at: float = 0.0
+    asks_for: Form | None = None
+    form: Form | None = None
+    beginning: bytes = b""
+    seen: int = 0
+    progress_at: float = 0.0
+    may_be_over: bool = False
     received: int = 0
     gate: Gate | None = None
     raw: bool = False

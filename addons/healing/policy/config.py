@@ -41,7 +41,7 @@ RESERVED_ACCOUNT = "client"
 type Dialect = Literal["anthropic", "gemini"]
 type Strategy = Literal["affinity", "round_robin", "least_used"]
 type RepairStyle = Literal["auto", "strip", "text"]
-type Commit = Literal["first_content", "first_visible", "first_event"]
+type Commit = Literal["first_content", "first_visible", "first_event", "end"]
 
 # How the names of models begin that have slashes in them: never taken for a misspelt upstream.
 _MODEL_FOLDERS = frozenset({"accounts", "endpoints", "models", "projects", "publishers", "tunedModels"})
@@ -189,6 +189,7 @@ class PeekOverrides(_Table):
     silence: Override = None
     first_content: Override = None
     idle: Override = None
+    progress: Override = None
     soft_commit: Override = None
     first_byte_json: Seconds | None = None
     keep_alive: Seconds | None = None
@@ -206,6 +207,8 @@ class Peek(_Table):
     """To the first content; reset by nothing."""
     idle: SecondsOrOff = 300.0
     """Without any byte after commit."""
+    progress: SecondsOrOff = 600.0
+    """Without anything but signs of life after commit."""
     soft_commit: SecondsOrOff = 15.0
     """Of holding before the client gets the headers and keep-alives."""
     first_byte_json: Seconds = 600.0

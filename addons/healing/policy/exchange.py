@@ -19,6 +19,7 @@ from healing.policy.config import Limits
 from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass, connection_failure
+from healing.policy.forms import Form, form_of
 from healing.policy.intake import Intake
 from healing.policy.judge import Judging
 from healing.policy.peek import Gate, too_long
@@ -28,8 +29,11 @@ from healing.wire import headers as http
 from healing.wire.collect import LONGEST
 from healing.wire.encoding import DecodingError
 from healing.wire.headers import Headers
+from healing.wire.jsonvalue import is_json
 
 logger = logging.getLogger(__name__)
+
+_LAST_BYTES = 64
 
 
 def _guarded[**P](method: Callable[Concatenate["Exchange", P], None]) -> Callable[Concatenate["Exchange", P], None]:
@@ -126,44 +130,66 @@ class Exchange:
         if attempt is not self._course.current:
             return
         now, asked = self._clock.now(), attempt.asked
-        attempt.status, attempt.headers, attempt.head_at, attempt.last_byte_at = status, headers, now, now
+        attempt.status, attempt.headers, attempt.head_at = status, headers, now
+        attempt.last_byte_at = attempt.progress_at = now
         attempt.note(self.request.id)
         try:
             attempt.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
-        if not (200 <= status < 300 and asked.operation.kind == "generate" and asked.streams):
-            return
-        if not asked.operation.sse:
+        if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
             attempt.raw = True
             self._course.deliver_stream(attempt)
-        elif not (http.get(headers, "content-type") or "").lower().startswith("application/json"):
-            self._open_gate(attempt, now)
+            return
+        if not (200 <= status < 300 and asked.operation.kind == "generate"):
+            return
+        if asked.streams and not asked.operation.sse:
+            attempt.raw = True
+            self._course.deliver_stream(attempt)
+            return
+        attempt.asks_for = Form.EVENTS if asked.streams else Form.JSON
+        if asked.streams:
+            self._open_gate(attempt)
 
-    def _open_gate(self, attempt: Attempt, now: float) -> None:
+    def _open_gate(self, attempt: Attempt) -> None:
         rules = self._rules
         attempt.intake.events = True
         attempt.gate = Gate(
             attempt.asked.dialect,
             rules.peek.commit,
-            hold=self._course.may_go_on(attempt, now),
             grace_s=rules.retry.grace,
             wall_s=self._clock.wall(),
             writer=attempt.writer,
             longest=rules.limits.answer_bytes,
             longest_event=rules.limits.event_bytes,
+            asked=attempt.asked.value,
         )
         if not attempt.gate.writer.whole:
-            self._course.timing.hold(attempt, now)
-        if attempt.gate.committed:
-            self._course.deliver_stream(attempt)
+            self._course.timing.hold(attempt, self._clock.now())
+
+    def _find_form(self, attempt: Attempt, data: bytes, *, whole: bool) -> bytes:
+        """What can be looked at now, once it is known what the body is; labels are not believed."""
+        if attempt.asks_for is None or attempt.form is not None:
+            return data
+        data = attempt.beginning + data
+        attempt.form = form_of(data, attempt.asks_for, whole=whole)
+        attempt.beginning = data if attempt.form is None else b""
+        if attempt.form is Form.JSON:
+            attempt.gate = None
+            attempt.intake.events = False
+        elif attempt.form is Form.EVENTS and attempt.gate is None:
+            if attempt.writer is None:
+                attempt.writer = self._asking.writer(attempt.seed(self.request.id), whole=True)
+            self._open_gate(attempt)
+        return data if attempt.form is not None else b""
 
     @_guarded
     def data(self, attempt: Attempt, data: bytes) -> None:
         """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
-        attempt.intake.put(data)
-        attempt.received += len(data)
+        if attempt is self._course.current:
+            attempt.intake.put(data)
+            attempt.received += len(data)
 
     @_guarded
     def settle(self) -> None:
@@ -179,7 +205,7 @@ class Exchange:
             self._stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
             return
         if data:
-            self._take(attempt, attempt.clean(data))
+            self._take(attempt, self._find_form(attempt, attempt.clean(data), whole=False))
         self._end_if_over(attempt)
 
     def _end_if_over(self, attempt: Attempt) -> None:
@@ -203,12 +229,15 @@ class Exchange:
                 lambda: attempt.redactor.redact(gate.feed(data)),
                 partial(self._through_gate, attempt),
             )
-        elif attempt.raw:
+            return
+        attempt.progress_at = self._clock.now()
+        if attempt.raw:
             self._course.answer.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
                 attempt.whole += data
         else:
             attempt.whole += data
+            attempt.may_be_over = attempt.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
             self._bound(attempt)
 
     def _bound(self, attempt: Attempt) -> None:
@@ -239,7 +268,7 @@ class Exchange:
 
     def _end(self, attempt: Attempt, broken: str) -> None:
         """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
-        if rest := attempt.clean(b"", last=True):
+        if rest := self._find_form(attempt, attempt.clean(b"", last=True), whole=True):
             self._take(attempt, rest)
             if attempt is not self._course.current or attempt.busy:
                 return
@@ -387,7 +416,7 @@ class Exchange:
         stall = timing.stall(self._course.current)
         if stall and now >= stall[0]:
             assert self._course.current is not None
-            self._stop_short(self._course.current, Failure(FailureClass.STALLED, stall[1], 504))
+            self._stalled(self._course.current, Failure(FailureClass.STALLED, stall[1], 504))
         hold_until = None if self.outcome else timing.sign_of_life(self._course.current, self._course.answer)
         if hold_until is not None and now >= hold_until:
             self._course.keep_waiting(now)
@@ -403,10 +432,29 @@ class Exchange:
         if gate.committed:
             self._course.deliver_stream(attempt)
             self._course.answer.send(out, now)
+            self._course.saw(out)
         attempt.outgoing = b""
+        if gate.progress > attempt.seen:
+            attempt.seen, attempt.progress_at = gate.progress, now
         if gate.failure is not None:
             tell = self._course.break_off if gate.committed else self._course.fail
             tell(attempt, gate.failure)
+        elif gate.closed and attempt.over is None:
+            attempt.over = ""  # whatever upstream still does
+            attempt.intake.drop()
+
+    def _stalled(self, attempt: Attempt, failure: Failure) -> None:
+        """Nothing more came in time. A whole answer may be there all the same."""
+        if not attempt.may_be_over:
+            self._stop_short(attempt, failure)
+            return
+        attempt.may_be_over = False
+        whole = bytes(attempt.whole)
+        self._work(attempt, len(whole), lambda: is_json(whole), partial(self._judge_if_whole, attempt))
+
+    def _judge_if_whole(self, attempt: Attempt, whole: bool) -> None:
+        if whole:
+            self._judge_whole(attempt)
 
     def _stop_short(self, attempt: Attempt, failure: Failure) -> None:
         """The attempt can't go on; a stream that has said all there is to say is merely ended."""
@@ -426,8 +474,6 @@ class Exchange:
 
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
         """What is wrong with a whole response is known; None for nothing."""
-        if failure is None and self._course.answer.begun:
-            failure = Failure(FailureClass.MALFORMED, "the answer is not an event stream")
         if failure is not None:
             self._course.fail(attempt, failure)
         elif not attempt.asked.translated:
@@ -455,7 +501,7 @@ class Exchange:
     def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""
         self._through_gate(attempt, out)
-        if attempt is self._course.current:
+        if attempt is self._course.current and not attempt.busy:
             self._written(attempt, attempt.writer)
 
     def _written(self, attempt: Attempt, writer: Rewriting | None) -> None:
@@ -472,8 +518,7 @@ class Exchange:
         if complete:
             self._course.succeed_if_current(attempt)
         else:
-            why = f": {writer.flaw}" if writer.flaw else ""
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
 
     # Work that takes time.
 
@@ -482,11 +527,7 @@ class Exchange:
 
         The work touches what belongs to this attempt and nothing else.
         """
-        if size < LONG_BYTES:
-            then(work())
-            return
-        attempt.busy = True
-        self.actions.append(Work(attempt, work, then))
+        self._course.work(attempt, work, then, beside=size >= LONG_BYTES)
 
     @_guarded
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
@@ -504,3 +545,9 @@ class Exchange:
         attempt.intake.allow()
         action.then(found)
         self._end_if_over(attempt)
+
+
+def _is_short(status: int, headers: Headers) -> bool:
+    """Whether the answer to a request that is not healed is held until it is whole: it says how long it is, or none."""
+    length = http.get(headers, "content-length") or ""
+    return status in (204, 205) or (length.isdecimal() and len(length) < 16 and int(length) <= LONG_BYTES)

@@ -21,6 +21,8 @@ HELD_EVENTS = 256
 HELD_BYTES = 1024 * 1024
 LONGEST_BYTES = 64 * 1024 * 1024
 LONGEST_EVENT = 32 * 1024 * 1024
+LONGEST_PING = 256
+"""Bytes of an event that has begun up to which it may be nothing but a sign of life."""
 MOST_REWRITTEN = 4
 """How many times longer the events of an answer may be that is made into another one: what makes it remembers much."""
 _BAD_GATEWAY = 502
@@ -31,13 +33,17 @@ EMPTY_CLASS = {
 }
 
 
-def empty_failure(dialect: Dialect, stop: str) -> Failure | None:
-    """The failure that an answer without content is, None if its stop reason makes an answer of it."""
+def no_answer(dialect: Dialect, stop: str, *, content: bool, visible: bool) -> Failure | None:
+    """The failure that an answer is which says nothing, or nothing but thoughts, or whose stop reason is one.
+
+    None for an answer: one with something in it, or with a stop reason that says why there is nothing.
+    """
     kind = EMPTY_CLASS.get(dialect.empty_stop(stop))
-    if kind is None:
+    if kind is None or (visible and not dialect.broken_stop(stop)):
         return None
+    what = "a broken turn" if visible else "nothing but thoughts" if content else "0 tokens"
     fault = SignatureFault.CALL_UNSIGNED if kind is FailureClass.SIGNATURE else None
-    return Failure(kind, f"200 OK but 0 tokens (stop reason {stop or 'none'})", _BAD_GATEWAY, fault=fault)
+    return Failure(kind, f"200 OK but {what} (stop reason {stop or 'none'})", _BAD_GATEWAY, fault=fault)
 
 
 def too_long(longest: int, limit: str = "answer_bytes") -> Failure:
@@ -52,6 +58,8 @@ class Gate:
     committed: whether bytes have been let through; from then on `failure` can no longer be retried.
     failure: why the stream does not serve, None while it does.
     content: whether content has been seen.
+    progress: grows with all that comes but signs of life.
+    overflowed: whether more came than is held, so that it was committed before its time.
     relayed_error: upstream's own error object, if that is the failure.
     """
 
@@ -60,29 +68,30 @@ class Gate:
         dialect: Dialect,
         commit: Commit,
         *,
-        hold: bool,
         grace_s: float,
         wall_s: float,
         writer: Writer | None = None,
         longest: int = LONGEST_BYTES,
         longest_event: int = LONGEST_EVENT,
+        asked: Any = None,
     ) -> None:
         """
-        dialect: upstream's. commit: what to wait for.
-        hold: False lets everything through at once, as nothing could be retried.
+        dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
         """
         self.writer: Writer = Passing(dialect) if writer is None else writer
         self._passing = writer is None
-        self.committed = not hold and not self.writer.whole
+        self.committed = False
         self.failure: Failure | None = None
         self.content = False
+        self.progress = 0
+        self.overflowed = False
         self.stop = ""
         self.relayed_error: object = None
         self._visible = False
         self._dialect = dialect
-        self._reader = dialect.reader()
+        self._reader = dialect.reader(asked)
         self._decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s
@@ -96,7 +105,8 @@ class Gate:
         self._said = False
         self._told = False
         self._blind = False
-        self._empty_served = False
+        self._served_anyway = False
+        self._fragment = False
         self._unsent: list[bytes] = []
 
     @property
@@ -107,14 +117,19 @@ class Gate:
     @property
     def complete(self) -> bool:
         """Whether upstream has said all there is to say, so that nothing is lost if it goes silent now."""
-        return self._reader.stopped and self.failure is None
+        return self._reader.stopped and self.failure is None and not self._reader.owed
 
     @property
-    def empty(self) -> Failure | None:
-        """The failure that an answer without content is, None if there is content or a reason for there being none."""
-        if self.content or self._blind or not self._reader.stopped:
+    def closed(self) -> bool:
+        """Whether the protocol's own end has come, behind which nothing is looked at any more."""
+        return self._reader.closed and self.failure is None
+
+    @property
+    def no_answer(self) -> Failure | None:
+        """The failure that what has come is if nothing more comes, None if it is an answer. See `no_answer`."""
+        if self._blind or not self._reader.stopped:
             return None
-        return empty_failure(self._dialect, self.stop)
+        return no_answer(self._dialect, self.stop, content=self.content, visible=self._visible)
 
     def looks_at(self, data: bytes) -> int:
         """How many bytes `feed` is going to look at with these, or `end` with none: a long event is read at its end."""
@@ -126,11 +141,12 @@ class Gate:
             return data
         events = self._decoder.decode(data)
         out = [self._take_all(events)]
+        # A long event may take its time; a ping in pieces is no progress.
+        self.progress += self._decoder.pending > LONGEST_PING
         if self.failure is None and self._decoder.pending > self._longest_event:
             out.append(self._fail(too_long(self._longest_event, "event_bytes")))
         if self.failure is None and self._is_too_long():
             out.append(self._fail(too_long(self._longest)))
-        out.append(self._judge_empty())
         if self.committed:
             self._unsent = []
         elif self._passing:  # nobody could go on with what was made for another
@@ -155,14 +171,33 @@ class Gate:
         if self._is_over():
             return b""
         out = self._take_all(self._decoder.flush())
-        out += self._judge_empty()
         if self.committed:
             self._unsent = []
         if self._is_over():
             return out
-        if not self._reader.stopped:
-            return out + self._fail(self._end_failure(broken))
+        if failure := self._cut(broken):
+            return out + self._fail(failure)
+        if not self.committed and not self._served_anyway and (failure := self.no_answer):
+            self.failure = failure
+            return out
         return out + self._finish()
+
+    def _cut(self, broken: str) -> Failure | None:
+        """The failure that an end at this place is, None where all has been said."""
+        reader, why = self._reader, f": {broken}" if broken else ""
+        if not self._said:
+            return Failure(FailureClass.EMPTY, f"Stream ended immediately{why}", _BAD_GATEWAY)
+        if reader.closed:
+            return None
+        if not reader.stopped:
+            missing = "no stop reason came"
+        elif reader.owed:
+            missing = f"{reader.owed} did not come"
+        elif self._fragment or (broken and reader.open):
+            missing = "what had begun was not ended"
+        else:
+            return None
+        return Failure(FailureClass.CUT, f"Stream ended {self._where}{why or f', {missing}'}", _BAD_GATEWAY)
 
     def _is_over(self) -> bool:
         """Whether nothing is judged any more."""
@@ -174,7 +209,8 @@ class Gate:
             return b""
         if why := self.writer.broken:
             return self._fail(Failure(FailureClass.MALFORMED, why, _BAD_GATEWAY))
-        return self._let_through(self.writer.end(marked=self._reader.ended))
+        out = self._let_through(self.writer.end(marked=self._reader.ended))
+        return out if self.committed or self.writer.whole else out + self.commit()
 
     def _take_all(self, events: list[SSEEvent]) -> bytes:
         out = []
@@ -209,20 +245,21 @@ class Gate:
         held, self._held = b"".join(self._held), []
         return held
 
-    def deliver_empty(self) -> bytes:
-        """Let an answer without content through after all, since no try is left."""
+    def deliver_anyway(self) -> bytes:
+        """Let what is no answer through after all, since no try is left, to its end."""
         self.failure = None
-        self._empty_served = True
-        return b"" if self.writer.whole else self.commit()
+        self._served_anyway = True
+        return (b"" if self.writer.whole else self.commit()) + self.end()
 
     def _take(self, event: SSEEvent, reading: Reading) -> bytes:
+        if reading.kind is Kind.HEARTBEAT:
+            return self._let_through(self.writer.heartbeat(event, reading))
+        self.progress += 1
         match reading.kind:
-            case Kind.HEARTBEAT:
-                return self._let_through(self.writer.heartbeat(event, reading))
             case Kind.ERROR:
                 return self._fail_with_error(event, reading)
             case Kind.MALFORMED:
-                detail = f"Stream error {self._where}: data that is not JSON"
+                detail = f"Stream error {self._where}: {reading.flaw or 'data that is not JSON'}"
                 return self._fail(Failure(FailureClass.MALFORMED, detail, _BAD_GATEWAY))
             case Kind.CONTENT:
                 self.content = True
@@ -241,6 +278,7 @@ class Gate:
     def _take_last(self, event: SSEEvent) -> bytes:
         """A last event that lacks its blank line: whole all the same, or only a piece of one."""
         if event.data is None and not event.stray:
+            self._fragment = bool(event.name) and not self._dialect.end_marker.startswith(event.raw)
             return b""
         reading = self._reader.read(event)
         if event.data == b"":
@@ -249,7 +287,7 @@ class Gate:
             return self._take(event, reading)
         if event.stray and not self._said:
             return self._fail(Failure(FailureClass.MALFORMED, "the answer is not an event stream", _BAD_GATEWAY))
-        self._said = True
+        self._said = self._fragment = True
         return b""
 
     def _let_through(self, data: bytes) -> bytes:
@@ -259,36 +297,25 @@ class Gate:
         self._held_bytes += len(data)
         # What came may be far longer than what is held of it: a comment of a megabyte is four bytes to a Gemini client.
         most = max(self._held_bytes, self._read_bytes)
-        return self.commit() if self._events >= HELD_EVENTS or most >= HELD_BYTES else b""
+        if self._commit_at == "end":
+            self.overflowed = most > self._longest
+        else:
+            self.overflowed = self._events >= HELD_EVENTS or most >= HELD_BYTES
+        return self.commit() if self.overflowed else b""
 
     def _may_commit(self) -> bool:
-        if self.writer.whole:
+        if self.writer.whole or self._commit_at == "end":
             return False
-        match self._commit_at:
-            case "first_content":
-                return self.content and self._told
-            case "first_visible":
-                return (self._visible and self._told) or (self.content and self._reader.stopped)
-            case "first_event":
-                return True
-
-    def _judge_empty(self) -> bytes:
-        """Upstream has said its stop reason and held no content before: a failure, or an answer as it is."""
-        if self.committed or self._blind or self.failure is not None or not self._reader.stopped or self._empty_served:
-            return b""
-        self.failure = self.empty
-        return b"" if self.failure or self.writer.whole or self.writer.broken else self.commit()
+        if self._commit_at == "first_event":
+            return True
+        if self._reader.stopped and self._dialect.broken_stop(self.stop):
+            return False  # what it stopped with is what it is worth, beside whatever it came
+        return self._told and (self.content if self._commit_at == "first_content" else self._visible)
 
     @property
     def _where(self) -> str:
         told = self.committed or (self.writer.whole and self.content)
         return "in the middle of the answer" if told else "during peek"
-
-    def _end_failure(self, broken: str) -> Failure:
-        why = f": {broken}" if broken else ""
-        if not self._said:
-            return Failure(FailureClass.EMPTY, f"Stream ended immediately{why}", _BAD_GATEWAY)
-        return Failure(FailureClass.CUT, f"Stream ended {self._where}{why or ', no stop reason came'}", _BAD_GATEWAY)
 
     def _fail_with_error(self, event: SSEEvent, reading: Reading) -> bytes:
         self.relayed_error = reading.error

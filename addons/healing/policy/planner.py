@@ -56,6 +56,10 @@ class Planner:
         self._refused: set[str] = set()
         self._busy: set[str] = set()
 
+    def widen(self, eligible: Sequence[Account]) -> None:
+        """From now on these accounts may be asked."""
+        self._eligible = tuple(eligible)
+
     def may_retry(self, tries: int, now: float) -> bool:
         """Whether another attempt is allowed after this many (repairs do not count), whatever the failure."""
         return tries < self._settings.max_attempts and self._budget.left(now) > 0

@@ -47,6 +47,7 @@ RULES: dict[FailureClass, Rule] = {
     FailureClass.BILLING: Rule(_at_once, leave=True),
     FailureClass.AUTH: Rule(_at_once, leave=True),
     FailureClass.FORBIDDEN: Rule(_at_once, leave=True),
+    FailureClass.NOT_THEIRS: Rule(_at_once, leave=True),
     FailureClass.NO_MODEL: Rule(_at_once, leave=True),
     FailureClass.EMPTY: Rule(_at_once),
     FailureClass.STALLED: Rule(_at_once),

@@ -75,8 +75,8 @@ class Passing:
         return self._dialect.relayed_error(error, event)
 
     def failed(self, failure: Failure) -> bytes:
-        """The failure in the form that the dialect's SDKs raise."""
-        return self._dialect.late_error(failure.status, f"{failure.detail}.")
+        """What the dialect has to say before the connection is broken."""
+        return self._dialect.cut_off(failure.status, f"{failure.detail}.")
 
 
 class Framing:
@@ -105,6 +105,10 @@ class Framing:
         if not self._array:
             return self._dialect.late_error(status, message)
         return self._element(self._dialect.error_body(status, message)) + self.end()
+
+    def cut_off(self, status: int, message: str) -> bytes:
+        """The last bytes before the connection is broken."""
+        return self.failed(status, message) if self._array else self._dialect.cut_off(status, message)
 
     def _element(self, data: bytes) -> bytes:
         head, self._begun = b",\r\n" if self._begun else b"[", True
@@ -175,7 +179,7 @@ class Rewriting:
 
     @property
     def flaw(self) -> str:
-        """Why there is no whole answer although all has come, "" where nothing better is known."""
+        """Why there is no whole answer although all has come."""
         return self._collector.flaw
 
     def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
@@ -199,12 +203,12 @@ class Rewriting:
 
     def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
         """The error in the client's own words for it."""
-        told = told_error(failure, error)
+        told = told_error(failure, error, self._client)
         return self.framing.failed(told.status, told.message)
 
     def failed(self, failure: Failure) -> bytes:
-        """The failure in the form that the client's SDKs raise."""
-        return self.framing.failed(failure.status, f"{failure.detail}.")
+        """What the client's dialect has to say before the connection is broken."""
+        return self.framing.cut_off(failure.status, f"{failure.detail}.")
 
     def _written(self, events: list[dict[str, Any]]) -> bytes:
         for event in events:

@@ -125,7 +125,6 @@ class ClientHttp2(SteadyHttp2, Http2Server):
         return head_refusal(fields or (), limits)
 
     def _refuse(self, stream_id: int, refusal: HeadRefusal) -> CommandGenerator[None]:
-        yield commands.Log(f"A request was refused with {refusal.status}.")
         answer = local.refusal(None, *refusal)
         headers = [(b":status", b"%d" % refusal.status), *((k.lower(), v) for k, v in answer.headers.fields)]
         self.h2_conn.send_headers(stream_id, headers)

@@ -11,6 +11,7 @@ from healing.policy import config
 from healing.policy.sources import Source, parse_source
 from healing.proxy.seal import LONGEST_CREDENTIAL, Seal
 from healing.proxy.source_reading import Readings, SlowSourceError, SourceError
+from healing.wire.headers import FLAG_LISTS
 
 QUICK_S = 0.05
 """For so long a file may be waited for where everybody waits: a healthy one takes a hundredth of it."""
@@ -190,7 +191,8 @@ def _seal(account: config.Account, dialect: str, values: Mapping[Source, str]) -
     for name, value in headers.items():
         if len(value) > LONGEST_CREDENTIAL:
             raise CredentialError(f"what is for {name} is longer than {LONGEST_CREDENTIAL:,} characters")
-    return Seal(tuple(headers.items()))
+    flags = tuple((name.lower(), value) for name, value in headers.items() if name.lower().encode() in FLAG_LISTS)
+    return Seal(tuple(pair for pair in headers.items() if pair[0].lower().encode() not in FLAG_LISTS), flags=flags)
 
 
 def _value_of(source: Source, values: Mapping[Source, str]) -> str:

@@ -44,6 +44,7 @@ class HealingLayer(HttpLayer):
     readers: Readers
     departures: Departures
     look_again: commands.RequestWakeup | None
+    leaving: dict[commands.RequestWakeup, AbortAttempt]
     next_attempt_id: int
 
     @classmethod
@@ -59,6 +60,7 @@ class HealingLayer(HttpLayer):
         plain.readers = Readers()
         plain.departures = Departures()
         plain.look_again = None
+        plain.leaving = {}
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
         plain.next_attempt_id = -1
         return plain
@@ -77,7 +79,9 @@ class HealingLayer(HttpLayer):
         if isinstance(event, events.Wakeup) and event.command is self.look_again:
             self.look_again = None
             yield from self.tend()
-        else:
+        elif isinstance(event, events.Wakeup) and event.command in self.leaving:
+            self.deferred.append(self.leaving.pop(event.command))
+        elif not isinstance(event, events.Wakeup) or event.command in self.command_sources:
             yield from self.connect_ends(event)
             yield from super()._handle_event(event)
         yield from self.settle()
@@ -128,7 +132,11 @@ class HealingLayer(HttpLayer):
             owner = self.exchanges.get(event.stream_id)
             event = with_cookies(event, owner.cookies) if owner is not None and owner.cookies else event
         for command in super().event_to_child(child, event):
-            if isinstance(command, LaunchAttempt | AbortAttempt):
+            if isinstance(command, AbortAttempt) and command.after_s:
+                timer = commands.RequestWakeup(command.after_s)
+                self.leaving[timer] = command
+                yield timer
+            elif isinstance(command, LaunchAttempt | AbortAttempt):
                 self.deferred.append(command)
             elif isinstance(command, SealRequest):
                 self.seals[command.stream_id] = command.seal
@@ -249,8 +257,9 @@ class HealingLayer(HttpLayer):
                 if gone:
                     del self.exchanges[stream_id]
                     self.seals.pop(stream_id, None)
-            elif owner.exchange.outcome and not owner.exchange.actions:
+            elif owner.exchange.outcome and not owner.exchange.actions and not owner.breaking:
                 del self.exchanges[stream_id]
+                self.forget_timers(owner)
                 self.governor.running -= 1
         for attempt, stream in list(self.attempts.items()):
             if attempt.ended and not stream.paused:
@@ -258,6 +267,12 @@ class HealingLayer(HttpLayer):
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
                 self.connections.pop(stream.context.client, None)
+
+    def forget_timers(self, stream: HealingStream) -> None:
+        """Let a stream that is over go at once, and not when the last of its clocks would have run out."""
+        for command, source in list(self.command_sources.items()):
+            if source is stream and isinstance(command, commands.RequestWakeup):
+                del self.command_sources[command]
 
 
 def client_connection(context: Context, governor: Governor) -> HttpConnection | None:

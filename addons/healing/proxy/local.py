@@ -1,5 +1,7 @@
 """What the proxy answers by itself."""
 
+import logging
+import secrets
 from typing import Any
 
 import orjson
@@ -8,6 +10,9 @@ from mitmproxy import http
 from healing.policy.failures import shortened
 from healing.wire.dialect import Dialect
 
+logger = logging.getLogger(__name__)
+
+_LONGEST_LOGGED = 300
 _HELP = (
     "This is a healing proxy for LLM APIs. It serves POST /v1/messages, POST /v1/messages/count_tokens and "
     "GET /v1/models (Anthropic), /v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens "
@@ -18,23 +23,40 @@ _HELP = (
 def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
     """A response with a JSON body."""
     content = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    return http.Response.make(status, content, {"content-type": "application/json"})
+    return http.Response.make(status, content, {"content-type": "application/json", "X-Healing-Id": new_id()})
+
+
+def new_id() -> str:
+    """The short id of an exchange, or of a request that comes to none."""
+    return secrets.token_hex(4)
+
+
+def _told(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
+    """An answer that is found in the log by the id that its client is told."""
+    response = json_response(status, body)
+    found = response.headers["X-Healing-Id"]
+    logger.info("[%s] refused with %d: %s", found, status, shortened(message, _LONGEST_LOGGED))
+    return response
 
 
 def not_found(method: str, path: str) -> http.Response:
     """404 for what the proxy does not serve, in a shape that either dialect's clients can read."""
     message = f"{shortened(method)} {shortened(path, 200)} is not served here. {_HELP}"
     error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
-    return json_response(404, {"type": "error", "error": error})
+    return _told(404, message, {"type": "error", "error": error})
 
 
-def refusal(dialect: Dialect | None, status: int, message: str) -> http.Response:
-    """An error of our own, in the client's dialect where it is known."""
+def refusal(dialect: Dialect | None, status: int, message: str, *, logged: str = "") -> http.Response:
+    """An error of our own, in the client's dialect where it is known.
+
+    logged: what the log is told in place of a message that repeats what only its sender may see.
+    """
     if dialect is not None:
-        return json_response(status, dialect.error_body(status, message))
+        return _told(status, logged or message, dialect.error_body(status, message))
     kinds = {401: "authentication_error", 403: "permission_error", 413: "request_too_large"}
     kind = kinds.get(status, "invalid_request_error")
-    return json_response(status, {"type": "error", "error": {"type": kind, "code": status, "message": message}})
+    error = {"type": kind, "code": status, "message": message}
+    return _told(status, logged or message, {"type": "error", "error": error})
 
 
 def too_long(dialect: Dialect | None, limit: int) -> http.Response:

@@ -24,9 +24,11 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from healing.policy.accounts import Account
-from healing.policy.actions import Abort, Finish, Respond, Send, Start, Work
+from healing.policy.actions import Abort, Finish, Leave, Respond, Send, Start, Work
 from healing.policy.attempt import Attempt
+from healing.policy.clocks import LINGER_S
 from healing.policy.exchange import Exchange
+from healing.policy.request import takes_time
 from healing.proxy.attempts import (
     METADATA,
     AbortAttempt,
@@ -35,8 +37,9 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
-from healing.proxy.incoming import IncomingStream, takes_time
+from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
+from healing.proxy.passing import learn, passing_of
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import (
@@ -70,15 +73,23 @@ class HealingStream(IncomingStream):
     """A client's request. One that is not claimed is treated as in plain mitmproxy."""
 
     exchange: Exchange | None = None
+    passed_to: Account | None = None
+    """The account with whose credential a request passes that is not healed."""
     recorder: Recorder | None = None
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
+    broken = ""
 
     @property
     def running(self) -> bool:
         """Whether an exchange is under way here."""
         return self.exchange is not None and not self.exchange.outcome
+
+    @property
+    def breaking(self) -> bool:
+        """Whether the answer has been told to have failed, and its connection is about to be broken."""
+        return bool(self.broken) and self.server_state not in (self.state_done, self.state_errored)
 
     @property
     def needs_poke(self) -> bool:
@@ -117,7 +128,7 @@ class HealingStream(IncomingStream):
         self.exchange.client_left()
         while self.exchange.actions:
             action = self.exchange.actions.popleft()
-            if isinstance(action, Abort):
+            if isinstance(action, Abort | Leave):
                 yield AbortAttempt(action.attempt, action.why)
             elif isinstance(action, Work):
                 yield from self.work(action)
@@ -146,12 +157,16 @@ class HealingStream(IncomingStream):
         if understood.found is None:
             logger.error("a request could not be understood; this is a bug", exc_info=understood.failure)
             return (yield from self.pass_unseen(self.claim, self.claim.asked))
-        self.exchange = understood.found
-        self.flow.metadata[METADATA] = self.exchange.meta
-        self.governor.running += 1
-        self.exchange.start()
-        yield from self.perform()
+        yield from self.begin(understood.found)
         return False
+
+    def begin(self, exchange: Exchange) -> CommandGenerator[None]:
+        """Begin the exchange that this request has become."""
+        self.exchange = exchange
+        self.flow.metadata[METADATA] = exchange.meta
+        self.governor.running += 1
+        exchange.start()
+        yield from self.perform()
 
     def understand(self, asked: UnderstandRequest[Any], *, at_once: bool = True) -> CommandGenerator[bool]:
         """Understand the request, beside the event loop where that may take time; gives whether it was refused.
@@ -180,10 +195,13 @@ class HealingStream(IncomingStream):
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
         request = self.flow.request
-        passing = UnderstandRequest(lambda: self.governor.passing_account(claim, request))
+        passing = UnderstandRequest(lambda: passing_of(self.governor, claim, request))
         if (yield from self.understand(passing)):
             return False
         account = passing.found
+        if isinstance(account, Exchange):
+            yield from self.begin(account)
+            return False
         if account is None:
             logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
             message = "The proxy failed on this request; its log says why."
@@ -199,8 +217,15 @@ class HealingStream(IncomingStream):
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
         self.own = account.source is None
+        self.passed_to = account
         yield from self.pass_with(seal)
         return (yield from super().make_server_connection())
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """What passes may tell what lies with its account from now on."""
+        if self.passed_to is not None and self.claim is not None and self.flow.response is not None:
+            learn(self.governor, self.claim, self.passed_to, self.flow.response)
+        yield from super().send_response(already_streamed)
 
     def pass_with(self, seal: Seal) -> CommandGenerator[None]:
         """Let the request pass with these credentials, asking for a plain answer, which can be searched for them."""
@@ -248,6 +273,8 @@ class HealingStream(IncomingStream):
             match action:
                 case Abort():
                     yield AbortAttempt(action.attempt, action.why)
+                case Leave():
+                    yield AbortAttempt(action.attempt, action.why, LINGER_S)
                 case _ if self.client_state == self.state_errored or self.server_state == self.state_errored:
                     pass  # killed by a person or another addon: nothing more goes to this client
                 case Work():
@@ -261,7 +288,7 @@ class HealingStream(IncomingStream):
                         self.recorder.keep(action.data)
                     yield from self.server_state(ResponseData(self.stream_id, action.data))
                 case Finish():
-                    yield from self.finish(action.broken)
+                    yield from self.finish(action.broken, action.pause_s)
             if self.server_state == self.state_errored:
                 exchange.client_left()
         yield from self.arm()
@@ -314,7 +341,7 @@ class HealingStream(IncomingStream):
                 response.headers["Transfer-Encoding"] = "chunked"
         yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, False))
 
-    def finish(self, broken: str) -> CommandGenerator[None]:
+    def finish(self, broken: str, pause_s: float) -> CommandGenerator[None]:
         """Complete the answer, and let the flow tell its story."""
         assert self.exchange is not None
         assert self.flow.response
@@ -323,11 +350,18 @@ class HealingStream(IncomingStream):
             self.keep_body()
         else:
             self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
-        if broken:
-            failed = ResponseProtocolError(self.stream_id, broken, ErrorCode.GENERIC_SERVER_ERROR)
-            yield from super().handle_protocol_error(failed)
+        if broken and pause_s:
+            self.broken, self.timer = broken, commands.RequestWakeup(pause_s)
+            yield self.timer
+        elif broken:
+            yield from self.break_off(broken)
         else:
             yield from self.server_state(ResponseEndOfMessage(self.stream_id))
+
+    def break_off(self, why: str) -> CommandGenerator[None]:
+        """Break the client's connection, or reset its stream."""
+        failed = ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
+        yield from super().handle_protocol_error(failed)
 
     def keep_body(self) -> None:
         """Put what has streamed by into the client's flow."""
@@ -380,3 +414,5 @@ class HealingStream(IncomingStream):
             assert self.exchange is not None
             self.exchange.wakeup()
             yield from self.perform()
+        elif self.breaking:
+            yield from self.break_off(self.broken)

@@ -7,7 +7,16 @@ from urllib.parse import quote, unquote
 
 from healing.wire import exact
 from healing.wire.collect import AnthropicCollector
-from healing.wire.dialect import LONGEST_INDEX, MOST_OPEN, EmptyStop, Kind, Operation, Reading, Streamed
+from healing.wire.dialect import (
+    LONGEST_INDEX,
+    MOST_OPEN,
+    EmptyStop,
+    Kind,
+    LateEnd,
+    Operation,
+    Reading,
+    Streamed,
+)
 from healing.wire.errors import STATUS_OF_ANTHROPIC_TYPE, find_error, read_error
 from healing.wire.jsonspan import replace_member
 from healing.wire.jsonvalue import dump, parse
@@ -22,6 +31,7 @@ _BLOCK_TEXT = {"text": "text", "thinking": "thinking", "tool_use": "input", "ser
                "mcp_tool_use": "input", "compaction": "content", "fallback": ""}  # fmt: skip
 _DELTA_TEXT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json",
                "citations_delta": "citation", "compaction_delta": "content", "signature_delta": ""}  # fmt: skip
+_LONGEST_ID = 200
 _CALL_BLOCKS = ("tool_use", "server_tool_use", "mcp_tool_use")
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
@@ -39,13 +49,27 @@ class AnthropicReader:
         self.stopped = False
         self.ended = False
         self.body: dict[str, Any] = {}
-        self._calls: set[str] = set()
+        self._begun = False
+        self._open: dict[str, str] = {}
+        self._done: set[str] = set()
+        self._owed: dict[str, str] = {}
+        self._stop = ""
         self._collector = AnthropicCollector()
 
     @property
     def closed(self) -> bool:
         """Whether nothing may follow any more: `message_stop` is the last event."""
         return self.ended
+
+    @property
+    def owed(self) -> str:
+        """The result of a tool that upstream runs itself. With other stop reasons than this it may be owed for long."""
+        return next(iter(self._owed.values()), "") if self._stop == "end_turn" and not self.ended else ""
+
+    @property
+    def open(self) -> bool:
+        """Whether a block is open."""
+        return bool(self._open)
 
     @property
     def content(self) -> list[dict[str, Any]]:
@@ -73,7 +97,14 @@ class AnthropicReader:
 
     def _read_body(self, name: str, body: dict[str, Any]) -> Reading:
         match name:
+            case "message_start":
+                if self._begun:
+                    return _flawed("a second message_start")
+                self._begun = True
+                return Reading(Kind.ERROR, error=body) if find_error(body) else _META
             case "content_block_delta":
+                if (index := _index_of(body)) and index not in self._open:
+                    return _flawed(f"a delta for block {index}, which is not open")
                 return _read_delta(body.get("delta"))
             case "content_block_start":
                 return self._read_start(_index_of(body), body.get("content_block"))
@@ -95,11 +126,13 @@ class AnthropicReader:
         if not isinstance(block, dict):
             return _MALFORMED
         kind = str(block.get("type"))
-        self._calls.discard(index)
-        if kind in _CALL_BLOCKS:
-            self._calls.add(index)
-            if len(self._calls) > MOST_OPEN:
-                return _MALFORMED
+        if index and (index in self._open or index in self._done):
+            return _flawed(f"block {index} is opened twice")
+        if len(self._open) >= MOST_OPEN:
+            return _flawed("too many open blocks")
+        self._open[index] = kind
+        self.stopped = False
+        self._count(kind, block)
         if kind not in _BLOCK_TEXT:
             return _VISIBLE if kind != "redacted_thinking" else _HIDDEN
         if block.get(_BLOCK_TEXT[kind]) in _NOTHING:
@@ -107,16 +140,24 @@ class AnthropicReader:
         return _HIDDEN if kind == "thinking" else _VISIBLE
 
     def _read_end(self, index: str) -> Reading:
-        was_call = index in self._calls
-        self._calls.discard(index)
-        return _VISIBLE if was_call else _META
+        kind = self._open.pop(index, "")
+        if len(self._done) < MOST_OPEN:
+            self._done.add(index)
+        return _VISIBLE if kind in _CALL_BLOCKS else _META
+
+    def _count(self, kind: str, block: dict[str, Any]) -> None:
+        """Count what upstream runs itself, and the results of that."""
+        self._owed.pop(str(block.get("tool_use_id"))[:_LONGEST_ID], None)
+        if kind in _CALL_BLOCKS and kind != "tool_use" and len(self._owed) < MOST_OPEN:
+            self._owed[str(block.get("id"))[:_LONGEST_ID]] = f"the result of {str(block.get('name'))[:LONGEST_INDEX]}"
 
     def _read_stop(self, delta: Any) -> Reading:
         stop = delta.get("stop_reason") if isinstance(delta, dict) else None
         if not stop:
             return _META
         self.stopped = True
-        return Reading(Kind.TERMINAL, stop=str(stop))
+        self._stop = str(stop)
+        return Reading(Kind.TERMINAL, stop=self._stop)
 
     @staticmethod
     def _read_stray(stray: bytes) -> Reading:
@@ -125,6 +166,10 @@ class AnthropicReader:
         except ValueError:
             return _MALFORMED
         return Reading(Kind.ERROR, error=error) if error else _MALFORMED
+
+
+def _flawed(flaw: str) -> Reading:
+    return Reading(Kind.MALFORMED, flaw=flaw)
 
 
 def _index_of(body: dict[str, Any]) -> str:
@@ -204,7 +249,7 @@ class Anthropic:
             return None
         return opening_key(body.get("system"), first)
 
-    def reader(self) -> AnthropicReader:
+    def reader(self, asked: Any = None) -> AnthropicReader:
         """A reader for a new stream."""
         return AnthropicReader()
 
@@ -216,10 +261,13 @@ class Anthropic:
             return _MALFORMED
         blocks = body.get("content")
         stop = str(body.get("stop_reason") or "")
+        content = visible = False
         for block in blocks if isinstance(blocks, list) else ():
             kind = str(block.get("type")) if isinstance(block, dict) else ""
             if kind not in _BLOCK_TEXT or kind in _CALL_BLOCKS or block.get(_BLOCK_TEXT[kind]) not in _NOTHING:
-                return Reading(Kind.CONTENT, visible=kind != "thinking", stop=stop)
+                content, visible = True, visible or kind not in ("thinking", "redacted_thinking")
+        if content:
+            return Reading(Kind.CONTENT, visible, stop)
         return Reading(Kind.TERMINAL if blocks is not None else Kind.META, stop=stop)
 
     def content_of(self, answer: Any) -> list[dict[str, Any]]:
@@ -235,6 +283,10 @@ class Anthropic:
             case "tool_use":
                 return EmptyStop.MALFORMED
         return EmptyStop.ANSWER
+
+    def broken_stop(self, stop: str) -> bool:
+        """None says so."""
+        return False
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as it came, with its blank line and its name: the SDKs bear all else that the standard allows."""
@@ -257,6 +309,14 @@ class Anthropic:
     def late_error(self, status: int, message: str) -> bytes:
         """An `event: error`."""
         return encode(self.error_body(status, message), "error")
+
+    def cut_off(self, status: int, message: str) -> bytes:
+        """Nothing: agents that begin anew when a connection breaks give up at an error event."""
+        return b""
+
+    def late_end(self, *, said: bool) -> LateEnd:
+        """What upstream said ends as upstream ends it; what it broke or hid is a broken connection."""
+        return LateEnd(broken=not said)
 
     def shaped(self, error: Any) -> dict[str, Any]:
         """An upstream's error in this shape: gateways send Google's, or leave out the outer type."""

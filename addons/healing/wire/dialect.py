@@ -47,6 +47,7 @@ class Reading(NamedTuple):
     stop: the stop or finish reason that this event brings, also beside content; "" where it brings none.
     error: the error object, for Kind.ERROR.
     name: the event's right name, where it came without it; clients go by the name alone.
+    flaw: what is wrong, for Kind.MALFORMED; "" where it is no JSON.
     """
 
     kind: Kind
@@ -54,6 +55,7 @@ class Reading(NamedTuple):
     stop: str = ""
     error: Any = None
     name: str = ""
+    flaw: str = ""
 
 
 class EmptyStop(StrEnum):
@@ -65,12 +67,30 @@ class EmptyStop(StrEnum):
     SIGNATURE = "signature"
 
 
+class LateEnd(NamedTuple):
+    """How an answer ends that fails after its beginning.
+
+    broken: by breaking its connection; else as any other. pause_s: seconds between the last bytes and that.
+    """
+
+    broken: bool
+    pause_s: float = 0.0
+
+
 class EventReader(Protocol):
     """Understands the events of one stream, in their order."""
 
     @property
     def stopped(self) -> bool:
-        """Whether upstream has said why it stopped, so that a close is an end and not a cut."""
+        """Whether upstream has said why it stopped, and no content after that, so that a close is an end and no cut."""
+
+    @property
+    def owed(self) -> str:
+        """What has to follow although upstream has stopped as if all were well, in words; "" for nothing."""
+
+    @property
+    def open(self) -> bool:
+        """Whether something has begun and not been ended, so that a connection that breaks here cuts it."""
 
     @property
     def ended(self) -> bool:
@@ -113,7 +133,7 @@ class Collector(Protocol):
 
     @property
     def flaw(self) -> str:
-        """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
+        """Why a stream that has come to its end is no answer."""
 
     def take(self, event: dict[str, Any]) -> None:
         """Take what the next event says; never raises."""
@@ -179,8 +199,8 @@ class Dialect(Protocol):
     def session_of(self, body: Any) -> str | None:
         """A key that stays the same through a conversation; None where the body gives none."""
 
-    def reader(self) -> EventReader:
-        """A reader for a new stream."""
+    def reader(self, asked: Any = None) -> EventReader:
+        """A reader for a new stream. asked: what the body of its request says."""
 
     def read_answer(self, body: Any) -> Reading:
         """Understand a whole answer that came as JSON."""
@@ -190,6 +210,9 @@ class Dialect(Protocol):
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What this stop reason means on an answer without content."""
+
+    def broken_stop(self, stop: str) -> bool:
+        """Whether this stop reason says that the answer is no good, whatever it has."""
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as this dialect's clients bear it: as it came, unless it came oddly; b"" to leave it out."""
@@ -202,6 +225,12 @@ class Dialect(Protocol):
 
     def late_error(self, status: int, message: str) -> bytes:
         """An error of our own after the start of a stream, in the form that this dialect's SDKs raise."""
+
+    def cut_off(self, status: int, message: str) -> bytes:
+        """The last bytes of an answer that upstream did not end, before its connection is broken; b"" for none."""
+
+    def late_end(self, *, said: bool) -> LateEnd:
+        """How an answer ends that has content and fails. said: whether upstream said so itself, and that was told."""
 
     def shaped(self, error: Any) -> dict[str, Any]:
         """An upstream's error in this dialect's shape; one that has it stays as it is."""

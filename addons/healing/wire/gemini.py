@@ -7,8 +7,9 @@ from urllib.parse import quote, unquote
 
 from healing.wire import exact
 from healing.wire.collect_gemini import GeminiCollector, GeminiParts
-from healing.wire.dialect import LONGEST_INDEX, EmptyStop, Kind, Operation, OperationKind, Reading, Streamed
+from healing.wire.dialect import LONGEST_INDEX, EmptyStop, Kind, LateEnd, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
+from healing.wire.gemini_history import call_flaw, call_of, wants_pieces
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.opening import opening_key
 from healing.wire.sse import SSEEvent
@@ -41,6 +42,14 @@ _STATUS_OF_CODE = {
 }
 # A part with nothing but these is empty when its text is: a signature does not make content.
 _PART_FRAME = {"text", "thought", "thoughtSignature", "thought_signature", "partMetadata"}
+# What upstream runs itself, and where the result of that is.
+_RESULT_OF = {"executableCode": "codeExecutionResult", "toolCall": "toolResponse"}
+PLAIN_STOPS = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
+"""Finish reasons of a turn that is complete, and none at all."""
+UNSIGNED_STOP = "MISSING_THOUGHT_SIGNATURE"
+BROKEN_STOPS = ("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL", UNSIGNED_STOP)
+"""Finish reasons of a turn that is no good as it is."""
+_BREAK_AFTER_S = 0.15
 # Of one answer: the API gives eight at most.
 _MOST_CANDIDATES = 100
 
@@ -52,11 +61,17 @@ _MALFORMED = Reading(Kind.MALFORMED)
 class GeminiReader:
     """Understands the events of one streamGenerateContent stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_pieces: bool = False) -> None:
+        """in_pieces: whether the request asks for the arguments of calls in pieces."""
+        self._in_pieces = in_pieces
         self._finished: dict[str, bool] = {}
         self._blocked = False
         self.body: dict[str, Any] = {}
         self._signed = GeminiParts()
+        self._owed = dict.fromkeys(_RESULT_OF, 0)
+        self._stop = ""
+        self._said = False
+        self._stopped_id: Any = None
 
     @property
     def content(self) -> list[dict[str, Any]]:
@@ -69,8 +84,19 @@ class GeminiReader:
         return self._blocked or (bool(self._finished) and all(self._finished.values()))
 
     @property
+    def owed(self) -> str:
+        """The result of code or of a tool that upstream runs itself: with code, STOP comes in the middle."""
+        owed = next((_RESULT_OF[call] for call, count in self._owed.items() if count > 0), "")
+        return owed if self._stop in PLAIN_STOPS else ""
+
+    @property
+    def open(self) -> bool:
+        """Never: a part is whole in its event."""
+        return False
+
+    @property
     def ended(self) -> bool:
-        """The same: this protocol has no end marker."""
+        """The same as `stopped`: this protocol has no end marker."""
         return self.stopped
 
     @property
@@ -108,6 +134,7 @@ class GeminiReader:
         content = visible = False
         stop = ""
         candidates = body.get("candidates")
+        was_stopped = self.stopped
         for candidate in candidates if isinstance(candidates, list) else ():
             if not isinstance(candidate, dict):
                 return _MALFORMED
@@ -117,18 +144,38 @@ class GeminiReader:
             if len(self._finished) > _MOST_CANDIDATES:
                 return _MALFORMED
             parts = _parts(candidate)
+            calls = (call for part in parts if (call := call_of(part)) is not None)
+            if flaw := next(filter(None, (call_flaw(call, in_pieces=self._in_pieces) for call in calls)), ""):
+                return Reading(Kind.MALFORMED, flaw=f"the model {flaw}")
             if index == "0":
                 self._signed.take(parts)
             for part in parts:
                 if not _is_empty(part):
                     content = True
                     visible = visible or not part.get("thought")
+                    self._finished[index] = False
+                    self._count(part)
             if reason := candidate.get("finishReason"):
-                stop = str(reason)
+                stop = self._stop = str(reason)
                 self._finished[index] = True
+        if content and was_stopped and self._is_another(body):
+            return Reading(Kind.MALFORMED, flaw="a second answer after the end of the first")
+        self._said = self._said or content
+        if stop and self._said:
+            self._stopped_id = body.get("responseId")
         if content:
             return Reading(Kind.CONTENT, visible, stop)
         return Reading(Kind.TERMINAL, stop=stop) if stop else _META
+
+    def _is_another(self, body: dict[str, Any]) -> bool:
+        """Whether content that comes after a stop belongs to another answer than the one that has stopped."""
+        own = body.get("responseId")
+        return self._stopped_id is not None and own is not None and own != self._stopped_id
+
+    def _count(self, part: dict[str, Any]) -> None:
+        """Count what upstream runs itself, and the results of that."""
+        for call, result in _RESULT_OF.items():
+            self._owed[call] += (call in part) - (result in part)
 
 
 class _ModelPath(NamedTuple):
@@ -237,9 +284,9 @@ class Gemini:
         system = body.get("systemInstruction", body.get("system_instruction"))
         return opening_key(system, first)
 
-    def reader(self) -> GeminiReader:
+    def reader(self, asked: Any = None) -> GeminiReader:
         """A reader for a new stream."""
-        return GeminiReader()
+        return GeminiReader(in_pieces=wants_pieces(asked))
 
     def read_answer(self, body: Any) -> Reading:
         """Understand a whole GenerateContentResponse."""
@@ -254,14 +301,15 @@ class Gemini:
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What a finish reason means without content."""
-        match stop:
-            case "" | "STOP" | "FINISH_REASON_UNSPECIFIED":
-                return EmptyStop.PLAIN
-            case "MALFORMED_FUNCTION_CALL" | "MALFORMED_RESPONSE" | "UNEXPECTED_TOOL_CALL":
-                return EmptyStop.MALFORMED
-            case "MISSING_THOUGHT_SIGNATURE":
-                return EmptyStop.SIGNATURE
-        return EmptyStop.ANSWER
+        if stop in PLAIN_STOPS:
+            return EmptyStop.PLAIN
+        if stop == UNSIGNED_STOP:
+            return EmptyStop.SIGNATURE
+        return EmptyStop.MALFORMED if stop in BROKEN_STOPS else EmptyStop.ANSWER
+
+    def broken_stop(self, stop: str) -> bool:
+        """Whether the turn is none: a call that can't be read, or that lacks the signature of its thought."""
+        return stop in BROKEN_STOPS
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as it came if it is one plain `data: ` line, else made so: the SDKs bear nothing else."""
@@ -295,6 +343,14 @@ class Gemini:
     def late_error(self, status: int, message: str) -> bytes:
         """The raw error object: the only form that every Google SDK raises on in the middle of a stream."""
         return self.error_body(status, message) + b"\r\n\r\n"
+
+    def cut_off(self, status: int, message: str) -> bytes:
+        """The raw error object: Gemini CLI goes on after one, and dies of a connection that merely breaks."""
+        return self.late_error(status, message)
+
+    def late_end(self, *, said: bool) -> LateEnd:
+        """A broken connection: behind a regular end some SDKs overlook the object, or when both come in one read."""
+        return LateEnd(broken=True, pause_s=_BREAK_AFTER_S)
 
     def shaped(self, error: Any) -> dict[str, Any]:
         """An upstream's error in this shape, with `error` as the first member: python-genai raises on nothing else."""
@@ -339,10 +395,13 @@ class Gemini:
     def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
         """The same request to `streamGenerateContent`.
 
-        None for images and speech, which come in one piece, and for a client that wants another form than JSON.
+        None for images and speech, which come in one piece, for a client that wants another form than JSON, and where
+        a stream would have its calls in pieces.
         """
         if not isinstance(value, dict):
             raise ValueError("no JSON object")
+        if wants_pieces(value):
+            return None
         settings = value.get("generationConfig", value.get("generation_config"))
         settings = settings if isinstance(settings, dict) else {}
         modalities = settings.get("responseModalities", settings.get("response_modalities"))

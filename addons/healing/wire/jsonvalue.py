@@ -43,6 +43,15 @@ def parse(data: bytes | bytearray) -> Any:
     return _load(data) if is_short(data) else parse_in_parts(data, _load, MOST_VALUES)
 
 
+def is_json(data: bytes | bytearray) -> bool:
+    """Whether this is one JSON value."""
+    try:
+        parse(data)
+    except ValueError:
+        return False
+    return True
+
+
 def parse_strictly(data: bytes | bytearray) -> Any:
     """As `parse`, but NaN and Infinity are what they are: no JSON."""
     return _load_strictly(data) if is_short(data) else parse_in_parts(data, _load_strictly, MOST_VALUES)

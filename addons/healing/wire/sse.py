@@ -64,6 +64,11 @@ class SSEDecoder:
         return len(self._rest)
 
     @property
+    def begun(self) -> bool:
+        """Whether these are more than comments and empty lines."""
+        return any(line and not line.startswith(b":") for line in _lines(self.rest))
+
+    @property
     def rest(self) -> bytes:
         """The bytes that wait for the rest of their event."""
         return bytes(self._rest)
