@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from healing.policy import config
 from healing.policy.accounts import (
+    MOST_KNOWN,
     Account,
     Accounts,
     eligible_accounts,
@@ -234,6 +235,26 @@ def test_what_is_not_configured_has_no_state() -> None:
     for _ in range(10):
         accounts.settle(accounts.take(client, MODEL, 0.0), failure(FailureClass.AUTH), 0.0)
     assert accounts.choose([client], MODEL, "s", 1.0) is client
+
+
+def test_what_is_said_of_a_clients_own_key_holds_for_that_key_and_outlives_a_reload() -> None:
+    accounts = Accounts([])
+    mine, yours = (replace(account("client"), owner=owner) for owner in ("mine", "yours"))
+    accounts.settle(accounts.take(mine, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
+    for known in (accounts, Accounts([account("new")], before=accounts)):
+        assert known.choose([mine], MODEL, "s", 1.0) == pytest.approx(999.0)
+        assert known.choose([mine], MODEL, "s", 1000.0) is mine
+        assert known.choose([yours], MODEL, "s", 1.0) is yours
+    assert accounts.report(1.0) == []
+
+
+def test_keys_of_clients_never_fill_the_memory_and_the_latest_stay() -> None:
+    accounts = Accounts([])
+    for number in range(2 * MOST_KNOWN):
+        own = replace(account("client"), owner=f"digest {number}")
+        accounts.settle(accounts.take(own, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
+    assert len(accounts._own) == MOST_KNOWN
+    assert isinstance(accounts.choose([own], MODEL, "s", 1.0), float)
 
 
 def test_the_report_says_how_each_account_is_and_no_secret() -> None:
