@@ -1,4 +1,4 @@
-"""Whatever comes in whatever packets: the outcome is that of the bytes, and no end is clean that upstream did not make."""
+"""The outcome is that of the bytes, whatever their packets, and no end is clean that upstream did not make."""
 
 import json
 from itertools import pairwise
@@ -47,18 +47,20 @@ ANTHROPIC = st.sampled_from(
 )
 GEMINI = st.sampled_from(
     [HEARTBEAT, b": c\r\n\r\n", gemini({"text": "Hi"}), gemini({"text": "Hm", "thought": True}), gemini(stop="STOP"),
-     gemini({"text": "Hi"}, stop="STOP"), gemini(stop="MAX_TOKENS"), gemini({"functionCall": {"name": "f", "args": {}}}),
+     gemini({"text": "Hi"}, stop="STOP"), gemini(stop="MAX_TOKENS"),
+     gemini({"functionCall": {"name": "f", "args": {}}}),
      gemini({"executableCode": {"code": "1", "language": "PYTHON"}}, stop="STOP"), gemini(stop="UNEXPECTED_TOOL_CALL"),
      gemini({"codeExecutionResult": {"outcome": "OUTCOME_OK"}}), gemini({"text": "Hi"}, responseId="another"),
      gemini_event({"usageMetadata": {"promptTokenCount": 1}})]
 )  # fmt: skip
 # Healthy beginnings are rare by chance.
-STREAMS = st.tuples(st.just("anthropic"), st.lists(ANTHROPIC, max_size=10)) | st.tuples(
-    st.just("anthropic"),
-    st.lists(st.sampled_from([TEXT, THOUGHT, CALL, SERVER, FOUND, [PING]]), max_size=5, unique_by=lambda each: each[0]).map(
-        lambda blocks: [anthropic_start(), *(event for each in blocks for event in each)]
-    ).flatmap(lambda begun: st.lists(ANTHROPIC, max_size=3).map(lambda rest: [*begun, *rest])),
-) | st.tuples(st.just("gemini"), st.lists(GEMINI, max_size=8))  # fmt: skip
+BLOCKS = st.lists(st.sampled_from([TEXT, THOUGHT, CALL, SERVER, FOUND]), max_size=5, unique_by=lambda each: each[0])
+BEGUN = BLOCKS.map(lambda blocks: [anthropic_start(), *(event for each in blocks for event in each)])
+STREAMS = (
+    st.tuples(st.just("anthropic"), st.lists(ANTHROPIC, max_size=10))
+    | st.tuples(st.just("anthropic"), st.builds(list.__add__, BEGUN, st.lists(ANTHROPIC, max_size=3)))
+    | st.tuples(st.just("gemini"), st.lists(GEMINI, max_size=8))
+)
 
 
 def outcome(dialect: Dialect, commit: Commit, pieces: list[bytes], broken: str) -> tuple[Any, ...]:
@@ -78,7 +80,7 @@ def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
     return [body[start:end] for start, end in pairwise(edges)]
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=150)
 @given(STREAMS, st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 200), COMMITS, BROKEN)
 @example(("gemini", [gemini(stop="STOP"), gemini({"text": "Hi"}, stop="STOP")]), [110], 0, "first_content", "")
 def test_the_outcome_does_not_depend_on_the_packets(
@@ -88,7 +90,6 @@ def test_the_outcome_does_not_depend_on_the_packets(
     body = body[: len(body) - missing] if missing < len(body) else body
     at_once = outcome(dialect, commit, [body], broken)
     assert outcome(dialect, commit, pieces_of(body, cuts), broken) == at_once
-    assert outcome(dialect, commit, [body[at : at + 1] for at in range(len(body))], broken) == at_once
 
 
 def is_complete(name: str, events: list[bytes]) -> bool:
@@ -120,7 +121,7 @@ def is_complete(name: str, events: list[bytes]) -> bool:
     return bool(reasons) and reasons[-1] is not None and not (code > 0 and stop == "STOP")
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=250)
 @given(STREAMS, COMMITS)
 def test_no_end_is_clean_that_upstream_did_not_make(stream: tuple[str, list[bytes]], commit: Commit) -> None:
     name, events = stream

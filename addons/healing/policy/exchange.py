@@ -335,7 +335,8 @@ class Exchange:
         """Whether the client does not take its answer. No more of it is read then, which is no fault of upstream's."""
         self._course.timing.behind = behind
         if not behind and self._course.current is not None:
-            self._course.current.last_byte_at = self._clock.now()
+            current = self._course.current
+            current.last_byte_at = current.progress_at = self._clock.now()
 
     def client_left(self) -> None:
         """The client is gone: whatever runs for it is ended."""
