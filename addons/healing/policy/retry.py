@@ -85,7 +85,8 @@ def stays(failure: Failure, nth: int) -> bool:
 
 def says_not_here(failure: Failure) -> bool:
     """Whether the failure says that this account does not serve, and nothing of any other."""
-    return RULES[failure.kind].leave or failure.kind is FailureClass.QUOTA
+    rule = RULES.get(failure.kind)
+    return failure.kind is FailureClass.QUOTA or (rule is not None and rule.leave)
 
 
 class RetryBudget:
