@@ -168,7 +168,9 @@ def redaction(data: bytes) -> None:
     pieces = seal.piecewise()
     made = b"".join([pieces.feed(piece) for piece in cut(text, len(size) + 1)]) + pieces.feed(b"", last=True)
     assert made == whole
-    assert len(secret) < 8 or secret.encode("utf-8", "surrogateescape") not in whole.replace(b"[redacted]", b"\0")
+    assert len(secret.replace("\\", "")) < 8 or secret.encode("utf-8", "surrogateescape") not in whole.replace(
+        b"[redacted]", b"\0"
+    )
 
 
 def bodies(data: bytes) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 def quote(text: object) -> str:
     """The text in double quotes, with everything odd in it escaped."""
-    return json.dumps(text, ensure_ascii=False)
+    plain = json.dumps(text, ensure_ascii=False)
+    return plain if plain.isprintable() else json.dumps(text)
 
 
 def kind_of(value: object) -> str:
