@@ -12,7 +12,7 @@ from urllib.parse import unquote_to_bytes
 from healing.proxy.spellings import AS_IN_JSON, AS_IN_URLS, CUT_ESCAPE, JSON_ESCAPE, Reading, Spelled, escaped
 
 SHORTEST_SECRET = 8
-"""In characters, without backslashes. What is shorter is no secret, and would take pieces out of ordinary words."""
+"""In characters. What is shorter is no secret, and would take pieces out of ordinary words."""
 _REDACTED = b"[redacted]"
 # In a name brackets are not allowed.
 _REDACTED_NAME = b"redacted"
@@ -32,7 +32,7 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         # A backslash at an end of a secret could be an escape's, and may have gone out already.
-        kept = {secret.strip("\\") for secret in secrets if len(secret.replace("\\", "")) >= SHORTEST_SECRET}
+        kept = {secret.strip("\\") or secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
         self._plain = [secret.encode("utf-8", "surrogateescape") for secret in kept]
 
     def redact(self, data: bytes, *, same_length: bool = False) -> bytes:
