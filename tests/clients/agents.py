@@ -103,7 +103,10 @@ def _read_gemini(ran: Ran) -> tuple[str, str]:
 def _opencode(model: str) -> Callable[[Path, Place, str], Started]:
     def start(environment: Path, place: Place, prompt: str) -> Started:
         providers = {
-            name: {"options": {"baseURL": f"{place.url}/{version}", "apiKey": KEY}, "models": {served: {"name": served}}}
+            name: {
+                "options": {"baseURL": f"{place.url}/{version}", "apiKey": KEY},
+                "models": {served: {"name": served}},
+            }
             for name, version, served in (("anthropic", "v1", CLAUDE), ("google", "v1beta", GEMINI))
         }
         config = {"autoupdate": False, "share": "disabled", "enabled_providers": [*providers], "provider": providers}
@@ -142,7 +145,8 @@ def _cline(provider: str, model: str) -> Callable[[Path, Place, str], Started]:
 
 def _read_cline(ran: Ran) -> tuple[str, str]:
     events = _objects(ran.stdout)
-    result = next((event for event in reversed(events) if event.get("type") == "run_result"), {})
+    results = [event for event in events if event.get("type") == "run_result"]
+    result = results[-1] if results else {}
     said = str(result.get("text", ""))
     failed = ran.status != 0 or result.get("finishReason") != "completed"
     return said, _first(said or ran.stderr, ran) if failed else ""

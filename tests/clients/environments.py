@@ -44,10 +44,9 @@ class Environment:
     def version(self, home: Path, package: str) -> str:
         """The version of an installed package."""
         if self.of == "npm":
-            found: str = json.loads((home / "node_modules" / package / "package.json").read_text())["version"]
-            return found
+            return str(json.loads((home / "node_modules" / package / "package.json").read_text())["version"])
         code = f"import importlib.metadata as m; print(m.version({package!r}))"
-        asked = [home / "bin" / "python", "-c", code]
+        asked: list[str | Path] = [home / "bin" / "python", "-c", code]
         return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
     def _commands(self, home: Path) -> list[list[str]]:
@@ -67,9 +66,13 @@ CLINE = Environment("cline", "npm", ("cline",))
 NODE_SDKS = Environment("node-sdks", "npm", ("@anthropic-ai/sdk", "@google/genai"))
 VERCEL_6 = Environment("vercel-6", "npm", ("ai@6", "@ai-sdk/anthropic@3", "@ai-sdk/google@3"))
 VERCEL_7 = Environment("vercel-7", "npm", ("ai@7", "@ai-sdk/anthropic@4", "@ai-sdk/google@4"))
-_PYTHONS = ("anthropic", "google-genai", "langchain-anthropic", "langchain-google-genai")
-_PYTHONS += ("pydantic-ai-slim[anthropic,google]", "litellm", "instructor", "agno")
-PYTHON = Environment("python", "PyPI", _PYTHONS)
+PYTHON_SDKS = Environment("python-sdks", "PyPI", ("anthropic", "google-genai"))
+# One each: together they would hold each other's versions back.
+LANGCHAIN = Environment("langchain", "PyPI", ("langchain-anthropic", "langchain-google-genai"))
+PYDANTIC_AI = Environment("pydantic-ai", "PyPI", ("pydantic-ai-slim[anthropic,google]",))
+LITELLM = Environment("litellm", "PyPI", ("litellm",))
+INSTRUCTOR = Environment("instructor", "PyPI", ("instructor[anthropic,google-genai]",))
+AGNO = Environment("agno", "PyPI", ("agno", "anthropic", "google-genai"))
 AIDER = Environment("aider", "PyPI", ("aider-chat",))
 
 

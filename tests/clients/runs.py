@@ -61,7 +61,7 @@ def configuration(dialect: str, url: str) -> str:
 
 @dataclass(frozen=True)
 class Runs:
-    """A client's runs. folder: of the environments. work: a new one. seconds: that an agent's piece of work may take."""
+    """A client's runs. folder: of the environments. work: a new one. seconds: for one piece of an agent's work."""
 
     client: Client
     folder: Path

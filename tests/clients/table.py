@@ -57,11 +57,11 @@ def _worse(cells: Sequence[Cell]) -> str:
 
 def _told(cells: Sequence[Cell]) -> str:
     lines = [
-        f"- {cell.client}, {cell.dialect}, {cell.fault}, {cell.way} ({cell.seconds} s): {cell.outcome}: {_line(cell.told)}\n"
+        f"- {cell.client}, {cell.dialect}, {cell.fault}, {cell.way}, {cell.seconds} s: {cell.outcome}: {_line(cell.told)}"
         for cell in cells
         if cell.outcome != "well"
     ]
-    return "## What was told\n\n" + "".join(lines)
+    return "## What was told\n\n" + "\n".join(lines) + "\n"
 
 
 def _line(text: str) -> str:

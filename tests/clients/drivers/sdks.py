@@ -201,11 +201,12 @@ def serve(ask: Callable[[str, str, bool], Got], lines: Iterable[str], answers: A
     """Ask for each line, and print what came of it."""
     for line in lines:
         wanted = json.loads(line)
-        said, calls, raised = "", [], ""
+        said, raised = "", ""
+        calls: list[Any] = []
         try:
             said, calls = ask(wanted["url"], wanted["prompt"], wanted["tool"])
         except Exception as error:
-            raised = f"{type(error).__name__}: {error}" or "an error without words"
+            raised = f"{type(error).__name__}: {error}"
         print(json.dumps({"said": said, "calls": calls, "raised": raised}, default=str), file=answers, flush=True)
 
 
