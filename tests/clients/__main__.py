@@ -28,9 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("clients.md"), help="the table (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=CACHE / "clients", help="of the installed clients")
-    parser.add_argument("--clients", default="", metavar="TEXT,…", help="only those whose name has one of these in it")
+    only = "only those with this text in the name; again for more"
+    parser.add_argument("--client", action="append", default=[], metavar="TEXT", help=only)
     parser.add_argument("--dialect", choices=("anthropic", "gemini"), help="only the clients of this one")
-    parser.add_argument("--faults", default="", metavar="TEXT,…", help="only those whose name has one of these in it")
+    parser.add_argument("--fault", action="append", default=[], metavar="TEXT", help=only)
     parser.add_argument("--ways", default="direct,proxied", help="direct, proxied, or both (default: %(default)s)")
     parser.add_argument("--forms", action="store_true", help="instead of faults, the forms in which one may be told")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each (default: %(default)s)")
@@ -38,8 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--together", type=int, default=2, help="clients at a time (default: %(default)s)")
     options = parser.parse_args(arguments)
 
-    wanted = [name.lower() for name in options.clients.split(",")]
-    clients = [each for each in CLIENTS if any(name in each.name.lower() for name in wanted)]
+    clients = [each for each in CLIENTS if _wanted(each.name, options.client)]
     clients = [each for each in clients if options.dialect in (None, each.dialect)]
     results = Results(options.out)
     with (
@@ -50,6 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
             pool.submit(results.add, client, options, Path(work))
     results.write()
     return 0
+
+
+def _wanted(name: str, parts: list[str]) -> bool:
+    return not parts or any(part.lower() in name.lower() for part in parts)
 
 
 class Results:
@@ -65,7 +69,7 @@ class Results:
         """Have a client work."""
         name = f"{client.name}, {client.dialect}"
         known = forms_of(client.dialect) if options.forms else FAULTS
-        faults = {each: known[each] for each in known if any(part in each for part in options.faults.split(","))}
+        faults = {each: known[each] for each in known if _wanted(each, options.fault)}
         ways = ["direct"] if options.forms else options.ways.split(",")
         try:
             for number in range(options.repeat):

@@ -196,7 +196,8 @@ CLIENTS = [
     Client("agno", "anthropic", AGNO, "agno_anthropic", "agno"),
     Client("Gemini CLI", "gemini", GEMINI_CLI, "gemini", "@google/gemini-cli", agent=True),
     Client("opencode", "gemini", OPENCODE, "opencode_google", "opencode-ai", agent=True),
-    Client("Cline", "gemini", CLINE, "cline_google", "cline", agent=True),
+    # It declares Google's search there, and with that none of its own tools.
+    Client("Cline", "gemini", CLINE, "cline_google", "cline", agent=True, tools=False),
     Client("aider", "gemini", AIDER, "aider_google", "aider-chat", agent=True, tools=False),
     Client("google-genai (Python)", "gemini", PYTHON_SDKS, "google", "google-genai"),
     Client("google-genai (JS)", "gemini", NODE_SDKS, "google", "@google/genai"),

@@ -109,6 +109,7 @@ def then(reply: Reply, *more: bytes) -> Reply:
 
 LATE: dict[str, Fault] = {
     "cut": lambda answer: answer.half.but(end="cut"),
+    "cut at once": lambda answer: _at_once(answer.half).but(end="cut"),
     "reset": lambda answer: answer.half.but(end="reset", end_gap=PAUSE),
     "quiet end": lambda answer: answer.half.but(end="normal"),
     "stall": lambda answer: answer.half.but(end="stall"),
@@ -156,6 +157,7 @@ FORMS: dict[str, Fault] = {
     "error in the same write, pause, broken": _told(
         lambda reply, error: _joined(reply, error).but(end="cut", end_gap=PAUSE)
     ),
+    "error, pause, reset": _told(lambda reply, error: then(reply, error).but(end="reset", end_gap=PAUSE)),
     "error, broken": _told(lambda reply, error: then(reply, error).but(end="cut")),
     "error, end": _told(then),
     "error in the same write, end": _told(_joined),

@@ -57,7 +57,8 @@ def _worse(cells: Sequence[Cell]) -> str:
 
 def _told(cells: Sequence[Cell]) -> str:
     lines = [
-        f"- {cell.client}, {cell.dialect}, {cell.fault}, {cell.way}, {cell.seconds} s: {cell.outcome}: {_line(cell.told)}"
+        f"- {cell.client}, {cell.dialect}, {cell.fault}, {cell.way} ({cell.seconds} s), {cell.outcome}: "
+        f"{_line(cell.told)}"
         for cell in cells
         if cell.outcome != "well"
     ]
