@@ -158,6 +158,10 @@ FORMS: dict[str, Fault] = {
         lambda reply, error: _joined(reply, error).but(end="cut", end_gap=PAUSE)
     ),
     "error, pause, reset": _told(lambda reply, error: then(reply, error).but(end="reset", end_gap=PAUSE)),
+    "error in the same write, pause, reset": _told(
+        lambda reply, error: _joined(reply, error).but(end="reset", end_gap=PAUSE)
+    ),
+    "error, reset": _told(lambda reply, error: then(reply, error).but(end="reset")),
     "error, broken": _told(lambda reply, error: then(reply, error).but(end="cut")),
     "error, end": _told(then),
     "error in the same write, end": _told(_joined),
