@@ -189,11 +189,12 @@ def forms_of(dialect: str) -> dict[str, Fault]:
 class Case:
     """One piece of work. agent: whether only calls with tools are the work. calls: how many came for it.
 
-    tool: whether a file is to be written by a tool, instead of something said.
+    tool: whether a file is to be written by a tool, instead of something said. alone: without a word beside the call.
     """
 
     fault: Fault
     tool: bool = False
+    alone: bool = False
     agent: bool = False
     calls: int = 0
 
@@ -217,15 +218,15 @@ class Faulty:
         if case is None or (case.agent and not tools):
             return healthy(call)
         returned = b'"tool_result"' in call.body or b'"functionResponse"' in call.body
-        answer = _answer(ask, _writing(tools) if case.tool and not returned else None)
+        tool = _writing(tools) if case.tool and not returned else None
+        answer = _answer(ask, tool, CALLING if tool and not case.alone else "" if tool else TEXT)
         if returned:
             return answer.whole
         case.calls += 1
         return case.fault(answer) if case.calls == 1 else answer.whole
 
 
-def _answer(ask: Asked, tool: tuple[str, dict[str, Any]] | None) -> Answer:
-    text = CALLING if tool else TEXT
+def _answer(ask: Asked, tool: tuple[str, dict[str, Any]] | None, text: str) -> Answer:
     if not ask.stream:
         make = anthropic_json if ask.dialect == "anthropic" else gemini_json
         body = make(text, tool=tool, model=ask.model)

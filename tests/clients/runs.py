@@ -93,7 +93,7 @@ class Runs:
                 continue
             agent = self.client.agent
             key = f"{way} {name}"
-            case = served.cases[key] = Case(fault, tool, agent and self.client.tools)
+            case = served.cases[key] = Case(fault, tool, self.client.whole, agent and self.client.tools)
             prompt = f"{'Write the file.' if tool else 'Tell me a story.'} [case:{key}]"
             began = time.monotonic()
             got = session.ask(url, prompt, tool=tool, seconds=self.seconds if agent else SDK_SECONDS)
