@@ -77,7 +77,7 @@ class Results:
                 for cell in Runs(client, options.folder, folder, options.seconds).cells(faults, ways):
                     print(json.dumps(asdict(cell)), flush=True)
                     self._cells.append(cell)
-            self._versions[client.name] = client.version(options.folder)
+            self._versions[name] = client.version(options.folder)
         except UnavailableError as why:
             self._missing[name] = str(why)
         except Exception as error:

@@ -162,6 +162,10 @@ def _tidy_cline(home: Path) -> None:
 
 def _aider(model: str, variable: str, version: str) -> Callable[[Path, Place, str], Started]:
     def start(environment: Path, place: Place, prompt: str) -> Started:
+        # It would look for the prices of all models, and wait long where there is no way out.
+        prices = place.home / ".aider" / "caches" / "model_prices_and_context_window.json"
+        prices.parent.mkdir(parents=True, exist_ok=True)
+        prices.write_text('{"none": {}}')
         provider = model.partition("/")[0].upper()
         options = ["--no-git", "--yes-always", "--no-pretty", "--no-auto-lint"]
         options += ["--no-check-update", "--analytics-disable", "--no-show-model-warnings", "--no-detect-urls"]

@@ -18,7 +18,7 @@ def tables(cells: Sequence[Cell], versions: dict[str, str], missing: dict[str, s
         text += f"## {dialect}\n\n| client | {' | '.join(faults)} |\n|{'---|' * (len(faults) + 1)}\n"
         for client in dict.fromkeys(cell.client for cell in own):
             shown = [_shown(cell for cell in own if (cell.client, cell.fault) == (client, fault)) for fault in faults]
-            text += f"| {client} {versions.get(client, '')} | {' | '.join(shown)} |\n"
+            text += f"| {client} {versions.get(f'{client}, {dialect}', '')} | {' | '.join(shown)} |\n"
         text += "\n"
     if missing:
         text += "Not to be had here:\n\n" + "".join(f"- {name}: {why}\n" for name, why in missing.items()) + "\n"
