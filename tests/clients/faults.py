@@ -41,6 +41,8 @@ GAP = 0.02
 """Seconds between the events of a stream."""
 PAUSE = 0.15
 """Seconds before and after an error that is written by itself."""
+SETTLED = 1.5
+"""Seconds after which also a busy client has read what came."""
 _CASE = re.compile(r"\[case:([^\[\]]+)\]")
 _WRITERS = ("Write", "write_file", "write", "write_to_file", "editor", "write_file_call")
 
@@ -109,9 +111,11 @@ def then(reply: Reply, *more: bytes) -> Reply:
 
 LATE: dict[str, Fault] = {
     "cut": lambda answer: answer.half.but(end="cut"),
+    "cut in a pause": lambda answer: answer.half.but(end="cut", end_gap=SETTLED),
     "cut at once": lambda answer: _at_once(answer.half).but(end="cut"),
     "reset": lambda answer: answer.half.but(end="reset", end_gap=PAUSE),
     "quiet end": lambda answer: answer.half.but(end="normal"),
+    "quiet end in a pause": lambda answer: answer.half.but(end="normal", end_gap=SETTLED),
     "stall": lambda answer: answer.half.but(end="stall"),
     "own error": upstreams_error,
 }
