@@ -283,7 +283,12 @@ def _config(setup: Setup, good: Upstream, evil: Evil, steady: int, tls: Upstream
     if tls is not None:
         upstreams.append(("tls", "anthropic", tls.url))
     accounts = account("good", "good") if setup.accounts is None else setup.accounts
-    accounts += "".join(account(name, name, priority=9) for name, *_ in upstreams if name not in ("good", "prefixed"))
+    accounts += "".join(
+        # A steady stream never ends: nobody may be given one but who asks for it.
+        account(name, name, priority=9, **({"models": [MODEL]} if name == "steady" else {}))
+        for name, *_ in upstreams
+        if name not in ("good", "prefixed")
+    )
     clients = f"[clients]\n{setup.clients}\n" if setup.clients else ""
     return accounts + "".join(upstream(*each) for each in upstreams) + setup.config + clients + _ROUTES
 

@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.mark.parametrize(
     "path",
     ["/v1/mess ages", "/v1/messages HTTP/1.1", "/v1/files/a\x0bb", "/v1/files/ü", "/v1/files/a\x7f", "/v1/../../x",
-     "/v1//messages", "/v1/%6dessages", "/v1/files/..%2f..%2fx"],
+     "/v1//messages", "/v1/%6dessages", "/v1/files/..%2f..%2fx", "*"],
 )  # fmt: skip
 def test_a_path_that_is_none_is_refused(place: Place, path: str) -> None:
     status, body = place.ask(path)

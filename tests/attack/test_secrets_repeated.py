@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -166,3 +167,22 @@ def test_what_is_redacted_is_still_json(run: Run, place: str, whose: str) -> Non
         if b"chunked" in head.lower():
             content = b"".join(re.split(rb"(?m)^[0-9a-f]+\r\n", content)).replace(b"\r\n", b"")
         assert json.loads(content)["totalTokens"] == 1
+
+
+@pytest.fixture(scope="module")
+def long_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Proxy]]:
+    """A token of 16,000 characters, and a proxy whose account has it; upstream repeats it."""
+    key = "eyJhbGciOiJSUzI1NiJ9." + "aB3/efgh+ijkl.mnop-" * 840
+    with Echoing((key,)) as server:
+        config = upstream("anthropic", "anthropic", server.url) + account("a", "anthropic", api_key=key)
+        with Proxy(tmp_path_factory.mktemp("long"), config) as proxy:
+            yield key, proxy
+
+
+@pytest.mark.parametrize("place", ["error", "events", "header's name", "body in unicode escapes", "body in a URL"])
+def test_a_very_long_key_is_found_like_any_other(long_key: tuple[str, Proxy], place: str) -> None:
+    key, proxy = long_key
+    got = exchange(proxy.port, "POST", "/v1/messages", {PLACE: place}, json.dumps(body("anthropic", "m")).encode())
+    assert got.startswith(b"HTTP/1.1 ")
+    assert b"redacted" in got
+    assert not any(form in got.lower() for form in spellings(key[-1000:]))

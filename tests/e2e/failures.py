@@ -128,12 +128,14 @@ class Asked:
         """How many lines have these words."""
         return sum(words in line for line in self.log)
 
-    def report(self) -> AnthropicReport | GeminiReport:
-        """The checked answer of status 200."""
+    def report(self, *, allow_cut: bool = False) -> AnthropicReport | GeminiReport:
+        """The checked answer of status 200; with `allow_cut`, of a stream whose connection broke."""
         assert self.status == 200, self.body
         if self.lane.dialect == "anthropic":
-            return check_anthropic_stream(self.body) if self.stream else check_anthropic_json(self.body)
-        return check_gemini_stream(self.body) if self.stream else check_gemini_json(self.body)
+            if self.stream:
+                return check_anthropic_stream(self.body, allow_cut=allow_cut)
+            return check_anthropic_json(self.body)
+        return check_gemini_stream(self.body, allow_cut=allow_cut) if self.stream else check_gemini_json(self.body)
 
     def error(self) -> dict[str, Any]:
         """The checked error of an error answer, whose status must be the one that goes with it."""

@@ -61,6 +61,14 @@ def seen(dialect: str, body: bytes, *, allow_cut: bool = False) -> Seen:
     return Seen(g.ended, g.text, g.thoughts, tools, g.finish_reason or g.block_reason, g.error, g.keep_alives)
 
 
+def seen_broken(dialect: str, response: RawResponse) -> Seen:
+    """What a client saw of a stream that failed after its content: its connection breaks, Gemini's behind an error."""
+    assert (response.status, response.ended) == (200, "cut")
+    view = seen(dialect, response.body, allow_cut=True)
+    assert (view.ended, view.stop) == ("cut" if dialect == "anthropic" else "error", None)
+    return view
+
+
 def ask(lane: Lane, *, stream: bool = True, sse: bool = True, read: raw.Read = None, text: str = "Hi") -> RawResponse:
     """Send the lane's question with the raw client."""
     if lane.dialect == "anthropic":

@@ -157,7 +157,7 @@ def test_an_input_that_is_no_json_is_not_collected(native: OwnLanes, client: str
     asked = ask(lane, calling(lane, NO_JSON), answer(lane, "Hello"), stream=False)
     assert (text_of(asked), len(asked.calls)) == ("Hello", 2)
     if client == "anthropic":
-        assert asked.logged("the stream is no whole answer: the input of look is no JSON object")
+        assert asked.logged('the model called "look" with an input that is no JSON object')
 
 
 def test_a_history_with_a_call_that_is_no_json_is_refused_in_words(crossed: CrossedLanes) -> None:

@@ -109,7 +109,6 @@ def test_an_upstream_without_a_first_byte_is_left_and_the_other_account_asked(
     lane = lanes("pair", dialect)
     asked = ask(lane, Reply(before="stall"), answer(lane, stream=stream), stream=stream)
     asked.assert_served("Hello", ["first", "second"])
-    assert asked.waits[0] >= FIRST_BYTE_S
     assert asked.logged(TIMEOUT) == 1
     assert_left(asked, 0)
 
@@ -119,7 +118,6 @@ def test_an_upstream_that_sends_nothing_but_headers_is_left(lanes: Lanes, dialec
     lane = lanes("pair", dialect)
     asked = ask(lane, stalling(dialect), answer(lane))
     asked.assert_served("Hello", ["first", "second"])
-    assert asked.waits[0] >= FIRST_BYTE_S
     assert asked.logged(TIMEOUT) == 1
     assert_left(asked, 0)
 
@@ -130,7 +128,6 @@ def test_a_stream_that_falls_silent_before_content_is_left(lanes: Lanes, dialect
     lane = lanes("pair", dialect)
     asked = ask(lane, stalling(dialect, start(dialect)), answer(lane))
     asked.assert_served("Hello", ["first", "second"])
-    assert asked.waits[0] >= (FIRST_BYTE_S if dialect == "anthropic" else FIRST_CONTENT_S)
     assert asked.logged(TIMEOUT) == 1
     assert_left(asked, 0)
 
@@ -141,7 +138,6 @@ def test_heartbeats_do_not_reset_the_clock_for_the_first_content(lanes: Lanes, d
     beats = anthropic_heartbeats() if dialect == "anthropic" else gemini_heartbeats()
     asked = ask(lane, beats, answer(lane))
     asked.assert_served("Hello", ["first", "second"])
-    assert asked.waits[0] >= FIRST_CONTENT_S
     assert asked.logged(TIMEOUT) == 1
     assert_left(asked, 0)
     assert asked.calls[0].sent > 10 * len(beats.heartbeat or b"")
@@ -154,19 +150,16 @@ def test_empty_events_do_not_reset_the_clock_for_the_first_content(lanes: Lanes,
     beats = stalling(dialect, start(dialect)).but(heartbeat=beat, heartbeat_gap=0.1)
     asked = ask(lane, beats, answer(lane))
     asked.assert_served("Hello", ["first", "second"])
-    assert asked.waits[0] >= FIRST_CONTENT_S
     assert_left(asked, 0)
 
 
 @both_dialects
 def test_heartbeats_for_ever_on_the_last_try_end_too(lanes: Lanes, dialect: str) -> None:
-    """Nothing is held any more, but a client that gets heartbeats only would wait for ever."""
     lane = lanes("pair", dialect)
     beats = anthropic_heartbeats() if dialect == "anthropic" else gemini_heartbeats()
     asked = ask(lane, empty(lane), empty(lane), beats)
-    report = asked.report()
-    assert report.ended == "error"
-    assert report.text == ""
+    assert asked.status == 504
+    assert asked.error()
     assert_left(asked, 2)
 
 

@@ -125,7 +125,7 @@ def test_an_error_whose_body_is_cut_never_passes_for_the_whole_error(lane: Lane)
 
 @both_dialects
 def test_a_200_whose_body_is_an_error_is_no_success(lane: Lane) -> None:
-    denied = error(lane, 403, "Permission denied.")
+    denied = error(lane, 403, "Your account has been disabled.")
     asked = ask(lane, Reply(200, denied.headers, denied.body), json_answer(lane), stream=False)
     asked.assert_served("Hello", ["first", "second"])
     assert healthy_accounts(lane) == {"first": False, "second": True}

@@ -1,7 +1,6 @@
 """Which account a session gets: affinity, round robin, least used."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Proxy, account, upstream
-from tests.e2e.test_modes_helpers import body, credential, empty, read_stream, target
+from tests.e2e.test_modes_helpers import body, credential, empty, error, read_stream, target
 from tests.support import raw
 from tests.upstream import Call, Upstream
 
@@ -22,17 +21,15 @@ class Team:
     proxy: Proxy
     upstream: Upstream
 
-    def use(self, dialect: str, weights: Mapping[str, float], strategy: str) -> None:
+    def use(self, dialect: str, weights: Mapping[str, float], strategy: str, **more: object) -> None:
         """Take up a configuration with these accounts, which must have names that no other test uses."""
-        config = "".join(account(name, dialect, weight=weight) for name, weight in weights.items())
+        told = sum("Configuration: " in line for line in self.proxy.lines)
+        config = "".join(account(name, dialect, weight=weight, **more) for name, weight in weights.items())
         config += upstream(dialect, dialect, self.upstream.url) + f'[retry]\nstrategy = "{strategy}"\n'
         new = self.proxy.config_file.with_suffix(".new")
         new.write_text(config)
         os.replace(new, self.proxy.config_file)
-        end = time.monotonic() + 15
-        while [found["name"] for found in self.proxy.health()["accounts"]] != list(weights):
-            assert time.monotonic() < end, self.proxy.log
-            time.sleep(0.05)
+        self.proxy.wait_for_log("Configuration: ", told + 1)
 
     def accounts(self) -> list[str]:
         """The accounts that the calls came from, in their order."""
@@ -126,6 +123,28 @@ def test_a_session_that_had_to_move_comes_back(team: Team) -> None:
     send(team, "anthropic", [(messages("hi", "hello", "again"), session)] * 2)
     [other] = {"back-one", "back-two"} - {home}
     assert team.accounts() == [home, home, other, home]
+
+
+def test_an_edited_weight_or_email_forgets_no_quota(team: Team) -> None:
+    weights = {"kept-one": 1.0, "kept-two": 1.0}
+    team.use("anthropic", weights, "affinity")
+    session = {"x-claude-code-session-id": "the one"}
+    team.upstream.play(error("anthropic", 429, "Limit reached.", {"retry-after": "3600"}))
+    send(team, "anthropic", [(messages("hi"), session)])
+    [home, other] = team.accounts()
+    # Ten times the weight would be reason enough to go back.
+    team.use("anthropic", {**weights, home: 10.0}, "affinity", email="new@accounts.example")
+    send(team, "anthropic", [(messages("hi", "hello", "again"), session)])
+    assert team.accounts() == [home, other, other]
+
+
+def test_least_used_gives_a_new_account_its_share_and_not_everything(team: Team) -> None:
+    team.use("anthropic", {"old-one": 1, "old-two": 1}, "least_used")
+    send(team, "anthropic", [(messages("hi"), {})] * 20)
+    team.use("anthropic", {"old-one": 1, "old-two": 1, "new-one": 1}, "least_used")
+    team.upstream.reset()
+    send(team, "anthropic", [(messages("hi"), {})] * 30)
+    assert Counter(team.accounts()) == {"old-one": 10, "old-two": 10, "new-one": 10}
 
 
 @pytest.mark.parametrize("strategy", ["round_robin", "least_used"])

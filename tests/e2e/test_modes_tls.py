@@ -200,3 +200,13 @@ def test_an_upstream_whose_certificate_is_not_trusted_gets_no_credential(tls: Tl
         response = ask(impostor.url, "anthropic", tls.model, proxy=tls.proxy.url, context=tls.trust)
         assert response.status >= 500
         assert not impostor.calls
+
+
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_a_stream_that_upstream_reset_is_told_as_reset_by_upstream(tls: Tls, chunks: int) -> None:
+    tls.h2.play(stream("gemini", "Hello").first(chunks, "reset"))
+    with http2_client(tls) as client:
+        url = tls.h2.url + target("gemini", tls.model)
+        client.post(url, json=body("gemini", tls.model), headers=credential("gemini"))
+    tls.proxy.wait_for_log("stream reset by upstream (INTERNAL_ERROR)", chunks + 1)
+    assert "stream reset by client" not in tls.proxy.log

@@ -23,7 +23,7 @@ from tests.upstream.coding import Encoding
 ATTEMPTS = 3
 MOST_PIECES = 3000
 NOT_HERE = pytest.mark.skip(reason="recorded traffic is not here: ../shared/recorded")
-ADDED = {"x-account-email", "x-mapped-model", "x-healing-attempts", "x-healing-outcome"}
+ADDED = {"x-account-email", "x-mapped-model", "x-healing-id", "x-healing-attempts", "x-healing-outcome"}
 FRAMING = {"content-length", "transfer-encoding", "connection"}
 
 
@@ -134,10 +134,12 @@ def test_a_recorded_stream_that_is_cut_never_looks_whole(real: Real, exchange: E
     for length in range(0, len(whole), max(1, len(whole) // 4 - 3)):
         cut = Reply(exchange.status, exchange.response_headers, chunks=(whole[:length],), end="cut")
         response = real.send(exchange, cut)
-        view = seen(exchange.dialect, response.body)
+        if response.status >= 500:
+            continue  # nothing had come yet
+        view = seen(exchange.dialect, response.body, allow_cut=response.ended == "cut")
         assert all_of_it.text.startswith(view.text)
         assert all_of_it.thinking.startswith(view.thinking)
         if view.text:
             assert len(real.upstream.calls) == 1
         # Only what upstream leaves unsaid after its stop reason may be missing: the protocol's bare end.
-        assert view.ended == "error" or view.stop == all_of_it.stop
+        assert view.ended != "complete" or view.stop == all_of_it.stop

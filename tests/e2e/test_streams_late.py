@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 
+import httpx2
 import pytest
 
 from tests.e2e.conftest import Lane, both_dialects
@@ -26,11 +27,24 @@ only_anthropic = pytest.mark.parametrize("lane", ["anthropic"], indirect=True)
 only_gemini = pytest.mark.parametrize("lane", ["gemini"], indirect=True)
 
 
+def check_cut_off(lane: Lane, reply: Reply) -> None:
+    """The client's connection breaks behind what came before the fault; toward Gemini's behind an error, too."""
+    if lane.dialect == "gemini":
+        check_told(lane, reply, code=503, status="UNAVAILABLE")
+        return
+    lane.upstream.play(reply, reply)
+    response = ask(lane)
+    assert (response.status, response.ended, response.body) == (200, "cut", begun(lane).whole)
+    with pytest.raises((httpx2.TransportError, *SDK_ERRORS)):
+        ask_sdk(lane)
+    assert len(lane.calls) == 2
+
+
 def check_told(lane: Lane, reply: Reply, **expected: object) -> None:
     """The client, raw and by its SDK, gets what came before the fault and an error; upstream is not asked again."""
     lane.upstream.play(reply, reply)
     response = ask(lane)
-    assert (response.status, response.ended) == (200, "complete")
+    assert (response.status, response.ended) == (200, "complete" if lane.dialect == "anthropic" else "cut")
     assert response.body.startswith(begun(lane).whole)
     view = seen(lane.dialect, response.body)
     assert (view.ended, view.text, view.stop) == ("error", TEXT, None)
@@ -59,14 +73,13 @@ def check_healed(lane: Lane, fault: bytes) -> None:
 
 @pytest.mark.parametrize("end", ["normal", "cut", "reset"])
 @both_dialects
-def test_an_end_without_a_stop_reason_is_told_as_an_error(lane: Lane, end: End) -> None:
-    expected = {"type": "api_error"} if lane.dialect == "anthropic" else {"code": 503, "status": "UNAVAILABLE"}
-    check_told(lane, begun(lane).but(end=end), **expected)
+def test_an_end_without_a_stop_reason_breaks_the_connection(lane: Lane, end: End) -> None:
+    check_cut_off(lane, begun(lane).but(end=end))
 
 
 @both_dialects
-def test_a_content_length_that_is_not_kept_is_told_as_an_error(lane: Lane) -> None:
-    check_told(lane, begun(lane).but(content_length=True, end="cut"))
+def test_a_content_length_that_is_not_kept_breaks_the_connection(lane: Lane) -> None:
+    check_cut_off(lane, begun(lane).but(content_length=True, end="cut"))
 
 
 @pytest.mark.parametrize("end", ["normal", "cut"])
@@ -77,7 +90,8 @@ def test_half_an_event_does_not_reach_the_client(lane: Lane, end: End) -> None:
         reply = begun(lane).inserted(9, whole[:length]).but(end=end)
         lane.upstream.play(reply)
         response = ask(lane)
-        assert seen(lane.dialect, response.body).ended == "error"
+        assert response.ended == "cut"
+        assert seen(lane.dialect, response.body, allow_cut=True).ended != "complete"
         assert whole[:length] not in response.body.removeprefix(begun(lane).whole)
     assert len(lane.calls) == 2
 
@@ -93,8 +107,8 @@ JUNK = {
 
 @pytest.mark.parametrize("junk", JUNK)
 @both_dialects
-def test_a_malformed_event_is_told_as_an_error_and_does_not_reach_the_client(lane: Lane, junk: str) -> None:
-    check_told(lane, begun(lane).inserted(9, JUNK[junk], *begun(lane).chunks[-1:]))
+def test_a_malformed_event_breaks_the_connection_and_does_not_reach_the_client(lane: Lane, junk: str) -> None:
+    check_cut_off(lane, begun(lane).inserted(9, JUNK[junk], *begun(lane).chunks[-1:]))
 
 
 @pytest.mark.parametrize("junk", JUNK)

@@ -1,6 +1,7 @@
 """Changing JSON inputs as JSON: a byte that is changed at random nearly always makes one that is none."""
 
 import json
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -41,12 +42,12 @@ def _nodes(value: Any) -> list[tuple[Any, Any]]:
 
 def _changed(value: Any, places: list[tuple[Any, Any]], random: Random) -> Any:
     if not places:
-        return random.choice(_ODD)
+        return _odd(random)
     holder, key = random.choice(places)
     other_holder, other_key = random.choice(places)
     match random.randrange(7):
         case 0:
-            holder[key] = random.choice(_ODD)
+            holder[key] = _odd(random)
         case 1:
             holder[key] = json.loads(json.dumps(other_holder[other_key]))
         case 2:
@@ -65,3 +66,8 @@ def _changed(value: Any, places: list[tuple[Any, Any]], random: Random) -> Any:
             elif isinstance(holder[key], list):
                 random.shuffle(holder[key])
     return value
+
+
+def _odd(random: Random) -> Any:
+    # A copy: what is changed in it later must not be there the next time, nor hold itself in the end.
+    return deepcopy(random.choice(_ODD))

@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 from healing.policy import config_file
 from healing.policy.config import Upstream
-from healing.policy.failures import classify, header_wait_s
+from healing.policy.failures import classify
+from healing.policy.hints import header_wait_s
 from healing.proxy import pages
 from healing.proxy.addresses import literal
 from healing.proxy.claims import Target as Place

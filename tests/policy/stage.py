@@ -11,12 +11,12 @@ from healing.policy.actions import Abort, Finish, Leave, Respond, Rules, Send, S
 from healing.policy.attempt import Attempt
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
-from healing.policy.failures import FailureClass
+from healing.policy.failures import Failure, FailureClass
 from healing.policy.journal import Journal, Record
 from healing.policy.models import Route
 from healing.policy.repair.repairs import MAX_REPAIRS
 from healing.policy.request import ClientRequest
-from healing.policy.retry import LOCAL_WAITS_S, RetryBudget
+from healing.policy.retry import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
 from healing.policy.signatures import SignatureStore
 from healing.wire.anthropic import Anthropic
 from healing.wire.dialect import Dialect, Operation
@@ -84,6 +84,13 @@ class Played:
 def accounts_named(*names: str, dialect: str = "anthropic") -> list[Account]:
     """Accounts of one upstream."""
     return [Account(name, f"{name}@x.example", dialect, config.BUILT_IN[dialect]) for name in names]
+
+
+def cool(accounts: Accounts, name: str, seconds: float, at: float = 1000.0) -> None:
+    """Let another request find that this account is out of quota."""
+    (account,) = (each for each in accounts.all if each.name == name)
+    failure = Failure(FailureClass.QUOTA, "quota", wait_s=seconds)
+    accounts.settle(accounts.take(account, MODEL, at), failure, at)
 
 
 def request_in(dialect: str, mode: Mode = "sse", session: str = "session", value: Any = None) -> ClientRequest:
@@ -333,8 +340,11 @@ class Stage:
         before = [played.attempt.failure for played in self.played]
         unsent = sum(failure is not None and failure.kind is FailureClass.LOCAL for failure in before)
         assert unsent <= len(self.accounts.all) + len(LOCAL_WAITS_S), "too many attempts that are not sent"
-        assert attempt.number - attempt.tries - unsent <= MAX_REPAIRS, "too many repairs"
+        refused = sum(failure is not None and failure.kind in RULES and says_not_here(failure) for failure in before)
+        most_free = unsent + min(refused, len(self.accounts.all))
+        assert attempt.number - attempt.tries - most_free <= MAX_REPAIRS, "too many attempts that do not count"
         self.played.append(Played(attempt, self.script_for(attempt.number), self.clock.at))
+        self.exchange.on_its_way(attempt, self.clock.at)
 
     def _check_end(self) -> None:
         exchange = self.exchange

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from healing.policy import config
 from healing.policy.accounts import (
+    MOST_KNOWN,
     Account,
     Accounts,
     eligible_accounts,
@@ -45,8 +46,7 @@ def use(
 ) -> None:
     """One attempt on an account, ended in a moment."""
     (used,) = (each for each in accounts.all if each.name == name)
-    probe = accounts.take(used, MODEL, now)
-    accounts.settle(used, MODEL, failure(kind, wait_s, **more) if kind else None, now, probe=probe)
+    accounts.settle(accounts.take(used, MODEL, now), failure(kind, wait_s, **more) if kind else None, now)
 
 
 def active(accounts: Accounts) -> dict[str, object]:
@@ -143,21 +143,88 @@ def test_every_text_can_be_a_session() -> None:
 # Reload and report.
 
 
-def test_a_reload_keeps_the_state_of_what_did_not_change() -> None:
-    before = Accounts([account("a"), account("b", 1), account("c", 2)])
-    for name in "ab":
-        use(before, name, 0.0, FailureClass.QUOTA, 1000.0)
-    after = Accounts([account("d", 9), replace(account("b"), priority=3), account("a")], "affinity", before)
-    assert pick(after, now=1.0, exclude=["b", "d"]) == pytest.approx(999.0)
-    assert pick(after, now=1.0) == "b"
+def configured(name: str, key: str, **more: Any) -> Account:
+    """An account with a credential, as the configuration gives it."""
+    settings_ = config.Config.model_validate({"accounts": [{"name": name, "api_key": key, **more}]})
+    (made,) = runtime_accounts(settings_)
+    return made
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        configured("a", "env:KEY", email="new@x.example"),
+        configured("a", "env:KEY", weight=5.0),
+        configured("a", "env:KEY", priority=3),
+        configured("a", "env:KEY", models=["claude-*"], ttl=5),
+        configured("renamed", "env:KEY"),
+    ],
+    ids=["email", "weight", "priority", "models", "name"],
+)
+def test_editing_what_is_ours_of_an_account_forgets_no_quota(edited: Account) -> None:
+    before = Accounts([configured("a", "env:KEY"), configured("other", "env:OTHER", priority=9)])
+    use(before, "a", 0.0, FailureClass.QUOTA, 1000.0)
+    after = Accounts([configured("d", "env:D", priority=7), edited], before=before)
+    assert pick(after, now=1.0) == "d"
+    assert pick(after, now=1.0, exclude=["d"]) == pytest.approx(999.0)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [configured("a", "env:NEW"), configured("a", "env:KEY", headers={"x-team": "b"})],
+    ids=["key", "headers"],
+)
+def test_another_credential_is_another_account_whatever_its_name(edited: Account) -> None:
+    before = Accounts([configured("a", "env:KEY")])
+    use(before, "a", 0.0, FailureClass.QUOTA, 1000.0)
+    assert pick(Accounts([edited], before=before), now=1.0) == "a"
+
+
+def test_an_account_of_another_upstream_is_another_account() -> None:
+    before = Accounts([configured("a", "env:KEY")])
+    use(before, "a", 0.0, FailureClass.QUOTA, 1000.0)
+    moved = replace(before.all[0], upstream=config.Upstream(dialect="anthropic", url="http://127.0.0.1:9"))
+    assert pick(Accounts([moved], before=before), now=1.0) == "a"
+
+
+def test_two_accounts_with_one_credential_keep_a_state_each() -> None:
+    before = Accounts([configured("a", "env:KEY"), configured("b", "env:KEY")])
+    use(before, "a", 0.0, FailureClass.QUOTA, 1000.0)
+    after = Accounts([configured("b", "env:KEY"), configured("a", "env:KEY", email="a@x.example")], before=before)
+    assert pick(after, now=1.0, exclude=["a"]) == "b"
+    assert isinstance(pick(after, now=1.0, exclude=["b"]), float)
+
+
+def shares(accounts: Accounts, count: int, now: float = 0.0) -> Counter[str]:
+    """How often each account gets one of so many requests."""
+    used = Counter[str]()
+    for _ in range(count):
+        name = str(pick(accounts, now=now))
+        use(accounts, name, now)
+        used[name] += 1
+    return used
+
+
+def test_least_used_gives_a_new_account_its_share_and_not_everything() -> None:
+    before = Accounts([account("a"), account("b")], "least_used")
+    shares(before, 100)
+    after = Accounts([account("a"), account("b"), account("new", weight=2.0)], "least_used", before)
+    assert shares(after, 40) == {"a": 10, "b": 10, "new": 20}
+
+
+def test_least_used_gives_an_account_that_comes_back_its_share_and_not_everything() -> None:
+    accounts = Accounts([account("a"), account("b")], "least_used")
+    use(accounts, "a", 0.0, FailureClass.QUOTA, 1000.0)
+    assert shares(accounts, 100, now=1.0) == {"b": 100}
+    assert shares(accounts, 20, now=1000.0)["a"] == pytest.approx(10, abs=1)
 
 
 def test_an_attempt_under_way_during_a_reload_is_settled_in_the_new_state() -> None:
     before = Accounts([account("a")])
-    before.take(before.all[0], MODEL, 0.0)
+    under_way = before.take(before.all[0], MODEL, 0.0)
     after = Accounts([account("a"), account("b", 1)], "affinity", before)
     assert active(after) == {"a": 1, "b": 0}
-    before.settle(before.all[0], MODEL, failure(FailureClass.QUOTA, 100.0), 1.0)
+    before.settle(under_way, failure(FailureClass.QUOTA, 100.0), 1.0)
     assert active(after) == {"a": 0, "b": 0}
     assert pick(after, now=2.0) == "b"
 
@@ -166,9 +233,28 @@ def test_what_is_not_configured_has_no_state() -> None:
     accounts = Accounts([])
     client = account("client")
     for _ in range(10):
-        accounts.take(client, MODEL, 0.0)
-        accounts.settle(client, MODEL, failure(FailureClass.AUTH), 0.0)
+        accounts.settle(accounts.take(client, MODEL, 0.0), failure(FailureClass.AUTH), 0.0)
     assert accounts.choose([client], MODEL, "s", 1.0) is client
+
+
+def test_what_is_said_of_a_clients_own_key_holds_for_that_key_and_outlives_a_reload() -> None:
+    accounts = Accounts([])
+    mine, yours = (replace(account("client"), owner=owner) for owner in ("mine", "yours"))
+    accounts.settle(accounts.take(mine, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
+    for known in (accounts, Accounts([account("new")], before=accounts)):
+        assert known.choose([mine], MODEL, "s", 1.0) == pytest.approx(999.0)
+        assert known.choose([mine], MODEL, "s", 1000.0) is mine
+        assert known.choose([yours], MODEL, "s", 1.0) is yours
+    assert accounts.report(1.0) == []
+
+
+def test_keys_of_clients_never_fill_the_memory_and_the_latest_stay() -> None:
+    accounts = Accounts([])
+    for number in range(2 * MOST_KNOWN):
+        own = replace(account("client"), owner=f"digest {number}")
+        accounts.settle(accounts.take(own, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
+    assert len(accounts._own) == MOST_KNOWN
+    assert isinstance(accounts.choose([own], MODEL, "s", 1.0), float)
 
 
 def test_the_report_says_how_each_account_is_and_no_secret() -> None:

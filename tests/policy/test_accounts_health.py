@@ -73,9 +73,7 @@ def test_what_only_our_caution_keeps_away_is_asked_before_the_client_is_sent_awa
 def test_a_success_ends_what_is_known_of_the_account_and_that_model_only() -> None:
     accounts = Accounts([account("a")])
     use(accounts, "a", 0.0, FailureClass.QUOTA, 50.0)
-    (used,) = accounts.all
-    accounts.take(used, MODEL, 1.0)
-    accounts.settle(used, "another", None, 1.0)
+    accounts.settle(accounts.take(accounts.all[0], "another", 1.0), None, 1.0)
     assert pick(accounts, now=2.0) == pytest.approx(48.0)
     use(accounts, "a", 3.0)
     assert pick(accounts, now=4.0) == "a"
@@ -144,10 +142,8 @@ def test_an_account_that_has_failed_for_days_is_borne() -> None:
 def test_attempts_that_were_under_way_when_it_was_benched_do_not_lengthen_the_bench() -> None:
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
-    for _ in range(10):
-        accounts.take(first, MODEL, 0.0)
-    for _ in range(10):
-        accounts.settle(first, MODEL, failure(FailureClass.TRANSPORT), 1.0)
+    for use_ in [accounts.take(first, MODEL, 0.0) for _ in range(10)]:
+        accounts.settle(use_, failure(FailureClass.TRANSPORT), 1.0)
     assert pick(accounts, now=1.0 + FIRST_BENCH_S) == "a"
 
 
@@ -158,11 +154,13 @@ def test_one_request_probes_and_the_others_wait_for_what_it_finds() -> None:
     (first, _) = accounts.all
     assert pick(accounts, now=40.0) == "a"
     probe = accounts.take(first, MODEL, 40.0)
-    assert probe
+    assert probe.probed
     assert [pick(accounts, f"s{n}", now=41.0) for n in range(5)] == ["b"] * 5
-    assert not accounts.take(first, MODEL, 42.0)
-    accounts.settle(first, MODEL, None, 43.0, judged=False)
-    accounts.settle(first, MODEL, None, 50.0, probe=probe)
+    beside = accounts.take(first, MODEL, 42.0)
+    assert not beside.probed
+    accounts.settle(beside, None, 43.0, judged=False)
+    assert pick(accounts, now=44.0) == "b"
+    accounts.settle(probe, None, 50.0)
     assert pick(accounts, now=50.0) == "a"
 
 
@@ -171,9 +169,9 @@ def test_a_probe_whose_client_left_leaves_the_next_one_to_probe() -> None:
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
-    accounts.settle(first, MODEL, None, 41.0, judged=False, probe=accounts.take(first, MODEL, 40.0))
+    accounts.settle(accounts.take(first, MODEL, 40.0), None, 41.0, judged=False)
     assert pick(accounts, now=42.0) == "a"
-    assert accounts.take(first, MODEL, 42.0)
+    assert accounts.take(first, MODEL, 42.0).probed
     assert pick(accounts, now=43.0) == "b"
 
 
@@ -183,8 +181,8 @@ def test_an_older_attempt_that_ends_does_not_end_the_probe() -> None:
     older = accounts.take(first, MODEL, 0.0)
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    assert accounts.take(first, MODEL, 40.0)
-    accounts.settle(first, MODEL, None, 41.0, judged=False, probe=older)
+    assert accounts.take(first, MODEL, 40.0).probed
+    accounts.settle(older, None, 41.0, judged=False)
     assert pick(accounts, now=42.0) == "b"
 
 
@@ -207,15 +205,15 @@ def test_a_long_bench_is_probed_now_and_then_by_one_request_at_a_time() -> None:
     assert pick(accounts, now=PROBE_S, model="another") == "a"
     assert pick(accounts, now=PROBE_S) == "a"
     probe = accounts.take(accounts.all[0], MODEL, PROBE_S)
-    assert probe == (MODEL,)
+    assert probe.probed
     assert isinstance(pick(accounts, now=PROBE_S + 1), float), "one at a time"
     # It is still meant.
-    accounts.settle(accounts.all[0], MODEL, failure(FailureClass.QUOTA, DAY_S), PROBE_S + 2, probe=probe)
+    accounts.settle(probe, failure(FailureClass.QUOTA, DAY_S), PROBE_S + 2)
     assert isinstance(pick(accounts, now=2 * PROBE_S + 1), float)
     assert pick(accounts, now=2 * PROBE_S + 2) == "a"
     # It is over.
     probe = accounts.take(accounts.all[0], MODEL, 2 * PROBE_S + 2)
-    accounts.settle(accounts.all[0], MODEL, None, 2 * PROBE_S + 3, probe=probe)
+    accounts.settle(probe, None, 2 * PROBE_S + 3)
     assert pick(accounts, now=2 * PROBE_S + 3) == "a"
     assert accounts.report(2 * PROBE_S + 3)[0]["benches"] == []
 
@@ -234,7 +232,7 @@ def test_a_probe_that_finds_nothing_out_leaves_the_next_request_to_probe(kind: F
     use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
     probe = accounts.take(accounts.all[0], MODEL, PROBE_S)
     ended = failure(kind) if kind else None
-    accounts.settle(accounts.all[0], MODEL, ended, PROBE_S + 1, probe=probe, judged=kind is not None)
+    accounts.settle(probe, ended, PROBE_S + 1, judged=kind is not None)
     assert pick(accounts, now=PROBE_S + 1) == "a"
 
 
@@ -260,8 +258,7 @@ def names_of_benches(accounts: Accounts, now: float = 1.0) -> list[str | None]:
 
 
 def refuse(accounts: Accounts, model: str, kind: FailureClass, wait_s: float | None = None) -> None:
-    (used,) = accounts.all
-    accounts.settle(used, model, failure(kind, wait_s), 0.0, probe=accounts.take(used, model, 0.0))
+    accounts.settle(accounts.take(accounts.all[0], model, 0.0), failure(kind, wait_s), 0.0)
 
 
 def test_only_models_that_there_are_get_a_bench_of_their_own_when_upstream_does_not_know_them() -> None:
@@ -269,8 +266,7 @@ def test_only_models_that_there_are_get_a_bench_of_their_own_when_upstream_does_
     for model in ("exact", "routed", "", "some-nonsense", "served"):
         refuse(accounts, model, FailureClass.NO_MODEL)
     assert names_of_benches(accounts) == ["exact", "routed"]
-    accounts.take(accounts.all[0], "served", 0.0)
-    accounts.settle(accounts.all[0], "served", None, 0.0)
+    accounts.settle(accounts.take(accounts.all[0], "served", 0.0), None, 0.0)
     refuse(accounts, "served", FailureClass.NO_MODEL)
     assert names_of_benches(accounts) == ["exact", "routed", "served"]
 
@@ -283,8 +279,7 @@ def test_names_of_models_never_fill_the_memory_and_the_longest_benches_stay() ->
     assert len(names_of_benches(accounts)) == MOST_MODELS
     assert MODEL in names_of_benches(accounts)
     for number in range(2 * MOST_KNOWN):
-        accounts.take(accounts.all[0], f"{number}", 0.0)
-        accounts.settle(accounts.all[0], f"{number}", None, 0.0)
+        accounts.settle(accounts.take(accounts.all[0], f"{number}", 0.0), None, 0.0)
     assert len(accounts._served) == MOST_KNOWN
 
 

@@ -15,9 +15,10 @@ OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None, progres
 
 
 def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = "", **more: Any) -> Attempt:
-    """An attempt that began at 100; gate: "held", "committed" before content, or "answering"."""
+    """An attempt that began at 90 and was held up until 100; gate: "held", "committed" or "answering"."""
     account = Account("work", "work", "anthropic", BUILT_IN["anthropic"])
-    made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), b"", 100.0, **more)
+    made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), b"", 90.0, **more)
+    made.left_at = 100.0
     made.head_at, made.last_byte_at = head, last_byte
     made.progress_at = last_byte
     if gate:
@@ -76,3 +77,10 @@ def test_pings_do_not_move_the_clock_of_the_first_content() -> None:
         due = attempt_deadline(attempt(head=110.0, last_byte=last_byte, gate="held"), PEEK, streams=True, pings=False)
         assert due is not None
         assert due[0] == 160.0
+
+
+def test_no_clock_runs_for_what_has_not_left() -> None:
+    made = attempt()
+    made.left_at = None
+    assert attempt_deadline(made, PEEK, streams=True, pings=True) is None
+    assert attempt_deadline(made, PEEK, streams=False, pings=True) is None

@@ -4,10 +4,9 @@ import pytest
 from healing.policy.accounts import Accounts
 from healing.policy.actions import Rules
 from healing.policy.config import Peek, Retry
-from healing.policy.failures import Failure, FailureClass
 from healing.policy.retry import LOCAL_WAITS_S, RetryBudget
 
-from tests.policy.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, play
+from tests.policy.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream
 from tests.upstream import (
     PING,
@@ -155,8 +154,7 @@ def test_a_hint_that_does_not_fit_goes_to_the_client_at_once_and_intact() -> Non
 def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:
     accounts = one_account()
     (only,) = accounts.all
-    accounts.take(only, MODEL, 1000.0)
-    accounts.settle(only, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=10.0), 1000.0)
+    cool(accounts, only.name, 10.0)
     played = play([GOOD], accounts=accounts)
     assert 10 <= played.played[0].started_at - 1000.0 <= 12
     assert played.exchange.outcome == "clean"
@@ -165,8 +163,7 @@ def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:
 def test_when_every_account_is_cooling_for_longer_the_client_is_told_for_how_long() -> None:
     accounts = Accounts(accounts_named("a", "b"))
     for account, wait_s in zip(accounts.all, (500.0, 90.5), strict=True):
-        accounts.take(account, MODEL, 1000.0)
-        accounts.settle(account, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=wait_s), 1000.0)
+        cool(accounts, account.name, wait_s)
     played = play([GOOD], accounts=accounts)
     assert (played.attempts, played.waited_s) == (0, 0)
     assert played.respond is not None
@@ -174,13 +171,6 @@ def test_when_every_account_is_cooling_for_longer_the_client_is_told_for_how_lon
     assert error["type"] == "rate_limit_error"
     assert played.header("retry-after") == "91"
     assert played.header("x-healing-attempts") == "0"
-
-
-def cool(accounts: Accounts, name: str, seconds: float, at: float = 1000.0) -> None:
-    """Let another request find that this account is out of quota."""
-    (account,) = (each for each in accounts.all if each.name == name)
-    accounts.take(account, MODEL, at)
-    accounts.settle(account, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=seconds), at)
 
 
 def home_and_other() -> tuple[Accounts, str, str]:

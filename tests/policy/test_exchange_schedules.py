@@ -10,13 +10,12 @@ from healing.policy import course, exchange
 from healing.policy.accounts import Accounts
 from healing.policy.actions import Rules
 from healing.policy.config import Commit, Peek, Retry, Signatures
-from healing.policy.failures import Failure, FailureClass
-from healing.policy.retry import RetryBudget
+from healing.policy.retry import RetryBudget, says_not_here
 from healing.policy.signatures import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policy.stage import DIALECTS, JSON, MODEL, SSE, End, FakeClock, Mode, Script, Stage, accounts_named
+from tests.policy.stage import DIALECTS, JSON, SSE, End, FakeClock, Mode, Script, Stage, accounts_named, cool
 from tests.support.protocol import (
     AnthropicReport,
     GeminiReport,
@@ -261,8 +260,7 @@ def staged(world: World) -> Stage:
     clock = FakeClock()
     for account, seconds in zip(accounts.all, world.cooling, strict=False):
         if seconds is not None:
-            accounts.take(account, MODEL, clock.at)
-            accounts.settle(account, MODEL, Failure(FailureClass.QUOTA, "quota", wait_s=seconds), clock.at)
+            cool(accounts, account.name, seconds, clock.at)
 
     def script_for(number: int) -> Script:
         fault = world.faults[min(number, len(world.faults)) - 1]
@@ -293,7 +291,10 @@ def check_budgets(world: World, played: Stage) -> None:
     repaired = {record.attempt for record in played.records if record.step == "repair"}
     assert len(repaired) <= 1, "there was one thing to repair"
     sent = [each for each in played.played if each.script.end != "no_credential"]
-    assert len(sent) <= world.retry.max_attempts + len(repaired)
+    # A refusal that says "not this account" uses up no try, once for each.
+    refused = [each.attempt for each in sent if each.attempt.failure and says_not_here(each.attempt.failure)]
+    elsewhere = {attempt.account.name for attempt in refused}
+    assert len(sent) <= world.retry.max_attempts + len(repaired) + len(elsewhere)
     failed = [each for each in played.played[:-1] if each in sent and each.attempt.number not in repaired]
     retried_at = [each.ended_at for each in failed if each.ended_at is not None]
     assert all(sum(at - 60 < other <= at for other in retried_at) <= world.spare for at in retried_at)

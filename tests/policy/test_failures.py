@@ -11,8 +11,8 @@ from healing.policy.failures import (
     bounded,
     classify,
     connection_failure,
-    header_wait_s,
 )
+from healing.policy.hints import header_wait_s
 from healing.wire.errors import parse_error
 from healing.wire.headers import Headers
 from hypothesis import given, settings
@@ -118,10 +118,11 @@ CLASSES: list[tuple[int | None, Any, FailureClass]] = [
     (401, anthropic("authentication_error", "invalid x-api-key"), FailureClass.AUTH),
     (401, google(401, "UNAUTHENTICATED"), FailureClass.AUTH),
     (401, None, FailureClass.AUTH),
-    (403, anthropic("permission_error"), FailureClass.FORBIDDEN),
+    (403, anthropic("permission_error", "Your account has been disabled."), FailureClass.FORBIDDEN),
+    (403, anthropic("permission_error"), FailureClass.NOT_THEIRS),
     (403, google(403, "PERMISSION_DENIED", "Your API key was reported as leaked."), FailureClass.FORBIDDEN),
     (403, google(403, "PERMISSION_DENIED", "m", reason("VALIDATION_REQUIRED")), FailureClass.FORBIDDEN),
-    (403, b"denied", FailureClass.FORBIDDEN),
+    (403, b"denied", FailureClass.NOT_THEIRS),
     # The model.
     (404, google(404, "NOT_FOUND", "models/m is not found for API version v1beta"), FailureClass.NO_MODEL),
     (404, anthropic("not_found_error", "model: claude-none"), FailureClass.NO_MODEL),

@@ -71,7 +71,7 @@ def test_long_events_are_taken_some_bytes_at_a_time(coding: str) -> None:
     for at in range(0, len(packed), 200_000):
         intake.put(packed[at : at + 200_000])
     shares = taken(intake)
-    assert max(map(len, shares)) <= 2 * PIECE_BYTES if coding else PIECE_BYTES
+    assert max(map(len, shares)) <= (2 * PIECE_BYTES if coding else PIECE_BYTES)
     assert b"".join(shares) == body
 
 

@@ -275,3 +275,33 @@ def test_which_models_check_what_comes_before_a_block(model: str, checks: bool |
 )
 def test_which_models_take_the_stand_in(model: str, takes: bool) -> None:
     assert takes_stand_in(model) is takes
+
+
+def test_who_has_a_thing_is_known_over_a_restart_and_the_last_word_counts(tmp_path: Path) -> None:
+    kept = store(tmp_path / "kept.sqlite3")
+    kept.keep_owner(["a", "b"], "work", NOW)
+    kept.keep_owner(["b"], "home", NOW + 1)
+    kept.close()
+    again = store(tmp_path / "kept.sqlite3")
+    assert again.owners(["a", "b", "c"], NOW + 2) == {"a": "work", "b": "home"}
+    again.close()
+
+
+def test_who_has_a_thing_is_known_as_long_as_that_is_used_now_and_then() -> None:
+    kept = store()
+    kept.keep_owner(["a", "b"], "work", NOW)
+    half = NOW + 0.6 * signatures.OWNERS_TTL_S
+    kept.keep_owner(["a"], "work", half)
+    assert kept.owners(["a", "b"], half + 0.6 * signatures.OWNERS_TTL_S) == {"a": "work"}
+
+
+def test_so_many_things_are_known_and_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "MAX_OWNERS", 20)
+    kept = store()
+    for number in range(100):
+        kept.keep_owner([f"thing {number}"], "work", NOW + number)
+        found = kept.owners([f"thing {each}" for each in range(100)], NOW + number)
+        assert len(found) <= 20
+        assert number >= 20 or len(found) == number + 1
+        assert f"thing {number}" in found
+        assert number < 20 or f"thing {number - 15}" in found

@@ -10,6 +10,7 @@ from healing.policy.failures import Failure, FailureClass
 from healing.policy.signatures import conversation_key
 from healing.policy.told import told_error
 from healing.wire import exact
+from healing.wire.gemini import Gemini
 from healing.wire.gemini_history import STAND_IN, signature_of
 from healing.wire.jsonvalue import dump
 from hypothesis import given, settings
@@ -329,4 +330,4 @@ def test_thinking_goes_where_the_words_before_it_have_changed_and_the_model_chec
 
 
 def test_an_overload_is_told_as_one_whatever_its_status_was() -> None:
-    assert told_error(Failure(FailureClass.OVERLOADED, "busy", 200), None).status == 529
+    assert told_error(Failure(FailureClass.OVERLOADED, "busy", 200), None, Gemini()).status == 529

@@ -1,12 +1,19 @@
 """What takes time is asked for, and meanwhile nothing else touches what it is about."""
 
+from typing import Any
+
 import pytest
+from healing.policy.accounts import Accounts
 from healing.policy.actions import LONG_BYTES, Abort, Action, Finish, Respond, Send, Start, Work
 from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
 
-from tests.policy.stage import JSON, SSE, Script, Stage, play
+from tests.policy.stage import JSON, SSE, Script, Stage, accounts_named, play
+from tests.policy.test_exchange import GOOD, INTERNAL, STREAM, script
+from tests.policy.test_exchange_repairs import BLOCK, VALUE, store
+from tests.support.protocol import check_anthropic_stream
 from tests.upstream import (
+    anthropic_error,
     anthropic_error_body,
     anthropic_event,
     anthropic_events,
@@ -63,6 +70,92 @@ def test_errors_are_judged_beside_everything_else_if_they_are_long(text: str) ->
     assert played.respond is not None
     assert played.respond.status == 400
     assert bool(played.works) == (text == LONG)
+
+
+# Long requests.
+
+
+def asked(text: str, **more: Any) -> dict[str, Any]:
+    return {**VALUE, "system": text, **more}
+
+
+@pytest.mark.parametrize("text", [LONG, "short"])
+def test_later_attempts_of_long_requests_are_prepared_beside_everything_else(text: str) -> None:
+    played = play([INTERNAL, GOOD], value=asked(text), signatures=store())
+    assert (played.exchange.outcome, played.body, played.attempts) == ("healed", STREAM, 2)
+    first, second = (each.attempt.body for each in played.played)
+    assert first == second
+    # The second attempt, and what is kept of its answer.
+    assert played.works == (2 if text == LONG else 0)
+
+
+def test_a_request_of_very_many_objects_counts_as_long() -> None:
+    played = play([INTERNAL, GOOD], value=asked("short", tools=[{}] * 1000), signatures=store())
+    assert (played.exchange.outcome, played.works) == ("healed", 2)
+
+
+@pytest.mark.parametrize("text", [LONG, "short"])
+def test_repairs_of_long_requests_are_found_beside_everything_else(text: str) -> None:
+    played = play([BLOCK, GOOD], value=asked(text), signatures=store())
+    assert (played.exchange.outcome, played.body, played.attempts) == ("healed", STREAM, 2)
+    assert b"thinking" not in played.played[1].attempt.body
+    # The repair, the second attempt, and what is kept.
+    assert played.works == (3 if text == LONG else 0)
+
+
+@pytest.mark.parametrize("text", [LONG, "short"])
+def test_what_upstream_does_not_take_is_left_out_of_long_requests_beside_everything_else(text: str) -> None:
+    refusal = script(anthropic_error(400, "invalid_request_error", "streaming is not supported for this model"))
+    whole = anthropic_json("fine").whole
+    played = play([refusal, Script(headers=JSON, body=(whole,))], value=asked(text), mode="json")
+    assert (played.exchange.outcome, played.body, played.attempts) == ("healed", whole, 2)
+    assert [each.attempt.asked.streams for each in played.played] == [True, False]
+    assert played.works == (3 if text == LONG else 0)
+
+
+@pytest.mark.parametrize("text", [LONG, "short"])
+def test_long_requests_are_continued_beside_everything_else(text: str) -> None:
+    begun = gemini_chunk([{"text": "one "}], finish_reason="CONTINUATION")
+    begun["candidates"][0]["continuationToken"] = "dG9rZW4="
+    scripts = [Script(body=(gemini_event(begun),)), Script(body=tuple(gemini_events("two")))]
+    value = {"max_tokens": 9, "messages": [{"role": "user", "content": f"one{text}"}]}
+    accounts = Accounts(accounts_named("a", dialect="gemini"))
+    played = play(scripts, value=value, accounts=accounts, signatures=store())
+    assert (played.exchange.outcome, played.attempts) == ("clean", 2)
+    assert check_anthropic_stream(played.body).text == "one two"
+    # That it goes on, the second attempt, and what is kept; what has been said is taken over beside in any case.
+    assert played.works == (3 if text == LONG else 1)
+
+
+def while_preparing() -> tuple[Stage, Work]:
+    """An exchange whose second attempt is being prepared."""
+    stage = Stage(lambda number: Script(), value=asked(LONG))
+    stage.exchange.start()
+    (start,) = drained(stage.exchange)
+    assert isinstance(start, Start)
+    stage.exchange.end(start.attempt, "connection reset")
+    (work,) = drained(stage.exchange)
+    assert isinstance(work, Work)
+    return stage, work
+
+
+def test_who_leaves_while_an_attempt_is_prepared_has_nothing_sent() -> None:
+    stage, work = while_preparing()
+    assert stage.exchange.deadline is None
+    stage.exchange.client_left()
+    assert not drained(stage.exchange)
+    assert not done(stage.exchange, work)
+    assert stage.exchange.outcome == "failed"
+    assert all(each["active"] == 0 for each in stage.accounts.report(stage.clock.at))
+
+
+def test_an_attempt_that_can_not_be_prepared_is_sent_as_the_client_asked() -> None:
+    stage, work = while_preparing()
+    stage.exchange.worked(work, None, RuntimeError("a bug"))
+    (start,) = drained(stage.exchange)
+    assert isinstance(start, Start)
+    assert start.attempt.body == stage.exchange.request.body
+    assert start.attempt in stage.exchange.attempts
 
 
 # What happens meanwhile.

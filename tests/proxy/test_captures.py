@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 from healing.policy.config import Capture
+from healing.proxy.capture import MOST_WAITING, Waiting
 from healing.proxy.captures import Captures
+from hypothesis import given
+from hypothesis import strategies as st
 from mitmproxy import http
 from mitmproxy.test import tflow
 
@@ -160,3 +163,19 @@ def test_a_write_that_fails_leaves_nothing_behind(captures: Captures, monkeypatc
     add(captures, "c")
     assert kept(captures) == ["a", "c"]
     assert captures.names() == ["2025-03-14.flow"]
+
+
+@given(st.lists(st.integers(0, 300), max_size=80), st.integers(0, 1000))
+def test_of_what_waits_there_is_never_more_than_may_be_kept_but_for_one(sizes: list[int], most: int) -> None:
+    waiting, taken = Waiting(), list[int]()
+    for size in sizes:
+        if waiting.take(size, most):
+            taken.append(size)
+            assert len(taken) == 1 or sum(taken) <= most
+            assert len(taken) <= MOST_WAITING
+        else:
+            assert len(taken) == MOST_WAITING or sum(taken) + size > most
+            waiting.give_back(taken.pop(0))
+    for size in taken:
+        waiting.give_back(size)
+    assert waiting.take(most + 1, most), "one alone always finds room"

@@ -45,6 +45,12 @@ def test_the_headers_of_an_account(source: dict[str, Any], dialect: str, headers
     assert Credentials().at_once(account(**source), dialect) == Seal(headers)
 
 
+def test_flags_of_an_account_are_told_from_its_other_headers() -> None:
+    work = account(api_key=KEY, headers={"Anthropic-Beta": "a,b", "x-a": "1"})
+    expected = Seal((("x-a", "1"), ("x-api-key", KEY)), flags=(("anthropic-beta", "a,b"),))
+    assert Credentials().at_once(work, "anthropic") == expected
+
+
 def test_the_environment_and_files_are_read_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "key"
     file.write_text(f" {KEY}\n")
@@ -109,15 +115,44 @@ def test_what_a_command_printed_is_kept_for_its_time(tmp_path: Path, monkeypatch
     asyncio.run(use())
 
 
-def test_renewing_runs_the_command_again(tmp_path: Path) -> None:
-    command, runs = counting(tmp_path)
+def numbering(folder: Path) -> tuple[str, Path]:
+    """A command that prints how often it has been run, once a file is there."""
+    runs, go = folder / "runs", folder / "go"
+    waits = f"while [ ! -e {go} ]; do sleep 0.01; done"
+    return f"cmd:echo x >> {runs}; {waits}; echo token-$(wc -l < {runs} | tr -d ' ')", go
+
+
+def test_a_refused_credential_is_renewed_once_for_all_who_carried_it(tmp_path: Path) -> None:
+    command, go = numbering(tmp_path)
+    go.touch()
     work, made = account(bearer=command), Credentials()
 
     async def use() -> None:
-        await made.fetch(work, "anthropic")
-        assert made.at_once(work, "anthropic", renew=True) is None
-        await made.fetch(work, "anthropic", renew=True)
-        assert times_run(runs) == 2
+        old = await made.fetch(work, "anthropic")
+        assert made.at_once(work, "anthropic", refused=old) is None
+        new = await made.fetch(work, "anthropic", refused=old)
+        assert new == Seal((("authorization", "Bearer token-2"),))
+        # Who carried the old one and is told so late does not run it again, who carried the new one does.
+        assert made.at_once(work, "anthropic", refused=old) == new
+        assert made.at_once(work, "anthropic", refused=new) is None
+
+    asyncio.run(use())
+
+
+def test_nobody_is_given_a_credential_that_is_being_renewed(tmp_path: Path) -> None:
+    command, go = numbering(tmp_path)
+    go.touch()
+    work, made = account(bearer=command), Credentials()
+
+    async def use() -> None:
+        old = await made.fetch(work, "anthropic")
+        go.unlink()
+        renewing = asyncio.ensure_future(made.fetch(work, "anthropic", refused=old))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert made.at_once(work, "anthropic") is None
+        go.touch()
+        assert await made.fetch(work, "anthropic") == await renewing != old
 
     asyncio.run(use())
 

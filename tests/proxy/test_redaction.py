@@ -102,12 +102,51 @@ def test_many_backslashes_and_escapes_take_no_time() -> None:
     # Quadratic work would take minutes.
     data = b"\\" * 200_000 + SECRET.encode() + b"%41" * 50_000 + b"\\u0041" * 50_000
     assert SECRET.encode() not in Redaction([SECRET, "A" * 40]).redact(data)
+    assert Redaction(["A" * 16_000]).unfinished(b"\\" * 200_000) == 16
+    assert Redaction(["\\" * 8]).redact(b"\\" * 80_000).count(b"[redacted]") == 10_000
 
 
 @given(st.text("ab", min_size=8, max_size=12), st.text("ab", max_size=20))
 def test_the_longest_beginning_of_a_secret_is_what_waits(secret: str, text: str) -> None:
     begun = [length for length in range(len(secret)) if text.endswith(secret[:length])]
     assert Redaction([secret]).unfinished(text.encode()) == max(begun)
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_a_long_secret_is_found_with_work_for_what_is_spelled_only(how: str) -> None:
+    token = "eyJhbGciOiJSUzI1NiJ9." + "abcd/efgh+ijkl_mnop-" * 800
+    written = spelled(token, how).encode()
+    redaction, redacted = Redaction([token]), b""
+
+    def redact() -> None:
+        nonlocal redacted
+        redacted = redaction.redact(b'{"error": "%b is expired"}' % written)
+
+    calls = calls_made(redact)
+    assert redacted == b'{"error": "[redacted] is expired"}'
+    assert calls < 30 * (written.count(b"\\") + written.count(b"%")) + 100
+
+
+def test_where_secrets_overlap_nothing_of_either_is_left() -> None:
+    assert Redaction(["abcdefgh", "efghijkl"]).redact(b"<abcdefghijkl>") == b"<[redacted]>"
+    assert Redaction(["abcdefgh", "ijklmnop"]).redact(b"<abcdefghijklmnop>") == b"<[redacted][redacted]>"
+
+
+@pytest.mark.parametrize("secret", ["ab\\\\\\\\cd", "abcd\\efgh"])
+def test_what_has_not_the_backslashes_of_a_secret_is_not_it(secret: str) -> None:
+    redaction = Redaction([secret])
+    plain = secret.replace("\\", "")
+    assert redaction.redact(b'{"a": "%b\\n"}' % plain.encode()) == b'{"a": "%b\\n"}' % plain.encode()
+    assert redaction.redact(json.dumps({"a": secret}).encode()) == b'{"a": "[redacted]"}'
+
+
+@steady
+@given(st.text("ab", min_size=9, max_size=40), st.text("ab\\", max_size=60))
+def test_a_beginning_is_found_however_often_it_is_begun(secret: str, text: str) -> None:
+    bare = text.replace("\\", "")
+    longest = max(size for size in range(len(secret)) if bare.endswith(secret[:size]))
+    held = text[len(text) - Redaction([secret]).unfinished(text.encode()) :]
+    assert held.replace("\\", "") == bare[len(bare) - longest :]
 
 
 def test_a_long_secret_is_sought_in_time() -> None:

@@ -105,6 +105,20 @@ def test_an_accounts_header_replaces_the_clients() -> None:
     assert Seal((("X-Team", "a"),)).on(request(x_team="b")).headers.get_all("x-team") == ["a"]
 
 
+def test_an_accounts_flags_join_the_clients_and_each_comes_once() -> None:
+    seal = Seal(flags=(("anthropic-beta", "c, b,d,c"),))
+    made = request()
+    made.headers = http.Headers(((b"Anthropic-Beta", b"a"), (b"anthropic-beta", b"b , e")))
+    assert seal.on(made).headers.get_all("anthropic-beta") == ["a", "b , e,c,d"]
+    assert seal.on(seal.on(made)).headers.fields == seal.on(made).headers.fields
+    assert seal.on(request()).headers.get_all("anthropic-beta") == ["c,b,d"]
+    assert "anthropic-beta" not in Seal(flags=(("anthropic-beta", " , "),)).on(request()).headers
+
+
+def test_flags_are_no_secret() -> None:
+    assert Seal((("x-api-key", SECRET),), flags=(("anthropic-beta", "beta-1"),)).redact_text("beta-1") == "beta-1"
+
+
 def test_the_text_of_a_seal_holds_no_secret() -> None:
     assert SECRET not in repr(Seal((("x-api-key", SECRET),), (f"key={SECRET}",)))
     assert SECRET not in str(Seal((("x-api-key", SECRET),)))

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from .gemini_request import subschemas
+from .anthropic_schema import check_input_schema
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _ID = re.compile(r"[A-Za-z0-9_-]+")
@@ -108,9 +108,7 @@ def _check_tools(body: dict[str, Any]) -> None:
     for tool in tools:
         if "type" not in tool:
             assert tool.keys() <= {"name", "description", "input_schema"}
-            assert tool["input_schema"]["type"] == "object"
-            for schema in subschemas(tool["input_schema"]):
-                _check_type(schema)
+            check_input_schema(tool["input_schema"])
     choice = body.get("tool_choice")
     if choice is not None:
         assert tools, "a choice without tools"

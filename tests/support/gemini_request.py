@@ -120,12 +120,16 @@ def _check_config(config: dict[str, Any]) -> None:
 
 
 def _check_schema(schema: dict[str, Any]) -> None:
+    check_circles(schema)
     for each in subschemas(schema):
         assert isinstance(each, dict)
         assert not each.keys() - SCHEMA_KEYWORDS, f"keywords that are not taken: {each.keys() - SCHEMA_KEYWORDS}"
         if "$ref" in each:
             assert all(name.startswith("$") for name in each), "nothing may stand beside a reference"
         assert set(each.get("required", ())) <= each.get("properties", {}).keys()
+        assert len(set(each.get("required", ()))) == len(each.get("required", ()))
+        values = each.get("enum", ())
+        assert all(isinstance(value, str | int | float) and not isinstance(value, bool) for value in values), values
 
 
 def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -139,3 +143,26 @@ def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for name in ("prefixItems", "anyOf", "oneOf"):
             waiting += each.get(name, ())
         waiting += [each[name] for name in ("items", "additionalProperties") if isinstance(each.get(name), dict)]
+
+
+def check_circles(root: dict[str, Any]) -> None:
+    """Raise AssertionError where a value would have to hold another of its kind: references may not lead there."""
+    done: set[int] = set()
+
+    def visit(each: Any, path: tuple[int, ...]) -> None:
+        assert id(each) not in path, f"a circle of what is required: {each}"
+        if isinstance(each, dict) and id(each) not in done:
+            required = each.get("required", ())
+            needed = [item for name, item in each.get("properties", {}).items() if name in required]
+            needed += [item for name in ("prefixItems", "anyOf", "oneOf") for item in each.get(name, ())]
+            needed += [each[name] for name in ("items", "additionalProperties") if name in each]
+            if each.get("$ref", "").startswith("#/$defs/"):
+                needed.append(root["$defs"][each["$ref"].removeprefix("#/$defs/")])
+            elif each.get("$ref") == "#":
+                needed.append(root)
+            for item in needed:
+                visit(item, (*path, id(each)))
+            done.add(id(each))
+
+    for each in subschemas(root):
+        visit(each, ())

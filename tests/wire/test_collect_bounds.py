@@ -4,7 +4,7 @@ import json
 import tracemalloc
 
 import pytest
-from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
+from healing.wire.collect import LONGEST_WHOLE, NOT_WHOLE, AnthropicCollector
 from healing.wire.collect_gemini import GeminiCollector, GeminiParts
 
 from tests.support.collecting import Fields, block_events, started, stopping, taken
@@ -18,12 +18,12 @@ def test_an_answer_that_is_longer_than_wanted_is_not_collected() -> None:
     start: Fields = {"type": "message_start", "message": {"id": "msg_1"}}
     assert taken(AnthropicCollector(13_000), [start, *events]).answer is not None
     short = taken(AnthropicCollector(12_000), [start, *events])
-    assert (short.answer, short.content, short.flaw) == (None, [], "it has more than 12,000 bytes")
+    assert (short.answer, short.content, short.flaw) == (None, [], f"{NOT_WHOLE}: it has more than 12,000 bytes")
     chunks = [chunk_of([{"text": text}]), chunk_of([{"text": text}], finishReason="STOP")]
     assert taken(GeminiCollector(13_000), chunks).answer is not None
     cut_off = taken(GeminiCollector(12_000), chunks)
     assert (cut_off.answer, cut_off.content) == (None, [{"text": text}])
-    assert cut_off.flaw == "it has more than 12,000 bytes"
+    assert cut_off.flaw == f"{NOT_WHOLE}: it has more than 12,000 bytes"
 
 
 PAYLOAD = "x" * 1000
@@ -42,7 +42,7 @@ CLAUDES_PAYLOADS: dict[str, Fields] = {
 def test_all_that_a_block_can_say_counts_towards_its_bound(delta: Fields) -> None:
     events = block_events(0, {"type": "text"}, *[delta] * 10)
     start: Fields = {"type": "message_start", "message": {}}
-    assert taken(AnthropicCollector(9_000), [start, *events]).flaw == "it has more than 9,000 bytes"
+    assert taken(AnthropicCollector(9_000), [start, *events]).flaw == f"{NOT_WHOLE}: it has more than 9,000 bytes"
     assert "bytes" not in taken(AnthropicCollector(20_000), [start, *events]).flaw
 
 
@@ -56,7 +56,7 @@ def test_all_that_a_block_can_say_counts_towards_its_bound(delta: Fields) -> Non
 def test_what_a_block_begins_with_counts_too(event: Fields) -> None:
     collector = started(*[event] * 100_000)
     assert (collector.answer, len(collector.content) < 70_000) == (None, True)
-    assert collector.flaw == f"it has more than {LONGEST_WHOLE:,} bytes"
+    assert collector.flaw == f"{NOT_WHOLE}: it has more than {LONGEST_WHOLE:,} bytes"
 
 
 @pytest.mark.parametrize("delta", [{"stop_reason": "end_turn", "container": {"x": PAYLOAD * 20}}, {"y" * 20_000: 1}])

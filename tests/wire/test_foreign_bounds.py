@@ -70,7 +70,7 @@ def test_what_grows_by_a_change_counts_and_what_shrinks_is_given_back() -> None:
     start: Fields = {"type": "message_start", "message": {}}
     for sizes, is_too_long in (((900, 900), False), ((900, 1300), True), ((900, 1, 900, 1, 900), False)):
         collector = taken(AnthropicCollector(1200), [start, *map(usage, sizes)])
-        assert bool(collector.flaw) is is_too_long, sizes
+        assert collector.overfull is is_too_long, sizes
 
 
 def test_calls_that_begin_and_never_end_are_not_all_remembered() -> None:

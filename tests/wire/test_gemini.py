@@ -444,3 +444,40 @@ def test_a_stream_that_opens_candidate_after_candidate_is_malformed_in_the_end()
         reading = reader.read_chunk({"candidates": [{"index": index, "content": {"parts": [{"text": "x"}]}}]})
         assert reading.kind is Kind.CONTENT
     assert reader.read_chunk({"candidates": [{"index": "one more"}]}).kind is Kind.MALFORMED
+
+
+NO_CALLS = [
+    {"args": {"path": "/x"}},
+    {"name": "", "args": {}},
+    {"name": "Read", "args": '{"path": "x"}'},
+    {"name": "Read", "args": ["x"]},
+    {"name": "Read", "willContinue": True},
+    {"partialArgs": [{"jsonPath": "$.path", "stringValue": "B"}]},
+]
+IN_PIECES = {"toolConfig": {"functionCallingConfig": {"streamFunctionCallArguments": True}}}
+
+
+@pytest.mark.parametrize("call", NO_CALLS)
+def test_a_call_that_nobody_can_carry_out_is_malformed(call: dict[str, Any]) -> None:
+    for name in ("functionCall", "function_call"):
+        body = chunk({"text": "Hm"}, {name: call}, finishReason="STOP")
+        for reading in (read(body), DIALECT.read_answer(body)):
+            assert reading.kind is Kind.MALFORMED
+            assert reading.flaw.startswith("the model called ")
+
+
+def test_calls_in_pieces_are_content_where_the_request_asks_for_them() -> None:
+    snake = {"tool_config": {"function_calling_config": {"stream_function_call_arguments": True}}}
+    for asked in (IN_PIECES, snake):
+        for call in ({"name": "Read", "willContinue": True}, {"partialArgs": [{"jsonPath": "$.path"}]}, {}):
+            assert DIALECT.reader(asked).read(event_of(chunk({"functionCall": call}))).kind is Kind.CONTENT
+    others: list[Any] = [{}, None, {"toolConfig": {"functionCallingConfig": None}}, {"toolConfig": []}]
+    for other in others:
+        reading = DIALECT.reader(other).read(event_of(chunk({"functionCall": {"name": "Read", "willContinue": True}})))
+        assert reading.kind is Kind.MALFORMED
+
+
+def test_a_request_for_calls_in_pieces_is_not_made_one_for_a_stream() -> None:
+    path = "/v1beta/models/gemini-3-pro:generateContent"
+    assert DIALECT.streamed(path, "", b"{}", {"contents": []}) is not None
+    assert DIALECT.streamed(path, "", b"{}", {"contents": [], **IN_PIECES}) is None

@@ -47,7 +47,7 @@ def cited(*told: Fields) -> list[tuple[str, str]]:
     grounding = Grounding()
     for each in told:
         grounding.take(each)
-    return [(citation["cited_text"], citation["title"]) for citation in grounding.citations()]
+    return [(citation["cited_text"], citation["title"]) for citation in grounding.citations(last=True)]
 
 
 def cited_by(metadata: Fields) -> list[tuple[str, str]]:

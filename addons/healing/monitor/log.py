@@ -50,7 +50,7 @@ def _text_of(record: Record) -> str:
         case "hold":
             return f"{head} {on}: {record.text}; keeping the client waiting with keep-alives"
         case "commit":
-            return f"{head} {on}: the answer begins"
+            return f"{head} {on}: the answer begins{f' ({record.text})' if record.text else ''}"
         case "continued":
             return f"{head} {on}: upstream has more to say; going on with its token"
         case "delivered":

@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from healing.policy import config
 from healing.policy.failures import Failure, FailureClass
@@ -20,7 +21,7 @@ STRIKES = 3
 FIRST_BENCH_S = 30.0
 LONGEST_BENCH_S = 600.0
 MOST_KNOWN = 1024
-"""Models that upstreams have served, the latest."""
+"""Models that upstreams have served, and credentials of clients' own: the latest of each."""
 
 # How long a failure that names no time of its own keeps an account, or one model on it, from being preferred.
 _BENCH_S = {
@@ -31,6 +32,7 @@ _BENCH_S = {
     FailureClass.QUOTA: 600.0,
 }
 _ONE_MODEL = (FailureClass.NO_MODEL, FailureClass.QUOTA)
+_STRIKES = "strikes"
 _NO_STRIKE = (FailureClass.OVERLOADED, FailureClass.RATE_LIMITED, FailureClass.CALLER, FailureClass.SIGNATURE)
 
 
@@ -40,6 +42,7 @@ class Account:
 
     name, label: what the configuration calls it, and what a client is shown.
     source: the configured account; None stands for the client's own credential.
+    owner: what tells the client's own credential from others': a digest of it and of where it goes.
     """
 
     name: str
@@ -50,6 +53,15 @@ class Account:
     weight: float = 1.0
     models: tuple[str, ...] = ("*",)
     source: config.Account | None = None
+    owner: str = ""
+
+    @property
+    def credential(self) -> tuple[object, ...]:
+        """What it is to its upstream; all else of it is ours, and may change."""
+        source = self.source
+        if source is None:
+            return (self.upstream,)
+        return (self.upstream, source.api_key, source.bearer, tuple(sorted(source.headers.items(), key=itemgetter(0))))
 
     @property
     def renewable(self) -> bool:
@@ -64,6 +76,21 @@ class Account:
         return not model or any(matches(pattern, model) for pattern in self.models)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Use:
+    """An attempt on an account, from its beginning to its end.
+
+    known: what kept the account away when it began: only about that does it find anything out.
+    probed: that among it which nobody else is to find out about meanwhile.
+    """
+
+    account: Account
+    model: str
+    health: Health
+    known: tuple[Bench, ...] = ()
+    probed: tuple[Bench, ...] = ()
+
+
 class Accounts:
     """All accounts and how they are. Time is monotonic seconds and always handed in."""
 
@@ -76,7 +103,7 @@ class Accounts:
         probe_s: float = config.Limits().probe_seconds,
         named: Collection[str] = (),
     ) -> None:
-        """Take the accounts in the order of the configuration; unchanged ones keep their state from `before`.
+        """Take the accounts in the order of the configuration; those with the same credential keep their state.
 
         probe_s: seconds after which a long bench is probed. named: the models that the configuration names.
         """
@@ -88,11 +115,29 @@ class Accounts:
         names = {account.name for account in accounts} | {config.RESERVED_ACCOUNT}
         met = before._local if before else {}
         self._local: dict[str, Trouble] = {name: trouble for name, trouble in met.items() if name in names}
-        self._health: dict[str, Health] = {}
-        known = {account.name: account for account in before.all} if before else {}
+        self._own: OrderedDict[str, Health] = before._own if before else OrderedDict()
+        self._health: dict[str, Health] = before._kept_for(self.all) if before else {}
+        levels: dict[str, float] = {}
         for account in accounts:
-            same = before is not None and known.get(account.name) == account
-            self._health[account.name] = before._health[account.name] if before and same else Health()
+            if (health := self._health.get(account.name)) is not None:
+                levels[account.upstream_name] = min(health.level, levels.get(account.upstream_name, math.inf))
+        for account in accounts:
+            # A new one gets its share from now on, and not what the others have had before.
+            self._health.setdefault(account.name, Health(level=levels.get(account.upstream_name, 0.0)))
+
+    def _kept_for(self, accounts: Sequence[Account]) -> dict[str, Health]:
+        """The state of those that are the same credential for the same place, whatever else of them has changed."""
+        known = {account.name: account.credential for account in self.all}
+        kept = {
+            account.name: self._health[account.name]
+            for account in accounts
+            if known.get(account.name) == account.credential
+        }
+        renamed = {credential: name for name, credential in known.items() if name not in kept}
+        for account in accounts:
+            if account.name not in kept and account.source and (name := renamed.pop(account.credential, None)):
+                kept[account.name] = self._health[name]
+        return kept
 
     def choose(
         self,
@@ -111,73 +156,86 @@ class Accounts:
         Gives seconds to wait when all that are left are cooling as upstream demanded, None when none is left.
         """
         left = [account for account in eligible if account.name not in exclude]
-        healthy = [account for account in left if self._of(account).free(model, now)]
-        preferred = [account for account in healthy if account.name not in avoid] or healthy
-        if preferred:
-            best = min(account.priority for account in preferred)
-            return self._pick([account for account in preferred if account.priority == best], session)
+        free = [account for account in left if self._of(account).free(model, now)]
         # Where nothing but our own caution is in the way, the client is owed upstream's answer and not our guess.
-        cautious = [account for account in left if not self._of(account).cooling_until(model, now)]
-        if cautious:
-            return min(cautious, key=lambda account: self._of(account).benched_until(model))
-        return min((self._of(account).cooling_until(model, now) - now for account in left), default=None)
+        usable = free or [account for account in left if not self._of(account).cooling_until(model, now)]
+        preferred = [account for account in usable if account.name not in avoid] or usable
+        if not preferred:
+            return min((self._of(account).cooling_until(model, now) - now for account in left), default=None)
+        best = min(account.priority for account in preferred)
+        chosen = self._pick([account for account in preferred if account.priority == best], session)
+        for account in left:
+            # What could not be used has nothing to catch up with.
+            if account not in free:
+                health = self._of(account)
+                health.level = max(health.level, self._of(chosen).level)
+        return chosen
 
-    def take(self, account: Account, model: str, now: float) -> tuple[str, ...]:
-        """An attempt on this account begins; `settle` must follow, with what this gives: the benches that it probes."""
+    def free(self, account: Account, model: str, now: float) -> bool:
+        """Whether nothing keeps this model away from the account."""
+        return self._of(account).free(model, now)
+
+    def take(self, account: Account, model: str, now: float) -> Use:
+        """An attempt on this account begins; `settle` must follow, with what this gives."""
         health = self._of(account)
+        if account.owner and account.name not in self._health:
+            self._own[account.owner] = health
+            self._own.move_to_end(account.owner)
+            if len(self._own) > MOST_KNOWN:
+                self._own.popitem(last=False)
         health.used += 1
+        health.level += 1 / account.weight
         health.active += 1
-        return health.begin_probe(model, now, self._probe_s)
+        known = health.known(model, now)
+        return Use(account, model, health, known, health.begin_probe(known, now, self._probe_s))
 
-    def settle(
-        self,
-        account: Account,
-        model: str,
-        failure: Failure | None,
-        now: float,
-        *,
-        probe: Collection[str] = (),
-        judged: bool = True,
-    ) -> None:
-        """An attempt on this account ended: with success (no failure), a failure, or unjudged (the client left)."""
-        health = self._of(account)
+    def settle(self, use: Use, failure: Failure | None, now: float, *, judged: bool = True) -> None:
+        """An attempt on an account ended: with success (no failure), a failure, or unjudged (the client left)."""
+        health = use.health
         health.active -= 1
         local = failure is not None and failure.kind is FailureClass.LOCAL
-        health.end_probe(probe, now, judged=judged and not local)
+        health.end_probe(use.probed, now, judged=judged and not local)
         if not judged:
             return
-        self._tell_local(account, failure)
+        self._tell_local(use.account, failure)
         if local:
             return
         if failure is None:
-            self._has_served(account, model)
-            health.strikes = health.benched = 0
-            for key in ("", model):
-                health.benches.pop(key, None)
-            return
-        seconds = _BENCH_S.get(failure.kind)
-        if seconds is not None:
-            hard = failure.kind is FailureClass.QUOTA and failure.wait_s is not None
-            seconds = failure.wait_s if failure.wait_s is not None and hard else seconds
-            if failure.kind is FailureClass.NO_MODEL and not self._knows(account, model):
-                return
-            key = model if failure.kind in _ONE_MODEL and not failure.whole_account else ""
-            health.put(key, self._bench(now, seconds, f"{failure.kind}: {failure.detail}", hard=hard))
-        elif failure.kind not in _NO_STRIKE:
-            self._strike(health, failure, now)
+            self._succeed(use)
+        elif failure.kind in _BENCH_S:
+            self._refuse(use, failure, now)
+        elif failure.kind not in _NO_STRIKE and not failure.blameless:
+            self._strike(use, failure, now)
 
-    def _strike(self, health: Health, failure: Failure, now: float) -> None:
+    def _succeed(self, use: Use) -> None:
+        """It has proved what it was asked for, when it was asked: what is known since then still holds."""
+        self._has_served(use.account, use.model)
+        use.health.release(use.model, use.known)
+        if use.health.bench_for(_STRIKES) is None:
+            use.health.strikes = use.health.benched = 0
+
+    def _refuse(self, use: Use, failure: Failure, now: float) -> None:
+        if failure.kind is FailureClass.NO_MODEL and not self._knows(use.account, use.model):
+            return
+        hard = failure.kind is FailureClass.QUOTA and failure.wait_s is not None
+        seconds = failure.wait_s if failure.wait_s is not None and hard else _BENCH_S[failure.kind]
+        model = use.model if failure.kind in _ONE_MODEL and not failure.whole_account else ""
+        reason = f"{failure.kind}: {failure.detail}"
+        use.health.put(model, self._bench(now, seconds, failure.kind, reason, hard=hard), use.known)
+
+    def _strike(self, use: Use, failure: Failure, now: float) -> None:
+        health = use.health
         health.strikes += 1
-        before = health.benches.get("")
+        before = health.bench_for(_STRIKES)
         # What was under way when the account was benched says nothing new: only a probe's failure doubles the time.
-        if health.strikes >= STRIKES and (before is None or before.until <= now):
+        if health.strikes >= STRIKES and (before is None or (before in use.known and before.until <= now)):
             seconds = min(LONGEST_BENCH_S, FIRST_BENCH_S * 2 ** min(health.benched, 10))
             health.benched += 1
             reason = f"{health.strikes} failures in a row, the last: {failure.detail}"
-            health.put("", self._bench(now, seconds, reason))
+            health.put("", self._bench(now, seconds, _STRIKES, reason), use.known)
 
-    def _bench(self, now: float, seconds: float, reason: str, *, hard: bool = False) -> Bench:
-        return bench(now, seconds, reason, hard=hard, probe_s=self._probe_s)
+    def _bench(self, now: float, seconds: float, cause: str, reason: str, *, hard: bool = False) -> Bench:
+        return bench(now, seconds, cause, reason, hard=hard, probe_s=self._probe_s)
 
     def _tell_local(self, account: Account, failure: Failure | None) -> None:
         """Say when this machine's own trouble with an account begins and is over."""
@@ -211,13 +269,12 @@ class Accounts:
                 "email": account.source.email if account.source else None,
                 "upstream": account.upstream_name,
                 "priority": account.priority,
-                "attempts": int(health.used),
+                "attempts": health.used,
                 "active": health.active,
                 "healthy": health.free("", now),
                 "benches": [
                     {"model": model or None, "seconds_left": round(each.until - now, 1), "reason": each.reason}
-                    for model, each in health.benches.items()
-                    if each.until > now
+                    for model, each in health.benches(now)
                 ],
             }
             for account in self.all
@@ -225,15 +282,15 @@ class Accounts:
         ]
 
     def _of(self, account: Account) -> Health:
-        # The client's own credential has no state: what one client's key does says nothing about another's.
-        return self._health.get(account.name) or Health()
+        # What one client's key does says nothing about another's.
+        return self._health.get(account.name) or self._own.get(account.owner) or Health()
 
     def _pick(self, accounts: Sequence[Account], session: str) -> Account:
         match self.strategy:
             case "round_robin":
                 return self._next_in_turn(accounts)
             case "least_used":
-                return min(accounts, key=lambda account: self._of(account).used / account.weight)
+                return min(accounts, key=lambda account: self._of(account).level)
         return max(accounts, key=lambda account: _rendezvous(session, account))
 
     def _next_in_turn(self, accounts: Sequence[Account]) -> Account:

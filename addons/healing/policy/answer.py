@@ -102,7 +102,7 @@ class Answer:
         """
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
         if attempt.asked.translated:
-            told = told_error(failure, upstream_error)
+            told = told_error(failure, upstream_error, dialect)
             if upstream_error is None:
                 told = told._replace(message=f"{told.message}. {tried}")
             self._tell_translated(attempt, told, framing, now)

@@ -60,6 +60,11 @@ class Asking:
         return self._concessions + self._continuations
 
     @property
+    def continues(self) -> bool:
+        """Whether the next answer goes on with what has been said before."""
+        return self._so_far is not None
+
+    @property
     def rewrites(self) -> bool:
         """Whether the client gets something else than what upstream sends."""
         return self.upgraded or self.crossing is not None

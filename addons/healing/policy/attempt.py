@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from healing.policy.accounts import Account
+from healing.policy.accounts import Account, Use
 from healing.policy.failures import Failure, one_line
 from healing.policy.forms import Form
 from healing.policy.intake import Intake
@@ -58,8 +58,9 @@ class Attempt:
     seen: how much of the gate's progress is known; progress_at: when more than a sign of life came last.
     may_be_over: whether what has come of a whole answer ends as a whole answer does.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
+    left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
-    probe: the benches of its account that it finds out about, by model; "" is the whole account's.
+    use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
     intake: what has come of the body and has not been looked at.
@@ -91,10 +92,11 @@ class Attempt:
     repaired: tuple[str, ...] = ()
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
-    probe: tuple[str, ...] = ()
+    use: Use | None = None
     cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()
+    left_at: float | None = None
     head_at: float | None = None
     first_content_at: float | None = None
     last_byte_at: float = 0.0

@@ -13,10 +13,12 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
 
     streams: whether upstream was asked for a stream. pings: whether a healthy stream says something now and then.
     """
+    if attempt.left_at is None:
+        return None
     clocks: list[tuple[float, float | None, str]] = []
     if attempt.head_at is None:
         limit_s = peek.first_byte if streams else peek.first_byte_json
-        clocks.append((attempt.started_at, limit_s, f"{_FIRST}: no response headers"))
+        clocks.append((attempt.left_at, limit_s, f"{_FIRST}: no response headers"))
     else:
         gate = attempt.gate
         # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
@@ -29,6 +31,6 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
         if waits_for_content and pings:
             clocks.append((attempt.last_byte_at, peek.silence, f"{_FIRST}: nothing came"))
         if waits_for_content:
-            clocks.append((attempt.started_at, peek.first_content, f"{_FIRST}: no content came"))
+            clocks.append((attempt.left_at, peek.first_content, f"{_FIRST}: no content came"))
     due = [(start + limit_s, f"{what} for {limit_s:g} s") for start, limit_s, what in clocks if limit_s is not None]
     return min(due, default=None)

@@ -2,8 +2,9 @@
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -13,19 +14,25 @@ from healing.policy.actions import LONG_BYTES, Abort, Action, Clock, Leave, Rule
 from healing.policy.answer import Answer
 from healing.policy.asking import Asking
 from healing.policy.attempt import Attempt
-from healing.policy.failures import Failure, FailureClass, bounded, shortened
+from healing.policy.failures import Failure, FailureClass, about_things, bounded, outgrown, shortened
+from healing.policy.in_turn import InTurn
 from healing.policy.journal import Journal, Step
 from healing.policy.peek import EMPTY_CLASS, Gate
 from healing.policy.planner import Next, Planner
 from healing.policy.repair.mender import Mender
 from healing.policy.repair.repairs import Prepared
-from healing.policy.request import ClientRequest
+from healing.policy.repair.rules import Rule
+from healing.policy.request import ClientRequest, takes_time
 from healing.policy.signatures import SignatureStore
 from healing.policy.story import Story
+from healing.policy.things import Things
 from healing.policy.timing import Timing
 from healing.policy.unsupported import Unsupported
 from healing.policy.writer import Rewriting
 from healing.wire.dialect import LateEnd
+from healing.wire.jsonvalue import parse
+from healing.wire.sizes import tokens_of
+from healing.wire.things import may_be_named, named_in_answer, named_in_events
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +68,28 @@ class Course:
         self.answer = Answer(request, rules, self.actions)
         self.timing = Timing(rules.peek)
         self._accounts, self._budget, self._clock = shared.accounts, shared.budget, shared.clock
-        self._planner = Planner(
-            eligible, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
-        )
+        self._eligible = tuple(eligible)
+        self._things = Things(request.things, request.owner, shared.signatures, shared.clock.wall)
+        self._seen: set[str] = set()
+        self._planner = self._plan_for(self._things.holders(eligible), rules, shared)
         self._asking = asking
         self._limits = rules.limits
         self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
         # Of a long request this is the longest work; here it is done beside the event loop.
         self._mender.make_ready(eligible[0], asking.asked)
+        self._is_long = takes_time(asking.asked.body)
         self._next = Next(None)
         self._story = Story(request, shared.journal, shared.clock)
+
+    def _plan_for(self, holders: Sequence[Account], rules: Rules, shared: Shared) -> Planner | InTurn:
+        """What plans the attempts. holders: the accounts to ask first."""
+        request = self.request
+        if request.operation.kind == "other":
+            # As long as nobody knows better, the one that all else of this kind goes to.
+            return InTurn(holders[:1], self._eligible)
+        return Planner(
+            holders, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
+        )
 
     @property
     def comment(self) -> str:
@@ -113,20 +132,39 @@ class Course:
         self._follow(plan, now)
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
-        request, model, asking = self.request, self.request.route.model, self._asking
-        prepared = self._mender.prepare(account, asking.asked)
-        attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, prepared.body, now, renew)
-        attempt.betas, attempt.repaired = prepared.betas, prepared.repaired
-        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.unsent
-        attempt.writer = asking.writer(attempt.seed(request.id))
-        attempt.note(request.id)
+        model, asking = self.request.route.model, self._asking
+        attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, asking.asked.body, now, renew)
+        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.uncounted
+        attempt.note(self.request.id)
         self.attempts.append(attempt)
         self.current = attempt
-        attempt.probe = self._accounts.take(account, model, now)
-        how = ", ".join((account.upstream_name, *asking.says, *_repaired(prepared)))
+        self._seen.clear()
+        attempt.use = self._accounts.take(account, model, now)
+        beside = asking.continues or (self._is_long and not self._mender.is_ready(account, asking.asked))
+        self.work(attempt, partial(self._prepare, attempt), partial(self._start, attempt), beside=beside)
+
+    def _prepare(self, attempt: Attempt) -> Prepared:
+        attempt.writer = self._asking.writer(attempt.seed(self.request.id))
+        return self._mender.prepare(attempt.account, attempt.asked)
+
+    def _start(self, attempt: Attempt, prepared: Prepared) -> None:
+        attempt.body, attempt.betas, attempt.repaired = prepared
+        attempt.note(self.request.id)
+        how = ", ".join((attempt.account.upstream_name, *self._asking.says, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
         attempt.sent = True
+
+    def work[T](self, attempt: Attempt, work: Callable[[], T], then: Callable[[T], None], *, beside: bool) -> None:
+        """Do work and go on with what it gives: at once, or, if it may take time, `beside` everything else.
+
+        The work touches what belongs to this attempt, or is between attempts, and nothing else.
+        """
+        if not beside:
+            then(work())
+            return
+        attempt.busy = True
+        self.actions.append(Work(attempt, work, then))
 
     def _follow(self, plan: Next, now: float) -> None:
         """Make the planned attempt, now or when its wait is over."""
@@ -158,7 +196,7 @@ class Course:
         if not attempt.delivering:
             attempt.delivering = True
             gate = attempt.gate
-            known = gate is not None and gate.content
+            known = gate is not None and (gate.content or gate.complete)
             self.answer.begin_stream(attempt, self._served() if known else "pending")
             early = gate is not None and gate.overflowed and not gate.complete
             self._story.tell("commit", "more came than is held" if early else "", attempt=attempt)
@@ -171,11 +209,21 @@ class Course:
 
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
-        now = self._clock.now()
-        failure = attempt.blame(bounded(failure, self._limits))
+        failure = self._blame(attempt, failure)
         self.settle_account(attempt, failure)
+        if failure.kind is FailureClass.NOT_THEIRS:
+            self._planner.widen(self._eligible)
+        beside = self._is_long and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER)
+        remedy, then = partial(self._remedy, attempt, failure), partial(self._after, attempt, failure)
+        self.work(attempt, remedy, then, beside=beside)
+
+    def _remedy(self, attempt: Attempt, failure: Failure) -> tuple[Rule | None, str]:
+        """The repair that helps against this failure, and what is conceded in words, if anything is."""
         rule = self._mender.after(attempt, failure)
-        conceded = "" if rule else self._asking.concede(attempt, failure)
+        return rule, "" if rule else self._asking.concede(attempt, failure)
+
+    def _after(self, attempt: Attempt, failure: Failure, remedy: tuple[Rule | None, str]) -> None:
+        now, (rule, conceded) = self._clock.now(), remedy
         same = rule is not None or bool(conceded)
         plan = self._planner.repaired(attempt) if same else self._planner.after(attempt, failure, now)
         if plan is None:
@@ -189,6 +237,11 @@ class Course:
         self._abort(attempt, failure.detail)
         self.current = None
         self._follow(plan, now)
+
+    def _blame(self, attempt: Attempt, failure: Failure) -> Failure:
+        """Remember why an attempt failed, and whose fault that is as far as this request tells."""
+        failure = outgrown(bounded(failure, self._limits), lambda: tokens_of(attempt.body, attempt.asked.value))
+        return attempt.blame(about_things(failure) if self._things.named else failure)
 
     def give_up(self, attempt: Attempt, failure: Failure) -> None:
         """No other try: the client gets the real cause."""
@@ -246,12 +299,20 @@ class Course:
 
     def continue_after(self, attempt: Attempt, writer: Rewriting) -> None:
         """Upstream has more to say: it is asked to go on, and the client gets that in the same answer."""
+
+        def ask_again() -> bool:
+            if goes_on := self._asking.go_on(writer):
+                self._mender.over(attempt)
+            return goes_on
+
+        self.work(attempt, ask_again, partial(self._continue, attempt), beside=self._is_long)
+
+    def _continue(self, attempt: Attempt, goes_on: bool) -> None:
         now = self._clock.now()
-        if not self._asking.go_on(writer):
+        if not goes_on:
             self.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
             return
         self.settle_account(attempt, None)
-        self._mender.over(attempt)
         attempt.note(self.request.id, "go on", now)
         self._story.tell("continued", "", attempt=attempt)
         self._leave(attempt)
@@ -260,7 +321,7 @@ class Course:
 
     def _keep_signed(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
-        if attempt.received < LONG_BYTES:
+        if attempt.received < LONG_BYTES and not self._is_long:
             self._keep(attempt)
         else:
             self.actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
@@ -277,14 +338,14 @@ class Course:
     def _refuse(self, cooling_s: float, now: float) -> None:
         """No attempt can be made: every account is cooling for longer than may be waited."""
         wait_s = max(1, math.ceil(cooling_s))
-        message = f"Every account that may serve {self.request.model} is cooling down; the first is free in {wait_s} s."
+        message = self._planner.says_cooling(self.request.model, wait_s)
         self._story.tell("gave_up", message)
         self.answer.refuse(message, wait_s, now)
         self._finish(None, "failed")
 
     def break_off(self, attempt: Attempt, failure: Failure) -> None:
         """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
-        failure = attempt.blame(bounded(failure, self._limits))
+        failure = self._blame(attempt, failure)
         self.settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)
@@ -316,10 +377,34 @@ class Course:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
             self._keep_signed(attempt)
+            self._learn(attempt)
         self.answer.finish(broken, pause_s)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
+
+    def saw(self, events: bytes) -> None:
+        """The client gets these events of upstream's answer."""
+        if len(self._eligible) > 1 and self.request.dialect.name == "anthropic":
+            self._seen |= named_in_events(events)
+
+    def _learn(self, attempt: Attempt) -> None:
+        """The answer has reached the client: its account has what was named."""
+        if len(self._eligible) < 2 or not 200 <= (attempt.status or 0) < 300 or attempt.asked.translated:
+            return
+        if attempt.failure is None or attempt.committed:
+            self._things.lie_with(attempt.account, (*self._seen, *self._named_whole(attempt)))
+
+    def _named_whole(self, attempt: Attempt) -> frozenset[str]:
+        """What an answer that did not stream names."""
+        whole, request = attempt.whole, self.request
+        seen = len(whole) < LONG_BYTES and (request.operation.kind == "other" or named_in_events(bytes(whole)))
+        if not seen or not may_be_named(request.dialect, request.path, whole):
+            return frozenset()
+        try:
+            return named_in_answer(request.dialect, request.path, parse(whole))
+        except ValueError:
+            return frozenset()  # the content of a file, say
 
     def _close(self, outcome: str) -> None:
         self.current = None
@@ -337,14 +422,16 @@ class Course:
     def _abort(self, attempt: Attempt, why: str) -> None:
         if not attempt.ended:
             attempt.ended = attempt.aborted = True
-            self.actions.append(Abort(attempt, why))
+            if attempt.sent:
+                self.actions.append(Abort(attempt, why))
 
     def settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
         """Tell the account, once, how this attempt ended; `judged` is False where that says nothing of the account."""
-        if not attempt.settled:
+        if not attempt.settled and attempt.use is not None:
             attempt.settled = True
-            now = self._clock.now()
-            self._accounts.settle(attempt.account, attempt.model, failure, now, probe=attempt.probe, judged=judged)
+            judged = judged and self.request.operation.kind != "other"
+            judged = judged and not self._planner.renews(attempt.account, failure)
+            self._accounts.settle(attempt.use, failure, self._clock.now(), judged=judged)
 
 
 def _repaired(prepared: Prepared) -> tuple[str, ...]:

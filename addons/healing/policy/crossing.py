@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import quote
 
@@ -36,6 +36,7 @@ from healing.wire.translate.common import (
 )
 from healing.wire.translate.gemini_answer import GeminiAnswer
 from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
+from healing.wire.translate.to_anthropic_tools import argument_names
 from healing.wire.translate.to_gemini import count_tokens_to_gemini, to_gemini
 
 _VERSIONED = re.compile(r"/v\d\w*$|/publishers/google$")
@@ -259,7 +260,8 @@ class ToAnthropic(Crossing):
             for declaration in objects_at(tool, name)
         )
         names = anthropic_tool_names(str(each.get("name")) for each in declared)
-        return GeminiAnswer(names=names, model=self._request.route.model, seed=seed)
+        arguments = partial(argument_names, self._request.value)
+        return GeminiAnswer(names=names, model=self._request.route.model, seed=seed, arguments=arguments)
 
     def whole(self, value: Any) -> dict[str, Any]:
         """Anthropic's count, or its model, as Gemini's."""

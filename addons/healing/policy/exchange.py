@@ -138,6 +138,10 @@ class Exchange:
         except ValueError as error:
             self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
+        if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
+            attempt.raw = True
+            self._course.deliver_stream(attempt)
+            return
         if not (200 <= status < 300 and asked.operation.kind == "generate"):
             return
         if asked.streams and not asked.operation.sse:
@@ -159,6 +163,7 @@ class Exchange:
             writer=attempt.writer,
             longest=rules.limits.answer_bytes,
             longest_event=rules.limits.event_bytes,
+            asked=attempt.asked.value,
         )
         if not attempt.gate.writer.whole:
             self._course.timing.hold(attempt, self._clock.now())
@@ -315,11 +320,23 @@ class Exchange:
         )
 
     @_guarded
+    def on_its_way(self, attempt: Attempt, since: float) -> None:
+        """Nothing here holds an attempt up any more, since then (monotonic seconds): upstream's clocks run."""
+        if attempt.left_at is None:
+            attempt.left_at = since
+
+    @_guarded
+    def held_up(self, attempt: Attempt) -> None:
+        """An attempt waits here for something that is no matter of its upstream's."""
+        attempt.left_at = None
+
+    @_guarded
     def client_behind(self, behind: bool) -> None:
         """Whether the client does not take its answer. No more of it is read then, which is no fault of upstream's."""
         self._course.timing.behind = behind
         if not behind and self._course.current is not None:
-            self._course.current.last_byte_at = self._clock.now()
+            current = self._course.current
+            current.last_byte_at = current.progress_at = self._clock.now()
 
     def client_left(self) -> None:
         """The client is gone: whatever runs for it is ended."""
@@ -416,6 +433,7 @@ class Exchange:
         if gate.committed:
             self._course.deliver_stream(attempt)
             self._course.answer.send(out, now)
+            self._course.saw(out)
         attempt.outgoing = b""
         if gate.progress > attempt.seen:
             attempt.seen, attempt.progress_at = gate.progress, now
@@ -484,7 +502,7 @@ class Exchange:
     def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""
         self._through_gate(attempt, out)
-        if attempt is self._course.current:
+        if attempt is self._course.current and not attempt.busy:
             self._written(attempt, attempt.writer)
 
     def _written(self, attempt: Attempt, writer: Rewriting | None) -> None:
@@ -501,8 +519,7 @@ class Exchange:
         if complete:
             self._course.succeed_if_current(attempt)
         else:
-            why = f": {writer.flaw}" if writer.flaw else ""
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the stream is no whole answer{why}"))
+            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
 
     # Work that takes time.
 
@@ -511,11 +528,7 @@ class Exchange:
 
         The work touches what belongs to this attempt and nothing else.
         """
-        if size < LONG_BYTES:
-            then(work())
-            return
-        attempt.busy = True
-        self.actions.append(Work(attempt, work, then))
+        self._course.work(attempt, work, then, beside=size >= LONG_BYTES)
 
     @_guarded
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
@@ -533,3 +546,9 @@ class Exchange:
         attempt.intake.allow()
         action.then(found)
         self._end_if_over(attempt)
+
+
+def _is_short(status: int, headers: Headers) -> bool:
+    """Whether the answer to a request that is not healed is held until it is whole: it says how long it is, or none."""
+    length = http.get(headers, "content-length") or ""
+    return status in (204, 205) or (length.isdecimal() and len(length) < 16 and int(length) <= LONG_BYTES)

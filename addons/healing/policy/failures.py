@@ -4,17 +4,15 @@ What an outcome means is read from the parsed error first (codes, reasons, text,
 second: an invalid key comes as 400, a signature error as 429, an overload inside a 200.
 """
 
-import email.utils
 import errno
-import math
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from healing.policy.config import Limits
+from healing.policy.hints import header_wait_s, rejected_plan, until_pacific_midnight_s, upstreams_clock_s
 from healing.wire import headers as http
 from healing.wire.errors import UpstreamError
 from healing.wire.headers import Headers
@@ -34,6 +32,7 @@ class FailureClass(StrEnum):
     BILLING = "billing"
     AUTH = "auth"
     FORBIDDEN = "forbidden"
+    NOT_THEIRS = "not_theirs"
     NO_MODEL = "no_model"
     EMPTY = "empty"
     STALLED = "stalled"
@@ -65,6 +64,8 @@ class Failure:
     quota_named: whether upstream named the quota that the wait is about: those last for days.
     again: whether another try may end otherwise.
     stay: whether the next try belongs on the same account although others may be free.
+    blameless: whether it says nothing of the account, however often it comes.
+    input_tokens: how many input tokens upstream takes at most in a while, where more than that was asked.
     fault: what is wrong with the request's signatures, for the signature class.
     position: the block of the request that upstream named, None where it named none.
     """
@@ -77,6 +78,8 @@ class Failure:
     quota_named: bool = False
     again: bool = True
     stay: bool = False
+    blameless: bool = False
+    input_tokens: int | None = None
     fault: SignatureFault | None = None
     position: Position | None = None
 
@@ -91,11 +94,28 @@ _SPEND_LIMITS = {"enforced_spend_limit_reached", "contract_spend_limit_reached"}
 _NO_LIMIT = re.compile(r"\blimit: 0(?!\d|\.\d)")
 _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 _NO_CREDIT = "credit balance is too low"
-# The claims of a plan's quota that belong to one model's share of it.
-_MODEL_CLAIM_PREFIX = "7d_"
-# No wait is so long, and no time that is meant so early (it is in 2001): above it a number is seconds since 1970.
-_FIRST_TIME_S = 1e9
-_NEXT_CENTURY_S = 4_102_444_800.0
+# More credit than the account has is needed for this model, or for how it is asked; for others it may have enough.
+_MODEL_CREDIT = "credits_required"
+_LONGEST_NUMBER = 15
+_TOO_LARGE = re.compile(r"\brequest too large\b")
+# Things that lie with one account, as refusals call them, and the ids of some.
+_THING_ID = (
+    r"\b(?:(?:file|msgbatch|container|skill)_[a-z0-9]{8,}|(?:files|cachedcontents|batches|filesearchstores)/[\w-]+)"
+)
+_THING = (
+    rf"(?:{_THING_ID}|\b(?:files?|cached ?contents?|batch(?:es)?|containers?|skills?|corpus|interactions?"
+    r"|search ?stores?|specified resource)\b)"
+)
+_GONE = (
+    r"(?:not found|not exist|could not be found|no (?:such|access)|not have (?:permission|access)|not accessible"
+    r"|permission denied)"
+)
+_ABOUT_A_THING = re.compile(rf"{_THING}[^\n]{{0,200}}{_GONE}|{_GONE}[^\n]{{0,200}}{_THING}")
+_ABOUT_THIS_THING = re.compile(rf"{_THING_ID}[^\n]{{0,200}}{_GONE}|{_GONE}[^\n]{{0,200}}{_THING_ID}")
+_ABOUT_AN_ACCOUNT = re.compile(
+    r"\b(?:api[_ -]?keys?|keys?|accounts?|organi[sz]ations?|projects?|workspaces?|consumer|credentials?|tokens?|oauth"
+    r"|billing|subscription|suspended|disabled|blocked)\b"
+)
 # What this machine has run out of, or lacks, when a connection can't be made.
 _LOCAL_ERRNOS = frozenset(
     number
@@ -115,8 +135,10 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
     grace_s: up to this many seconds a rate limit is waited for where it was met.
     wall_s: now, in seconds since 1970, for hints that are dates. The answer's own date goes before it.
     """
-    wall_s = _upstreams_clock_s(headers, wall_s)
+    wall_s = upstreams_clock_s(headers, wall_s)
     meant = error.status or status
+    if status is not None and 400 <= status < 500 and error.vague:
+        meant = status
     detail = _detail(status, error)
     text = error.text.casefold()
     shown = status if status is not None and status >= 400 else meant or 502
@@ -130,6 +152,8 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
         return Failure(FailureClass.SIGNATURE, detail, shown, fault=fault, position=named_position(error.text))
     if _AUTH_REASONS.intersection(error.reasons) or any(words in text for words in _BAD_KEY):
         return failure(FailureClass.AUTH)
+    if _MODEL_CREDIT in error.reasons:
+        return failure(FailureClass.QUOTA, header_wait_s(headers, wall_s) or error.delay_s)
     if status == 402 or meant == 402 or _SPEND_LIMITS.intersection(error.reasons) or _NO_CREDIT in text:
         return failure(FailureClass.BILLING)
     match meant:
@@ -139,8 +163,13 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
             return failure(FailureClass.OVERLOADED, header_wait_s(headers, wall_s) or error.delay_s)
         case 401:
             return failure(FailureClass.AUTH)
+        case 400 if _ABOUT_THIS_THING.search(text):
+            return replace(failure(FailureClass.NOT_THEIRS), blameless=True)
+        case 403 | 404 if not error.reasons and _ABOUT_A_THING.search(text):
+            return replace(failure(FailureClass.NOT_THEIRS), blameless=True)
         case 403:
-            return failure(FailureClass.FORBIDDEN)
+            of_account = error.reasons or _ABOUT_AN_ACCOUNT.search(text)
+            return failure(FailureClass.FORBIDDEN if of_account else FailureClass.NOT_THEIRS)
         case 404 if "model" in text:
             return failure(FailureClass.NO_MODEL)
         case 408 | 499 | None:
@@ -166,7 +195,33 @@ def bounded(failure: Failure, limits: Limits) -> Failure:
     return replace(failure, wait_s=most_s)
 
 
+def about_things(failure: Failure) -> Failure:
+    """The failure of a request that names things which lie with one account: what is not found may lie with another."""
+    unsaid = failure.kind is FailureClass.NOT_THEIRS or (failure.kind is FailureClass.CALLER and failure.status == 404)
+    return replace(failure, kind=FailureClass.NOT_THEIRS, blameless=True) if unsaid else failure
+
+
+def outgrown(failure: Failure, tokens: Callable[[], int]) -> Failure:
+    """The failure; the caller's where its request alone is more than upstream takes. tokens: gives about how many."""
+    if failure.input_tokens is None or tokens() <= failure.input_tokens:
+        return failure
+    detail = f"{failure.detail} (the request alone is more than {failure.input_tokens} tokens)"
+    return Failure(FailureClass.CALLER, detail, failure.status)
+
+
 def _limited(
+    headers: Headers, error: UpstreamError, detail: str, status: int, grace_s: float, wall_s: float
+) -> Failure:
+    if _TOO_LARGE.search(error.text.casefold()):
+        return Failure(FailureClass.CALLER, detail, status)
+    if rejected_plan(headers, wall_s) is not None:
+        return _limited_for(headers, error, detail, status, grace_s, wall_s)
+    limit = http.get(headers, "anthropic-ratelimit-input-tokens-limit") or ""
+    allowed = int(limit) if limit.isdecimal() and len(limit) <= _LONGEST_NUMBER else error.input_tokens
+    return replace(_limited_for(headers, error, detail, status, grace_s, wall_s), input_tokens=allowed)
+
+
+def _limited_for(
     headers: Headers, error: UpstreamError, detail: str, status: int, grace_s: float, wall_s: float
 ) -> Failure:
     wait_s = header_wait_s(headers, wall_s)
@@ -176,16 +231,15 @@ def _limited(
         return Failure(FailureClass.RATE_LIMITED, detail, status, wait_s, stay=True)
     if _NO_LIMIT.search(error.text):
         return Failure(FailureClass.QUOTA, f"{detail} (this model is not in the account's tier)", status)
+    if error.resets_s is not None:
+        return Failure(FailureClass.QUOTA, detail, status, max(error.resets_s, wait_s or 0.0), quota_named=True)
     if any("PerDay" in quota for quota in error.quota_ids):
         # The RetryInfo that comes with a daily quota is short and misleading.
-        return Failure(FailureClass.QUOTA, detail, status, _until_pacific_midnight_s(wall_s), quota_named=True)
-    if http.get(headers, "anthropic-ratelimit-unified-status") == "rejected":
-        claim = http.get(headers, "anthropic-ratelimit-unified-representative-claim") or ""
-        reset = _number(http.get(headers, "anthropic-ratelimit-unified-reset"))
-        wait_s = _wait_s(reset, wall_s) if reset is not None else wait_s
-        whole = not claim.startswith(_MODEL_CLAIM_PREFIX)
-        detail = f"{detail} (quota {claim or 'unknown'})"
-        return Failure(FailureClass.QUOTA, detail, status, wait_s, whole, quota_named=True)
+        return Failure(FailureClass.QUOTA, detail, status, until_pacific_midnight_s(wall_s), quota_named=True)
+    if (plan := rejected_plan(headers, wall_s)) is not None:
+        wait_s = plan.wait_s if plan.wait_s is not None else wait_s
+        detail = f"{detail} (quota {plan.name or 'unknown'})"
+        return Failure(FailureClass.QUOTA, detail, status, wait_s, plan.whole_account, quota_named=True)
     if "QUOTA_EXHAUSTED" in error.reasons:
         return Failure(FailureClass.QUOTA, detail, status, wait_s, quota_named=True)
     if wait_s is None:
@@ -195,73 +249,5 @@ def _limited(
     return Failure(FailureClass.QUOTA, detail, status, wait_s, quota_named=bool(error.quota_ids))
 
 
-def header_wait_s(headers: Headers, wall_s: float) -> float | None:
-    """Seconds to wait as the headers say, in the order in which the SDKs look: `retry-after-ms`, then `retry-after`.
-
-    Where both are missing, the latest reset among the Anthropic limits that are used up.
-    """
-    if (wait_ms := _number(http.get(headers, "retry-after-ms"))) is not None:
-        return _wait_s(wait_ms / 1000, wall_s)
-    after = http.get(headers, "retry-after")
-    if after is not None:
-        if (number := _number(after)) is not None:
-            return _wait_s(number, wall_s)
-        if (at := _http_date_s(after)) is not None:
-            return max(0.0, at - wall_s)
-    resets = [
-        _rfc3339_s(http.get(headers, name.removesuffix("-remaining") + "-reset") or "")
-        for key, value in headers
-        if (name := key.decode("ascii", "replace").lower()).startswith("anthropic-ratelimit-")
-        and name.endswith("-remaining")
-        and value.strip() == b"0"
-    ]
-    waits = [max(0.0, reset - wall_s) for reset in resets if reset is not None]
-    return max(waits, default=None)
-
-
-def _wait_s(number: float, wall_s: float) -> float:
-    """Seconds from now, of a number that is seconds from now or since 1970."""
-    return max(0.0, number - wall_s if number >= _FIRST_TIME_S else number)
-
-
-def _upstreams_clock_s(headers: Headers, wall_s: float) -> float:
-    """What upstream's clock said when it answered, else ours: dates of an upstream are meant by its own clock."""
-    at = _http_date_s(http.get(headers, "date") or "")
-    return at if at is not None and _FIRST_TIME_S <= at < _NEXT_CENTURY_S else wall_s
-
-
 def _detail(status: int | None, error: UpstreamError) -> str:
     return " ".join(part for part in (str(status or ""), error.summary) if part) or "an error without a message"
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text) if text else math.nan
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _http_date_s(text: str) -> float | None:
-    try:
-        return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def _rfc3339_s(text: str) -> float | None:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _until_pacific_midnight_s(wall_s: float) -> float:
-    try:
-        zone: ZoneInfo | timezone = ZoneInfo("America/Los_Angeles")
-    except ZoneInfoNotFoundError:  # a system without time zones
-        zone = timezone(timedelta(hours=-8))
-    now = datetime.fromtimestamp(wall_s, zone)
-    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return midnight.timestamp() - wall_s

@@ -71,7 +71,7 @@ def judge_whole(
     """
     if status >= 400:
         return classify(status, headers, error or parse_error(body), grace_s=grace_s, wall_s=wall_s)
-    if status >= 300:
+    if status >= 300 or operation == "other":
         return None
     if not body:
         return Failure(FailureClass.EMPTY, "200 OK with an empty body")
@@ -82,8 +82,8 @@ def judge_whole(
     reading = dialect.read_answer(value)
     if reading.kind is Kind.ERROR:
         return classify(None, (), read_error(reading.error), grace_s=grace_s, wall_s=wall_s)
-    if reading.kind is Kind.MALFORMED and reading.flaw:
-        return Failure(FailureClass.MALFORMED, f"the answer has {reading.flaw}", _BAD_GATEWAY)
+    if operation == "generate" and reading.flaw:
+        return Failure(FailureClass.MALFORMED, reading.flaw, _BAD_GATEWAY)
     if operation != "generate":
         return None
     return no_answer(dialect, reading.stop, content=reading.kind is Kind.CONTENT, visible=reading.visible)

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from healing.wire.model_names import claude_version, gemini_version
+from healing.wire.model_names import claude_version, gemini_version, is_gemma
 
 # Characters of a name that anybody gives a model. The time to find its family grows with their square.
 _LONGEST = 256
@@ -36,6 +36,6 @@ def has_prefix_check(model: str) -> bool | None:
 
 
 def takes_stand_in(model: str) -> bool:
-    """Whether a Gemini model takes the documented stand-in for a missing signature: from 3 on, as far as names tell."""
+    """Whether a model takes the documented stand-in for a missing signature: Gemini from 3 on, as far as names tell."""
     version = gemini_version(model)
-    return version is None or version >= (3, 0)
+    return version >= (3, 0) if version is not None else not is_gemma(model)

@@ -73,9 +73,10 @@ class Gate:
         writer: Writer | None = None,
         longest: int = LONGEST_BYTES,
         longest_event: int = LONGEST_EVENT,
+        asked: Any = None,
     ) -> None:
         """
-        dialect: upstream's. commit: what to wait for.
+        dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
         """
@@ -90,7 +91,7 @@ class Gate:
         self.relayed_error: object = None
         self._visible = False
         self._dialect = dialect
-        self._reader = dialect.reader()
+        self._reader = dialect.reader(asked)
         self._decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s

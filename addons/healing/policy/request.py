@@ -7,6 +7,16 @@ from healing.policy.known import Owner
 from healing.policy.models import Route
 from healing.wire.dialect import Dialect, Operation
 
+LONG_BODY_BYTES = 128 * 1024
+"""A body of so many bytes is not made ready on the event loop."""
+# Each may be a call without its signature, which takes a tenth of a millisecond to look for.
+_MANY_OBJECTS = 256
+
+
+def takes_time(body: bytes) -> bool:
+    """Whether a request with this body, which is plain, is made ready beside the event loop."""
+    return len(body) >= LONG_BODY_BYTES or body.count(b"{") > _MANY_OBJECTS
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamRequest:
@@ -55,6 +65,7 @@ class ClientRequest:
     query: as it came, without credentials. value: what the body says, None if that is no JSON.
     model: the name that the client used. streams: whether it wants a stream.
     session: what keeps a conversation on its account. owner: whose it is.
+    things: what it names that lies with one account: files, cached contents and the like.
     """
 
     id: str
@@ -70,6 +81,7 @@ class ClientRequest:
     session: str
     value: Any = None
     owner: Owner = field(default_factory=Owner)
+    things: frozenset[str] = frozenset()
 
     def as_it_is(self) -> UpstreamRequest:
         """What is asked of an upstream that speaks the client's dialect."""

@@ -47,6 +47,7 @@ RULES: dict[FailureClass, Rule] = {
     FailureClass.BILLING: Rule(_at_once, leave=True),
     FailureClass.AUTH: Rule(_at_once, leave=True),
     FailureClass.FORBIDDEN: Rule(_at_once, leave=True),
+    FailureClass.NOT_THEIRS: Rule(_at_once, leave=True),
     FailureClass.NO_MODEL: Rule(_at_once, leave=True),
     FailureClass.EMPTY: Rule(_at_once),
     FailureClass.STALLED: Rule(_at_once),
@@ -77,9 +78,15 @@ def at_least(seconds: float, random: Random) -> float:
 
 
 def stays(failure: Failure, nth: int) -> bool:
-    """Whether the next try belongs on the same account."""
+    """Whether the try after the `nth` failure of this class belongs on the same account."""
     place = RULES[failure.kind].place
-    return failure.stay or place == "stay" or (place == "second_elsewhere" and nth == 1)
+    return place == "stay" or (nth == 1 and (failure.stay or place == "second_elsewhere"))
+
+
+def says_not_here(failure: Failure) -> bool:
+    """Whether the failure says that this account does not serve, and nothing of any other."""
+    rule = RULES.get(failure.kind)
+    return failure.kind is FailureClass.QUOTA or (rule is not None and rule.leave)
 
 
 class RetryBudget:
@@ -98,15 +105,20 @@ class RetryBudget:
 
     def request(self, now: float) -> None:
         """A request came in; `now` in monotonic seconds."""
+        self._forget(now)
         self._requests.append(now)
 
     def retry(self, now: float) -> None:
         """A retry is made."""
+        self._forget(now)
         self._retries.append(now)
 
     def left(self, now: float) -> int:
         """How many retries may be made now."""
+        self._forget(now)
+        return max(0, int(len(self._requests) * self.RATIO) + self.spare - len(self._retries))
+
+    def _forget(self, now: float) -> None:
         for times in (self._requests, self._retries):
             while times and times[0] <= now - self.WINDOW_S:
                 times.popleft()
-        return max(0, int(len(self._requests) * self.RATIO) + self.spare - len(self._retries))

@@ -25,6 +25,8 @@ REPAIRS_TTL_S = 30 * 24 * 3600.0
 MAX_REPAIRS = 1000
 MAX_REPAIRS_BYTES = 8 * 1024 * 1024
 """They are kept in memory, too."""
+OWNERS_TTL_S = 90 * 24 * 3600.0
+MAX_OWNERS = 10_000
 # A repair that is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 3600.0
 _UNKNOWN = ""
@@ -195,6 +197,18 @@ class SignatureStore:
     def writing(self) -> AbstractContextManager[None]:
         """A context in which many writes are one."""
         return self._vault.writing()
+
+    # Things that lie with one account.
+
+    def owners(self, things: Sequence[str], now: float) -> dict[str, str]:
+        """Who has these things, as far as that is known."""
+        return {thing: owner for thing, (owner, _) in self._vault.owners(things, now - OWNERS_TTL_S).items()}
+
+    def keep_owner(self, things: Sequence[str], owner: str, now: float) -> None:
+        """Somebody has these things."""
+        known = self._vault.owners(things, now - _TOUCH_AFTER_S)
+        if new := [thing for thing in things if known.get(thing, ("", 0.0))[0] != owner]:
+            self._vault.keep_owners(new, owner, now, MAX_OWNERS)
 
     # Repairs.
 

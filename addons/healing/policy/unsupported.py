@@ -2,6 +2,7 @@
 
 import re
 from collections import OrderedDict
+from threading import Lock
 
 _MAX_MODELS = 1000
 # For each feature the words of a refusal, and what is left out instead, in the order in which it is tried.
@@ -48,10 +49,11 @@ def refused_feature(text: str, without: frozenset[str], used: frozenset[str]) ->
 
 
 class Unsupported:
-    """Remembers, by upstream and model, what is left out from then on."""
+    """Remembers, by upstream and model, what is left out from then on. Any thread may use it."""
 
     def __init__(self) -> None:
         self._features: OrderedDict[tuple[str, str], frozenset[str]] = OrderedDict()
+        self._lock = Lock()
 
     def of(self, upstream: str, model: str) -> frozenset[str]:
         """What this model of this upstream (its URL) does not take."""
@@ -59,7 +61,8 @@ class Unsupported:
 
     def add(self, upstream: str, model: str, feature: str) -> None:
         """It does not take this either."""
-        self._features[upstream, model] = self.of(upstream, model) | {feature}
-        # Clients choose the names of models.
-        while len(self._features) > _MAX_MODELS:
-            self._features.popitem(last=False)
+        with self._lock:
+            self._features[upstream, model] = self.of(upstream, model) | {feature}
+            # Clients choose the names of models.
+            while len(self._features) > _MAX_MODELS:
+                self._features.popitem(last=False)

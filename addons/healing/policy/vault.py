@@ -27,12 +27,15 @@ CREATE INDEX by_use ON entries (used);
 CREATE TABLE repairs (id TEXT PRIMARY KEY, value BLOB NOT NULL, used REAL NOT NULL);
 CREATE TABLE secrets (value BLOB NOT NULL);
 """
+# Beside those of a version, as it came later.
+_OWNERS = "CREATE TABLE IF NOT EXISTS owners (thing TEXT PRIMARY KEY, owner TEXT NOT NULL, used REAL NOT NULL);"
 _TABLES = ("entries", "repairs", "secrets")
 # What is used again within this time is not written down again for it.
 _TOUCH_AFTER_S = 60.0
 _EVICT_AT_ONCE = 64
 _ASKED_AT_ONCE = 500
 _ROOM = 0.999
+_OWNERS_ROOM = 0.9
 _ENTRY_OVERHEAD_BYTES = 100
 _CACHE_KIB = 8192
 _BUSY_MS = 250
@@ -158,6 +161,25 @@ class Vault:
         with self.writing():
             self._do("DELETE FROM repairs WHERE id = ?", key)
 
+    # Who has a thing is a word, and kept longer than what is said.
+
+    def owners(self, things: Sequence[str], oldest: float) -> dict[str, tuple[str, float]]:
+        """Who has these things, as far as that was kept since `oldest`, and when."""
+        marks = ",".join("?" * len(things))
+        found = self._ask(f"SELECT * FROM owners WHERE thing IN ({marks})", *things)
+        return {thing: (owner, used) for thing, owner, used in found if used >= oldest}
+
+    def keep_owners(self, things: Sequence[str], owner: str, now: float, most: int) -> None:
+        """Keep who has these things; of all that is kept, the latest `most` at most."""
+        with self.writing():
+            for thing in things:
+                self._do("INSERT OR REPLACE INTO owners VALUES (?, ?, ?)", thing, owner, now)
+            count = next(iter(self._ask("SELECT COUNT(*) FROM owners")), (0,))[0]
+            if count > most:
+                oldest = "SELECT thing FROM owners ORDER BY used, rowid LIMIT ?"
+                # More than needed, so that not every new one has to make room.
+                self._do(f"DELETE FROM owners WHERE thing IN ({oldest})", count - int(_OWNERS_ROOM * most))
+
     def _own_secret(self) -> bytes:
         fresh = secrets.token_bytes(_SECRET_BYTES)
         with self.writing():
@@ -261,4 +283,5 @@ def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
     if version != _SCHEMA_VERSION:
         db.executescript("".join(f"DROP TABLE IF EXISTS {name};" for name in _TABLES) + _SCHEMA)
         db.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    db.execute(_OWNERS)
     return db

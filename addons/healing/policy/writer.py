@@ -179,7 +179,7 @@ class Rewriting:
 
     @property
     def flaw(self) -> str:
-        """Why there is no whole answer although all has come, "" where nothing better is known."""
+        """Why there is no whole answer although all has come."""
         return self._collector.flaw
 
     def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
@@ -203,7 +203,7 @@ class Rewriting:
 
     def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
         """The error in the client's own words for it."""
-        told = told_error(failure, error)
+        told = told_error(failure, error, self._client)
         return self.framing.failed(told.status, told.message)
 
     def failed(self, failure: Failure) -> bytes:

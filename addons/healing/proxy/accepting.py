@@ -1,11 +1,16 @@
-"""Clients that can't be accepted for lack of open files: asyncio would say so again and again, with a traceback."""
+"""How clients are accepted: a few in one turn of the loop, and without many words where there is no room for them.
+
+asyncio would accept a hundred at once, and say of each for which no file can be opened that it can't, with a traceback.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from mitmproxy import connection
+from mitmproxy import connection, ctx
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 
 from healing.policy.trouble import Trouble
 
@@ -13,11 +18,14 @@ logger = logging.getLogger(__name__)
 
 _OUT_OF_RESOURCES = "socket.accept() out of system resource"
 
+AT_ONCE = 8
+"""Each client that is accepted takes some 0.3 to 0.5 ms of a turn before it can be made to wait."""
+
 Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 
 class Accepting:
-    """Says once that no client can be accepted, and once that it is over."""
+    """Accepts clients a few at a time; says once that none can be accepted, and once that it is over."""
 
     def __init__(self) -> None:
         self._trouble = Trouble(logger, "clients wait: none can be accepted: %s", "clients are accepted again")
@@ -29,6 +37,9 @@ class Accepting:
         if loop.get_exception_handler() != self._handle:
             self._stock = loop.get_exception_handler()
             loop.set_exception_handler(self._handle)
+            servers = ctx.master.addons.get("proxyserver").servers
+            servers.changed.connect(self._slow_down)
+            self._slow_down()
 
     def done(self) -> None:
         """Give the place back."""
@@ -47,3 +58,22 @@ class Accepting:
             self._stock(loop, context)
         else:
             loop.default_exception_handler(context)
+
+    def _slow_down(self) -> None:
+        """Have each socket that is listened on accept fewer clients at once. How many may wait stays as it is."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, asyncio.SelectorEventLoop):
+            return  # it accepts one by one
+        proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
+        for instance in proxyserver.servers:
+            servers = instance._servers if isinstance(instance, AsyncioServerInstance) else []
+            for server in servers:
+                if isinstance(server, asyncio.Server) and server.is_serving():
+                    _accept(loop, server, AT_ONCE)
+
+
+def _accept(loop: Any, server: Any, at_once: int) -> None:
+    """What asyncio does when it begins to listen, which can be done again, with another number."""
+    times = server._ssl_handshake_timeout, server._ssl_shutdown_timeout
+    for listener in server._sockets or ():
+        loop._start_serving(server._protocol_factory, listener, server._ssl_context, server, at_once, *times)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.mode_specs import DnsMode
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -29,11 +31,13 @@ from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
+from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
+_SWITCH_S = 0.001
 
 
 class Healing:
@@ -48,6 +52,7 @@ class Healing:
         self._running = False
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._turns = Turns()
 
     def load(self, loader: Loader) -> None:
         """Declare the options. A dead upstream has to be met by an attempt, not before it: connect lazily."""
@@ -55,6 +60,8 @@ class Healing:
         # `running`: by then a first client may be there, and what is its would be kept for ever.
         gc.collect()
         gc.freeze()
+        # While a thread is at work the event loop gets its turn back only after so long, after each read and write.
+        sys.setswitchinterval(_SWITCH_S)
         loader.add_option(
             "antigravity_config",
             str,
@@ -121,8 +128,11 @@ class Healing:
         """Await what another addon's hook gave (see `healing.proxy.hooks`)."""
         await awaitable
 
-    def client_connected(self, client: Client) -> None:
+    async def client_connected(self, client: Client) -> None:
         """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
+        await self._turns.take()
+        if isinstance(handler := _handler_of(client), ProxyConnectionHandler):
+            TurnTaking.adopt(handler, self._turns)
         if self.governor is None:
             return
         self.governor.visits.arrived(client)
@@ -182,7 +192,7 @@ class Healing:
             if wait_s:
                 await asyncio.sleep(wait_s)
             try:
-                request.seal = await credentials.fetch(request.account, request.dialect, renew=request.renew)
+                request.seal = await credentials.fetch(request.account, request.dialect, refused=request.refused)
                 return
             except CredentialError as error:
                 request.error = str(error)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from mitmproxy import ctx, http
 from mitmproxy.proxy import commands, events, layer
@@ -139,10 +140,13 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
         return None
     body = body_of(response)
     _, _, dialect, operation = asked
-    streams = operation.streams if operation.streams is not None else _wants_stream(request)
+    value = _said(request)
+    streams = operation.streams
+    if streams is None:
+        streams = isinstance(value, dict) and value.get("stream") is True
     json = response.headers.get("content-type", "").lower().startswith("application/json")
     if streams and operation.sse and response.status_code < 300 and not json:
-        gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time())
+        gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time(), asked=value)
         gate.feed(body)
         gate.end()
         return gate.failure or gate.no_answer
@@ -159,9 +163,9 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     )
 
 
-def _wants_stream(request: http.Request) -> bool:
+def _said(request: http.Request) -> Any:
+    """What the request's body says, None if it is no JSON."""
     try:
-        body = parse(body_of(request))
+        return parse(body_of(request))
     except ValueError:
-        return False
-    return isinstance(body, dict) and body.get("stream") is True
+        return None

@@ -45,7 +45,9 @@ _NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding",
 
 
 # What a client of the other dialect says in other headers is said to an API that this one is not.
-_OF_NO_DIALECT = {b"accept", b"content-type", b"user-agent", b"traceparent", b"tracestate", b"baggage"}
+_OF_NO_DIALECT = {b"accept", b"content-type", b"traceparent", b"tracestate", b"baggage"}
+# Which product a client is, is its own provider's business; some gateways want a name.
+_USER_AGENT = (b"User-Agent", b"antigravity-healing-proxy")
 
 
 @dataclass
@@ -227,10 +229,10 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
     headers = pairs.without(request.headers.fields, _NOT_SENT)
     if attempt.asked.translated:
         headers = tuple(pair for pair in headers if pair[0].lower() in _OF_NO_DIALECT)
-        headers += attempt.asked.dialect.required_headers
+        headers += (*attempt.asked.dialect.required_headers, _USER_AGENT)
     headers += ((b"Accept-Encoding", b"identity"),)
     if attempt.betas:
-        headers = _with_betas(headers, attempt.betas)
+        headers = pairs.with_flags(headers, b"anthropic-beta", attempt.betas)
     if attempt.body or request.method not in ("GET", "HEAD"):
         headers += ((b"Content-Length", str(len(attempt.body)).encode()),)
     if request.is_http2 or request.is_http3:
@@ -254,17 +256,3 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
     )
     flow.metadata[METADATA] = attempt.meta
     return flow
-
-
-def _with_betas(headers: pairs.Headers, betas: tuple[str, ...]) -> pairs.Headers:
-    """The headers with these values in the last `anthropic-beta`; what the client asked for stays in its order."""
-    places = [place for place, (name, _) in enumerate(headers) if name.lower() == b"anthropic-beta"]
-    known = {value.strip().decode("latin-1") for place in places for value in headers[place][1].split(b",")}
-    missing = ",".join(beta for beta in betas if beta not in known).encode()
-    if not missing:
-        return headers
-    if not places:
-        return (*headers, (b"anthropic-beta", missing))
-    name, value = headers[places[-1]]
-    joined = value + b"," + missing if value.strip() else missing
-    return (*headers[: places[-1]], (name, joined), *headers[places[-1] + 1 :])

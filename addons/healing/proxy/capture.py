@@ -6,7 +6,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
-from threading import BoundedSemaphore
+from threading import Lock
 
 from mitmproxy import ctx, http
 from mitmproxy.flow import Error
@@ -42,7 +42,7 @@ class Capture:
         self._captures: Captures | None = None
         # Of one thread: writing takes time, and the files bear one writer only.
         self._writer = ThreadPoolExecutor(1, "antigravity capture")
-        self._places = BoundedSemaphore(MOST_WAITING)
+        self._waiting = Waiting()
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
         healing.journal.listen(self._hear)
@@ -116,15 +116,16 @@ class Capture:
         for flows in failed:
             if any(flow.error is not None and flow.error.msg == Error.KILLED_MESSAGE for flow in flows):
                 continue
-            if not self._places.acquire(blocking=False):
+            settings, size = self.settings(), sum(map(_size, flows))
+            if not self._waiting.take(size, settings.max_bytes):
                 self._trouble.met("failures come faster than they can be written")
                 continue
             # Snapshots: people may go on to change these flows, or replay them.
             snapshots = [_snapshot(flow) for flow in flows]
             assert self._captures is not None
-            self._writer.submit(self._write, self._captures, snapshots, self.settings())
+            self._writer.submit(self._write, self._captures, snapshots, settings, size)
 
-    def _write(self, captures: Captures, flows: list[http.HTTPFlow], settings: config.Capture) -> None:
+    def _write(self, captures: Captures, flows: list[http.HTTPFlow], settings: config.Capture, size: int) -> None:
         """In the thread: add an exchange to the files."""
         try:
             path = captures.add(flows, settings, date.today())
@@ -136,7 +137,7 @@ class Capture:
             self._trouble.over()
             _tell(flows[0], path)
         finally:
-            self._places.release()
+            self._waiting.give_back(size)
 
     def _prune(self, captures: Captures, settings: config.Capture) -> None:
         """In the thread: delete what is too old."""
@@ -144,6 +145,36 @@ class Capture:
             captures.prune(settings, date.today())
         except OSError as error:
             self._trouble.met(f"{captures.folder} can't be read: {error.strerror}")
+
+
+class Waiting:
+    """Counts what waits to be written, which is all in memory."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._count = 0
+        self._bytes = 0
+
+    def take(self, size: int, most_bytes: int) -> bool:
+        """Whether there is room for one more exchange of so many bytes; one alone may be of any size."""
+        with self._lock:
+            if self._count >= MOST_WAITING or (self._count and self._bytes + size > most_bytes):
+                return False
+            self._count += 1
+            self._bytes += size
+            return True
+
+    def give_back(self, size: int) -> None:
+        """It is written."""
+        with self._lock:
+            self._count -= 1
+            self._bytes -= size
+
+
+def _size(flow: http.HTTPFlow) -> int:
+    """How many bytes its bodies have."""
+    messages = (flow.request, flow.response)
+    return sum(len(message.raw_content or b"") for message in messages if message is not None)
 
 
 def _snapshot(flow: http.HTTPFlow) -> http.HTTPFlow:

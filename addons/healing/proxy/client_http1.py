@@ -15,14 +15,14 @@ from mitmproxy.proxy.layers.http._events import (
     RequestTrailers,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Server, make_body_reader
+from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from healing.policy.config import Limits
 from healing.proxy import local
 from healing.proxy.client_side import HeadClock, RestUnwanted
 from healing.proxy.governor import Governor
 from healing.proxy.heads import HeadMeter
-from healing.proxy.http1 import SteadyHttp1
+from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.lingering import Lingering
 from healing.wire.fields import wrong_request
 
@@ -120,7 +120,7 @@ class ClientHttp1(SteadyHttp1, Http1Server):
             told = str(error)[:_LONGEST_REASON]
             yield from self._refuse(400, f"This is no request that can be taken: {told}.")
             return
-        self.body_reader = make_body_reader(size)
+        self.body_reader = reader_of_body(size)
         self.state = self.read_body
         yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, size == 0))
         if self.state == self.read_body:

@@ -11,6 +11,7 @@ from healing.policy import config
 from healing.policy.sources import Source, parse_source
 from healing.proxy.seal import LONGEST_CREDENTIAL, Seal
 from healing.proxy.source_reading import Readings, SlowSourceError, SourceError
+from healing.wire.headers import FLAG_LISTS
 
 QUICK_S = 0.05
 """For so long a file may be waited for where everybody waits: a healthy one takes a hundredth of it."""
@@ -39,22 +40,25 @@ class Credentials:
         self._slow: set[Source] = set()
         self._client_keys: dict[Source, str | CredentialError] = {}
 
-    def at_once(self, account: config.Account, dialect: str, *, renew: bool = False) -> Seal | None:
-        """The seal, if nothing that takes time has to be done for it. Raises CredentialError."""
+    def at_once(self, account: config.Account, dialect: str, *, refused: Seal | None = None) -> Seal | None:
+        """The seal, if nothing that takes time has to be done for it. Raises CredentialError.
+
+        refused: what upstream did not take: what its commands printed for it is too old.
+        """
         values: dict[Source, str] = {}
         for source in _sources(account):
-            value = self._kept(source, account.ttl, renew=renew) if source.kind == "cmd" else self._quickly(source)
+            value = self._kept(source, account.ttl, refused) if source.kind == "cmd" else self._quickly(source)
             if value is None:
                 return None
             values[source] = value
         return _seal(account, dialect, values)
 
-    async def fetch(self, account: config.Account, dialect: str, *, renew: bool = False) -> Seal:
+    async def fetch(self, account: config.Account, dialect: str, *, refused: Seal | None = None) -> Seal:
         """The seal, running the account's commands where what they printed is too old. Raises CredentialError."""
         sources = list(_sources(account))
         try:
             # What has just been printed is used, however short its life is.
-            values = await asyncio.gather(*(self._value(source, account.ttl, renew=renew) for source in sources))
+            values = await asyncio.gather(*(self._value(source, account.ttl, refused) for source in sources))
         except SourceError as error:
             raise CredentialError(str(error)) from None
         return _seal(account, dialect, dict(zip(sources, values, strict=True)))
@@ -114,15 +118,19 @@ class Credentials:
         except SourceError as error:
             raise CredentialError(str(error)) from None
 
-    def _kept(self, command: Source, ttl: float, *, renew: bool) -> str | None:
+    def _kept(self, command: Source, ttl: float, refused: Seal | None) -> str | None:
+        # While it runs, somebody has found what it printed last to be too old, or refused.
+        if command in self._running:
+            return None
         value, at = self._printed.get(command, ("", 0.0))
-        return value if value and not renew and monotonic() - at < ttl else None
+        too_old = monotonic() - at >= ttl or (refused is not None and refused.carries(value))
+        return value if value and not too_old else None
 
-    async def _value(self, source: Source, ttl: float, *, renew: bool) -> str:
+    async def _value(self, source: Source, ttl: float, refused: Seal | None) -> str:
         """What a file or a command gives. Raises SourceError."""
         if source.kind == "file":
             return await self._file(source)
-        kept = self._kept(source, ttl, renew=renew)
+        kept = self._kept(source, ttl, refused)
         return kept if kept is not None else await self._run(source)
 
     async def _file(self, source: Source) -> str:
@@ -183,7 +191,8 @@ def _seal(account: config.Account, dialect: str, values: Mapping[Source, str]) -
     for name, value in headers.items():
         if len(value) > LONGEST_CREDENTIAL:
             raise CredentialError(f"what is for {name} is longer than {LONGEST_CREDENTIAL:,} characters")
-    return Seal(tuple(headers.items()))
+    flags = tuple((name.lower(), value) for name, value in headers.items() if name.lower().encode() in FLAG_LISTS)
+    return Seal(tuple(pair for pair in headers.items() if pair[0].lower().encode() not in FLAG_LISTS), flags=flags)
 
 
 def _value_of(source: Source, values: Mapping[Source, str]) -> str:

@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -22,7 +23,7 @@ from healing.policy.accounts import (
     runtime_accounts,
 )
 from healing.policy.actions import Rules
-from healing.policy.config import RESERVED_ACCOUNT, Config
+from healing.policy.config import RESERVED_ACCOUNT, Config, Upstream
 from healing.policy.config import Account as ConfiguredAccount
 from healing.policy.course import Shared
 from healing.policy.exchange import Exchange
@@ -48,8 +49,9 @@ from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor, TooLongError
 from healing.wire.fields import wrong_fields, wrong_target
 from healing.wire.jsonvalue import dump
-from healing.wire.naming import DoubtError, models_beside, models_of
+from healing.wire.naming import models_beside
 from healing.wire.paths import PathError
+from healing.wire.things import named_in_request
 from healing.wire.translate.common import UntranslatableError
 
 logger = logging.getLogger(__name__)
@@ -203,6 +205,9 @@ class Governor:
         who, address = entry.key or next(iter(seal.secrets), ""), entry.visitor.address
         kind = "secret" if who else "here" if is_loopback(address) else "address"
         name = f"{kind}:{who or ('' if kind == 'here' else address)}"
+        return self._digest(name)
+
+    def _digest(self, name: str) -> str:
         secret = self.signatures.secret if self.signatures is not None else b""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
 
@@ -250,8 +255,8 @@ class Governor:
     def exchange(self, claim: Claim, request: http.Request) -> Exchange:
         """The exchange for a claimed request whose body has come. Raises RefusedError."""
         assert claim.asked is not None
-        target, path, dialect, operation = claim.asked
-        body = self._plain_body(request, dialect)
+        _, path, dialect, operation = claim.asked
+        body = self.plain_body(request, dialect)
         parsed, doubt = read_body(body)
         model = dialect.model_of(operation, parsed)
         longest = self.config.limits.model_bytes
@@ -259,7 +264,7 @@ class Governor:
             message = f"The model's name is too long: it may have {longest} bytes."
             raise RefusedError(local.refusal(dialect, 400, message))
         route = self.routes.resolve(model) if model else Route(None, "", None)
-        exchange_id = f"{self.random.getrandbits(32):08x}"
+        exchange_id = self.new_id()
         streams = operation.streams
         if streams is None:
             streams = isinstance(parsed, dict) and parsed.get("stream") is True
@@ -278,82 +283,80 @@ class Governor:
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
             session, value, Owner(claim.client, stated),
         )  # fmt: skip
+        needed = route.model or operation.kind in ("generate", "count_tokens")
+        beside = models_beside(model, parsed) if self._choosy else ()
+        named = Named((route.model, *beside) if needed else beside, doubt)
+        eligible = self.eligible(claim, route, named)
+        try:
+            return self.begin(client_request, eligible, claim)
+        except UntranslatableError as error:
+            message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
+            raise RefusedError(local.refusal(dialect, 400, message)) from None
+
+    def begin(self, asked: ClientRequest, eligible: Sequence[Account], claim: Claim) -> Exchange:
+        """The exchange for an understood request, on these accounts. Raises UntranslatableError."""
+        assert claim.asked is not None
         rules = Rules(
             self.config.retry,
-            self.config.peek.merged(route.peek),
+            self.config.peek.merged(asked.route.peek),
             self.config.clients.account_header,
             tuple(self.routes.names()),
             self.config.repair,
             self.config.translate,
             self.config.limits,
         )
-        needed = route.model or operation.kind in ("generate", "count_tokens")
-        beside = models_beside(model, parsed) if self._choosy else ()
-        named = Named((route.model, *beside) if needed else beside, doubt)
-        eligible = self._eligible(target, dialect, route, named)
         shared = Shared(
             self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures, self.unsupported
         )  # fmt: skip
-        try:
-            exchange = Exchange(client_request, eligible, rules, shared)
-        except UntranslatableError as error:
-            message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
-            raise RefusedError(local.refusal(dialect, 400, message)) from None
+        if len(eligible) > 1 and eligible[0].upstream.dialect == asked.dialect.name:
+            things = named_in_request(
+                asked.dialect, asked.operation, asked.path, query_of(asked.query), asked.body, asked.value
+            )  # fmt: skip
+            asked = replace(asked, things=things)
+        exchange = Exchange(asked, eligible, rules, shared)
         self.exchanges += 1
         exchange.meta.update(
             role="exchange",
-            exchange=exchange_id,
-            upstream=target.upstream_name,
+            exchange=asked.id,
+            upstream=claim.asked.target.upstream_name,
             client=claim.client,
-            conversation=conversation_key(claim.client, session),
+            conversation=conversation_key(claim.client, asked.session),
         )
         return exchange
+
+    def new_id(self) -> str:
+        """A short id for an exchange."""
+        return f"{self.random.getrandbits(32):08x}"
 
     def has_accounts(self, target: Target) -> bool:
         """Whether any account serves there; else the client's own credential is what counts."""
         return any(account.upstream_name == target.upstream_name for account in self.accounts.all)
 
-    def passing_account(self, claim: Claim, request: http.Request) -> Account:
-        """The one account that all requests outside of the healed endpoints use, as files and batches belong to it.
-
-        Raises RefusedError where it may not serve a model that the request names.
-        """
-        assert claim.asked is not None
-        target, path, dialect, _ = claim.asked
-        account = self._eligible(target, dialect, Route(None, "", None), Named())[0]
-        if takes_all(account):
-            return account
-        try:
-            named = Named(models_of(path, query_of(claim.query), self._plain_body(request, dialect)))
-        except DoubtError as error:
-            raise RefusedError(local.refusal(dialect, 400, uncertain(str(error)))) from None
-        if not named.fits(account):
-            raise RefusedError(local.refusal(dialect, 404, unserved(named, (account,))))
-        return account
-
-    def seal_of(self, account: Account, claim: Claim, *, renew: bool = False) -> Seal | None:
+    def seal_of(self, account: Account, claim: Claim, *, refused: Seal | None = None) -> Seal | None:
         """What an attempt on this account carries, None if that takes time to find out. Raises CredentialError."""
         if account.source is None:
             assert claim.asked is not None
             # A client's credential is for the API that it believes to talk to, and for nobody else.
             return claim.seal if account.upstream.dialect == claim.asked.dialect.name else Seal()
-        return self.credentials.at_once(account.source, account.upstream.dialect, renew=renew)
+        return self.credentials.at_once(account.source, account.upstream.dialect, refused=refused)
 
-    def _eligible(self, target: Target, dialect: Dialect, route: Route, named: Named) -> tuple[Account, ...]:
+    def eligible(self, claim: Claim, route: Route, named: Named) -> tuple[Account, ...]:
         """The accounts that may be asked, at least one. Raises RefusedError where there are, and none may."""
+        assert claim.asked is not None
+        target, _, dialect, _ = claim.asked
         upstreams = self.config.upstreams
         spoken = upstreams[route.upstream].dialect if route.upstream else dialect.name
         name = route.upstream or target.upstream_name
         if target.kind == "reverse" and not route.upstream:
             assert target.upstream is not None
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, "reverse", target.upstream),)
+            return (self._own_account(claim, "reverse", target.upstream),)
         there, _ = eligible_accounts(self.accounts.all, spoken, name or None, route.model)
         if not there:
             name = name or spoken
             if spoken != dialect.name and name not in self._unpaid:
                 self._unpaid.add(name)
                 logger.warning("%s has no account: what is translated for it goes there without a credential", name)
-            return (Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstreams[name]),)
+            return (self._own_account(claim, name, upstreams[name]),)
         if named.doubt:
             raise RefusedError(local.refusal(dialect, 400, uncertain(named.doubt)))
         if spoken != dialect.name:
@@ -364,7 +367,16 @@ class Governor:
             raise RefusedError(local.refusal(dialect, status, unserved(named, there)))
         return eligible
 
-    def _plain_body(self, request: http.Request, dialect: Dialect) -> bytes:
+    def _own_account(self, claim: Claim, name: str, upstream: Upstream) -> Account:
+        """The client's own credential as an account: what upstream says of it holds for it and for nobody else's."""
+        assert claim.asked is not None
+        secrets: Sequence[str] = ()
+        if upstream.dialect == claim.asked.dialect.name:
+            secrets = claim.seal.secrets or [value for _, value in claim.seal.more]
+        owner = self._digest("\0".join((upstream.url, *(secrets or ("", claim.client)))))
+        return Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstream, owner=owner)
+
+    def plain_body(self, request: http.Request, dialect: Dialect) -> bytes:
         """The body without its content-encoding. Raises RefusedError."""
         body = request.raw_content or b""
         coding = request.headers.get("content-encoding", "")

@@ -4,6 +4,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterable
 from logging import WARNING
+from typing import cast
 
 import h11
 from mitmproxy import http
@@ -16,10 +17,10 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseEndOfMessage,
     ResponseTrailers,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Connection
+from mitmproxy.proxy.layers.http._http1 import Http1Connection, TBodyReader, make_body_reader
 
+from healing.proxy.chunks import ChunkReader
 from healing.proxy.governor import Governor
-from healing.wire.fields import wrong_fields
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +92,7 @@ class SteadyHttp1(Http1Connection):
         """The body is complete, with these trailers."""
         assert self.stream_id is not None
         assert self.request is not None
-        fields = http.Headers(trailers)
-        if wrong := wrong_fields(fields.fields):
-            yield from self.fail(f"HTTP/1 protocol error: trailers with {wrong}")
-            return
-        if fields:
+        if fields := http.Headers(trailers):
             yield ReceiveHttp(self.receive_trailers(self.stream_id, fields))
         if self.request.data.method.upper() != b"CONNECT":
             yield ReceiveHttp(self.ReceiveEndOfMessage(self.stream_id))
@@ -122,6 +119,11 @@ class SteadyHttp1(Http1Connection):
             request=isinstance(event, RequestEndOfMessage), response=isinstance(event, ResponseEndOfMessage)
         )
         return True
+
+
+def reader_of_body(size: int | None) -> TBodyReader:
+    """What reads a body of so many bytes: -1 until the connection ends, None in chunks."""
+    return cast(TBodyReader, ChunkReader()) if size is None else make_body_reader(size)
 
 
 def failure_in_words(error: Exception) -> str:

@@ -12,15 +12,18 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
+    RequestData,
     RequestEndOfMessage,
     RequestHeaders,
     RequestTrailers,
+    ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 from mitmproxy.utils import human
 
+from healing.policy.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.attempts import METADATA
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import RestUnwanted
@@ -35,15 +38,6 @@ from healing.proxy.redacting import RedactingStream
 from healing.proxy.seal import Seal, is_credential, take_off
 
 logger = logging.getLogger(__name__)
-
-_LONG_BODY_BYTES = 128 * 1024
-# Each may be a call without its signature, which takes a tenth of a millisecond to look for.
-_MANY_OBJECTS = 256
-
-
-def takes_time(body: bytes) -> bool:
-    """Whether a plain body is understood beside the event loop; one that is compressed always is."""
-    return len(body) >= _LONG_BODY_BYTES or body.count(b"{") > _MANY_OBJECTS
 
 
 class IncomingStream(RedactingStream):
@@ -188,7 +182,7 @@ class IncomingStream(RedactingStream):
         coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
         masking = Masking(come, coding, asked.dialect.name, key, self.longest_body)
         # To put the pieces of a long one together takes time, too.
-        if coding or len(come) >= _LONG_BODY_BYTES or takes_time(bytes(come)):
+        if coding or len(come) >= LONG_BODY_BYTES or takes_time(bytes(come)):
             yield AntigravityAwaitHook(asyncio.to_thread(masking.run))
         else:
             masking.run()
@@ -206,7 +200,11 @@ class IncomingStream(RedactingStream):
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """A request that may have to be sent again is never streamed, whatever `stream_large_bodies` says."""
         if self.claim is None:
-            return (yield from super().check_body_size(request))
+            is_over = yield from super().check_body_size(request)
+            # Who sets one of these wants it as mitmproxy does it.
+            if not is_over and not self.context.options.stream_large_bodies and not self.context.options.modify_body:
+                yield from self.stream_plain(request, self.governor.config.flows.max_body_bytes)
+            return is_over
         if not request:
             return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
         if len(self.request_body_buf) > self.longest_body:
@@ -216,3 +214,23 @@ class IncomingStream(RedactingStream):
         if limit is not None and len(self.request_body_buf) > limit:
             return (yield from super().check_body_size(request))
         return False
+
+    def stream_plain(self, request: bool, limit: int) -> CommandGenerator[None]:
+        """Stream a body of traffic that is not ours, and keep nothing of it, if it is longer than `limit` bytes."""
+        message = self.flow.request if request else self.flow.response
+        buffer = self.request_body_buf if request else self.response_body_buf
+        if message is None or message.stream:
+            return
+        try:
+            response = None if request else self.flow.response
+            size = len(buffer) or expected_http_body_size(self.flow.request, response) or 0
+        except ValueError:
+            return  # mitmproxy judges it
+        if size <= limit:
+            return
+        message.stream = True
+        if come := bytes(buffer):
+            buffer.clear()
+            yield from self.start_request_stream() if request else self.start_response_stream()
+            data = RequestData if request else ResponseData
+            yield from self.handle_event(data(self.stream_id, come))

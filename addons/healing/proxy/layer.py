@@ -22,6 +22,7 @@ from healing.policy.attempt import Attempt
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
 from healing.proxy.client_http1 import ClientHttp1
 from healing.proxy.client_http2 import ClientHttp2
+from healing.proxy.departures import Departures
 from healing.proxy.governor import Governor
 from healing.proxy.readers import LOOK_EVERY_S, Readers
 from healing.proxy.recorder import Recorder
@@ -41,6 +42,7 @@ class HealingLayer(HttpLayer):
     attempts: dict[Attempt, AttemptStream]
     seals: dict[int, Seal]
     readers: Readers
+    departures: Departures
     look_again: commands.RequestWakeup | None
     leaving: dict[commands.RequestWakeup, AbortAttempt]
     next_attempt_id: int
@@ -56,6 +58,7 @@ class HealingLayer(HttpLayer):
         plain.attempts = {}
         plain.seals = {}
         plain.readers = Readers()
+        plain.departures = Departures()
         plain.look_again = None
         plain.leaving = {}
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
@@ -78,7 +81,7 @@ class HealingLayer(HttpLayer):
             yield from self.tend()
         elif isinstance(event, events.Wakeup) and event.command in self.leaving:
             self.deferred.append(self.leaving.pop(event.command))
-        else:
+        elif not isinstance(event, events.Wakeup) or event.command in self.command_sources:
             yield from self.connect_ends(event)
             yield from super()._handle_event(event)
         yield from self.settle()
@@ -156,6 +159,16 @@ class HealingLayer(HttpLayer):
     # The client.
 
     def tend(self) -> CommandGenerator[None]:
+        """See to what has not left yet, to what the client has left, and to what it does not take."""
+        if self.departures:
+            self.departures.look(self.governor.clock, self.connections, self.waiting_for_establishment)
+        yield from self.tend_client()
+        if (self.readers.behind or self.departures) and self.look_again is None:
+            unread_s = self.governor.config.limits.unread_seconds
+            self.look_again = commands.RequestWakeup(min(LOOK_EVERY_S, unread_s))
+            yield self.look_again
+
+    def tend_client(self) -> CommandGenerator[None]:
         """See to what the client has left, and to what it does not take."""
         client = self.connections.get(self.context.client)
         if not isinstance(client, HttpConnection):
@@ -174,9 +187,6 @@ class HealingLayer(HttpLayer):
                 yield from self.event_to_child(client, gone)
             elif behind is None or behind.held:
                 yield from self.hold(stream, behind is not None)
-        if self.readers.behind and self.look_again is None:
-            self.look_again = commands.RequestWakeup(min(LOOK_EVERY_S, limits.unread_seconds))
-            yield self.look_again
 
     def leave(self, stream: HttpStream) -> CommandGenerator[None]:
         """Tell a stream that its client is gone."""
@@ -208,6 +218,7 @@ class HealingLayer(HttpLayer):
         stream = AttemptStream(context, stream_id, owner.exchange, attempt, command.seal, recorder)
         self.streams[stream_id] = stream
         self.attempts[attempt] = stream
+        self.departures.begun(stream)
         self.seals[stream_id] = command.seal
         self.connections[context.client] = Sink(context.fork(), context.client, stream)
         body = attempt.body
@@ -246,8 +257,9 @@ class HealingLayer(HttpLayer):
                 if gone:
                     del self.exchanges[stream_id]
                     self.seals.pop(stream_id, None)
-            elif owner.exchange.outcome and not owner.exchange.actions:
+            elif owner.exchange.outcome and not owner.exchange.actions and not owner.breaking:
                 del self.exchanges[stream_id]
+                self.forget_timers(owner)
                 self.governor.running -= 1
         for attempt, stream in list(self.attempts.items()):
             if attempt.ended and not stream.paused:
@@ -255,6 +267,12 @@ class HealingLayer(HttpLayer):
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
                 self.connections.pop(stream.context.client, None)
+
+    def forget_timers(self, stream: HealingStream) -> None:
+        """Let a stream that is over go at once, and not when the last of its clocks would have run out."""
+        for command, source in list(self.command_sources.items()):
+            if source is stream and isinstance(command, commands.RequestWakeup):
+                del self.command_sources[command]
 
 
 def client_connection(context: Context, governor: Governor) -> HttpConnection | None:

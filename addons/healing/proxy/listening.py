@@ -74,6 +74,7 @@ class Listening:
             await server.stop()
             server._servers = await server.listen(LOOPBACK, addresses[0][1])
             logger.info("%s keeps to this machine: %s:%d", server.mode.description, LOOPBACK, addresses[0][1])
+            await self._proxyserver.servers.changed.send()
 
 
 def _kept_wide(mode: ProxyMode, default_port: int | None) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from healing.proxy.redaction import Piecewise, Redaction
-from healing.wire.headers import Headers, without
+from healing.wire.headers import Headers, flags_in, with_flags, without
 
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
 CREDENTIAL_PARAMS = ("key", "access_token")
@@ -42,12 +42,14 @@ class Seal:
     headers: names and values to set. params: query parameters to add, as they are written in a URL.
     more: what else lets a client in somewhere (cookies, a gateway's token): set too, and no proof of who it is.
     body: what stands in the flow's body in place of secrets, and what it stands for, of the same length.
+    flags: names in lower case and lists of flags, which join those that the request has; they are no secrets.
     """
 
     headers: tuple[tuple[str, str], ...] = ()
     params: tuple[str, ...] = ()
     more: tuple[tuple[str, str], ...] = ()
     body: tuple[tuple[bytes, bytes], ...] = ()
+    flags: tuple[tuple[str, str], ...] = ()
 
     @property
     def flaw(self) -> str:
@@ -61,13 +63,20 @@ class Seal:
         values = [value.rpartition(" ")[2] for _, value in self.headers]
         return (*values, *(unquote_plus(param.partition("=")[2]) for param in self.params))
 
+    def carries(self, secret: str) -> bool:
+        """Whether a header of an account's has this in it."""
+        return any(secret in value for _, value in self.headers)
+
     def on(self, request: http.Request) -> http.Request:
         """A copy of the request with the credentials on it. Its body is not looked at, see `unmasked`."""
         sealed = copy.copy(request)
         sealed.data = copy.copy(request.data)
         pairs = [_as_bytes(pair) for pair in (*self.headers, *self.more)]
         names = {name.lower() for name, _ in pairs}
-        sealed.headers = http.Headers((*without(request.headers.fields, names), *pairs))
+        fields = (*without(request.headers.fields, names), *pairs)
+        for name, flags in self.flags:
+            fields = with_flags(fields, name.encode(), flags_in(flags))
+        sealed.headers = http.Headers(fields)
         if self.params:
             joint = "&" if "?" in sealed.path else "?"
             sealed.path += joint + "&".join(self.params)

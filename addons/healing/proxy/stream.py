@@ -28,6 +28,7 @@ from healing.policy.actions import Abort, Finish, Leave, Respond, Send, Start, W
 from healing.policy.attempt import Attempt
 from healing.policy.clocks import LINGER_S
 from healing.policy.exchange import Exchange
+from healing.policy.request import takes_time
 from healing.proxy.attempts import (
     METADATA,
     AbortAttempt,
@@ -36,8 +37,9 @@ from healing.proxy.attempts import (
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
-from healing.proxy.incoming import IncomingStream, takes_time
+from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
+from healing.proxy.passing import learn, passing_of
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import (
@@ -71,6 +73,8 @@ class HealingStream(IncomingStream):
     """A client's request. One that is not claimed is treated as in plain mitmproxy."""
 
     exchange: Exchange | None = None
+    passed_to: Account | None = None
+    """The account with whose credential a request passes that is not healed."""
     recorder: Recorder | None = None
     poked = False
     timer: commands.RequestWakeup | None = None
@@ -81,6 +85,11 @@ class HealingStream(IncomingStream):
     def running(self) -> bool:
         """Whether an exchange is under way here."""
         return self.exchange is not None and not self.exchange.outcome
+
+    @property
+    def breaking(self) -> bool:
+        """Whether the answer has been told to have failed, and its connection is about to be broken."""
+        return bool(self.broken) and self.server_state not in (self.state_done, self.state_errored)
 
     @property
     def needs_poke(self) -> bool:
@@ -148,12 +157,16 @@ class HealingStream(IncomingStream):
         if understood.found is None:
             logger.error("a request could not be understood; this is a bug", exc_info=understood.failure)
             return (yield from self.pass_unseen(self.claim, self.claim.asked))
-        self.exchange = understood.found
-        self.flow.metadata[METADATA] = self.exchange.meta
-        self.governor.running += 1
-        self.exchange.start()
-        yield from self.perform()
+        yield from self.begin(understood.found)
         return False
+
+    def begin(self, exchange: Exchange) -> CommandGenerator[None]:
+        """Begin the exchange that this request has become."""
+        self.exchange = exchange
+        self.flow.metadata[METADATA] = exchange.meta
+        self.governor.running += 1
+        exchange.start()
+        yield from self.perform()
 
     def understand(self, asked: UnderstandRequest[Any], *, at_once: bool = True) -> CommandGenerator[bool]:
         """Understand the request, beside the event loop where that may take time; gives whether it was refused.
@@ -182,10 +195,13 @@ class HealingStream(IncomingStream):
     def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of the one account that serves what is not healed, with its credential."""
         request = self.flow.request
-        passing = UnderstandRequest(lambda: self.governor.passing_account(claim, request))
+        passing = UnderstandRequest(lambda: passing_of(self.governor, claim, request))
         if (yield from self.understand(passing)):
             return False
         account = passing.found
+        if isinstance(account, Exchange):
+            yield from self.begin(account)
+            return False
         if account is None:
             logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
             message = "The proxy failed on this request; its log says why."
@@ -201,8 +217,15 @@ class HealingStream(IncomingStream):
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
         self.own = account.source is None
+        self.passed_to = account
         yield from self.pass_with(seal)
         return (yield from super().make_server_connection())
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """What passes may tell what lies with its account from now on."""
+        if self.passed_to is not None and self.claim is not None and self.flow.response is not None:
+            learn(self.governor, self.claim, self.passed_to, self.flow.response)
+        yield from super().send_response(already_streamed)
 
     def pass_with(self, seal: Seal) -> CommandGenerator[None]:
         """Let the request pass with these credentials, asking for a plain answer, which can be searched for them."""
@@ -220,11 +243,11 @@ class HealingStream(IncomingStream):
         yield from self.server_state(ResponseEndOfMessage(self.stream_id))
 
     def seal_for(
-        self, account: Account, claim: Claim, *, renew: bool = False, patient: bool = False
+        self, account: Account, claim: Claim, *, refused: Seal | None = None, patient: bool = False
     ) -> CommandGenerator[Seal | str]:
         """A generator that gives the account's seal, or says why there is none; with `patient`, not at once."""
         try:
-            seal = self.governor.seal_of(account, claim, renew=renew)
+            seal = self.governor.seal_of(account, claim, refused=refused)
         except CredentialError as error:
             if not patient:
                 return str(error)
@@ -232,7 +255,7 @@ class HealingStream(IncomingStream):
         if seal is not None:
             return seal
         assert account.source is not None
-        request = CredentialRequest(account.source, account.upstream.dialect, renew, patient)
+        request = CredentialRequest(account.source, account.upstream.dialect, refused, patient)
         yield AntigravityCredentialHook(request)
         return request.seal or request.error
 
@@ -281,7 +304,7 @@ class HealingStream(IncomingStream):
         """Send an attempt upstream, once its credential is there."""
         assert self.exchange is not None
         assert self.claim is not None
-        seal = yield from self.seal_for(attempt.account, self.claim, renew=attempt.renew)
+        seal = yield from self.seal_for(attempt.account, self.claim, refused=self.refused_before(attempt))
         if isinstance(seal, str):
             self.exchange.no_credential(attempt, seal)
             return
@@ -289,6 +312,13 @@ class HealingStream(IncomingStream):
             return
         attempt.redactor = seal = replace(seal, body=self.masks)
         yield LaunchAttempt(self.stream_id, attempt, seal)
+
+    def refused_before(self, attempt: Attempt) -> Seal | None:
+        """What an attempt that is to have a new credential must not carry again."""
+        assert self.exchange is not None
+        before = (each for each in reversed(self.exchange.attempts) if each is not attempt)
+        refused = next((each.redactor for each in before if attempt.renew and each.account is attempt.account), None)
+        return refused if isinstance(refused, Seal) else None
 
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
         """Send the answer's headers; what streams is kept for the flow up to a limit."""
@@ -384,5 +414,5 @@ class HealingStream(IncomingStream):
             assert self.exchange is not None
             self.exchange.wakeup()
             yield from self.perform()
-        elif self.broken and self.server_state not in (self.state_done, self.state_errored):
+        elif self.breaking:
             yield from self.break_off(self.broken)

@@ -119,7 +119,16 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
                     return False
             case h2.events.StreamReset(stream_id=int(stream_id)):
                 self._interim.pop(stream_id, None)
+                return (yield from self._reset_by_upstream(event))
         return (yield from super().handle_h2_event(event))
+
+    def _reset_by_upstream(self, event: h2.events.StreamReset) -> CommandGenerator[bool]:
+        """A reset is told as upstream's: mitmproxy calls whoever resets a stream a client."""
+        for command in super().handle_h2_event(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseProtocolError):
+                command.event.message = command.event.message.replace("by client", "by upstream", 1)
+            yield command
+        return False
 
     def going_away(self, last_stream_id: int) -> CommandGenerator[None]:
         """Streams beyond the last one were never begun: they are told so at once, and may be sent again elsewhere."""

@@ -23,10 +23,10 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
     ResponseTrailers,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Client, make_body_reader, should_make_pipe
+from mitmproxy.proxy.layers.http._http1 import Http1Client, should_make_pipe
 
 from healing.proxy.governor import Governor
-from healing.proxy.http1 import SteadyHttp1
+from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.transports import PauseResponse, ResumeResponse, has_unread, transport_of
 from healing.proxy.upstream_http2 import UpstreamHttp2
 from healing.wire.fields import wrong_response_head
@@ -159,7 +159,7 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
             self.response = response
             yield ReceiveHttp(ResponseHeaders(self.stream_id, response, expected == 0))
             if self.state == self.read_headers:
-                self.body_reader = make_body_reader(expected)
+                self.body_reader = reader_of_body(expected)
                 self.state = self.read_body
                 yield from self.state(events.DataReceived(self.conn, b""))
 

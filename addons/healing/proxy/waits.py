@@ -14,12 +14,13 @@ from healing.proxy.seal import Seal
 class CredentialRequest:
     """What `AntigravityCredentialHook` asks for; the hook fills in `seal` or `error`.
 
+    refused: what upstream did not take for this account, None if nothing was asked yet.
     patient: whether to ask again a little later where it can't be had, as nobody else will.
     """
 
     account: config.Account
     dialect: str
-    renew: bool
+    refused: Seal | None
     patient: bool = False
     seal: Seal | None = None
     error: str = "it could not be read"

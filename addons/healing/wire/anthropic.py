@@ -249,7 +249,7 @@ class Anthropic:
             return None
         return opening_key(body.get("system"), first)
 
-    def reader(self) -> AnthropicReader:
+    def reader(self, asked: Any = None) -> AnthropicReader:
         """A reader for a new stream."""
         return AnthropicReader()
 

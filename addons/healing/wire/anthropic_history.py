@@ -106,7 +106,7 @@ def sure_ids(content: Sequence[Block]) -> list[str]:
 
 def places_of(body: Any, client: str) -> Places:
     """Where each side's turn stands. client: whose conversation it is."""
-    system = [block for block in _listed(body, "system") if not _is_billing(block)]
+    system = [said for block in _listed(body, "system") if (said := said_to_model(block)) is not None]
     places = PlacesBuilder(client, without_cache_marks(system), without_cache_marks(_listed(body, "tools")))
     for index, message in enumerate(messages_of(body)):
         if message.get("role") == "system":
@@ -256,9 +256,16 @@ def _listed(body: Any, name: str) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _is_billing(block: Any) -> bool:
+def said_to_model(block: Any) -> Any:
+    """A block of the system prompt without the line, another one in each session, by which Claude Code is billed.
+
+    None where there is nothing else in it.
+    """
     text = block.get("text") if isinstance(block, dict) else None
-    return isinstance(text, str) and text.startswith(_BILLING)
+    if not isinstance(text, str) or not text.startswith(_BILLING):
+        return block
+    rest = text.partition("\n")[2]
+    return {**block, "text": rest} if rest.strip() else None
 
 
 def as_blocks(content: Any) -> Any:

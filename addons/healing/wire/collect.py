@@ -11,6 +11,8 @@ LONGEST = 2 * 1024 * 1024
 LONGEST_WHOLE = 64 * 1024 * 1024
 """Bytes of an answer up to which it is collected for a client that wants it whole."""
 
+NOT_WHOLE = "the stream is no whole answer"
+"""Why a stream that has come to its end is no answer, where nothing better is known."""
 # What a block weighs beside what it says.
 _BLOCK = 256
 
@@ -76,11 +78,13 @@ class AnthropicCollector:
 
     @property
     def flaw(self) -> str:
-        """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
+        """Why a stream that has come to its end is no answer."""
         if self.overfull:
-            return too_long(self._longest)
+            return f"{NOT_WHOLE}: {too_long(self._longest)}"
         unread = next((block for block in self._ordered() if block.unread), None)
-        return f"the input of {unread.fields.get('name')} is no JSON object" if unread is not None else ""
+        if unread is None:
+            return NOT_WHOLE
+        return f'the model called "{unread.fields.get("name")}" with an input that is no JSON object'
 
     def take(self, event: dict[str, Any]) -> None:
         """Take the next event. Never raises: an odd event is no reason to lose a stream."""

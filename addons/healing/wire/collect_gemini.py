@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from healing.wire.collect import LONGEST, too_long
+from healing.wire.collect import LONGEST, NOT_WHOLE, too_long
 from healing.wire.errors import find_error
 from healing.wire.grounding import GroundingMetadata
 from healing.wire.growing import extend, merge, put, weight
@@ -73,8 +73,8 @@ class GeminiCollector:
 
     @property
     def flaw(self) -> str:
-        """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
-        return too_long(self._longest) if self.overfull else ""
+        """Why a stream that has come to its end is no answer."""
+        return f"{NOT_WHOLE}: {too_long(self._longest)}" if self.overfull else NOT_WHOLE
 
     def take(self, chunk: dict[str, Any]) -> None:
         """Take the next chunk, a GenerateContentResponse. Never raises: an odd one is no reason to lose a stream."""

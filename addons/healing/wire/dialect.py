@@ -47,7 +47,7 @@ class Reading(NamedTuple):
     stop: the stop or finish reason that this event brings, also beside content; "" where it brings none.
     error: the error object, for Kind.ERROR.
     name: the event's right name, where it came without it; clients go by the name alone.
-    flaw: what is wrong with it, for Kind.MALFORMED, where it is JSON all the same.
+    flaw: what is wrong, for Kind.MALFORMED; "" where it is no JSON.
     """
 
     kind: Kind
@@ -133,7 +133,7 @@ class Collector(Protocol):
 
     @property
     def flaw(self) -> str:
-        """Why a stream that has come to its end is no answer, "" where nothing is known but that it is not whole."""
+        """Why a stream that has come to its end is no answer."""
 
     def take(self, event: dict[str, Any]) -> None:
         """Take what the next event says; never raises."""
@@ -199,8 +199,8 @@ class Dialect(Protocol):
     def session_of(self, body: Any) -> str | None:
         """A key that stays the same through a conversation; None where the body gives none."""
 
-    def reader(self) -> EventReader:
-        """A reader for a new stream."""
+    def reader(self, asked: Any = None) -> EventReader:
+        """A reader for a new stream. asked: what the body of its request says."""
 
     def read_answer(self, body: Any) -> Reading:
         """Understand a whole answer that came as JSON."""

@@ -52,8 +52,18 @@ _NUMBER = r"\d{1,15}(?:\.\d{1,15})?"
 _DURATION_TERM = re.compile(rf"({_NUMBER})(ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h))+")
 _RETRY_IN = re.compile(rf"retry in ((?:{_NUMBER}(?:ms|s|m|h))+)", re.IGNORECASE)
+_RESETS_AFTER = re.compile(rf"quota will reset (?:after|in) ((?:{_NUMBER}(?:ms|s|m|h))+)", re.IGNORECASE)
+_OF_INPUT_TOKENS = re.compile(r"input_?token", re.IGNORECASE)
+_LIMIT_OF_INPUT_TOKENS = re.compile(
+    r"metric: [^\s,]{1,200}input_token_count, limit: (\d{1,15})\b|\blimit of ([\d,]{1,20}) input tokens per",
+    re.IGNORECASE,
+)
+# What gateways call whatever they know no better name for: the status says more.
+_SAYS_NOTHING = ("api_error", "UNKNOWN")
 _MAX_DEPTH = 16
 _MAX_NODES = 5_000
+_LONGEST_NAME = 200
+_LONGEST_NUMBER = 15
 # What is said in more characters is not read: it is searched for many things.
 _LONGEST_TEXT = 32 * 1024
 
@@ -64,9 +74,11 @@ class UpstreamError:
 
     kinds: the Anthropic error types and Google statuses found, outermost first.
     reasons: Google's `ErrorInfo.reason` and Anthropic's `details.error_code`.
-    quota_ids: Google's `QuotaFailure.violations[].quotaId`.
+    quota_ids: Google's `QuotaFailure.violations[].quotaId`, and `metadata.quota_limit` of its `ErrorInfo`.
     text: every message found, joined by line ends, as far as it is read; what is not JSON at all, as it is.
-    delay_s: seconds to wait as the body says (RetryInfo, quotaResetDelay, "Please retry in"), None where it doesn't.
+    delay_s: seconds to wait as the body says (RetryInfo, quotaResetDelay, "Please retry in", "quota will reset
+    after"), None where it doesn't; resets_s: the last of these alone.
+    input_tokens: how many input tokens the exceeded quota allows, the smallest one named; None where none is.
     value: the error as it was parsed, None for what is not JSON.
     """
 
@@ -75,6 +87,8 @@ class UpstreamError:
     quota_ids: tuple[str, ...] = ()
     text: str = ""
     delay_s: float | None = None
+    resets_s: float | None = None
+    input_tokens: int | None = None
     value: Any = field(default=None, compare=False, repr=False)
 
     @property
@@ -85,6 +99,11 @@ class UpstreamError:
             if status:
                 return status
         return None
+
+    @property
+    def vague(self) -> bool:
+        """Whether the deepest known type or status is one that gateways use for whatever went wrong."""
+        return bool(self.kinds) and self.kinds[-1] in _SAYS_NOTHING
 
     @property
     def signature_fault(self) -> SignatureFault | None:
@@ -115,12 +134,15 @@ def read_error(value: Any) -> UpstreamError:
     quota_ids: list[str] = []
     messages: list[str] = []
     delays: dict[str, float] = {}
-    for key, found in _strings(value):
-        if key in ("type", "status") and (found in STATUS_OF_ANTHROPIC_TYPE or found in STATUS_OF_GOOGLE_STATUS):
+    allowed: list[int] = []
+    for key, found in _nodes(value):
+        if isinstance(found, dict):
+            allowed += _input_tokens_of(found)
+        elif key in ("type", "status") and (found in STATUS_OF_ANTHROPIC_TYPE or found in STATUS_OF_GOOGLE_STATUS):
             kinds.append(found)
         elif key in ("reason", "error_code"):
             reasons.append(found)
-        elif key == "quotaId":
+        elif key in ("quotaId", "quota_limit"):
             quota_ids.append(found)
         elif key in ("retryDelay", "quotaResetDelay"):
             delay = parse_duration_s(found)
@@ -129,10 +151,36 @@ def read_error(value: Any) -> UpstreamError:
         elif key in ("message", "error"):
             messages.append(found)
     text = "\n".join(messages)[:_LONGEST_TEXT]
-    delay_s = delays.get("retryDelay", delays.get("quotaResetDelay"))
-    if delay_s is None and (match := _RETRY_IN.search(text)):
-        delay_s = parse_duration_s(match.group(1))
-    return UpstreamError(tuple(kinds), tuple(reasons), tuple(quota_ids), text, delay_s, value)
+    allowed += [int((metric or said).replace(",", "") or 0) for metric, said in _LIMIT_OF_INPUT_TOKENS.findall(text)]
+    resets_s = _said_s(_RESETS_AFTER, text)
+    waits = (delays.get("retryDelay"), delays.get("quotaResetDelay"), _said_s(_RETRY_IN, text), resets_s)
+    return UpstreamError(
+        kinds=tuple(kinds),
+        reasons=tuple(reasons),
+        quota_ids=tuple(quota_ids),
+        text=text,
+        delay_s=next((wait for wait in waits if wait is not None), None),
+        resets_s=resets_s,
+        input_tokens=min((number for number in allowed if number > 0), default=None),
+        value=value,
+    )
+
+
+def _said_s(pattern: re.Pattern[str], text: str) -> float | None:
+    match = pattern.search(text)
+    return parse_duration_s(match.group(1)) if match else None
+
+
+def _input_tokens_of(node: dict[str, Any]) -> Iterator[int]:
+    """How many input tokens a quota allows that an error names, if it is one of those."""
+    for name, value in (("quotaId", "quotaValue"), ("quota_limit", "quota_limit_value")):
+        quota, number = node.get(name), node.get(value)
+        if not (isinstance(quota, str) and _OF_INPUT_TOKENS.search(quota[:_LONGEST_NAME])):
+            continue
+        if isinstance(number, int) or (
+            isinstance(number, str) and len(number) <= _LONGEST_NUMBER and number.isdecimal()
+        ):
+            yield int(number)
 
 
 def find_error(value: Any) -> dict[str, Any] | None:
@@ -151,8 +199,8 @@ def parse_duration_s(text: str) -> float | None:
     return sum(float(number) * _DURATION_UNIT_S[unit] for number, unit in _DURATION_TERM.findall(text))
 
 
-def _strings(value: Any) -> Iterator[tuple[str, str]]:
-    """Every (key, string) of a JSON value, outermost first; strings that hold JSON are opened too."""
+def _nodes(value: Any) -> Iterator[tuple[str, str | dict[str, Any]]]:
+    """Every string and object of a JSON value with its key, outermost first; strings that hold JSON are opened too."""
     level: list[tuple[str, Any]] = [("", value)]
     seen = 0
     for _ in range(_MAX_DEPTH):
@@ -163,6 +211,7 @@ def _strings(value: Any) -> Iterator[tuple[str, str]]:
                 return
             room = _MAX_NODES - len(below)
             if isinstance(node, dict):
+                yield key, node
                 below.extend((str(name), child) for name, child in islice(node.items(), room))
             elif isinstance(node, list):
                 below.extend((key, child) for child in islice(node, room))

@@ -72,6 +72,8 @@ def wrong_request(method: bytes, target: bytes, fields: Sequence[tuple[bytes, by
     """What is wrong with a request's method, its target and its headers, "" for nothing."""
     if not _NAME.fullmatch(method):
         return "a method with characters that a method can't have"
+    if target == b"*" and method != b"OPTIONS":
+        return 'the path "*", which only OPTIONS has'
     return wrong_target(target) or wrong_fields(fields) or _twice(fields)
 
 

@@ -9,6 +9,7 @@ from healing.wire import exact
 from healing.wire.collect_gemini import GeminiCollector, GeminiParts
 from healing.wire.dialect import LONGEST_INDEX, EmptyStop, Kind, LateEnd, Operation, OperationKind, Reading, Streamed
 from healing.wire.errors import STATUS_OF_GOOGLE_STATUS, find_error, read_error
+from healing.wire.gemini_history import call_flaw, call_of, wants_pieces
 from healing.wire.jsonvalue import dump, parse
 from healing.wire.opening import opening_key
 from healing.wire.sse import SSEEvent
@@ -60,7 +61,9 @@ _MALFORMED = Reading(Kind.MALFORMED)
 class GeminiReader:
     """Understands the events of one streamGenerateContent stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_pieces: bool = False) -> None:
+        """in_pieces: whether the request asks for the arguments of calls in pieces."""
+        self._in_pieces = in_pieces
         self._finished: dict[str, bool] = {}
         self._blocked = False
         self.body: dict[str, Any] = {}
@@ -141,6 +144,9 @@ class GeminiReader:
             if len(self._finished) > _MOST_CANDIDATES:
                 return _MALFORMED
             parts = _parts(candidate)
+            calls = (call for part in parts if (call := call_of(part)) is not None)
+            if flaw := next(filter(None, (call_flaw(call, in_pieces=self._in_pieces) for call in calls)), ""):
+                return Reading(Kind.MALFORMED, flaw=f"the model {flaw}")
             if index == "0":
                 self._signed.take(parts)
             for part in parts:
@@ -278,9 +284,9 @@ class Gemini:
         system = body.get("systemInstruction", body.get("system_instruction"))
         return opening_key(system, first)
 
-    def reader(self) -> GeminiReader:
+    def reader(self, asked: Any = None) -> GeminiReader:
         """A reader for a new stream."""
-        return GeminiReader()
+        return GeminiReader(in_pieces=wants_pieces(asked))
 
     def read_answer(self, body: Any) -> Reading:
         """Understand a whole GenerateContentResponse."""
@@ -389,10 +395,13 @@ class Gemini:
     def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
         """The same request to `streamGenerateContent`.
 
-        None for images and speech, which come in one piece, and for a client that wants another form than JSON.
+        None for images and speech, which come in one piece, for a client that wants another form than JSON, and where
+        a stream would have its calls in pieces.
         """
         if not isinstance(value, dict):
             raise ValueError("no JSON object")
+        if wants_pieces(value):
+            return None
         settings = value.get("generationConfig", value.get("generation_config"))
         settings = settings if isinstance(settings, dict) else {}
         modalities = settings.get("responseModalities", settings.get("response_modalities"))

@@ -22,6 +22,12 @@ STAND_IN = "skip_thought_signature_validator"
 _SPELLINGS = ("thoughtSignature", "thought_signature")
 _CALLS = ("functionCall", "function_call")
 _RESPONSES = ("functionResponse", "function_response")
+_IN_PIECES = ("partialArgs", "partial_args", "willContinue", "will_continue")
+_WANTED_IN_PIECES = (
+    ("toolConfig", "tool_config"),
+    ("functionCallingConfig", "function_calling_config"),
+    ("streamFunctionCallArguments", "stream_function_call_arguments"),
+)
 # Members of a part that say nothing by themselves.
 _FRAME = frozenset(("text", "thought", *_SPELLINGS, "partMetadata", "part_metadata"))
 EMPTY_PART: Part = {"text": "(no text)"}
@@ -132,6 +138,29 @@ def call_of(part: Part) -> dict[str, Any] | None:
 def call_said(call: dict[str, Any]) -> str:
     """What a call says, whatever its id: equal for equal names and arguments only."""
     return digest("call", str(call.get("name")), canonical(call.get("args") or {}))
+
+
+def call_flaw(call: dict[str, Any], *, in_pieces: bool = False) -> str:
+    """What a model did that made a call which nobody can carry out, "" if this one can be.
+
+    in_pieces: whether the request asks for arguments in pieces, of which only the first has the name.
+    """
+    name = call.get("name")
+    named = f'"{name}"' if isinstance(name, str) and name else "a tool without a name"
+    if not isinstance(call.get("args"), dict | None):
+        return f"called {named} with arguments that are no object"
+    if in_pieces:
+        return ""
+    if any(call.get(member) for member in _IN_PIECES):
+        return f"called {named} in pieces, which it was not asked for"
+    return "" if isinstance(name, str) and name else f"called {named}"
+
+
+def wants_pieces(body: Any) -> bool:
+    """Whether a request asks for the arguments of calls in pieces, as Vertex AI gives them."""
+    for names in _WANTED_IN_PIECES:
+        body = next((body[name] for name in names if name in body), None) if isinstance(body, dict) else None
+    return body is True
 
 
 def places_of(body: Any, client: str) -> Places:

@@ -20,6 +20,13 @@ HOP_BY_HOP = frozenset(
 """Headers that are about one connection (RFC 9110, section 7.6.1) and never forwarded."""
 
 
+FLAG_LISTS = frozenset((b"anthropic-beta",))
+"""Headers that are lists of flags, each of which stands for itself: whoever has one to add does not replace the others.
+
+Not those whose values belong together, or are of one sender: `accept`, `x-goog-api-client`, `baggage`.
+"""
+
+
 def get(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
     """The first value of a header, None if it is not there; the name in lower case."""
     wanted = name.encode()
@@ -32,6 +39,25 @@ def get(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
 def without(headers: Iterable[tuple[bytes, bytes]], names: Container[bytes]) -> Headers:
     """The headers but for those whose name, in lower case, is among `names`."""
     return tuple((key, value) for key, value in headers if key.lower() not in names)
+
+
+def with_flags(headers: Headers, name: bytes, flags: Iterable[str]) -> Headers:
+    """The headers with these flags in the last list of this name, in lower case, behind those that it has."""
+    places = [place for place, (key, _) in enumerate(headers) if key.lower() == name]
+    known = {flag for place in places for flag in flags_in(headers[place][1].decode("latin-1"))}
+    missing = ",".join(flag for flag in dict.fromkeys(flags) if flag not in known).encode("latin-1", "replace")
+    if not missing:
+        return headers
+    if not places:
+        return (*headers, (name, missing))
+    key, value = headers[places[-1]]
+    joined = value + b"," + missing if value.strip() else missing
+    return (*headers[: places[-1]], (key, joined), *headers[places[-1] + 1 :])
+
+
+def flags_in(value: str) -> list[str]:
+    """The flags of a list, in their order."""
+    return [flag for item in value.split(",") if (flag := item.strip())]
 
 
 def by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -59,7 +59,7 @@ def decoded(text: str) -> str:
             return text
         try:
             before, text = text, unquote_to_bytes(text).decode()
-        except UnicodeDecodeError:
+        except UnicodeError:  # also of a text with bytes in it that were no UTF-8 from the first
             raise PathError("a path segment is encoded as something that is not UTF-8") from None
         if text == before:
             return text

@@ -1,7 +1,7 @@
 """What an upstream means when it refuses a conversation for its signatures.
 
-The texts are matched without backticks and without regard to case: each provider words them in several ways, and
-gateways pass them on with any status.
+The texts are matched without quotes of any kind and without regard to case: each provider words them in several ways,
+and gateways pass them on with any status.
 """
 
 import re
@@ -40,8 +40,17 @@ class Position(NamedTuple):
 
 _TEXTS = (
     (SignatureFault.PREFIX, r"bound to a different conversation|not created in this conversation"),
-    (SignatureFault.BLOCK, r"invalid signature in thinking block|invalid data in redacted_thinking block"),
-    (SignatureFault.LOST, r"\bsignature: field required"),
+    (
+        SignatureFault.BLOCK,
+        r"invalid signature in thinking block|invalid data in redacted_thinking block"
+        r"|each thinking block must contain thinking"
+        r"|\bmessages\.\d{1,6}\.content\.\d{1,6}\.(?:thinking\.)?thinking: field required",
+    ),
+    # Of a message's block, or of none that is named: a tool's schema may have a member of this name, too.
+    (
+        SignatureFault.LOST,
+        r"(?:\bmessages\.\d{1,6}\.content\.\d{1,6}\.|(?<![\w.\])-]))(?:thinking\.)?signature: field required",
+    ),
     (
         SignatureFault.LATEST,
         r"thinking or redacted_thinking blocks in the latest assistant message cannot be modified",
@@ -63,6 +72,8 @@ _TEXTS = (
         r"|thought[_ ]?signature\b.{0,40}\(type_bytes\)",
     ),
 )
+# Also those that a gateway has escaped.
+_QUOTES = re.compile(r"\\{0,8}[`'\"´‘’‚‛“”„‟«»‹›]")
 _FAULTS = [(fault, re.compile(pattern)) for fault, pattern in _TEXTS]
 _POSITION = re.compile(r"\bmessages\.(\d{1,6})(?:\.content\.(\d{1,6}))?")
 _NO_BINDING = re.compile(
@@ -90,4 +101,4 @@ def refuses_binding(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    return text.replace("`", "").casefold()
+    return _QUOTES.sub("", text).casefold()

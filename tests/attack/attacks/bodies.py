@@ -63,6 +63,13 @@ def tiny_chunks(place: Arena) -> None:
     place.send(data, timeout=60)
 
 
+def spaced_chunks(place: Arena) -> None:
+    """Sixty thousand spaces in the line of a chunk, and in a trailer, before what must not be there."""
+    spaces = b" " * 60_000
+    for chunks in (b"1;" + spaces + b"\n\r\n", b"0\r\nx:" + spaces + b"\0\r\n\r\n"):
+        refused(place.send(head("POST", "/v1/messages", "transfer-encoding: chunked") + chunks, timeout=60), 400)
+
+
 def large_body(place: Arena) -> None:
     """A body of 20 MB, of a client that may send one, arrives."""
     content = "x" * 20 * MB
@@ -186,6 +193,7 @@ BODIES = [
     Attack(5, "long-chunked-body", "400 MB without a length", "413 at max_body (32 MB)", too_long_in_chunks, large_body,
            _LITTLE, 100 * MB),
     Attack(5, "tiny-chunks", "4 MB in chunks of a byte", "others unhurt", tiny_chunks),
+    Attack(5, "spaced-chunks", "60,000 spaces in the line of a chunk, in a trailer", "400 at once", spaced_chunks),
     Attack(5, "slow-bodies", "200 bodies without an end", "others are served", slow_bodies),
     Attack(5, "expecting", "Expect: 100-continue for 400 MB", "413", expecting),
     Attack(6, "gzip-in-gzip", "2 GB of zeros in gzip in gzip", "refused, 128 MB at most", gzip_in_gzip, compressed_body,

@@ -5,7 +5,6 @@ import gzip
 import json
 import os
 import stat
-from pathlib import Path
 
 from tests.attack.arena import OK_JSON, Arena, Setup, head, response, says, wait_until
 from tests.attack.table import Attack
@@ -105,7 +104,10 @@ def _with_open_umask(place: Arena) -> None:
     try:
         folder = place.folder / "open"
         proxy = Proxy(folder, place.proxy.config_file.read_text())
-        Path(proxy.config_file).chmod(0o644)
+        # Others can reach it only where they can go through all folders above.
+        for above in (folder, place.folder):
+            above.chmod(0o755)
+        proxy.config_file.chmod(0o644)
         proxy.start()
     finally:
         os.umask(before)

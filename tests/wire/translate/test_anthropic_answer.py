@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from healing.wire.anthropic import Anthropic
+from healing.wire.collect import AnthropicCollector
 from healing.wire.gemini import GeminiReader
 from healing.wire.gemini_history import signature_of
 from healing.wire.jsonvalue import dump
@@ -13,6 +14,7 @@ from healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, o
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.collecting import taken
 from tests.support.gemini_parts import PARTS, USAGE, chunk_of, chunked
 from tests.support.protocol.anthropic import AnthropicReport, check_anthropic_stream
 from tests.support.recorded import Exchange, recorded_params
@@ -243,6 +245,119 @@ def test_what_an_answer_is_grounded_in_is_told_to_a_client_that_asked_for_web_se
     result = report.events[-4][1]["content_block"]
     assert [found["url"] for found in result["content"]] == ["https://a.example"]
     assert report.usage["server_tool_use"]["web_search_requests"] == 1
+
+
+SITES = [{"web": {"title": title, "uri": f"https://{title}.test"}} for title in ("a", "b", "c")]
+
+
+def support(text: str, source: int, **segment: Any) -> dict[str, Any]:
+    return {"segment": {"text": text, **segment}, "groundingChunkIndices": [source]}
+
+
+def content_of(report: AnthropicReport) -> list[dict[str, Any]]:
+    """The blocks of a message that was streamed."""
+    return taken(AnthropicCollector(), [event for _, event in report.events]).content
+
+
+def cited_in(report: AnthropicReport) -> list[list[str]]:
+    """By the blocks of text, the titles of what each cites."""
+    texts = [block for block in content_of(report) if block["type"] == "text"]
+    return [[each["title"] for each in block.get("citations") or ()] for block in texts]
+
+
+def test_a_citation_stands_at_the_block_in_which_its_passage_is() -> None:
+    call: dict[str, Any] = {"functionCall": {"name": "look", "args": {}}}
+    early = {"groundingChunks": SITES, "groundingSupports": [support("One.", 0)]}
+    late = {"groundingSupports": [support("Two.", 1), support("One.", 0), support("Three.", 2)]}
+    chunks = [
+        chunk_of([{"text": "One."}], groundingMetadata=early),
+        chunk_of([call]),
+        chunk_of([{"text": "Two. "}]),
+        chunk_of([{"text": "Three."}], groundingMetadata=late, finishReason="STOP"),
+    ]
+    assert cited_in(told(chunks, answer(web_search=True))) == [["a"], ["b", "c"]]
+
+
+def test_a_citation_of_a_block_that_is_over_is_not_put_into_another_one() -> None:
+    call: dict[str, Any] = {"functionCall": {"name": "look", "args": {}}}
+    late = {"groundingChunks": SITES, "groundingSupports": [support("One.", 0), support("Yes.", 1, startIndex=5)]}
+    late["groundingSupports"].append(support("Yes.", 2, startIndex=9))
+    parts = [{"text": "One. Yes."}, call, {"text": "Yes."}]
+    chunks = [chunk_of([part]) for part in parts]
+    chunks.append(chunk_of([], groundingMetadata=late, finishReason="STOP"))
+    report = told(chunks, answer(web_search=True))
+    assert cited_in(report) == [[], ["c"]]
+    found = [block for block in content_of(report) if block["type"] == "web_search_tool_result"]
+    assert [each["title"] for each in found[0]["content"]] == ["a", "b", "c"]
+
+
+def test_the_only_block_has_all_citations_whatever_their_passages_are() -> None:
+    grounded = {"groundingChunks": SITES, "groundingSupports": [support("otherwise spelled", 1)]}
+    chunks = finished({"text": "One."}, groundingMetadata=grounded)
+    assert cited_in(told(chunks, answer(web_search=True))) == [["b"]]
+
+
+def test_a_result_goes_with_the_code_that_has_its_id() -> None:
+    codes: list[dict[str, Any]] = [{"executableCode": {"id": each, "code": each}} for each in ("x", "y")]
+    results: list[dict[str, Any]] = [
+        {"codeExecutionResult": {"id": each, "outcome": "OUTCOME_OK", "output": each}} for each in ("x", "y", "z")
+    ]
+    report = told(finished(*codes, *results))
+    code = {block["id"]: block["input"]["code"] for block in content_of(report) if "input" in block}
+    ran = [block for block in content_of(report) if block["type"] == "code_execution_tool_result"]
+    assert [(code[block["tool_use_id"]], block["content"]["stdout"]) for block in ran] == [("x", "x"), ("y", "y")]
+    # No code has the third one's id.
+    assert '"z"' in report.text
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ({"args": {"path": "/x"}}, "called a tool without a name"),
+        ({"name": "Read", "args": '{"path": "x"}'}, 'called "Read" with arguments that are no object'),
+        ({"name": "Read", "args": ["x"]}, 'called "Read" with arguments that are no object'),
+        ({"name": "Read", "willContinue": True}, 'called "Read" in pieces'),
+        ({"name": "Read", "partialArgs": [{"jsonPath": "$.path", "stringValue": "B"}]}, 'called "Read" in pieces'),
+    ],
+)
+def test_a_call_that_nobody_can_carry_out_is_no_good_answer(call: dict[str, Any], words: str) -> None:
+    translator = answer()
+    events = [event for chunk in finished({"functionCall": call}) for event in translator.take(chunk)]
+    assert words in translator.broken
+    assert not any(event["type"] == "content_block_start" for event in events)
+
+
+@pytest.mark.parametrize("more", [{}, {"args": None}, {"willContinue": False, "args": {}}])
+def test_a_call_without_arguments_is_one(more: dict[str, Any]) -> None:
+    report = told(finished({"functionCall": {"name": "Read", **more}}), translator := answer())
+    assert (report.tools, translator.broken) == ([("Read", {})], "")
+
+
+def test_a_tool_that_is_called_with_its_namespace_is_the_tool() -> None:
+    called: list[dict[str, Any]] = [
+        {"functionCall": {"name": name}}
+        for name in ("default_api:Read", "default_api.Read", "default_api:Own", "default_api:Else")
+    ]
+    report = told(finished(*called), answer(names=("Read", "default_api:Own")))
+    assert [name for name, _ in report.tools] == ["Read", "Read", "default_api:Own", "default_api:Else"]
+
+
+def test_a_signature_alone_makes_no_block_of_thinking() -> None:
+    signed = {"text": "", "thought": True, "thoughtSignature": "EsoG"}
+    assert content_of(told(finished(signed, {"text": "Hi"}))) == [{"type": "text", "text": "Hi"}]
+    both = content_of(told(finished({"text": "Hm", "thought": True}, signed)))
+    assert both == [{"type": "thinking", "thinking": "Hm", "signature": "EsoG"}]
+
+
+def test_what_tools_found_is_input_too() -> None:
+    usage = {
+        "promptTokenCount": 91,
+        "toolUsePromptTokenCount": 239,
+        "candidatesTokenCount": 60,
+        "thoughtsTokenCount": 160,
+    }
+    report = told([{**chunk_of([{"text": "Hi"}], finishReason="STOP"), "usageMetadata": usage}])
+    assert (report.usage["input_tokens"], report.usage["output_tokens"]) == (330, 220)
 
 
 def test_code_that_was_run_is_told_as_a_server_tool() -> None:

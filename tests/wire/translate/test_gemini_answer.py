@@ -139,7 +139,8 @@ def test_what_a_recorded_search_found_is_told_with_what_is_based_on_it(exchange:
 def test_recorded_code_and_its_result_have_their_own_parts(exchange: Exchange) -> None:
     code, result = [part for part in parts(told(recorded_events(exchange))) if "text" not in part]
     assert code["executableCode"]["code"].startswith("echo")
-    assert result["codeExecutionResult"] == {"outcome": "OUTCOME_OK", "output": "-428330955.97745\n"}
+    told_of = {"id": code["executableCode"]["id"], "outcome": "OUTCOME_OK", "output": "-428330955.97745\n"}
+    assert result["codeExecutionResult"] == told_of
 
 
 # Parts.
@@ -201,11 +202,11 @@ def test_what_is_signed_or_encrypted_is_not_shown() -> None:
     [
         (
             {"type": "server_tool_use", "id": "s", "name": "code_execution", "input": {"code": "1"}},
-            {"executableCode": {"language": "PYTHON", "code": "1"}},
+            {"executableCode": {"id": "s", "language": "PYTHON", "code": "1"}},
         ),
         (
             {"type": "server_tool_use", "id": "s", "name": "text_editor_code_execution", "input": {"path": "a"}},
-            {"executableCode": {"language": "LANGUAGE_UNSPECIFIED", "code": '{"path":"a"}'}},
+            {"executableCode": {"id": "s", "language": "LANGUAGE_UNSPECIFIED", "code": '{"path":"a"}'}},
         ),
         (
             {"type": "code_execution_tool_result", "content": {"stdout": "a", "stderr": "b", "return_code": 1}},

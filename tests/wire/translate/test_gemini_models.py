@@ -1,4 +1,5 @@
 import pytest
+from healing.policy.model_names import takes_stand_in
 from healing.wire.translate.gemini_models import Budgets, gemini_model
 
 WITH_MINIMAL = ("minimal", "low", "medium", "high")
@@ -56,3 +57,14 @@ def test_what_came_with_3_and_with_4(name: str, from_3_on: bool, from_4_on: bool
 @pytest.mark.parametrize("name", ["", "gemini-flash-latest", "tunedModels/mine", "gpt-5", "gemini-999.999"])
 def test_a_name_that_tells_nothing_counts_as_the_newest_of_line_3(name: str) -> None:
     assert gemini_model(name) == gemini_model("gemini-3.8-flash")
+
+
+@pytest.mark.parametrize("name", ["gemma-3-27b-it", "models/gemma-4-31b-it"])
+def test_gemma_has_no_setting_of_thinking_and_takes_no_stand_in(name: str) -> None:
+    model = gemini_model(name)
+    assert (model.levels, model.budgets, model.mixes_tools, takes_stand_in(name)) == ((), None, False, False)
+
+
+@pytest.mark.parametrize("name", ["gemini-3-pro-preview", "gemini-flash-latest", "tunedModels/my-gemmae"])
+def test_other_models_take_the_stand_in(name: str) -> None:
+    assert takes_stand_in(name)

@@ -151,3 +151,28 @@ def test_a_recorded_request_becomes_a_valid_one(recorded: Exchange, model: str) 
             to_gemini(body, model, Known())
     else:
         check_gemini_request(to_gemini(body, model, Known()))
+
+
+BILLING = "x-anthropic-billing-header: cc_version=2.1.197.1f3; cc_entrypoint=cli; cch=ab12c;"
+
+
+@pytest.mark.parametrize(
+    ("system", "said"),
+    [
+        ([{"type": "text", "text": BILLING}, {"type": "text", "text": "Be brief."}], ["Be brief."]),
+        ([{"type": "text", "text": f"{BILLING}\nBe brief."}], ["Be brief."]),
+        (f"{BILLING}\nBe brief.", ["Be brief."]),
+        (BILLING, []),
+        (f"Know: {BILLING}", [f"Know: {BILLING}"]),
+    ],
+)
+def test_the_line_by_which_a_client_is_billed_is_no_prompt(system: Any, said: list[str]) -> None:
+    for made in (request(user("x"), system=system), count_tokens_to_gemini_of(system)):
+        instruction = made.get("systemInstruction", {"parts": []})
+        assert [part["text"] for part in instruction["parts"]] == said
+
+
+def count_tokens_to_gemini_of(system: Any) -> dict[str, Any]:
+    body = {"system": system, "messages": [user("x")]}
+    made: dict[str, Any] = count_tokens_to_gemini(body, PRO, Known())["generateContentRequest"]
+    return made

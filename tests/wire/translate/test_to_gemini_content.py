@@ -290,3 +290,32 @@ def test_a_turn_is_asked_for_by_the_last_of_its_messages_and_by_all_of_its_block
     known = Known()
     contents(assistant("b"), user("c"), known=known)
     assert known.asked == [(0, blocks(("b",)))]
+
+
+# Names in Gemini's namespace.
+
+
+def names_in(made: list[Body]) -> list[str]:
+    """The names of calls and responses, in their order."""
+    parts = [part for content in made for part in content["parts"]]
+    found = [part.get("functionCall") or part.get("functionResponse") for part in parts]
+    return [each["name"] for each in found if each]
+
+
+def test_a_tool_that_was_called_with_its_namespace_is_that_tool_in_the_history() -> None:
+    turns = [
+        user("Hi"),
+        assistant(call("t1", "default_api:look"), call("t2", "default_api:other")),
+        user(result("t1"), result("t2")),
+    ]
+    assert names_in(contents(*turns, tools=[LOOK])) == ["look", "default_api:other"] * 2
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_call_of_geminis_own_keeps_the_name_that_it_gave_and_so_does_the_response(whole: bool) -> None:
+    own = {"functionCall": {"name": "default_api:look", "args": {"at": 1}}, "thoughtSignature": "sig"}
+    history = Known(turn=[own]) if whole else Known(calls={"t1": own})
+    turns = [user("Hi"), assistant(call("t1", "look", at=1)), user(result("t1"))]
+    made = contents(*turns, known=history, tools=[LOOK])
+    assert names_in(made) == ["default_api:look"] * 2
+    assert made[1]["parts"][0]["thoughtSignature"] == "sig"

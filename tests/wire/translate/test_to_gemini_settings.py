@@ -33,9 +33,17 @@ def test_tool_choice(choice: Body | None, expected: Body | None) -> None:
     assert body.get("toolConfig", {}).get("functionCallingConfig") == expected
 
 
-def test_one_call_at_a_time_can_not_be_asked_for() -> None:
-    choice = {"type": "auto", "disable_parallel_tool_use": True}
-    assert "disable_parallel_tool_use" in refusal(user("x"), tools=[LOOK], tool_choice=choice)
+@pytest.mark.parametrize("choice", [{"type": "auto"}, {"type": "any"}, {"type": "tool", "name": "look"}])
+def test_one_call_at_a_time_is_a_hint(choice: Body) -> None:
+    hinted = request(user("x"), tools=[LOOK], tool_choice={**choice, "disable_parallel_tool_use": True})
+    assert hinted == request(user("x"), tools=[LOOK], tool_choice=choice)
+
+
+@pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "web_search"}])
+def test_a_server_tool_that_stands_alone_can_be_chosen(choice: Body) -> None:
+    body = request(user("x"), tools=[SEARCH], tool_choice=choice)
+    assert body["tools"] == [{"googleSearch": {}}]
+    assert "toolConfig" not in body
 
 
 @pytest.mark.parametrize("model", ["gemini-2.5-pro", PRO])
@@ -111,8 +119,9 @@ def test_a_tool_may_have_no_properties(schema: Body) -> None:
         ({"tools": [LOOK, LOOK]}, "Tool names must be unique: look"),
         ({"tools": [{**LOOK, "allowed_callers": ["code_execution_20250825"]}]}, "tools.0.allowed_callers"),
         ({"tools": [LOOK], "tool_choice": {"type": "tool", "name": "other"}}, 'no tool "other"'),
-        ({"tools": [SEARCH], "tool_choice": {"type": "tool", "name": "web_search"}}, 'no tool "web_search"'),
-        ({"tools": [SEARCH], "tool_choice": {"type": "any"}}, "tool_choice"),
+        ({"tools": [SEARCH], "tool_choice": {"type": "tool", "name": "other"}}, 'no tool "other"'),
+        ({"tools": [SEARCH, LOOK], "tool_choice": {"type": "tool", "name": "web_search"}}, 'no tool "web_search"'),
+        ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tools": [LOOK], "tool_choice": {"type": "new"}}, 'tool_choice.type: "new"'),
     ],
 )

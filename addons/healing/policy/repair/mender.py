@@ -68,10 +68,15 @@ class Mender:
         """Prepare a first attempt on this account ahead of time."""
         self._ready = (account.upstream.url, asked, self.prepare(account, asked))
 
+    def is_ready(self, account: Account, asked: UpstreamRequest) -> bool:
+        """Whether that is what the next attempt is."""
+        ready = self._ready
+        return ready is not None and ready[0] == account.upstream.url and ready[1] is asked
+
     def prepare(self, account: Account, asked: UpstreamRequest) -> Prepared:
         """What an attempt on this account sends, which asks this."""
-        ready, self._ready = self._ready, None
-        if ready is not None and ready[0] == account.upstream.url and ready[1] is asked:
+        is_ready, ready, self._ready = self.is_ready(account, asked), self._ready, None
+        if ready is not None and is_ready:
             return ready[2]
         now = self._clock.wall()
         if self.repairs is not None:

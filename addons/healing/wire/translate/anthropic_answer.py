@@ -4,7 +4,7 @@ from typing import Any
 
 from healing.wire.collect_gemini import joined_parts
 from healing.wire.gemini import BROKEN_STOPS
-from healing.wire.gemini_history import call_of, signature_of
+from healing.wire.gemini_history import call_flaw, call_of, signature_of
 from healing.wire.jsonvalue import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id
 from healing.wire.translate.gemini_endings import Grounding, Usage, server_tool_id, stop_of, why_stopped
@@ -37,11 +37,11 @@ class AnthropicAnswer:
         self._blocks = 0
         self._open = ""
         self._called = False
-        self._nameless = False
+        self._flaw = ""
         self._finish = ""
         self._why = ""
         self._token = ""
-        self._code_id = ""
+        self._code_ids: dict[str, str] = {}
 
     @property
     def continuation(self) -> str:
@@ -51,8 +51,8 @@ class AnthropicAnswer:
     @property
     def broken(self) -> str:
         """Why what came can't be told as a good answer, "" if it can."""
-        if self._nameless:
-            return "Gemini called a tool without a name"
+        if self._flaw:
+            return f"Gemini {self._flaw}"
         if self._finish not in BROKEN_STOPS:
             return ""
         return f"Gemini stopped with {self._finish}" + (f": {self._why}" if self._why else "")
@@ -130,22 +130,24 @@ class AnthropicAnswer:
             self._take_other(part, events)
 
     def _take_thought(self, text: str, signature: str, events: list[Body]) -> None:
-        if text or signature:
-            self._say("thinking", text, events)
+        # A block of thinking without thinking in it is refused when it comes back.
+        if not text and self._open != "thinking":
+            return
+        self._say("thinking", text, events)
         if signature:
             self._delta({"type": "signature_delta", "signature": signature}, events)
             # What comes next is no part of what was signed.
             self._close(events)
 
     def _take_call(self, call: Body, events: list[Body]) -> None:
-        if not call.get("name"):
-            self._nameless = True
+        if flaw := call_flaw(call):
+            self._flaw = flaw
             return
         own, args = call.get("id"), call.get("args")
         shown = tool_use_id(self._unique, own if isinstance(own, str) else "")
         name = self._names.back(str(call["name"]))
         self._begin({"type": "tool_use", "id": shown, "name": name, "input": {}}, events)
-        if isinstance(args, dict) and args:
+        if args:
             self._delta({"type": "input_json_delta", "partial_json": dump_text(args)}, events)
         self._close(events)
         self._called = True
@@ -154,11 +156,13 @@ class AnthropicAnswer:
         """A part that has no counterpart of the same form: in blocks of server tools, else in words."""
         code, result = part.get("executableCode"), part.get("codeExecutionResult")
         if isinstance(code, dict):
-            self._code_id = server_tool_id(self._unique)
-            block = {"type": "server_tool_use", "id": self._code_id, "name": "code_execution"}
+            code_id = server_tool_id(self._unique)
+            # A result without an id is the last code's.
+            self._code_ids |= {"": code_id, str(code.get("id") or ""): code_id}
+            block = {"type": "server_tool_use", "id": code_id, "name": "code_execution"}
             self._whole({**block, "input": {"code": str(code.get("code") or "")}}, events)
-        elif isinstance(result, dict) and self._code_id:
-            self._whole(_code_result(result, self._code_id), events)
+        elif isinstance(result, dict) and (of := self._code_ids.get(str(result.get("id") or ""))):
+            self._whole(_code_result(result, of), events)
         else:
             self._close(events)
             self._say("text", in_words(part), events)
@@ -177,6 +181,8 @@ class AnthropicAnswer:
             begun = {"type": kind, field: ""} | ({"signature": ""} if kind == "thinking" else {})
             self._begin(begun, events)
         if text:
+            if self._web_search and kind == "text":
+                self._grounding.say(text)
             self._delta({"type": delta, field: text}, events)
 
     def _whole(self, block: Block, events: list[Body]) -> None:
@@ -194,16 +200,17 @@ class AnthropicAnswer:
     def _delta(self, delta: Block, events: list[Body]) -> None:
         events.append({"type": "content_block_delta", "index": self._blocks, "delta": delta})
 
-    def _close(self, events: list[Body]) -> None:
+    def _close(self, events: list[Body], *, last: bool = False) -> None:
         if self._open:
+            if self._web_search and self._open == "text":
+                for citation in self._grounding.citations(last=last):
+                    self._delta({"type": "citations_delta", "citation": citation}, events)
             events.append({"type": "content_block_stop", "index": self._blocks})
             self._open = ""
             self._blocks += 1
 
     def _tell_grounding(self, events: list[Body], usage: Body) -> None:
-        if self._open == "text":
-            for citation in self._grounding.citations():
-                self._delta({"type": "citations_delta", "citation": citation}, events)
+        self._close(events, last=True)
         for block in self._grounding.blocks(self._seed):
             self._whole(block, events)
         if self._grounding.queries:

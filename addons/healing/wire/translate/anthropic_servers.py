@@ -38,10 +38,16 @@ def part_of(block: Block) -> Part:
     if kind == "server_tool_use" and name in _CODE and isinstance(given, dict):
         member, language = _CODE[name]
         code = given.get(member)
-        return {"executableCode": {"language": language, "code": code if isinstance(code, str) else dump_text(given)}}
+        code = code if isinstance(code, str) else dump_text(given)
+        return {"executableCode": {**_id(block.get("id")), "language": language, "code": code}}
     if kind in _RESULTS and isinstance(content, dict):
-        return {"codeExecutionResult": _result(content)}
+        return {"codeExecutionResult": {**_id(block.get("tool_use_id")), **_result(content)}}
     return {"text": f"[{kind}: {dump_text(_readable(block))}]"}
+
+
+def _id(own: Any) -> Part:
+    """What tells which code a result is of."""
+    return {"id": own} if isinstance(own, str) and own else {}
 
 
 def _result(content: Block) -> Part:

@@ -13,6 +13,8 @@ type Block = dict[str, Any]
 type Part = dict[str, Any]
 
 _TOOL_USE_ID = re.compile(r"toolu_[0-9a-f]{16}(?:([rb])_([A-Za-z0-9_-]+))?")
+# In which Gemini's models see the functions that a request declares; they say it now and then.
+_NAMESPACE = re.compile(r"\Adefault_api[.:]")
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -117,7 +119,9 @@ class ToolNames:
 
     def back(self, name: str) -> str:
         """The client's own name for the tool that upstream calls so."""
-        return self._back.get(name, name)
+        if name in self._back:
+            return self._back[name]
+        return self._back.get(_NAMESPACE.sub("", name), name)
 
 
 GEMINI_TOOL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")

@@ -1,5 +1,6 @@
 """Anthropic's answers as Gemini's: events in, chunks out, each as soon as there is something to say."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ from healing.wire.jsonvalue import digest
 from healing.wire.translate import anthropic_servers as servers
 from healing.wire.translate.anthropic_endings import Sources, Usage, finish_of
 from healing.wire.translate.common import Block, Body, ToolNames
+from healing.wire.translate.property_names import PropertyNames
 
 type Part = dict[str, Any]
 
@@ -40,9 +42,15 @@ class _Open:
 class GeminiAnswer:
     """One answer, made of one Anthropic message."""
 
-    def __init__(self, *, names: ToolNames, model: str, seed: str) -> None:
-        """names: of the request's tools. model: what upstream was asked for. seed: what makes ids unique."""
+    def __init__(
+        self, *, names: ToolNames, model: str, seed: str, arguments: Callable[[str], PropertyNames] | None = None
+    ) -> None:
+        """names: of the request's tools. model: what upstream was asked for. seed: what makes ids unique.
+
+        arguments: gives for the client's name of a tool how its arguments are called upstream; None: as by the client.
+        """
         self._names = names
+        self._arguments = arguments
         self._model = model
         self._id = f"msg_{digest(seed)[:24]}"
         self._usage = Usage()
@@ -210,6 +218,8 @@ class GeminiAnswer:
         self._calls += 1
         own = block.get("id")
         call_id = own if isinstance(own, str) and own else f"call_{digest(self._id, str(self._calls))[:16]}"
+        if args and self._arguments is not None:
+            args = self._arguments(name).value_back(args)
         return [{"functionCall": {"id": call_id, "name": name, "args": args or {}}}]
 
     def _shown(self, parts: list[Part]) -> list[Body]:

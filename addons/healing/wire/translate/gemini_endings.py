@@ -9,7 +9,10 @@ from healing.wire.grounding import GroundingMetadata
 from healing.wire.jsonvalue import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
 
-_COUNTS = frozenset(("promptTokenCount", "cachedContentTokenCount", "candidatesTokenCount", "thoughtsTokenCount"))
+_COUNTS = frozenset((
+    "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
+    "thoughtsTokenCount",
+))  # fmt: skip
 # Without a token there is no going on: the answer reached the limit of one request.
 _LIMITS = ("MAX_TOKENS", "CONTINUATION")
 
@@ -66,8 +69,10 @@ class Usage:
     def told(self) -> Body:
         """The usage in Anthropic's fields."""
         cached, thinking = self._count("cachedContentTokenCount"), self._count("thoughtsTokenCount")
+        # What upstream's own tools found is put before the model like the prompt.
+        prompt = self._count("promptTokenCount") + self._count("toolUsePromptTokenCount")
         usage: Body = {
-            "input_tokens": max(0, self._count("promptTokenCount") - cached),
+            "input_tokens": max(0, prompt - cached),
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": cached,
             "output_tokens": self._count("candidatesTokenCount") + thinking,
@@ -86,6 +91,10 @@ class Grounding:
     def __init__(self) -> None:
         self._metadata = GroundingMetadata()
         self._size = 0
+        self._said = 0
+        self._cited: set[int] = set()
+        self._text: list[str] = []
+        self._before = ""
 
     def take(self, metadata: Any) -> None:
         """Take a candidate's groundingMetadata; a later one says more, or all again. Much is enough."""
@@ -105,12 +114,24 @@ class Grounding:
         return [(str(web.get("title") or ""), str(web.get("uri") or "")) if isinstance(web, dict) else ("", "")
                 for web in webs]  # fmt: skip
 
-    def citations(self) -> Iterator[Block]:
-        """A citation for each passage and source."""
+    def say(self, text: str) -> None:
+        """More of the text of the block that is open."""
+        self._said += len(text)
+        if self._said <= LONGEST:
+            self._text.append(text)
+
+    def citations(self, *, last: bool) -> Iterator[Block]:
+        """A citation for each source of each passage of the block that ends here. last: whether no text follows."""
         sources = self._sources
-        for support in objects_at(self._metadata.found, "groundingSupports"):
+        text, self._text = "".join(self._text), []
+        for number, support in enumerate(objects_at(self._metadata.found, "groundingSupports")):
             segment, indices = support.get("segment"), support.get("groundingChunkIndices")
-            cited = str(segment.get("text") or "") if isinstance(segment, dict) else ""
+            segment = segment if isinstance(segment, dict) else {}
+            cited = str(segment.get("text") or "")
+            alone = last and not self._before
+            if number in self._cited or not (alone or self._is_in(text, cited, segment.get("startIndex"))):
+                continue
+            self._cited.add(number)
             for index in indices if isinstance(indices, list) else ():
                 if isinstance(index, int) and 0 <= index < len(sources) and sources[index][1]:
                     title, url = sources[index]
@@ -121,6 +142,15 @@ class Grounding:
                         "title": title,
                         "encrypted_index": "",
                     }
+        self._before += text
+
+    def _is_in(self, text: str, cited: str, start: Any) -> bool:
+        """Whether a passage is one of this text. start: its place among all that was said, in bytes."""
+        if cited not in text:
+            return False
+        if not self._before or cited not in self._before:
+            return True
+        return isinstance(start, int) and start >= len(self._before.encode("utf-8", "surrogatepass"))
 
     def blocks(self, seed: str) -> list[Block]:
         """The search and its results, as the blocks that Anthropic's own search makes; none where nothing was found."""

@@ -2,10 +2,12 @@
 
 from typing import NamedTuple
 
-from healing.wire.model_names import gemini_version
+from healing.wire.model_names import gemini_version, is_gemma
 
 # A name without a version (`gemini-flash-latest`, a tuned model's) is most likely one of the newest of this line.
 _NEWEST_OF_LINE_3 = (3, 8)
+# No setting of thinking, no media in responses, short answers.
+_LIKE_GEMMA = (2, 0)
 _FIRST_THAT_THINKS = (2, 5)
 _FIRST_FLASH_WITHOUT_MINIMAL = (3, 7)
 
@@ -40,8 +42,8 @@ class GeminiModel(NamedTuple):
 
 
 def gemini_model(name: str) -> GeminiModel:
-    """What the model of this name takes; names that tell nothing count as the newest of line 3."""
-    version = gemini_version(name) or _NEWEST_OF_LINE_3
+    """What the model of this name takes; names that tell nothing count as the newest of line 3, Gemma as 2.0."""
+    version = _LIKE_GEMMA if is_gemma(name) else gemini_version(name) or _NEWEST_OF_LINE_3
     return GeminiModel(
         budgets=_budgets(name) if _FIRST_THAT_THINKS <= version < (3, 0) else None,
         levels=_levels(name, version) if version >= (3, 0) else (),

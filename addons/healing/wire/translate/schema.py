@@ -1,16 +1,21 @@
 """JSON schemas as the Gemini API takes them in `parametersJsonSchema` and `responseJsonSchema`."""
 
 from typing import Any
-from urllib.parse import unquote
 
+from healing.wire.translate import pointers
 from healing.wire.translate.common import UntranslatableError
-
-type Schema = dict[str, Any]
+from healing.wire.translate.keywords import IS_FIT, Schema, is_number, types_of, with_words
+from healing.wire.translate.schema_cycles import open_required_circles
 
 _PLAIN = frozenset(
-    ("$id", "$ref", "$anchor", "type", "format", "title", "description", "minItems", "maxItems", "minimum", "maximum")
+    ("$id", "$ref", "$anchor", "format", "title", "description", "minItems", "maxItems", "minimum", "maximum")
 )
+_LIMITS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _LISTS = ("prefixItems", "anyOf", "oneOf")
+_TYPES = {
+    str: "string", int: "number", float: "number", bool: "boolean", type(None): "null", list: "array", dict: "object",
+}  # fmt: skip
+_COMBINING = frozenset(("$ref", "anyOf", "oneOf", "allOf"))
 _OLD_DEFINITIONS, _DEFINITIONS = "definitions", "$defs"
 # The API takes far less; more would be too deep for this program's own stack.
 _DEEPEST = 100
@@ -26,6 +31,8 @@ def gemini_schema(schema: Schema, where: str) -> Schema:
     for referrer in cleaning.referrers:
         if not _leads_somewhere(clean, referrer["$ref"]):
             del referrer["$ref"]
+    if cleaning.referrers:
+        open_required_circles(clean)
     return clean
 
 
@@ -42,17 +49,37 @@ class _Cleaning:
             raise UntranslatableError(f"{self._where}: the schema is nested too deeply")
         if not isinstance(value, dict):
             return {}
-        clean = {name: item for name, item in value.items() if name in _PLAIN and item is not None}
-        self._add_values(value, clean)
+        clean: Schema = {}
+        for name, item in value.items():
+            if name == "type" and (types := types_of(item)) is not None:
+                clean[name] = types if isinstance(item, list) else types[0]
+            elif name in _PLAIN and IS_FIT[name](item):
+                clean[name] = item
+        for exclusive, plain in _LIMITS.items():
+            if plain not in clean and is_number(value.get(exclusive)):
+                clean[plain] = value[exclusive]
+        clean = self._with_values(value, clean)
         self._add_subschemas(value, clean, depth + 1)
         self._add_properties(value, clean, depth + 1)
         return self._referring(clean) if "$ref" in clean else clean
 
-    def _add_values(self, value: Schema, clean: Schema) -> None:
-        if "const" in value:
-            clean["enum"] = [value["const"]]
-        elif isinstance(values := value.get("enum"), list) and values:
-            clean["enum"] = values
+    @staticmethod
+    def _with_values(value: Schema, clean: Schema) -> Schema:
+        """With the values that are allowed, of which the API takes strings and numbers; others are told in words."""
+        values = [value["const"]] if "const" in value else value.get("enum")
+        if not isinstance(values, list) or not values:
+            return clean
+        plain = [each for each in values if isinstance(each, str) or is_number(each)]
+        nulls = sum(each is None for each in values)
+        if len(plain) == len(values):
+            return {**clean, "enum": values}
+        if plain and len(plain) + nulls == len(values) and not value.keys() & _COMBINING:
+            return {**clean, "anyOf": [{"enum": plain}, {"type": "null"}]}
+        if "type" not in clean:
+            types = list(dict.fromkeys(_TYPES[type(each)] for each in values if type(each) in _TYPES))
+            clean["type"] = types[0] if len(types) == 1 else types
+        # One of what has only one value is all that can be said.
+        return clean if nulls == len(values) else with_words(clean, {"enum": values})
 
     def _add_subschemas(self, value: Schema, clean: Schema, depth: int) -> None:
         lists: dict[str, Any] = {name: value.get(name) for name in _LISTS}
@@ -83,8 +110,10 @@ class _Cleaning:
             allowed = {name: item for name, item in properties.items() if item is not False}
             clean["properties"] = {name: self.schema(item, depth) for name, item in allowed.items()}
             required = value.get("required")
-            names = required if isinstance(required, list) else []
-            if known := [name for name in names if isinstance(name, str) and name in allowed]:
+            names = [name for name in required if isinstance(name, str)] if isinstance(required, list) else []
+            # As until draft 3 a property may say so itself.
+            names += [name for name, item in allowed.items() if isinstance(item, dict) and item.get("required") is True]
+            if known := [name for name in dict.fromkeys(names) if name in allowed]:
                 clean["required"] = known
         others = value.get("additionalProperties")
         if isinstance(others, bool):
@@ -110,15 +139,5 @@ class _Cleaning:
 
 def _leads_somewhere(root: Schema, target: str) -> bool:
     """Whether a reference has a target; of those that are no JSON pointers all are believed to have one."""
-    if not target.startswith("#/"):
-        return True
-    node: Any = root
-    for step in target.removeprefix("#/").split("/"):
-        name = unquote(step).replace("~1", "/").replace("~0", "~")
-        if isinstance(node, dict) and name in node:
-            node = node[name]
-        elif isinstance(node, list) and name.isascii() and name.isdigit() and int(name[:9]) < len(node):
-            node = node[int(name[:9])]
-        else:
-            return False
-    return isinstance(node, dict)
+    steps = pointers.steps_of(target)
+    return steps is None or isinstance(pointers.at(root, steps), dict)

@@ -47,7 +47,7 @@ def to_anthropic(
         "system": system_blocks(asked.get("systemInstruction"), "systemInstruction"),
         "tools": tools.tools,
         "tool_choice": tools.choice,
-        "messages": messages(asked.get("contents"), history),
+        "messages": messages(asked.get("contents"), history, tools.arguments),
     }
     request = {name: value for name, value in request.items() if value}
     return {**request, "stream": True} if stream else request

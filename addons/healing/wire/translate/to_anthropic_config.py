@@ -5,7 +5,8 @@ from typing import Any
 
 from healing.wire.translate.anthropic_models import ClaudeModel
 from healing.wire.translate.common import Body, UntranslatableError, level_of_budget
-from healing.wire.translate.to_anthropic_schema import format_schema, json_schema, with_small_types
+from healing.wire.translate.draft2020 import modern
+from healing.wire.translate.to_anthropic_schema import format_schema, json_schema
 
 type Config = dict[str, Any]
 
@@ -98,7 +99,7 @@ def _schema(config: Config) -> Config | None:
     # JSON of any form can't be asked for by a setting; clients say it in their prompt, as Google asks them to.
     if kind not in (None, "", "text/plain", "application/json"):
         raise UntranslatableError(f'generationConfig.responseMimeType: "{kind}" has no counterpart')
-    return None if schema is None else format_schema(with_small_types(schema), where)
+    return None if schema is None else format_schema(modern(schema, where), where)
 
 
 def _thinking(config: Config, model: ClaudeModel, max_tokens: int, *, forced: bool) -> tuple[Config, str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +10,7 @@ from healing.wire.anthropic_history import EMPTY_TURN
 from healing.wire.jsonvalue import canonical, digest
 from healing.wire.translate import to_anthropic_parts as parts_of
 from healing.wire.translate.common import Block, Body, History, UntranslatableError
+from healing.wire.translate.property_names import NO_PROPERTIES, PropertyNames
 from healing.wire.translate.to_anthropic_parts import Part
 from healing.wire.translate.to_anthropic_tools import tool_name
 
@@ -49,10 +50,11 @@ class _Call:
     id: str
 
 
-def messages(contents: Any, history: History) -> list[Message]:
+def messages(contents: Any, history: History, arguments: Mapping[str, PropertyNames]) -> list[Message]:
     """The messages, beginning with the user's, of user and assistant in turn. Raises UntranslatableError.
 
     A turn that is known as upstream's own is the list that `history` gives.
+    arguments: how those of the client's functions are called upstream, by the functions' names.
     """
     turns = list(_turns(contents))
     ids = _Ids()
@@ -63,7 +65,7 @@ def messages(contents: Any, history: History) -> list[Message]:
             blocks = _user_blocks(turn, calls)
             calls = []
         else:
-            blocks, calls = _own_blocks(turn, ids, history) or _model_blocks(turn, number, ids)
+            blocks, calls = _own_blocks(turn, ids, history) or _model_blocks(turn, number, ids, arguments)
         told.append({"role": turn.role, "content": blocks or [EMPTY_TURN]})
     last = told[-1]["content"][-1]
     if turns[-1].role == "assistant" and last["type"] == "text":
@@ -163,7 +165,9 @@ def _own_blocks(turn: _Turn, ids: _Ids, history: History) -> tuple[list[Block], 
     return own, calls
 
 
-def _model_blocks(turn: _Turn, number: int, ids: _Ids) -> tuple[list[Block], list[_Call]]:
+def _model_blocks(
+    turn: _Turn, number: int, ids: _Ids, arguments: Mapping[str, PropertyNames]
+) -> tuple[list[Block], list[_Call]]:
     """The blocks of a turn, and the calls among them. Its thoughts are left out: only signed they may be sent."""
     blocks: list[Block] = []
     calls: list[_Call] = []
@@ -177,7 +181,7 @@ def _model_blocks(turn: _Turn, number: int, ids: _Ids) -> tuple[list[Block], lis
         blocks += parts_of.text_block("".join(said))
         said.clear()
         if parts_of.is_call(part):
-            block, call = _call(part["functionCall"], where, f"{number}_{len(calls)}", ids)
+            block, call = _call(part["functionCall"], where, f"{number}_{len(calls)}", ids, arguments)
             blocks.append(block)
             calls.append(call)
         elif parts_of.is_response(part):
@@ -187,7 +191,9 @@ def _model_blocks(turn: _Turn, number: int, ids: _Ids) -> tuple[list[Block], lis
     return blocks + parts_of.text_block("".join(said)), calls
 
 
-def _call(given: Part, where: str, place: str, ids: _Ids) -> tuple[Block, _Call]:
+def _call(
+    given: Part, where: str, place: str, ids: _Ids, arguments: Mapping[str, PropertyNames]
+) -> tuple[Block, _Call]:
     name, own, args = given.get("name"), given.get("id"), given.get("args", {})
     if not isinstance(name, str) or not name:
         raise UntranslatableError(f"{where}.functionCall.name: has to be a string")
@@ -195,6 +201,7 @@ def _call(given: Part, where: str, place: str, ids: _Ids) -> tuple[Block, _Call]
         raise UntranslatableError(f"{where}.functionCall.args: has to be an object")
     own = own if isinstance(own, str) else ""
     call = _Call(name, own, ids.of(own, place))
+    args = arguments.get(name, NO_PROPERTIES).value_there(args)
     return {"type": "tool_use", "id": call.id, "name": tool_name(name), "input": args}, call
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from healing.wire.jsonvalue import dump_text
 from healing.wire.translate.common import UntranslatableError
-
-type Schema = dict[str, Any]
+from healing.wire.translate.draft2020 import modern
+from healing.wire.translate.input_root import object_root
+from healing.wire.translate.keywords import TYPES, Schema, with_words
+from healing.wire.translate.property_names import PropertyNames
 
 # Gemini's own form of a schema is OpenAPI's, in either spelling.
 _KEYWORDS = {
@@ -21,16 +22,14 @@ _KEYWORDS = {
     "defs": "$defs",
     "ref": "$ref",
 }
-_PLAIN = frozenset(("title", "description", "default", "pattern", "minimum", "maximum"))
+_PLAIN = frozenset((
+    "title", "description", "default", "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+))  # fmt: skip
 # 64-bit integers are strings in Google's JSON.
 _COUNTS = frozenset(("maxItems", "minItems", "maxLength", "minLength", "maxProperties", "minProperties"))
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid")
-_TYPES = frozenset(("string", "number", "integer", "boolean", "array", "object", "null"))
 _DEFINITIONS = ("$defs", "definitions")
 _COMBINING = ("anyOf", "oneOf", "allOf")
-_ONE_SCHEMA = frozenset(("items", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else"))
-_LISTS_OF_SCHEMAS = frozenset((*_COMBINING, "prefixItems"))
-_SCHEMAS_BY_NAME = frozenset((*_DEFINITIONS, "properties", "patternProperties", "dependentSchemas"))
 # Of an answer's schema these are kept; the others are told in its description.
 _KEPT_IN_FORMAT = frozenset(("$ref", "type", "title", "description", "enum", "const", "required"))
 _SAID_BY_FORMAT = frozenset(("$schema", "$id", "$anchor", "additionalProperties", "propertyOrdering"))
@@ -38,7 +37,11 @@ _DEEPEST = 100
 
 
 def json_schema(schema: Any, where: str, depth: int = 0) -> Schema:
-    """A schema of OpenAPI's form, with types in capitals, as JSON schema. Raises UntranslatableError."""
+    """A schema of OpenAPI's form, with types in capitals, as JSON schema; null says nothing.
+
+    Raises UntranslatableError.
+    """
+    schema = {} if schema is None else schema
     _check(schema, where, depth)
     given = {_KEYWORDS.get(name, name): item for name, item in schema.items() if item is not None}
     clean: Schema = {
@@ -48,7 +51,7 @@ def json_schema(schema: Any, where: str, depth: int = 0) -> Schema:
     }
     kinds = given.get("type")
     types = [kind.lower() for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)]
-    types = [kind for kind in types if kind in _TYPES]
+    types = [kind for kind in types if kind in TYPES]
     if given.get("format") in _FORMATS:
         clean["format"] = given["format"]
     if isinstance(values := given.get("enum"), list) and values:
@@ -93,44 +96,15 @@ def _add_subschemas(given: Schema, clean: Schema, where: str, depth: int) -> Non
         clean["required"] = required
 
 
-def with_small_types(schema: Any, depth: int = 0) -> Any:
-    """A JSON schema whose types may be in capitals, as clients of Gemini write them there too."""
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return schema
-    small: Schema = {}
-    for name, item in schema.items():
-        if name == "type" and isinstance(item, str | list):
-            kinds = [_small(kind) for kind in (item if isinstance(item, list) else [item])]
-            small[name] = kinds if isinstance(item, list) else kinds[0]
-        elif name in _ONE_SCHEMA:
-            small[name] = with_small_types(item, depth + 1)
-        elif name in _LISTS_OF_SCHEMAS and isinstance(item, list):
-            small[name] = [with_small_types(member, depth + 1) for member in item]
-        elif name in _SCHEMAS_BY_NAME and isinstance(item, dict):
-            small[name] = {key: with_small_types(member, depth + 1) for key, member in item.items()}
-        else:
-            small[name] = item
-    return small
-
-
-def _small(kind: Any) -> Any:
-    return kind.lower() if isinstance(kind, str) and kind.lower() in _TYPES else kind
-
-
-def input_schema(schema: Any, where: str) -> Schema:
-    """The schema of a tool's input, which has to be an object's. schema: a JSON schema. Raises UntranslatableError."""
-    _check(schema, where, 0)
-    schema = with_small_types(schema)
-    kinds = schema.get("type", "object")
-    if kinds != "object" and not (isinstance(kinds, list) and "object" in kinds):
-        raise UntranslatableError(f"{where}: the parameters of a function have to be an object")
-    return {"type": "object", "properties": {}, **schema} | {"type": "object"}
+def input_schema(schema: Any, where: str, names: PropertyNames) -> Schema:
+    """The schema of a tool's input as the API takes it. schema: a JSON schema. Raises UntranslatableError."""
+    return object_root(modern(schema, where, names), where)
 
 
 def format_schema(schema: Any, where: str, depth: int = 0) -> Schema:
     """A JSON schema as the API takes it for an answer: few keywords, and objects closed.
 
-    Raises UntranslatableError for an object whose members may have any name.
+    schema: one of draft 2020-12. Raises UntranslatableError for an object whose members may have any name.
     """
     _check(schema, where, depth)
     clean: Schema = {name: item for name, item in schema.items() if name in _KEPT_IN_FORMAT and item is not None}
@@ -175,11 +149,7 @@ def _described(schema: Schema, clean: Schema) -> Schema:
         for name, item in schema.items()
         if name not in clean and name not in _SAID_BY_FORMAT and name != "oneOf" and item is not None
     }
-    if not lost:
-        return clean
-    words = "{" + ", ".join(f"{name}: {dump_text(item)}" for name, item in lost.items()) + "}"
-    described = clean.get("description")
-    return {**clean, "description": f"{described}\n\n{words}" if isinstance(described, str) else words}
+    return with_words(clean, lost)
 
 
 def _check(schema: Any, where: str, depth: int) -> None:

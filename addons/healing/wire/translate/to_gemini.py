@@ -2,16 +2,19 @@
 
 from typing import Any
 
+from healing.wire.anthropic_history import as_blocks, said_to_model
 from healing.wire.translate.common import Body, History, UntranslatableError
 from healing.wire.translate.gemini_models import gemini_model
 from healing.wire.translate.to_gemini_config import generation_config
 from healing.wire.translate.to_gemini_content import gemini_contents
-from healing.wire.translate.to_gemini_parts import text_parts
+from healing.wire.translate.to_gemini_parts import Part, text_parts
 from healing.wire.translate.to_gemini_tools import gemini_tools
 
 # Of the other fields that this translation does not read, those that are known are hints, or are about billing and
 # transport; those that are not known are new ones, without which clients do well.
 _WITHOUT_COUNTERPART = ("container", "mcp_servers", "compaction", "thread")
+# In the place of a block that says nothing, so that the others keep theirs.
+_NOTHING = {"type": "text", "text": ""}
 
 
 def to_gemini(
@@ -56,7 +59,7 @@ def _prompt(body: Body, model: str, history: History, *, vertex: bool, without: 
             raise UntranslatableError(f"{name}: there is no counterpart in the Gemini API")
     known = gemini_model(model)
     tools = gemini_tools(body, known, vertex=vertex)
-    instruction = text_parts(body.get("system") or [], "system")
+    instruction = _instruction(body.get("system") or [])
     request: dict[str, Any] = {
         "contents": gemini_contents(body, known, history, call_ids="call_id" not in without),
         "systemInstruction": {"parts": instruction} if instruction else None,
@@ -64,3 +67,11 @@ def _prompt(body: Body, model: str, history: History, *, vertex: bool, without: 
         "toolConfig": tools.config,
     }
     return {name: value for name, value in request.items() if value}
+
+
+def _instruction(system: Any) -> list[Part]:
+    """The parts of the system prompt. What says to Anthropic whose request this is, is no part of it."""
+    blocks = as_blocks(system)
+    if isinstance(blocks, list):
+        system = [_NOTHING if (said := said_to_model(block)) is None else said for block in blocks]
+    return text_parts(system, "system")

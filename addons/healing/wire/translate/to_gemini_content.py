@@ -1,16 +1,24 @@
 """The messages of an Anthropic request as Gemini contents."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from healing.wire.anthropic_history import is_thinking
 from healing.wire.gemini_history import EMPTY_PART, call_of, call_said, signature_of
+from healing.wire.jsonvalue import objects_at
 from healing.wire.translate import to_gemini_parts as parts_of
-from healing.wire.translate.common import Block, Body, History, UntranslatableError, own_id
+from healing.wire.translate.common import (
+    Block,
+    Body,
+    History,
+    ToolNames,
+    UntranslatableError,
+    gemini_tool_names,
+    own_id,
+)
 from healing.wire.translate.gemini_models import GeminiModel
 from healing.wire.translate.to_gemini_parts import Part
-from healing.wire.translate.to_gemini_tools import function_name
 
 type Content = dict[str, Any]
 
@@ -45,10 +53,11 @@ def gemini_contents(body: Body, model: GeminiModel, history: History, *, call_id
     """
     contents: list[Content] = []
     calls: dict[str, _Call] = {}
+    names = gemini_tool_names(str(tool.get("name")) for tool in objects_at(body, "tools"))
     for turn in _turns(body):
         if turn.role == "model":
-            calls = _calls(turn, call_ids=call_ids)
-            parts = _model_parts(turn, calls, history)
+            calls = _calls(turn, names, call_ids=call_ids)
+            parts = _model_parts(turn, calls, history, names)
         else:
             parts = _user_parts(turn, calls, model)
             calls = {}
@@ -92,7 +101,7 @@ def _shown_messages(messages: list[Any]) -> Iterator[tuple[int, dict[str, Any]]]
             yield index, message
 
 
-def _calls(turn: _Turn, *, call_ids: bool) -> dict[str, _Call]:
+def _calls(turn: _Turn, names: ToolNames, *, call_ids: bool) -> dict[str, _Call]:
     """The calls of a turn by the ids that the client knows, in their order."""
     calls: dict[str, _Call] = {}
     for where, block in turn.blocks:
@@ -104,21 +113,22 @@ def _calls(turn: _Turn, *, call_ids: bool) -> dict[str, _Call]:
             if not isinstance(block.get("input"), dict):
                 raise UntranslatableError(f"{where}.input: Input should be an object")
             message = where.partition(".content")[0]
-            calls[shown] = _Call(message, function_name(name), own_id(shown) if call_ids else "")
+            calls[shown] = _Call(message, names.there(names.back(name)), own_id(shown) if call_ids else "")
     return calls
 
 
-def _model_parts(turn: _Turn, calls: dict[str, _Call], history: History) -> list[Part]:
+def _model_parts(turn: _Turn, calls: dict[str, _Call], history: History, names: ToolNames) -> list[Part]:
     """A turn's parts as they came from Gemini, where that is known; else block by block."""
     own = history.turn(turn.end, [block for _, block in turn.blocks])
     if own is not None:
+        made = [call for part in own if (call := call_of(part)) is not None]
+        for shown, call in zip(list(calls), made, strict=False):
+            calls[shown] = replace(calls[shown], name=str(call.get("name")))
         return [_with_id(part, calls) for part in own]
     translated = []
     for where, block in turn.blocks:
         if block.get("type") == "tool_use":
-            part, own_call = _call_part(block, calls), history.call(block["id"])
-            same = own_call is not None and call_said(call_of(own_call) or {}) == call_said(part["functionCall"])
-            translated.append({**part, **_signature(own_call)} if own_call is not None and same else part)
+            translated.append(_call_part(block, calls, history, names))
         elif block.get("type") == "tool_result":
             raise UntranslatableError(f"{where}: `tool_result` blocks can only be in `user` messages")
         elif not is_thinking(block):
@@ -139,8 +149,18 @@ def _signature(part: Part) -> Part:
     return {"thoughtSignature": signature} if signature else {}
 
 
-def _call_part(block: Block, calls: dict[str, _Call]) -> Part:
-    return {"functionCall": calls[block["id"]].named(args=block["input"])}
+def _call_part(block: Block, calls: dict[str, _Call], history: History, names: ToolNames) -> Part:
+    """A call; signed if Gemini made it so, and then, like its response, under the name that Gemini gave it."""
+    shown, given = block["id"], block["input"]
+    part, own = {"functionCall": calls[shown].named(args=given)}, history.call(shown)
+    made = call_of(own) if own is not None else None
+    if own is None or made is None:
+        return part
+    name = str(made.get("name"))
+    if call_said({**made, "name": names.there(names.back(name))}) != call_said(part["functionCall"]):
+        return part
+    calls[shown] = replace(calls[shown], name=name)
+    return {"functionCall": calls[shown].named(args=given), **_signature(own)}
 
 
 def _user_parts(turn: _Turn, calls: dict[str, _Call], model: GeminiModel) -> list[Part]:

@@ -19,6 +19,8 @@ _BUILT_IN_TYPE = re.compile(rf"({'|'.join(_BUILT_IN)})_\d{{8}}")
 # where Gemini's own tools look is Gemini's to decide.
 _LIMITS = ("allowed_domains", "blocked_domains", "url_sources")
 _NAMES = gemini_tool_names()
+# Gemini's own tools can't be forced either: where they stand alone, all that can be chosen is to have them.
+_FREE: dict[str, Any] = {"mode": "AUTO"}
 
 
 class Tools(NamedTuple):
@@ -42,15 +44,14 @@ def function_name(name: str) -> str:
 
 
 def gemini_tools(body: Body, model: GeminiModel, *, vertex: bool) -> Tools:
-    """The tools. Raises UntranslatableError for one that has no counterpart."""
+    """The tools. Raises UntranslatableError for one that has no counterpart.
+
+    `disable_parallel_tool_use` is a hint: Gemini calls as many functions at once as it likes.
+    """
     declared = _declared(body, vertex=vertex)
     choice = body.get("tool_choice") or {"type": "auto"}
     if not isinstance(choice, dict):
         raise UntranslatableError("tool_choice: Input should be an object")
-    if declared.functions and choice.get("disable_parallel_tool_use"):
-        raise UntranslatableError(
-            "tool_choice.disable_parallel_tool_use: the Gemini API can't be kept from calling several functions at once"
-        )
     if choice.get("type") == "none":
         declared = declared._replace(built_in={}, built_in_names=[])
     _check_mix(declared, model, vertex=vertex)
@@ -124,7 +125,12 @@ def _function(tool: Tool, name: str, where: str) -> Tool:
     if isinstance(description := tool.get("description"), str) and description:
         declaration["description"] = description
     parameters = gemini_schema(schema, f"{where}.input_schema")
-    declaration["parametersJsonSchema"] = parameters if "$ref" in parameters else {"type": "object", **parameters}
+    if "$ref" not in parameters:
+        # Also of what may be null: a call always has arguments.
+        kinds = parameters.get("type", "object")
+        kind = "object" if isinstance(kinds, list) and "object" in kinds else kinds
+        parameters = {"type": "object", **parameters} | {"type": kind}
+    declaration["parametersJsonSchema"] = parameters
     return declaration
 
 
@@ -139,13 +145,17 @@ def _calling(choice: dict[str, Any], declared: _Declared) -> dict[str, Any]:
     """The `functionCallingConfig`."""
     match choice.get("type"):
         case "auto":
-            return {"mode": "AUTO"}
+            return _FREE
         case "none":
             return {"mode": "NONE"}
         case "any" if declared.functions:
             return {"mode": "ANY"}
+        case "any" if declared.built_in:
+            return _FREE
         case "tool" if isinstance(name := choice.get("name"), str) and name in declared.functions:
             return {"mode": "ANY", "allowedFunctionNames": [function_name(name)]}
+        case "tool" if not declared.functions and choice.get("name") in declared.built_in_names:
+            return _FREE
         case "any":
             raise UntranslatableError("tool_choice: there is no tool that the Gemini API could be made to use")
         case "tool":
