@@ -48,7 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
     ):
         for client in clients:
             pool.submit(results.add, client, options, Path(work))
-    results.write()
     return 0
 
 
@@ -84,10 +83,10 @@ class Results:
             # One that can't be driven is no reason to lose what the others showed.
             self._missing[name] = f"{type(error).__name__}: {error}"
             print(f"{name}: {error!r}", file=sys.stderr)
-        self.write()
+        self._write()
 
-    def write(self) -> None:
-        """Write the table, and the cells beside it."""
+    def _write(self) -> None:
+        """Write the table."""
         order = [(client.name, client.dialect) for client in CLIENTS]
         cells = sorted(self._cells, key=lambda cell: order.index((cell.client, cell.dialect)))
         self._out.write_text(tables(cells, self._versions, self._missing))

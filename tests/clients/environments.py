@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.e2e.harness import ROOT
 from tests.e2e.npm import run
 
 INSTALL_SECONDS = 900
+_INSTALLING = threading.Lock()
 _NPM = ["npm", "install", "--ignore-scripts", "--no-fund", "--no-audit", "--loglevel=error"]
 
 
@@ -33,12 +35,14 @@ class Environment:
         """The environment's folder, made at its first use. Raises UnavailableError."""
         home = folder / self.name
         done = home / "installed"
-        if not done.exists():
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(parents=True)
-            for command in self._commands(home):
-                _do(command, home if self.of == "npm" else ROOT)
-            done.touch()
+        # Clients that work at the same time may share an environment.
+        with _INSTALLING:
+            if not done.exists():
+                shutil.rmtree(home, ignore_errors=True)
+                home.mkdir(parents=True)
+                for command in self._commands(home):
+                    _do(command, home if self.of == "npm" else ROOT)
+                done.touch()
         return home
 
     def version(self, home: Path, package: str) -> str:
