@@ -126,7 +126,9 @@ class AgentSession:
         return Got(said, written, raised, hung=ran.status is None)
 
     def close(self) -> None:
-        pass
+        # What an agent leaves running may have begun after its end.
+        for own in self.work.glob("home-*"):
+            self.agent.tidy(own)
 
 
 @dataclass
