@@ -133,9 +133,10 @@ def test_close_before_any_byte(up: Upstream) -> None:
         anthropic_stream(delay=1000),
         anthropic_stream(head_gap=1000),
         anthropic_stream(gap=1000),
+        anthropic_stream(end_gap=1000),
         anthropic_heartbeats(every=0.001),
     ],
-    ids=["before", "stall", "delay", "head_gap", "gap", "heartbeats"],
+    ids=["before", "stall", "delay", "head_gap", "gap", "end_gap", "heartbeats"],
 )
 @pytest.mark.parametrize("abruptly", [False, True], ids=["fin", "rst"])
 def test_a_client_that_leaves_is_noticed(up: Upstream, play: Reply, abruptly: bool) -> None:

@@ -92,6 +92,7 @@ async def perform(host: Host, call: Call, reply: Reply, wire: Wire) -> Ended:
         await asyncio.sleep(reply.gap if number else 0)
         await send(piece)
 
+    await asyncio.sleep(reply.end_gap)
     match reply.end:
         case "normal":
             await wire.finish()

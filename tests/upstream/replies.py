@@ -22,6 +22,7 @@ class Playing(TypedDict, total=False):
     name: str
     content_length: bool
     gap: float
+    end_gap: float
     delay: float
     head_gap: float
     split: int | None
@@ -48,6 +49,8 @@ class Reply:
     """Send `chunks` with a content-length instead of chunked. An end that is not normal leaves the promise unkept."""
     gap: float = 0
     """Between two pieces."""
+    end_gap: float = 0
+    """Between the last piece and the end."""
     delay: float = 0
     """Before the response head, or before what `before` does."""
     head_gap: float = 0
