@@ -1,5 +1,6 @@
 """When an answer is over, and what it is worth: judged at its end, whatever its labels and its packets say."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,15 @@ def test_a_whole_answer_is_one_whatever_its_label_says(lane: Lane, label: dict[s
     response = ask(lane, stream=False)
     assert (whole_of(lane, response), response.header("content-type")) == ("Hello", "application/json")
     assert len(lane.calls) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what of a connection has arrived")
+@only_gemini
+def test_a_gemini_client_is_reset_behind_the_error(lane: Lane) -> None:
+    lane.upstream.play(stream_for(lane).first(1))
+    response = ask(lane)
+    assert response.ended == "reset"
+    assert seen("gemini", response.body, allow_cut=True).ended == "error"
 
 
 # The last try, and what is said of it.

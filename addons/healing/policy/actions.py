@@ -80,10 +80,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The answer is complete; `broken` says why its connection has to be broken instead, after `pause_s` seconds."""
+    """The answer is complete; `broken` says why its connection has to be broken instead, after `pause_s` seconds.
+
+    reset: whether the connection is to be reset, where it is its own.
+    """
 
     broken: str = ""
     pause_s: float = 0.0
+    reset: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

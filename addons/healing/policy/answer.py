@@ -11,6 +11,7 @@ from healing.policy.told import ToldError, told_error
 from healing.policy.writer import Framing
 from healing.wire import exact
 from healing.wire import headers as http
+from healing.wire.dialect import LateEnd
 from healing.wire.headers import Headers
 from healing.wire.jsonvalue import dump
 
@@ -67,10 +68,10 @@ class Answer:
         else:
             self._actions.append(Send(data))
 
-    def finish(self, broken: str = "", pause_s: float = 0.0) -> None:
-        """End the answer; with `broken`, by breaking the connection after so many seconds."""
+    def finish(self, broken: str = "", end: LateEnd | None = None) -> None:
+        """End the answer; with `broken`, by breaking the connection in the way that `end` says."""
         self.finished = True
-        self._actions.append(Finish(broken, pause_s))
+        self._actions.append(Finish(broken, end.pause_s, end.reset) if end is not None and broken else Finish(broken))
 
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
         """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""

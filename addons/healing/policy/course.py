@@ -353,7 +353,7 @@ class Course:
         said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
         end = LateEnd(broken=True) if attempt.raw else self.request.dialect.late_end(said=said)
-        self._finish(attempt, "failed", broken=failure.detail if end.broken else "", pause_s=end.pause_s)
+        self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
 
     def succeed_if_current(self, attempt: Attempt) -> None:
         """The attempt has served, unless what came last was a failure and has been dealt with."""
@@ -373,12 +373,12 @@ class Course:
             attempt.delivering = True
         self._finish(attempt, outcome)
 
-    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", pause_s: float = 0.0) -> None:
+    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", end: LateEnd | None = None) -> None:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
             self._keep_signed(attempt)
             self._learn(attempt)
-        self.answer.finish(broken, pause_s)
+        self.answer.finish(broken, end)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)

@@ -19,11 +19,12 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from healing.policy.config import Limits
 from healing.proxy import local
-from healing.proxy.client_side import HeadClock, RestUnwanted
+from healing.proxy.client_side import HeadClock, ResetResponse, RestUnwanted
 from healing.proxy.governor import Governor
 from healing.proxy.heads import HeadMeter
 from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.lingering import Lingering
+from healing.proxy.transports import reset_at_close
 from healing.wire.fields import wrong_request
 
 _LONGEST_REASON = 200
@@ -69,6 +70,8 @@ class ClientHttp1(SteadyHttp1, Http1Server):
         if (yield from self.send_end(event, self.response)):
             return
         reading = self.state == self.read_body
+        if isinstance(event, ResetResponse):
+            reset_at_close(self)
         for command in super().send(event):
             if reading and isinstance(event, ResponseProtocolError) and isinstance(command, commands.CloseConnection):
                 yield from self._linger()

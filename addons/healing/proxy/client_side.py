@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
 from healing.proxy.governor import Governor
 
@@ -12,6 +13,11 @@ from healing.proxy.governor import Governor
 @dataclass
 class RestUnwanted(HttpEvent):
     """The answer is complete; what is still to come of its request is not wanted."""
+
+
+@dataclass
+class ResetResponse(ResponseProtocolError):  # noqa: N818
+    """The answer is broken off, with a reset where its connection is its own and nothing on it waits to be sent."""
 
 
 class HeadClock:

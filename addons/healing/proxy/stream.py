@@ -35,6 +35,7 @@ from healing.proxy.attempts import (
     LaunchAttempt,
 )
 from healing.proxy.claims import Asked, Claim
+from healing.proxy.client_side import ResetResponse
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
 from healing.proxy.incoming import IncomingStream
@@ -79,7 +80,7 @@ class HealingStream(IncomingStream):
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
-    broken = ""
+    broken: Finish | None = None
 
     @property
     def running(self) -> bool:
@@ -89,7 +90,7 @@ class HealingStream(IncomingStream):
     @property
     def breaking(self) -> bool:
         """Whether the answer has been told to have failed, and its connection is about to be broken."""
-        return bool(self.broken) and self.server_state not in (self.state_done, self.state_errored)
+        return self.broken is not None and self.server_state not in (self.state_done, self.state_errored)
 
     @property
     def needs_poke(self) -> bool:
@@ -288,7 +289,7 @@ class HealingStream(IncomingStream):
                         self.recorder.keep(action.data)
                     yield from self.server_state(ResponseData(self.stream_id, action.data))
                 case Finish():
-                    yield from self.finish(action.broken, action.pause_s)
+                    yield from self.finish(action)
             if self.server_state == self.state_errored:
                 exchange.client_left()
         yield from self.arm()
@@ -341,7 +342,7 @@ class HealingStream(IncomingStream):
                 response.headers["Transfer-Encoding"] = "chunked"
         yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, False))
 
-    def finish(self, broken: str, pause_s: float) -> CommandGenerator[None]:
+    def finish(self, action: Finish) -> CommandGenerator[None]:
         """Complete the answer, and let the flow tell its story."""
         assert self.exchange is not None
         assert self.flow.response
@@ -350,17 +351,18 @@ class HealingStream(IncomingStream):
             self.keep_body()
         else:
             self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
-        if broken and pause_s:
-            self.broken, self.timer = broken, commands.RequestWakeup(pause_s)
+        if action.broken and action.pause_s:
+            self.broken, self.timer = action, commands.RequestWakeup(action.pause_s)
             yield self.timer
-        elif broken:
-            yield from self.break_off(broken)
+        elif action.broken:
+            yield from self.break_off(action)
         else:
             yield from self.server_state(ResponseEndOfMessage(self.stream_id))
 
-    def break_off(self, why: str) -> CommandGenerator[None]:
+    def break_off(self, action: Finish) -> CommandGenerator[None]:
         """Break the client's connection, or reset its stream."""
-        failed = ResponseProtocolError(self.stream_id, why, ErrorCode.GENERIC_SERVER_ERROR)
+        kind = ResetResponse if action.reset else ResponseProtocolError
+        failed = kind(self.stream_id, action.broken, ErrorCode.GENERIC_SERVER_ERROR)
         yield from super().handle_protocol_error(failed)
 
     def keep_body(self) -> None:
@@ -414,5 +416,5 @@ class HealingStream(IncomingStream):
             assert self.exchange is not None
             self.exchange.wakeup()
             yield from self.perform()
-        elif self.breaking:
+        elif self.breaking and self.broken is not None:
             yield from self.break_off(self.broken)

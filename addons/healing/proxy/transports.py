@@ -1,7 +1,12 @@
 """What lies under mitmproxy's layers: the sockets of a client's connections, and what waits in them."""
 
 import asyncio
+import fcntl
 import select
+import socket
+import struct
+import sys
+import termios
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -38,23 +43,41 @@ def transport_of(protocol: HttpConnection) -> asyncio.Transport | None:
     return cast(asyncio.Transport, io.writer.transport) if io and isinstance(io.writer, asyncio.StreamWriter) else None
 
 
+def reset_at_close(protocol: HttpConnection) -> None:
+    """Have a connection end with a reset when it is closed, unless something on it has not arrived yet."""
+    transport = transport_of(protocol)
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if transport is None or sock is None or transport.get_write_buffer_size():
+        return
+    if _unacknowledged(sock.fileno()) == 0:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _unacknowledged(descriptor: int) -> int | None:
+    """How many bytes the other side has not acknowledged; None where the system can't tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, termios.TIOCOUTQ, b"\0" * 4), sys.byteorder)
+    except OSError:
+        return None
+
+
 def has_unread(protocol: HttpConnection) -> bool:
     """Whether something has come on a connection that no layer has seen yet: data, or its end."""
     io = _io(protocol)
     if io is None or not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
         return False
-    reader, socket = io.reader, io.writer.get_extra_info("socket")
-    if reader._buffer or reader._eof or socket is None:  # type: ignore[attr-defined]
+    reader, sock = io.reader, io.writer.get_extra_info("socket")
+    if reader._buffer or reader._eof or sock is None:  # type: ignore[attr-defined]
         return True
-    return _readable(socket)
+    return _readable(sock)
 
 
-def _readable(socket: Any) -> bool:
+def _readable(sock: Any) -> bool:
     try:
         if not hasattr(select, "poll"):
-            return bool(select.select([socket], [], [], 0)[0])
+            return bool(select.select([sock], [], [], 0)[0])
         poll = select.poll()
-        poll.register(socket, select.POLLIN)
+        poll.register(sock, select.POLLIN)
         return bool(poll.poll(0))
     except (OSError, ValueError):
         return True

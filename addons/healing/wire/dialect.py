@@ -71,10 +71,12 @@ class LateEnd(NamedTuple):
     """How an answer ends that fails after its beginning.
 
     broken: by breaking its connection; else as any other. pause_s: seconds between the last bytes and that.
+    reset: whether the connection is reset, and does not merely end; with a pause only, as a reset may overtake bytes.
     """
 
     broken: bool
     pause_s: float = 0.0
+    reset: bool = False
 
 
 class EventReader(Protocol):

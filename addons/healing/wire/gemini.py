@@ -349,8 +349,8 @@ class Gemini:
         return self.late_error(status, message)
 
     def late_end(self, *, said: bool) -> LateEnd:
-        """A broken connection: behind a regular end some SDKs overlook the object, or when both come in one read."""
-        return LateEnd(broken=True, pause_s=_BREAK_AFTER_S)
+        """A reset: behind a regular end some SDKs overlook the object, and Gemini CLI dies of one that merely ends."""
+        return LateEnd(broken=True, pause_s=_BREAK_AFTER_S, reset=True)
 
     def shaped(self, error: Any) -> dict[str, Any]:
         """An upstream's error in this shape, with `error` as the first member: python-genai raises on nothing else."""
