@@ -19,7 +19,7 @@ from healing.policy.config import Limits
 from healing.policy.course import Course, Shared
 from healing.policy.crossing import DIRECTIONS
 from healing.policy.failures import Failure, FailureClass, connection_failure
-from healing.policy.forms import Form, form_of
+from healing.policy.forms import Form, form_of, labelled
 from healing.policy.intake import Intake
 from healing.policy.judge import Judging
 from healing.policy.peek import Gate, too_long
@@ -173,7 +173,8 @@ class Exchange:
         if attempt.asks_for is None or attempt.form is not None:
             return data
         data = attempt.beginning + data
-        attempt.form = form_of(data, attempt.asks_for, whole=whole)
+        label = labelled(http.get(attempt.headers, "content-type") or "", attempt.asks_for)
+        attempt.form = form_of(data, label, whole=whole)
         attempt.beginning = data if attempt.form is None else b""
         if attempt.form is Form.JSON:
             attempt.gate = None

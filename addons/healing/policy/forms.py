@@ -8,6 +8,8 @@ from healing.wire.sse import BOM
 _FIELD = re.compile(rb"(?:data|event|id|retry)?:")
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:")
 _BLANK = b" \t\r\n"
+LONGEST_BEGINNING = 16 * 1024
+"""Bytes that are waited for a sign of what a body is."""
 
 
 class Form(Enum):
@@ -17,16 +19,25 @@ class Form(Enum):
     JSON = "one JSON value"
 
 
-def form_of(beginning: bytes, asked: Form, *, whole: bool = False) -> Form | None:
+def labelled(content_type: str, asked: Form) -> Form:
+    """What a body is by its label, where that says so, else what was asked for."""
+    kind = content_type.lower()
+    if kind.startswith("application/json"):
+        return Form.JSON
+    return Form.EVENTS if kind.startswith("text/event-stream") else asked
+
+
+def form_of(beginning: bytes, otherwise: Form, *, whole: bool = False) -> Form | None:
     """What a body that begins so is; None as long as that can't be told.
 
-    asked: what was asked for, which is what a body counts as that is neither. whole: whether nothing more comes.
+    otherwise: what a body counts as that is neither. whole: whether nothing more comes.
     """
     said = beginning.removeprefix(BOM).lstrip(_BLANK)
     if said[:1] in (b"{", b"["):
         return Form.JSON
     if _FIELD.match(said):
         return Form.EVENTS
-    if not whole and (any(field.startswith(said) for field in _FIELDS) or BOM.startswith(beginning)):
+    undecided = any(field.startswith(said) for field in _FIELDS) or BOM.startswith(beginning)
+    if undecided and not whole and len(beginning) < LONGEST_BEGINNING:
         return None
-    return asked
+    return otherwise
