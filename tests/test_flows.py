@@ -239,6 +239,10 @@ def essence(flow: http.HTTPFlow) -> dict[str, Any]:
         # An empty answer is given up as soon as it is seen to be one: whether its end has come by then is chance.
         "error": flow.error is not None and noted.get("failure") != "empty",
         "request": (flow.request.method, flow.request.url, flow.request.headers.fields, flow.request.raw_content),
-        "response": (flow.response.status_code, flow.response.headers.fields, without_own_ids(flow.response)),
+        "response": (
+            flow.response.status_code,
+            [field for field in flow.response.headers.fields if field[0].lower() != b"x-healing-id"],
+            without_own_ids(flow.response),
+        ),
         "marked": flow.marked,
     }

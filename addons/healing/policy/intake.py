@@ -10,8 +10,10 @@ SPARE_BYTES = 8 * 1024 * 1024
 """What a body may decode to whatever its length."""
 MOST_EXPANDED = 64
 """How many times its length a body may decode to beside that."""
+CROWDED_BYTES = 1024 * 1024
+"""Of what has come and has not been taken yet: with more, upstream is to wait."""
 WAITING_BYTES = 64 * 1024 * 1024
-"""Of what has come and has not been taken yet."""
+"""With more than this there is no waiting."""
 MOST_LINES = 1024
 """Of a share of an event stream, about: what an event costs hardly depends on its length, and a healthy stream seldom
 brings so many at once."""
@@ -41,6 +43,11 @@ class Intake:
     def waiting(self) -> bool:
         """Whether there is anything left to take."""
         return bool(self._pending) or bool(self._left) or self._decoding is not None
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits that no more should come before it has been taken."""
+        return self._pending_bytes > CROWDED_BYTES
 
     @property
     def due(self) -> bool:

@@ -69,7 +69,12 @@ class AbortAttempt(HttpCommand):
 
 
 class AttemptStream(InPlaceHooks):
-    """Tells the exchange what comes back. The stock stream does all the rest."""
+    """Tells the exchange what comes back. The stock stream does all the rest.
+
+    client_stream_id: the stream of the client's request.
+    """
+
+    client_stream_id = 0
 
     def __init__(
         self,

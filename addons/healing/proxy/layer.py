@@ -45,6 +45,7 @@ class HealingLayer(HttpLayer):
     departures: Departures
     look_again: commands.RequestWakeup | None
     leaving: dict[commands.RequestWakeup, AbortAttempt]
+    held: set[Attempt]
     next_attempt_id: int
 
     @classmethod
@@ -61,6 +62,7 @@ class HealingLayer(HttpLayer):
         plain.departures = Departures()
         plain.look_again = None
         plain.leaving = {}
+        plain.held = set()
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
         plain.next_attempt_id = -1
         return plain
@@ -185,20 +187,28 @@ class HealingLayer(HttpLayer):
                 yield from self.leave(stream)
                 gone = ResponseProtocolError(stream.stream_id, "the client takes no answer", ErrorCode.CANCEL)
                 yield from self.event_to_child(client, gone)
-            elif behind is None or behind.held:
+            elif stream.exchange is None and (behind is None or behind.held):
                 yield from self.hold(stream, behind is not None)
+        yield from self.slow_down()
 
     def leave(self, stream: HttpStream) -> CommandGenerator[None]:
         """Tell a stream that its client is gone."""
         gone = RequestProtocolError(stream.stream_id, "the client has left", ErrorCode.CLIENT_DISCONNECTED)
         yield from self.event_to_child(stream, gone)
 
-    def hold(self, stream: HealingStream, on: bool) -> CommandGenerator[None]:
-        """Take no more of what upstream sends for a client's stream, or take it again."""
-        source: HttpStream | None = stream
-        if stream.exchange is not None:
-            source = next((self.attempts[each] for each in stream.exchange.attempts if each in self.attempts), None)
-        if source is not None and (upstream := self.connections.get(source.context.server)) is not None:
+    def slow_down(self) -> CommandGenerator[None]:
+        """Have upstream wait where the client does not take what has come, or it is still being understood."""
+        for attempt, source in tuple(self.attempts.items()):
+            behind = self.readers.behind.get(source.client_stream_id)
+            on = attempt.intake.crowded or (behind is not None and behind.held)
+            if on != (attempt in self.held) and source.context.server in self.connections:
+                self.held ^= {attempt}
+                yield from self.hold(source, on)
+        self.held &= self.attempts.keys()
+
+    def hold(self, source: HttpStream, on: bool) -> CommandGenerator[None]:
+        """Take no more of what upstream sends for a stream, or take it again."""
+        if (upstream := self.connections.get(source.context.server)) is not None:
             event = PauseResponse(source.stream_id) if on else ResumeResponse(source.stream_id)
             yield from self.event_to_child(upstream, event)
 
@@ -216,6 +226,7 @@ class HealingLayer(HttpLayer):
         flow = attempt_flow(context, owner.flow, attempt)
         recorder = Recorder(self.governor.config.flows.max_body_bytes)
         stream = AttemptStream(context, stream_id, owner.exchange, attempt, command.seal, recorder)
+        stream.client_stream_id = command.stream_id
         self.streams[stream_id] = stream
         self.attempts[attempt] = stream
         self.departures.begun(stream)

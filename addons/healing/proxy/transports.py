@@ -31,10 +31,14 @@ def _io(protocol: HttpConnection) -> ConnectionIO | None:
     handler = ctx.master.addons.get("proxyserver").connections.get(protocol.context.client.id)
     if handler is None:
         return None  # a replay
-    connections: list[Connection] = [protocol.conn]
-    connections += [layer.tunnel_connection for layer in protocol.context.layers if isinstance(layer, TunnelLayer)]
-    found = [handler.transports[each] for each in connections if each in handler.transports]
+    found = [handler.transports[each] for each in connections_under(protocol) if each in handler.transports]
     return found[0] if found else None
+
+
+def connections_under(protocol: HttpConnection) -> list[Connection]:
+    """The protocol's connection, and those of the tunnels that it may run through."""
+    tunnels = [layer for layer in protocol.context.layers if isinstance(layer, TunnelLayer)]
+    return [protocol.conn, *(layer.tunnel_connection for layer in tunnels)]
 
 
 def transport_of(protocol: HttpConnection) -> asyncio.Transport | None:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from time import perf_counter
+from weakref import WeakKeyDictionary
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
@@ -10,6 +12,21 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 TURN_S = 0.005
 """How long a turn of the loop may do what can wait; then what is under way elsewhere goes on first."""
+
+
+_read_here: ContextVar[Connection] = ContextVar("the connection that this task reads")
+_stopped: WeakKeyDictionary[Connection, asyncio.Event] = WeakKeyDictionary()
+
+
+def stop_reading(connection: Connection) -> None:
+    """Take nothing more of what comes on a connection; its peer soon has to wait."""
+    _stopped.setdefault(connection, asyncio.Event())
+
+
+def read_on(connection: Connection) -> None:
+    """Take again what comes."""
+    if (stopped := _stopped.pop(connection, None)) is not None:
+        stopped.set()
 
 
 class Turns:
@@ -63,6 +80,7 @@ class TurnTaking(ProxyConnectionHandler):
 
         mitmproxy does not know the task that reads it before that has waited for the first time.
         """
+        _read_here.set(connection)
         if connection is self.client:
             await _unhurt(asyncio.sleep(0))
         await super().handle_connection(connection)
@@ -76,6 +94,9 @@ class TurnTaking(ProxyConnectionHandler):
     async def drain_writers(self) -> None:
         """Between two reads. There may be more to read at once, several times over, without any pause between."""
         await super().drain_writers()  # type: ignore[no-untyped-call]
+        connection = _read_here.get(None)
+        while connection is not None and (stopped := _stopped.get(connection)) is not None:
+            await stopped.wait()
         await asyncio.sleep(0)
 
 

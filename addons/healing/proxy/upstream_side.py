@@ -27,7 +27,8 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client, should_make_pipe
 
 from healing.proxy.governor import Governor
 from healing.proxy.http1 import SteadyHttp1, reader_of_body
-from healing.proxy.transports import PauseResponse, ResumeResponse, has_unread, transport_of
+from healing.proxy.transports import PauseResponse, ResumeResponse, connections_under, has_unread
+from healing.proxy.turns import read_on, stop_reading
 from healing.proxy.upstream_http2 import UpstreamHttp2
 from healing.wire.fields import wrong_response_head
 
@@ -80,12 +81,10 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
         yield from super().send(event)
 
     def read_on(self, on: bool) -> None:
-        """Read from the socket, or do not."""
-        if transport := transport_of(self):
-            if on:
-                transport.resume_reading()
-            else:
-                transport.pause_reading()
+        """Read from the connection, or do not."""
+        for connection in connections_under(self):
+            if connection is not self.context.client:
+                read_on(connection) if on else stop_reading(connection)
         self.paused = not on
 
     def mark_done(self, *, request: bool = False, response: bool = False) -> CommandGenerator[None]:
