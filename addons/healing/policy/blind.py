@@ -48,7 +48,7 @@ class Blind:
         whole = b"" if self.begun else bytes(attempt.whole)
         self._begin(attempt.status, attempt.headers)
         waiting = attempt.gate.unsent() if attempt.gate is not None else b""
-        self._send(attempt, whole + attempt.outgoing + waiting + attempt.incoming)
+        self._send(attempt, whole + attempt.outgoing + waiting + attempt.beginning + attempt.incoming)
         self._send_rest(attempt)
         if attempt.ended:
             self.end(attempt)

@@ -268,10 +268,6 @@ class AnthropicRepairer:
             keys.add(view.round_key(now))
         return frozenset(keys)
 
-    def may_end_unsigned(self, body: Body, model: str) -> bool:
-        """Never: this API refuses with a status."""
-        return False
-
     def betas(self, body: Body) -> tuple[str, ...]:
         """The values of `anthropic-beta` that the body needs."""
         thinking = body.get("thinking")

@@ -181,10 +181,6 @@ class GeminiRepairer:
                 keys.add(key)
         return frozenset(keys)
 
-    def may_end_unsigned(self, body: Body, model: str) -> bool:
-        """Whether a call of the current turn lacks the signature that it needs: `MISSING_THOUGHT_SIGNATURE`."""
-        return takes_stand_in(model) and bool(_unsigned(body))
-
     def betas(self, body: Body) -> tuple[str, ...]:
         """None: this is no API with betas."""
         return ()

@@ -59,11 +59,6 @@ class Mender:
         """What the last attempt asked, repaired."""
         return self.repairs.sent if self.repairs is not None else {}
 
-    @property
-    def may_end_unsigned(self) -> bool:
-        """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
-        return self._safely(lambda repairs: repairs.may_end_unsigned, False)
-
     def make_ready(self, account: Account, asked: UpstreamRequest) -> None:
         """Prepare a first attempt on this account ahead of time."""
         self._ready = (account.upstream.url, asked, self.prepare(account, asked))

@@ -79,11 +79,6 @@ class Repairs:
     def _repairer(self) -> Repairer:
         return REPAIRERS[self.dialect]
 
-    @property
-    def may_end_unsigned(self) -> bool:
-        """Whether an answer with a good status may still turn out to be a refusal that can be repaired."""
-        return self.count < MAX_REPAIRS and self._repairer.may_end_unsigned(self.sent, self.model)
-
     def prepare(self, account: Account, now: float) -> Prepared:
         """The body for an attempt on this account: with what the client lost, and what was repaired before."""
         if not isinstance(self.value, dict):

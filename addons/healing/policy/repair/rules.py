@@ -120,9 +120,6 @@ class Repairer(Protocol):
     def betas(self, body: Body) -> tuple[str, ...]:
         """The values of `anthropic-beta` that the body needs."""
 
-    def may_end_unsigned(self, body: Body, model: str) -> bool:
-        """Whether the answer to this may end for a missing signature, instead of an error."""
-
     def restore_lost(self, body: Body, known: Known) -> Body:
         """The body with the signatures that the client lost, each on exactly what it was made for."""
 
