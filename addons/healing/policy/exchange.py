@@ -258,8 +258,8 @@ class Exchange:
     @_guarded
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
-        self.settle()
         attempt.ended = True
+        self.settle()
         if self.blind is not None:
             self.blind.end(attempt, broken)
         if attempt is not self._course.current or self.blind is not None:
