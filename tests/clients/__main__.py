@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         "through the proxy, and writes what came of it: well (done), loud (told), SILENT (a part taken for the whole), "
         "hung. Behind each the number of calls that upstream got. Takes an hour.",
     )
-    parser.add_argument("--out", type=Path, default=Path("clients.md"), help="the table (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=CACHE / "clients.md", help="the table (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=CACHE / "clients", help="of the installed clients")
     only = "only those with this text in the name; again for more"
     parser.add_argument("--client", action="append", default=[], metavar="TEXT", help=only)
