@@ -90,7 +90,7 @@ def test_later_attempts_of_long_requests_are_prepared_beside_everything_else(tex
 
 
 def test_a_request_of_very_many_objects_counts_as_long() -> None:
-    played = play([INTERNAL, GOOD], value=asked("short", tools=[{}] * 1000), signatures=store())
+    played = play([INTERNAL, GOOD], value=asked("short", tools=[{}] * 2000), signatures=store())
     assert (played.exchange.outcome, played.works) == ("healed", 2)
 
 

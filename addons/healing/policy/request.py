@@ -10,7 +10,7 @@ from healing.wire.dialect import Dialect, Operation
 LONG_BODY_BYTES = 128 * 1024
 """A body of so many bytes is not made ready on the event loop."""
 # Each may be a call without its signature, which takes a tenth of a millisecond to look for.
-_MANY_OBJECTS = 256
+_MANY_OBJECTS = 1024
 
 
 def takes_time(body: bytes) -> bool:
