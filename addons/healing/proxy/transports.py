@@ -19,7 +19,7 @@ from mitmproxy.proxy.tunnel import TunnelLayer
 
 @dataclass
 class PauseResponse(HttpEvent):
-    """Take no more of this stream's response from its upstream, for its client does not take what is there."""
+    """Take no more of this stream's response from its upstream: its client does not, or it is being understood."""
 
 
 @dataclass
