@@ -5,10 +5,21 @@ Nothing here changes what it is given: changed bodies share their unchanged part
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from healing.wire.jsonvalue import canonical, digest, objects_at, only_objects_at, with_items
-from healing.wire.places import SHORTEST_SIGNATURE, Place, Places, PlacesBuilder, Said, Spot, is_unguessable, loosely
+from healing.wire.places import (
+    SHORTEST_SIGNATURE,
+    Place,
+    Places,
+    PlacesBuilder,
+    Said,
+    Side,
+    Spot,
+    is_unguessable,
+    loosely,
+)
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]
@@ -106,6 +117,10 @@ def sure_ids(content: Sequence[Block]) -> list[str]:
 
 def places_of(body: Any, client: str) -> Places:
     """Where each side's turn stands. client: whose conversation it is."""
+    return Places(partial(_sides_of, body, client))
+
+
+def _sides_of(body: Any, client: str) -> tuple[list[Side], Place]:
     system = [said for block in _listed(body, "system") if (said := said_to_model(block)) is not None]
     places = PlacesBuilder(client, without_cache_marks(system), without_cache_marks(_listed(body, "tools")))
     for index, message in enumerate(messages_of(body)):

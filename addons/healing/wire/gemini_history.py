@@ -7,6 +7,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from healing.wire.gemini_spelling import in_camel_case
@@ -165,6 +166,10 @@ def wants_pieces(body: Any) -> bool:
 
 def places_of(body: Any, client: str) -> Places:
     """Where each side's turn stands. client: whose conversation it is."""
+    return Places(partial(_sides_of, body, client))
+
+
+def _sides_of(body: Any, client: str) -> tuple[list[Side], Spoken]:
     system = body.get("systemInstruction", body.get("system_instruction")) if isinstance(body, dict) else None
     places = PlacesBuilder(client, system, body.get("tools") if isinstance(body, dict) else None)
     for index, content in enumerate(contents_of(body)):

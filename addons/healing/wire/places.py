@@ -7,7 +7,7 @@ before, as the providers' own check of a prefix sees it. Thinking and signatures
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -212,13 +212,30 @@ class Side(NamedTuple):
 class Places:
     """The sides of one conversation, in their order, and where the answer to it will stand.
 
-    sides: each with where it stands. end: where the next side will.
+    make: gives the sides, each with where it stands, and the place behind the last. It is asked when the first place
+    is, as most requests lack nothing.
     """
 
-    def __init__(self, sides: list[Side], end: Place) -> None:
-        self.sides = sides
-        self.end = end
-        self._of = {index: side for side in sides for index in range(side.first, side.last + 1)}
+    def __init__(self, make: Callable[[], tuple[list[Side], Place]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> tuple[list[Side], Place]:
+        return self._make()
+
+    @cached_property
+    def _of(self) -> dict[int, Side]:
+        return {index: side for side in self.sides for index in range(side.first, side.last + 1)}
+
+    @property
+    def sides(self) -> list[Side]:
+        """The sides, each with where it stands."""
+        return self._made[0]
+
+    @property
+    def end(self) -> Place:
+        """Where the next side will stand."""
+        return self._made[1]
 
     def at(self, index: int) -> Side | None:
         """The side to which the message with this index belongs; None where there is none."""
@@ -264,10 +281,10 @@ class PlacesBuilder:
             self._last, self._parted = index, True
             self._said.aside(exact)
 
-    def places(self) -> Places:
-        """The places of all that was said."""
+    def places(self) -> tuple[list[Side], Place]:
+        """The sides of all that was said, and the place behind them."""
         self._end_side()
-        return Places(self._sides, self._place)
+        return self._sides, self._place
 
     @property
     def _place(self) -> Place:

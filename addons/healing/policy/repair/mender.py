@@ -39,15 +39,10 @@ class Mender:
         self._clock = clock
         self.repairs: Repairs | None = None
         if store is not None and asked.operation.kind in _REPAIRED_KINDS:
-            try:
-                self.repairs = Repairs(
-                    asked.dialect.name, asked.body, asked.value, request.route.model, request.owner, request.session,
-                    store, settings, asked.translated,
-                )  # fmt: skip
-            except RecursionError:
-                pass  # what is nested so deeply is upstream's to refuse
-            except Exception:
-                logger.exception("signatures can't be looked after; this is a bug")
+            self.repairs = Repairs(
+                asked.dialect.name, asked.body, asked.value, request.route.model, request.owner, request.session,
+                store, settings, asked.translated,
+            )  # fmt: skip
 
     @property
     def count(self) -> int:
@@ -119,6 +114,9 @@ class Mender:
             return otherwise
         try:
             return action(self.repairs)
+        except RecursionError:
+            self.repairs = None  # what is nested so deeply is upstream's to refuse
+            return otherwise
         except Exception:
             logger.exception("signatures could not be looked after; this is a bug")
             self.repairs = None
