@@ -6,6 +6,7 @@ up once and called at once. They are the same, in the same order, with the same 
 flow that a person intercepts, are waited for as ever.
 """
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -124,13 +125,24 @@ def _run(name: str, about: flow.Flow) -> CommandGenerator[None]:
     """Call all who listen to this hook, and then those who want to know of changed flows."""
     for hook, argument in ((name, about), ("update", [about])):
         for listener in _listeners.of(hook):
-            result = None
+            result: Awaitable[Any] | None = None
             try:
                 with safecall():
-                    result = listener(argument)
+                    result = _begun(listener(argument))
             except exceptions.AddonHalt:
                 break
-            if inspect.isawaitable(result):
+            if result is not None:
                 yield AntigravityAwaitHook(result)
     if about.intercepted:
         yield AntigravityResumeHook(about)
+
+
+def _begun(result: Any) -> Awaitable[Any] | None:
+    """What of an addon's hook has to be awaited, None if it is done: most that are asynchronous wait for nothing."""
+    if not inspect.iscoroutine(result):
+        return result if inspect.isawaitable(result) else None
+    task = asyncio.Task(result, loop=asyncio.get_running_loop(), eager_start=True)
+    if not task.done():
+        return task
+    task.result()
+    return None
