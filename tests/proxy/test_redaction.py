@@ -99,9 +99,9 @@ def test_a_secret_is_found_wherever_in_a_long_text_it_is(how: str, same_length: 
 @pytest.mark.parametrize("text", ["\u2028", "a", "é", '"', "\n", "\\", "%41", "\\u0041", "\\uzzzz", "%%", "\\\\u", "="])
 @pytest.mark.parametrize("spell", [str, lambda text: json.dumps(text)[1:-1], lambda text: spelled(text, "unicode")])
 def test_a_text_of_escapes_takes_no_step_for_each(text: str, spell: Callable[[str], str]) -> None:
-    data = (spell(text) * 60_000).encode()
+    data = (spell(text) * 200_000).encode()
     redaction = Redaction([SECRET, "é" + SECRET])
-    assert calls_made(lambda: redaction.redact(data)) < 1000 * (len(data) // redaction.share + 3)
+    assert calls_made(lambda: redaction.redact(data)) < 5000 * (len(data) // redaction.share + 3)
 
 
 @pytest.mark.parametrize("end", [b'"}', b"]", b"\n", b"\r\n\r\n", b"> ", b","])

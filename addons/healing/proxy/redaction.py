@@ -19,7 +19,7 @@ _NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _OF_ESCAPES = frozenset(b"\\%u0123456789abcdefABCDEF")
 _LONGEST_CUT_ESCAPE = 20
 _LONGEST_SPELLING = 14
-_SHARE_BYTES = 16 * 1024
+_SHARE_BYTES = 32 * 1024
 # Of the places where a secret may begin; with more, each byte is looked at.
 _MOST_COMPARED = 16
 _BACKSLASH = ord("\\")
