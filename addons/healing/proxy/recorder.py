@@ -31,6 +31,10 @@ class Recorder:
         except Exception:
             logger.exception("a body could not be recorded")
 
+    def __len__(self) -> int:
+        """How many bytes have been kept."""
+        return len(self._kept)
+
     @property
     def content(self) -> bytes:
         """What has been kept."""
