@@ -1,8 +1,10 @@
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 from healing.proxy.redaction import Redaction
+from healing.proxy.spellings import AS_IN_JSON, AS_IN_URLS, Rough, Spelled, roughly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +15,8 @@ SECRET = "sk-ant/0123+45=67"
 # Among them what JSON and URLs escape, and what escapes are made of.
 secrets = st.text('abnu\\/+=%"-_.~0019é', min_size=8, max_size=14)
 texts = st.text('abn {}\\/"%u0é\n', max_size=12)
+ODD = (b"\\u00", b"41", b"%", b"=", b"\\", b"a", b"u0041", b"3", b"D", b"%25", b"%3d", b"\\u0025", b"\\u005c",
+       b"\\u00e9", "é".encode(), b"\n", b"\r", b"\\u000a", b"\0", b" ")  # fmt: skip
 SPELLINGS = ("as it is", "JSON", "JSON with slashes", "unicode", "URL", "lower URL", "JSON in JSON", "mixed")
 
 
@@ -69,6 +73,35 @@ def test_pieces_are_redacted_as_the_whole(secret: str, before: str, after: str, 
     out += piecewise.feed(b"", last=True)
     # An escape that was cut before the secret began may leave its backslash.
     assert out.replace(b"\\", b"") == redaction.redact(whole).replace(b"\\", b"")
+
+
+@steady
+@given(st.lists(st.sampled_from(ODD), max_size=30).map(b"".join), st.data())
+def test_whatever_is_spelled_is_also_seen_roughly(data: bytes, draw: st.DataObject) -> None:
+    for reading, seen in ((AS_IN_JSON, Rough(data).may_say), (AS_IN_URLS, Rough(data).may_say_in_urls)):
+        text = Spelled(data, 0, len(data), reading).text
+        start = draw.draw(st.integers(0, len(text)))
+        said = text[start : draw.draw(st.integers(start, len(text)))]
+        # What has no escape of a URL's is found as in JSON.
+        assert seen([roughly(said)]) or (reading is AS_IN_URLS and Rough(data).may_say([roughly(said)]))
+
+
+@pytest.mark.parametrize("how", SPELLINGS)
+@pytest.mark.parametrize("same_length", [False, True])
+def test_a_secret_is_found_wherever_in_a_long_text_it_is(how: str, same_length: bool) -> None:
+    redaction, written = Redaction([SECRET]), spelled(SECRET, how).encode()
+    gone = redaction.redact(written, same_length=same_length)
+    for filled in range(redaction.share - len(written) - 2, redaction.share + 2):
+        data = b"." * filled + b"\\n" + written + b"\\n" * redaction.share
+        assert redaction.redact(data, same_length=same_length) == data.replace(written, gone)
+
+
+@pytest.mark.parametrize("text", ["\u2028", "a", "é", '"', "\n", "\\", "%41", "\\u0041", "\\uzzzz", "%%", "\\\\u", "="])
+@pytest.mark.parametrize("spell", [str, lambda text: json.dumps(text)[1:-1], lambda text: spelled(text, "unicode")])
+def test_a_text_of_escapes_takes_no_step_for_each(text: str, spell: Callable[[str], str]) -> None:
+    data = (spell(text) * 200_000).encode()
+    redaction = Redaction([SECRET, "é" + SECRET])
+    assert calls_made(lambda: redaction.redact(data)) < 5000 * (len(data) // redaction.share + 3)
 
 
 @pytest.mark.parametrize("end", [b'"}', b"]", b"\n", b"\r\n\r\n", b"> ", b","])

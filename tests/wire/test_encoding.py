@@ -266,6 +266,46 @@ def test_a_body_is_whole_only_at_its_end(coding: str, pack: Callable[[bytes], by
         decompressor.finish()
 
 
+def outcome(coding: str, parts: list[bytes]) -> bytes | None:
+    """What a whole body says that comes in these parts, None where it is refused."""
+    decompressor = Decompressor(coding)
+    try:
+        said = b"".join([decoded(decompressor, part) for part in parts])
+        decompressor.finish()
+    except DecodingError:
+        return None
+    return said
+
+
+@pytest.mark.parametrize(("coding", "pack"), CODERS[:-2])
+@steady
+@given(data=st.data(), cuts=st.lists(st.integers(0, 2000), max_size=4))
+def test_a_body_that_was_hurt_is_refused_in_any_split_or_in_none(
+    coding: str, pack: Callable[[bytes], bytes], data: st.DataObject, cuts: list[int]
+) -> None:
+    packed = bytearray(pack(data.draw(st.binary(max_size=40))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
+    body = bytes(packed)
+    whole = outcome(coding, [body])
+    assert outcome(coding, pieces(body, cuts)) == whole
+    assert outcome(coding, [body[at : at + 1] for at in range(len(body))]) == whole
+
+
+@pytest.mark.parametrize("step", [1, 5, 8, 100])
+def test_a_zstd_frame_has_as_much_as_it_says(step: int) -> None:
+    last_block = b"\x01\0\0"
+    for says, whole in ((0, True), (69, False)):
+        frame = b"\x28\xb5\x2f\xfd\x20" + bytes([says]) + last_block
+        parts = [frame[at : at + step] for at in range(0, len(frame), step)]
+        assert outcome("zstd", parts) == (b"" if whole else None)
+        assert outcome("zstd", [zstd(b"one"), *parts, zstd(b"two")]) == (b"onetwo" if whole else None)
+    unsaid = zstandard.ZstdCompressor(write_content_size=False).compress(b"three")
+    skipped = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
+    body = unsaid + skipped + unsaid
+    assert outcome("zstd", [body[at : at + step] for at in range(0, len(body), step)]) == b"threethree"
+
+
 @pytest.mark.parametrize("coding", ["gzip, br", "br, gzip", "zstd, deflate"])
 def test_a_body_is_whole_only_where_each_of_its_codings_is(coding: str) -> None:
     pack = {"gzip": gzip.compress, "br": brotli.compress, "zstd": zstd, "deflate": zlib.compress}

@@ -168,6 +168,12 @@ class Attempt:
         self.upstream_whole, self.whole = bytes(self.whole), bytearray(self.redactor.redact(dump(value)))
         self.rewritten = self.whole_complete = True
 
+    def forget(self) -> None:
+        """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
+        self.whole, self.upstream_whole, self.incoming, self.outgoing = bytearray(), b"", b"", b""
+        self.error = None
+        self.intake.drop()
+
     def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
         """Bring `meta` up to date; with `now` where the attempt is over."""
 

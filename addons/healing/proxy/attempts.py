@@ -8,6 +8,7 @@ import copy
 import logging
 import uuid
 from dataclasses import dataclass
+from functools import partial
 
 from mitmproxy import http
 from mitmproxy.connection import Client, ConnectionState, Server
@@ -26,6 +27,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseTrailers,
 )
 
+from healing.policy.actions import LONG_BYTES
 from healing.policy.attempt import Attempt
 from healing.policy.exchange import Exchange
 from healing.proxy.heads import answer_head_flaw
@@ -33,6 +35,7 @@ from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import keep_redacted, redact_head
 from healing.proxy.seal import Seal, take_cookies
+from healing.proxy.waits import AntigravityUnderstandHook, UnderstandRequest
 from healing.wire import headers as pairs
 
 logger = logging.getLogger(__name__)
@@ -144,7 +147,7 @@ class AttemptStream(InPlaceHooks):
         elif isinstance(event, ResponseTrailers):
             self.flow.response.trailers = self.seal.redact_headers(event.trailers)
         elif isinstance(event, ResponseEndOfMessage):
-            self._keep_body()
+            yield from self._keep_body()
             # Before the response hook, so that whoever saves the flow there saves the verdict too.
             self.exchange.end(self.attempt)
             yield from self.send_response(already_streamed=True)
@@ -166,7 +169,7 @@ class AttemptStream(InPlaceHooks):
                 self.exchange.malformed(self.attempt, event.message)
             else:
                 self.exchange.end(self.attempt, event.message)
-        self._keep_body()
+        yield from self._keep_body()
         yield from super().handle_protocol_error(event)
 
     def check_killed(self, emit_error_hook: bool) -> CommandGenerator[bool]:
@@ -185,12 +188,20 @@ class AttemptStream(InPlaceHooks):
     def _tell_head(self, response: http.Response) -> None:
         self.exchange.head(self.attempt, response.status_code, response.headers.fields + self._cookies)
 
-    def _keep_body(self) -> None:
+    def _keep_body(self) -> CommandGenerator[None]:
+        """What the flow has of the body is without secrets; what is long is searched for them beside all else."""
         response = self.flow.response
-        if response is not None and response.data.content is None:
-            keep_redacted(response, self.recorder, self.seal)
-            if self.recorder.truncated:
-                self.attempt.meta["body_truncated"] = True
+        if response is None or response.data.content is not None:
+            return
+        keeping = UnderstandRequest(partial(keep_redacted, response, self.recorder, self.seal))
+        if len(self.recorder) >= LONG_BYTES or (self.recorder and "content-encoding" in response.headers):
+            yield AntigravityUnderstandHook(keeping)
+        else:
+            keeping.run()
+        if keeping.failure is not None:
+            raise keeping.failure
+        if self.recorder.truncated:
+            self.attempt.meta["body_truncated"] = True
 
 
 class Sink(HttpConnection):

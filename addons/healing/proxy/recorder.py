@@ -31,7 +31,11 @@ class Recorder:
         except Exception:
             logger.exception("a body could not be recorded")
 
-    @property
-    def content(self) -> bytes:
-        """What has been kept."""
-        return bytes(self._kept)
+    def __len__(self) -> int:
+        """How many bytes have been kept."""
+        return len(self._kept)
+
+    def take(self) -> bytes:
+        """What has been kept, which is not here any more then: a stream that is over may not be forgotten for long."""
+        taken, self._kept = bytes(self._kept), bytearray()
+        return taken

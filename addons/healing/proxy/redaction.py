@@ -7,9 +7,8 @@ Those are: as it is, with JSON's escapes (`\\/`, `\\u0041`, also those of JSON i
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
-from urllib.parse import unquote_to_bytes
 
-from healing.proxy.spellings import AS_IN_JSON, AS_IN_URLS, CUT_ESCAPE, JSON_ESCAPE, Reading, Spelled, escaped
+from healing.proxy.spellings import AS_IN_JSON, AS_IN_URLS, CUT_ESCAPE, Reading, Rough, Spelled, roughly
 
 SHORTEST_SECRET = 8
 """In characters. What is shorter is no secret, and would take pieces out of ordinary words."""
@@ -20,6 +19,7 @@ _NOT_IN_NAMES = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 _OF_ESCAPES = frozenset(b"\\%u0123456789abcdefABCDEF")
 _LONGEST_CUT_ESCAPE = 20
 _LONGEST_SPELLING = 14
+_SHARE_BYTES = 32 * 1024
 # Of the places where a secret may begin; with more, each byte is looked at.
 _MOST_COMPARED = 16
 _BACKSLASH = ord("\\")
@@ -37,8 +37,14 @@ class Redaction:
 
     def redact(self, data: bytes, *, same_length: bool = False) -> bytes:
         """The data without any of the secrets; what was JSON still is. same_length: also as long as it was."""
-        mark = _marked if same_length else _mark
-        return _replaced(data, self._spans(data), mark)
+        return self.piecewise(same_length=same_length).feed(data, last=True)
+
+    def redact_before(self, data: bytes, cut: int, *, same_length: bool = False) -> tuple[bytes, bytes]:
+        """The same of what is before the cut, or before the secret that it would cut in two; and the rest as it is."""
+        spans = self._spans(data)
+        cut = next((start for start, end in spans if start < cut < end), cut)
+        before = [span for span in spans if span[1] <= cut]
+        return _replaced(data[:cut], before, _marked if same_length else _mark), data[cut:]
 
     def redact_name(self, name: bytes) -> bytes:
         """A header's name without any of the secrets, in whatever case and without what may not stand in a name."""
@@ -67,10 +73,6 @@ class Redaction:
         """What takes the secrets out of data that comes in pieces. same_length: as for `redact`."""
         return Piecewise(self, same_length=same_length)
 
-    def before(self, data: bytes, cut: int) -> int:
-        """The cut, or where the secret begins that it would cut in two."""
-        return next((start for start, end in self._spans(data) if start < cut < end), cut)
-
     def _spans(self, data: bytes) -> list[Span]:
         """Where secrets are, in order."""
         found = [span for secret in self._plain for span in _occurrences(secret, data)]
@@ -83,18 +85,25 @@ class Redaction:
         """The ways to read the data in which it may have a secret."""
         if not self._plain or not (b"\\" in data or b"%" in data):
             return
-        bare = JSON_ESCAPE.sub(escaped, data).replace(b"\\", b"")
-        if any(secret in bare for secret, _ in self._bare):
+        rough = Rough(data)
+        if rough.may_say(self._rough):
             yield AS_IN_JSON
-        if b"%" in bare:
-            unquoted = unquote_to_bytes(bare).replace(b"\\", b"")
-            if any(secret in unquoted for secret, _ in self._bare):
-                yield AS_IN_URLS
+        if rough.may_say_in_urls(self._rough):
+            yield AS_IN_URLS
 
     @cached_property
     def _bare(self) -> list[tuple[bytes, int]]:
         """The secrets without their backslashes, and how many those are."""
         return [(secret.replace(b"\\", b""), secret.count(b"\\")) for secret in self._plain]
+
+    @cached_property
+    def _rough(self) -> list[bytes]:
+        return [roughly(secret) for secret, _ in self._bare if secret]
+
+    @cached_property
+    def share(self) -> int:
+        """How much is looked at together, at most: what takes the time and the memory is what is spelled oddly."""
+        return max(_SHARE_BYTES, 4 * _LONGEST_SPELLING * max((len(secret) for secret in self._plain), default=0))
 
     @cached_property
     def _inside(self) -> frozenset[int]:
@@ -116,11 +125,15 @@ class Piecewise:
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
         """What can be passed on now; with `last`, all that is left."""
-        data, self._kept = self._kept + data, b""
-        if not last and (held := self._redaction.unfinished(data)):
-            cut = self._redaction.before(data, len(data) - held)
-            data, self._kept = data[:cut], data[cut:]
-        return self._redaction.redact(data, same_length=self._same_length)
+        size = self._redaction.share
+        starts = range(0, max(len(data), 1), size)
+        return b"".join(self._feed(data[at : at + size], last=last and at == starts[-1]) for at in starts)
+
+    def _feed(self, share: bytes, *, last: bool) -> bytes:
+        data = self._kept + share
+        cut = len(data) - (0 if last else self._redaction.unfinished(data))
+        redacted, self._kept = self._redaction.redact_before(data, cut, same_length=self._same_length)
+        return redacted
 
 
 def _occurrences(secret: bytes, data: bytes) -> Iterator[Span]:

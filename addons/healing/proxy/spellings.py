@@ -1,8 +1,9 @@
 """How JSON and URLs spell a text, and where in what they wrote each piece of it stands."""
 
+import binascii
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 JSON_ESCAPE = re.compile(rb"\\u([0-9A-Fa-f]{4})")
 CUT_ESCAPE = re.compile(rb"(?:\\{1,16}(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]?)\Z")
@@ -10,6 +11,13 @@ CUT_ESCAPE = re.compile(rb"(?:\\{1,16}(?:u[0-9A-Fa-f]{0,3})?|%[0-9A-Fa-f]?)\Z")
 
 type Reading = re.Pattern[bytes]
 """Takes a text apart: its groups are the digits of a code point, those of a byte, and what stands for itself."""
+
+# What the decoder of quoted-printable takes for a sign of its own; it decodes whole bodies without a step of Python.
+_SIGNS = bytes.maketrans(b"=\r\n", b"\0  ")
+_SIGNS_AND_PERCENT = bytes.maketrans(b"=\r\n%", b"\0  \0")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+_ASCII_ESCAPE = re.compile(rb"\\u00(?=[0-9A-Fa-f]{2})")
+_NO_ASCII_ESCAPE = re.compile(rb"\\u00(?![0-9A-Fa-f]{2})")
 
 # No run of backslashes is gone through twice.
 AS_IN_URLS: Reading = re.compile(rb"\\++(?:u([0-9A-Fa-f]{4}))?+|%([0-9A-Fa-f]{2})|([^\\%]++|%)")
@@ -19,6 +27,42 @@ AS_IN_JSON: Reading = re.compile(rb"\\++(?:u([0-9A-Fa-f]{4}))?+|(?!)()|([^\\]++)
 def escaped(match: re.Match[bytes]) -> bytes:
     """What an escape of JSON stands for, in UTF-8."""
     return chr(int(match[1], 16)).encode("utf-8", "surrogatepass")
+
+
+class Rough:
+    """What all of a text spells as far as it is ASCII, at little cost. Some signs can't be told from each other."""
+
+    def __init__(self, data: bytes) -> None:
+        while b"\\\\" in data:
+            data = data.replace(b"\\\\", b"\\")
+        text = data.translate(_SIGNS)
+        odd = _NO_ASCII_ESCAPE.search(text) is not None
+        text = _ASCII_ESCAPE.sub(b"=", text) if odd else text.replace(b"\\u00", b"=")
+        self._as_in_json = _without_backslashes(text).translate(_SIGNS)
+
+    def may_say(self, words: Iterable[bytes]) -> bool:
+        """Whether it may have one of these in it, as JSON spells it; False is certain. words: by `roughly`."""
+        return any(word.translate(_SIGNS) in self._as_in_json for word in words)
+
+    def may_say_in_urls(self, words: Iterable[bytes]) -> bool:
+        """The same of what JSON and URLs spell."""
+        if b"%" not in self._as_in_json:
+            return False
+        text = self._as_in_json.replace(b"%", b"=") + b" "
+        while b"==" in text:
+            # The first of them begins no escape.
+            text = text.replace(b"==", b"\0=")
+        as_in_urls = _without_backslashes(text).translate(_SIGNS_AND_PERCENT)
+        return any(word.translate(_SIGNS_AND_PERCENT) in as_in_urls for word in words)
+
+
+def _without_backslashes(text: bytes) -> bytes:
+    return binascii.a2b_qp(text.replace(b"\\", b"")).replace(b"\\", b"")
+
+
+def roughly(secret: bytes) -> bytes:
+    """The longest piece of a secret, which has no backslashes, that is ASCII."""
+    return max(_NOT_ASCII.split(secret), key=len)
 
 
 class Spelled:

@@ -292,6 +292,9 @@ class HealingStream(IncomingStream):
                     yield from self.finish(action)
             if self.server_state == self.state_errored:
                 exchange.client_left()
+        if exchange.outcome:
+            for attempt in exchange.attempts:
+                attempt.forget()
         yield from self.arm()
 
     def work(self, action: Work) -> CommandGenerator[None]:
@@ -369,9 +372,10 @@ class HealingStream(IncomingStream):
         """Put what has streamed by into the client's flow."""
         assert self.exchange is not None
         if self.recorder is not None and self.flow.response is not None:
-            self.flow.response.data.content = self.recorder.content
+            self.flow.response.data.content = self.recorder.take()
             if self.recorder.truncated:
                 self.exchange.meta["body_truncated"] = True
+            self.recorder = None
 
     def tell_story(self) -> None:
         """Put the exchange's story on the client's flow."""

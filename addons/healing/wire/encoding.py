@@ -22,6 +22,8 @@ _MANY = 256
 _ZSTD_GIVEN = 256
 # RFC 9659: what a decoder has to have for a content-encoding, and need not have more of.
 _ZSTD_WINDOW = 8 * 1024 * 1024
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_LONGEST_ZSTD_HEAD = 18
 
 
 class DecodingError(Exception):
@@ -176,6 +178,8 @@ class _Zstd:
 
     def __init__(self) -> None:
         self._inner = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).decompressobj()
+        self._head = b""
+        self._made = 0
 
     @property
     def eof(self) -> bool:
@@ -186,9 +190,20 @@ class _Zstd:
         return self._inner.unused_data
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
+        self._head += data[: _LONGEST_ZSTD_HEAD - len(self._head)]
         made = self._inner.decompress(data)
+        self._made += len(made)
+        if self._inner.eof and self._says_other_length():
+            raise DecodingError("a frame ends before all that it says it has")
         for at in range(0, len(made), PIECE_BYTES):
             yield made[at : at + PIECE_BYTES]
+
+    def _says_other_length(self) -> bool:
+        """Whether the frame has not the length that it says. Not all is compared when it comes in pieces."""
+        if not self._head.startswith(_ZSTD_MAGIC):
+            return False
+        said = zstandard.get_frame_parameters(self._head).content_size
+        return said not in (zstandard.CONTENTSIZE_UNKNOWN, self._made)
 
 
 class _Members:

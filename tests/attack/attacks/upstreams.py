@@ -280,9 +280,7 @@ def storm(place: Arena) -> None:
 
 
 _NO_UPGRADE = Setup("[retry]\nupgrade = false\nmax_wait = 2\n")
-_LITTLE_WAIT = Setup(
-    "[retry]\nmax_wait = 2\n[peek]\nfirst_byte_json = 10\nfirst_byte = 10\n[limits]\nhead_seconds = 5\n"
-)
+_LITTLE_WAIT = Setup("[retry]\nmax_wait = 2\n[peek]\nfirst_byte_json = 3\nfirst_byte = 3\n[limits]\nhead_seconds = 5\n")
 
 UPSTREAMS = [
     Attack(6, "error-bomb", "a gzip error of 400 MB", "an error, 1 MB of it looked at", error_bomb, compressed_answer,
