@@ -14,6 +14,13 @@ TURN_S = 0.005
 """How long a turn of the loop may do what can wait; then what is under way elsewhere goes on first."""
 
 
+class NextTurn(commands.RequestWakeup):
+    """Wakes its layer in a later turn of the loop, when there is time in one."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+
+
 _read_here: ContextVar[Connection] = ContextVar("the connection that this task reads")
 _stopped: WeakKeyDictionary[Connection, asyncio.Event] = WeakKeyDictionary()
 
@@ -86,8 +93,12 @@ class TurnTaking(ProxyConnectionHandler):
         await super().handle_connection(connection)
 
     async def server_event(self, event: events.Event) -> None:
-        """Let the layers have an event. What is under way does not wait here, but the end of a connection may."""
-        if isinstance(event, events.ConnectionClosed):
+        """Let the layers have an event. What is under way does not wait here, but what asked for a later turn does.
+
+        So does the end of a connection.
+        """
+        later = isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn)
+        if later or isinstance(event, events.ConnectionClosed):
             await _unhurt(self.turns.take())
         await super().server_event(event)
 
