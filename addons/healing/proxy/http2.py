@@ -10,7 +10,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, WindowUpdateFrame
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
@@ -175,7 +175,7 @@ class SteadyHttp2(Http2Connection):
             yield from self._understand(event.data)
         elif isinstance(event, events.DataReceived):
             self.h2_conn.feed.add(event.data)
-        elif isinstance(event, events.ConnectionClosed) and self.h2_conn.feed and self.conn.connected:
+        elif isinstance(event, events.ConnectionClosed) and self.h2_conn.feed and not self._is_gone:
             self.held_end = event
         else:
             yield from super()._handle_event(event)
@@ -193,6 +193,11 @@ class SteadyHttp2(Http2Connection):
         if self.held_end is not None:
             end, self.held_end = self.held_end, None
             yield from self._handle_event(end)
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether nothing is left of the connection, so that nobody is woken for it, either."""
+        return self.conn.state is ConnectionState.CLOSED
 
     def _sockets(self) -> list[Connection]:
         """What this side is read from."""
