@@ -105,7 +105,7 @@ class RudeClient:
                         self.heads[stream_id] = {str(name): str(value) for name, value in event.headers}
                     case h2.events.DataReceived(stream_id=int(stream_id)):
                         self.body[stream_id] += event.data
-                        if self.updates:
+                        if self.updates and event.data:
                             self.h2.increment_flow_control_window(event.flow_controlled_length)
                             self.h2.increment_flow_control_window(event.flow_controlled_length, stream_id)
                         elif self.takes:
@@ -269,7 +269,7 @@ IDLE_FRAMES: dict[str, Frame] = {
     "PRIORITY": PriorityFrame(1, depends_on=0, stream_weight=9),
     "WINDOW_UPDATE": WindowUpdateFrame(0, window_increment=1),
     "DATA": DataFrame(1),
-    "an unknown type": ExtensionFrame(0xBE, 0, body=b"what"),
+    "an unknown type": ExtensionFrame(0xBE, 0),
 }
 
 
