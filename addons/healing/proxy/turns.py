@@ -103,7 +103,7 @@ class TurnTaking(ProxyConnectionHandler):
         So does the end of a connection. Layers that are never told of it keep all that runs on it for ever.
         """
         if isinstance(event, events.ConnectionClosed):
-            await _in_spite_of_cancelling(self._later(event))
+            await in_spite_of_cancelling(self._later(event))
         elif isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
             await self._later(event)
         else:
@@ -122,7 +122,7 @@ class TurnTaking(ProxyConnectionHandler):
         await asyncio.sleep(0)
 
 
-async def _in_spite_of_cancelling(work: Coroutine[None, None, None]) -> None:
+async def in_spite_of_cancelling(work: Coroutine[None, None, None]) -> None:
     """Do all of a piece of work. What cancels the task meanwhile, several times even, is felt when it waits next."""
     doing = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
