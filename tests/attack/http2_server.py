@@ -35,8 +35,10 @@ class Asked:
     body: bytes = b""
 
     def head(self, status: str = "200", headers: Pairs = EVENTS, *, end: bool = False) -> None:
-        """Send a head."""
+        """Send a head, unless the proxy has reset the stream."""
         with self.peer.lock:
+            if self.stream_id in self.peer.reset:
+                return
             self.peer.h2.send_headers(self.stream_id, [(":status", status), *headers], end_stream=end)
             self.peer.flush()
 

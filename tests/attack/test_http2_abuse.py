@@ -17,6 +17,15 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import pytest
+from hyperframe.frame import (
+    DataFrame,
+    ExtensionFrame,
+    Frame,
+    PingFrame,
+    PriorityFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from tests.attack.http2_server import Asked, Http2Server, Pairs
 from tests.attack.scripted import KEY, PATH, message, until
@@ -28,6 +37,7 @@ from tests.upstream import anthropic_stream
 
 MIB = 1024 * 1024
 SENT_AWAY = "more than 100 streams reset within a minute"
+IDLE = "more than 1,000 frames that carry nothing within a minute"
 
 
 class RudeClient:
@@ -52,6 +62,8 @@ class RudeClient:
         self.reset: set[int] = set()
         self.goaway: int | None = None
         self.takes = True
+        self.updates = False
+        """Whether both windows are given back for each frame of data."""
         self.flush()
 
     def __enter__(self) -> Self:
@@ -75,6 +87,12 @@ class RudeClient:
         self.body[stream_id] = bytearray()
         return stream_id
 
+    def begin(self) -> None:
+        """Begin a request on stream 1 whose body does not come."""
+        fields = [(":method", "POST"), (":scheme", "https"), (":authority", self.authority), (":path", PATH)]
+        self.h2.send_headers(1, [*fields, *KEY.items(), ("content-type", "application/json")])
+        self.flush()
+
     def read_until(self, condition: Callable[[], object]) -> None:
         """Read until a condition holds; whether windows are given back is up to `takes`."""
         while not condition():
@@ -87,7 +105,10 @@ class RudeClient:
                         self.heads[stream_id] = {str(name): str(value) for name, value in event.headers}
                     case h2.events.DataReceived(stream_id=int(stream_id)):
                         self.body[stream_id] += event.data
-                        if self.takes:
+                        if self.updates and event.data:
+                            self.h2.increment_flow_control_window(event.flow_controlled_length)
+                            self.h2.increment_flow_control_window(event.flow_controlled_length, stream_id)
+                        elif self.takes:
                             self.h2.acknowledge_received_data(event.flow_controlled_length, stream_id)
                     case h2.events.StreamEnded(stream_id=int(stream_id)):
                         self.ended.add(stream_id)
@@ -238,6 +259,81 @@ def test_more_streams_than_may_be_open_end_the_connection_only(place: Place) -> 
     server.play = lambda asked: asked.answer("fine")
     with RudeClient(server.url, proxy) as other:
         assert other.ask("stays") == "fine"
+
+
+# Frames that carry nothing.
+
+IDLE_FRAMES: dict[str, Frame] = {
+    "SETTINGS": SettingsFrame(0, settings={SettingsFrame.MAX_FRAME_SIZE: 16384}),
+    "PING": PingFrame(0, b"12345678"),
+    "PRIORITY": PriorityFrame(1, depends_on=0, stream_weight=9),
+    "WINDOW_UPDATE": WindowUpdateFrame(0, window_increment=1),
+    "DATA": DataFrame(1),
+    "an unknown type": ExtensionFrame(0xBE, 0),
+}
+
+
+@pytest.mark.parametrize("frame", IDLE_FRAMES.values(), ids=IDLE_FRAMES.keys())
+def test_a_client_that_floods_is_sent_away_and_others_are_served(place: Place, frame: Frame) -> None:
+    proxy, server = place
+    before = proxy.log.count(IDLE)
+    with RudeClient(server.url, proxy) as other:
+        assert other.ask("before") == "fine"
+        with RudeClient(server.url, proxy) as client:
+            client.begin()
+            client.connection.socket.sendall(frame.serialize() * 3000)
+            client.read_until(lambda: client.goaway is not None)
+            assert client.goaway == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
+        proxy.wait_for_log(IDLE, before + 1)
+        assert other.ask("stays") == "fine"
+
+
+def test_a_client_may_say_a_lot_that_carries_nothing(place: Place) -> None:
+    """As much as fits the budget, all in one write, and with it a request."""
+    proxy, server = place
+    with RudeClient(server.url, proxy) as client:
+        client.connection.socket.sendall(PingFrame(0, b"12345678").serialize() * 900)
+        assert client.ask("stays") == "fine"
+
+
+def chatty(count: int, each: int) -> Callable[[Asked], None]:
+    """Plays an answer in small pieces of which each is followed by so many PINGs."""
+    ping = PingFrame(0, b"12345678")
+
+    def play(asked: Asked) -> None:
+        asked.head()
+        chunks = anthropic_stream("y" * count, pieces=count).chunks
+        for chunk in chunks[:-1]:
+            asked.data(chunk)
+            for _ in range(each):
+                asked.peer.frame(ping)
+        asked.data(chunks[-1], end=True)
+
+    return play
+
+
+def test_many_small_events_with_a_ping_each_pass(place: Place) -> None:
+    """The client gives back two windows for each, as clients do that reckon in no larger units."""
+    proxy, server = place
+    server.play = chatty(1500, 1)
+    with RudeClient(server.url, proxy) as client:
+        client.updates = True
+        assert client.ask("a story") == "y" * 1500
+        assert client.heads[1]["x-healing-outcome"] == "clean"
+
+
+def test_an_upstream_that_floods_costs_the_attempt_only(place: Place) -> None:
+    proxy, server = place
+
+    def rude(asked: Asked) -> None:
+        server.play = lambda asked: asked.answer("healed")
+        with contextlib.suppress(OSError):
+            asked.peer.socket.sendall(PingFrame(0, b"12345678").serialize() * 3000)
+
+    server.play = rude
+    with RudeClient(server.url, proxy) as client:
+        assert client.ask("flooded") == "healed"
+    assert len({asked.peer.number for asked in server.asked}) == 2
 
 
 # Windows.

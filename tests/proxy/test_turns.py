@@ -1,7 +1,7 @@
 import asyncio
 from collections import Counter
 
-from healing.proxy.turns import TURN_S, Turns
+from healing.proxy.turns import TURN_S, Turns, in_spite_of_cancelling
 
 
 class Room:
@@ -59,3 +59,29 @@ def test_who_leaves_the_line_holds_up_nobody() -> None:
 
     asyncio.run(come())
     assert {number for number, _ in room.done} >= {*range(1, 100, 2), 100}
+
+
+def test_what_has_to_be_done_is_done_however_often_its_task_is_cancelled() -> None:
+    done, felt = [], []
+
+    async def work() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        done.append(True)
+
+    async def act() -> None:
+        await in_spite_of_cancelling(work())
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            felt.append(True)
+
+    async def come() -> None:
+        task = asyncio.create_task(act())
+        for _ in range(3):
+            await asyncio.sleep(0)
+            task.cancel()
+        await task
+
+    asyncio.run(come())
+    assert done == felt == [True]

@@ -280,6 +280,8 @@ class Limits(_Table):
     """How many HTTP/2 streams a connection may have open."""
     resets: int = Field(default=100, ge=1)
     """How many unanswered HTTP/2 streams a client may reset in a minute, on one connection."""
+    idle_frames: int = Field(default=1000, ge=100)
+    """How many HTTP/2 frames that carry nothing a peer may send in a minute, beside those that answers call for."""
     unread_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
     """Of an answer that its client does not take; then no more of it is taken from upstream."""
     unread_seconds: Seconds = 300.0

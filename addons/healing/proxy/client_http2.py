@@ -63,11 +63,11 @@ class ClientHttp2(SteadyHttp2, Http2Server):
                 self._unanswered.discard(event.stream_id)
             if isinstance(event, RestUnwanted):
                 yield from self._leave(event.stream_id)
-            elif isinstance(event, events.Wakeup):
+            elif isinstance(event, events.Wakeup) and event.command is not self.next_turn:
                 yield from self._wake(event)
             else:
                 yield from super()._handle_event(event)
-            if isinstance(event, events.DataReceived):
+            if isinstance(event, events.DataReceived | events.Wakeup):
                 yield from self._watch_head()
             yield from self.close_if_drained()
         except Exception as error:

@@ -8,19 +8,25 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
-from hyperframe.frame import Frame, GoAwayFrame, WindowUpdateFrame
-from mitmproxy.proxy import commands
+import h2.exceptions
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, WindowUpdateFrame
+from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode
 from mitmproxy.proxy.layers.http._http2 import Http2Connection
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
-from healing.policy.config import Limits
+from healing.policy.frame_budget import FrameBudget
+from healing.proxy.frame_feed import FrameFeed
 from healing.proxy.governor import Governor
 from healing.proxy.heads import in_header_list
 from healing.proxy.http1 import failure_in_words
+from healing.proxy.transports import connections_under
+from healing.proxy.turns import NextTurn, read_on, stop_reading
 from healing.wire.fields import Part, wrong_http2_head
+from healing.wire.http2_frames import PREFACE_BYTES
 
 type Fields = Sequence[tuple[bytes, bytes]]
 
@@ -30,6 +36,10 @@ class GoingAway(h2.events.Event):
 
     def __init__(self, last_stream_id: int) -> None:
         self.last_stream_id = last_stream_id
+
+
+class FloodError(h2.exceptions.ProtocolError):
+    """The peer sends too many frames that carry nothing."""
 
 
 class WaitingData(deque[SendH2Data]):
@@ -56,9 +66,13 @@ class WaitingData(deque[SendH2Data]):
 class SteadyH2Connection(BufferedH2Connection):
     """The state of a connection: it outlives a graceful GOAWAY, and can keep a single stream's window closed."""
 
-    def __init__(self, config: h2.config.H2Configuration, limits: Limits, stream_window: int | None = None) -> None:
+    def __init__(self, config: h2.config.H2Configuration, governor: Governor, stream_window: int | None = None) -> None:
         """stream_window: how many bytes a peer may send on a stream before they are acknowledged; else any number."""
         super().__init__(config)
+        self._governor = governor
+        limits = governor.config.limits
+        self._budget = FrameBudget(governor.clock)
+        self.feed = FrameFeed(0 if config.client_side else PREFACE_BYTES)
         if stream_window is not None:
             self.local_settings.initial_window_size = stream_window
         self.local_settings.max_header_list_size = in_header_list(limits)
@@ -107,6 +121,24 @@ class SteadyH2Connection(BufferedH2Connection):
         self._withheld.pop(stream_id, None)
         super().reset_stream(stream_id, error_code)
 
+    def receive_data(self, data: bytes) -> list[h2.events.Event]:
+        """Understand as much of what has come as one turn has room for; `feed` holds the rest. Raises ProtocolError."""
+        self.feed.add(data)
+        most = self._governor.config.limits.idle_frames
+        taken, frames = self.feed.take()
+        if not all(self._budget.allows(frame, most) for frame in frames):
+            raise FloodError(f"more than {most:,} frames that carry nothing within a minute")
+        events: list[h2.events.Event] = super().receive_data(taken)
+        return events
+
+    def _prepare_for_sending(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            if isinstance(frame, DataFrame):
+                self._budget.told_data(len(frame.data))
+            elif isinstance(frame, HeadersFrame):
+                self._budget.told_head()
+        super()._prepare_for_sending(frames)
+
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
         # h2 ends the connection with any GOAWAY: no frame of a stream that runs could be read or written any more.
         if frame.error_code != h2.errors.ErrorCodes.NO_ERROR:
@@ -121,13 +153,66 @@ class SteadyHttp2(Http2Connection):
     h2_conn: SteadyH2Connection
     draining = False
     """Whether the peer said that it is going away."""
+    next_turn: NextTurn | None = None
+    """What wakes this when more of what has come may be understood."""
+    held_end: events.ConnectionClosed | None = None
+    """The end of the connection, behind what waits."""
 
     def steady(self, governor: Governor, stream_window: int | None = None) -> None:
         """Take a connection state that knows the above. To be called before anything has happened."""
         self.governor = governor
         # Heads are judged stream by stream, below. h2's own judgement ends the connection with all its streams.
         self.h2_conf.validate_inbound_headers = False
-        self.h2_conn = SteadyH2Connection(self.h2_conf, governor.config.limits, stream_window)
+        self.h2_conn = SteadyH2Connection(self.h2_conf, governor, stream_window)
+
+    # What comes.
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, events.Wakeup) and event.command is self.next_turn:
+            self.next_turn = None
+            yield from self._understand(b"")
+        elif isinstance(event, events.DataReceived) and self.next_turn is None:
+            yield from self._understand(event.data)
+        elif isinstance(event, events.DataReceived):
+            self.h2_conn.feed.add(event.data)
+        elif isinstance(event, events.ConnectionClosed) and self.h2_conn.feed and not self._is_gone:
+            self.held_end = event
+        else:
+            yield from super()._handle_event(event)
+
+    def _understand(self, data: bytes) -> CommandGenerator[None]:
+        """Do what one turn has room for. Nothing more is read before the rest is done."""
+        yield from super()._handle_event(events.DataReceived(self.conn, data))
+        if self.h2_conn.feed:
+            for connection in self._sockets():
+                stop_reading(connection)
+            self.next_turn = NextTurn()
+            yield self.next_turn
+            return
+        self._read_on()
+        if self.held_end is not None:
+            end, self.held_end = self.held_end, None
+            yield from self._handle_event(end)
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether nothing is left of the connection, so that nobody is woken for it, either."""
+        return self.conn.state is ConnectionState.CLOSED
+
+    def _sockets(self) -> list[Connection]:
+        """What this side is read from."""
+        client = self.context.client
+        return [each for each in connections_under(self) if (each is client) == (self.conn is client)]
+
+    def _read_on(self) -> None:
+        for connection in self._sockets():
+            read_on(connection)
+
+    def close_connection(self, msg: str) -> CommandGenerator[None]:
+        """End the connection, with all that runs on it. What has come and waits is not wanted any more."""
+        self.h2_conn.feed.clear()
+        self._read_on()
+        yield from super().close_connection(msg)
 
     def wrong(self, part: Part, fields: Fields | None, *, strict: bool = True) -> str:
         """What is wrong with a block of headers, "" for nothing."""
@@ -137,6 +222,9 @@ class SteadyHttp2(Http2Connection):
 
     def handle_h2_event(self, event: h2.events.Event) -> CommandGenerator[bool]:
         """Handle an event; gives whether the connection is over."""
+        if isinstance(event, FloodError):
+            yield from self.protocol_error(f"HTTP/2 protocol error: {event}", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            return True
         if isinstance(event, GoingAway):
             self.draining = True
             yield from self.going_away(event.last_stream_id)
@@ -168,5 +256,7 @@ class SteadyHttp2(Http2Connection):
         if self.draining and all(self.is_closed(stream_id) for stream_id in self.streams):
             self.draining = False
             self.streams.clear()
+            self.h2_conn.feed.clear()
+            self._read_on()
             yield commands.CloseConnection(self.conn)
             self._handle_event = self.done  # type: ignore[method-assign]

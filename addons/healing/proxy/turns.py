@@ -1,7 +1,7 @@
 """Clients take turns: what a crowd of them asks for at once is not done in one turn of the event loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from time import perf_counter
 from weakref import WeakKeyDictionary
@@ -12,6 +12,13 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 TURN_S = 0.005
 """How long a turn of the loop may do what can wait; then what is under way elsewhere goes on first."""
+
+
+class NextTurn(commands.RequestWakeup):
+    """Wakes its layer in a later turn of the loop, when there is time in one."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
 
 
 _read_here: ContextVar[Connection] = ContextVar("the connection that this task reads")
@@ -85,10 +92,25 @@ class TurnTaking(ProxyConnectionHandler):
             await _unhurt(asyncio.sleep(0))
         await super().handle_connection(connection)
 
+    async def wakeup(self, request: commands.RequestWakeup) -> None:
+        """Wake a layer later on. With the client's end mitmproxy ends what sleeps, but not what begins to after it."""
+        if self.client in self.transports:
+            await super().wakeup(request)
+
     async def server_event(self, event: events.Event) -> None:
-        """Let the layers have an event. What is under way does not wait here, but the end of a connection may."""
+        """Let the layers have an event. What is under way does not wait here, but what asked for a later turn does.
+
+        So does the end of a connection. Layers that are never told of it keep all that runs on it for ever.
+        """
         if isinstance(event, events.ConnectionClosed):
-            await _unhurt(self.turns.take())
+            await in_spite_of_cancelling(self._later(event))
+        elif isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
+            await self._later(event)
+        else:
+            await super().server_event(event)
+
+    async def _later(self, event: events.Event) -> None:
+        await self.turns.take()
         await super().server_event(event)
 
     async def drain_writers(self) -> None:
@@ -100,11 +122,29 @@ class TurnTaking(ProxyConnectionHandler):
         await asyncio.sleep(0)
 
 
+async def in_spite_of_cancelling(work: Coroutine[None, None, None]) -> None:
+    """Do all of a piece of work. What cancels the task meanwhile, several times even, is felt when it waits next."""
+    doing = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait([doing])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        _cancel_later(cancelled)
+    doing.result()
+
+
 async def _unhurt(waiting: Awaitable[None]) -> None:
     """Wait. What cancels the task meanwhile is felt when it waits next, where mitmproxy reckons with it."""
     try:
         await waiting
     except asyncio.CancelledError as cancelled:
-        task = asyncio.current_task()
-        assert task is not None
-        task.cancel(*cancelled.args)
+        _cancel_later(cancelled)
+
+
+def _cancel_later(cancelled: asyncio.CancelledError) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel(*cancelled.args)
