@@ -138,19 +138,18 @@ class Captures:
 
     def _shorten(self, file: _File, kept: list[int]) -> None:
         """Leave only the last exchanges of a file."""
-        with file.path.open("rb") as stream:
-            stream.seek(sum(file.sizes) - sum(kept))
-            rest = stream.read(sum(kept))
         new = file.path.with_suffix(".new")
         try:
-            with open(new, "wb", opener=private.opener) as stream:
-                stream.write(rest)
+            with file.path.open("rb") as old, open(new, "wb", opener=private.opener) as stream:
+                old.seek(sum(file.sizes) - sum(kept))
+                # Never all of it at once: it may be as long as the folder may be.
+                stream.writelines(old.read(size) for size in kept)
             new.replace(file.path)
         except OSError:
             # On a full disk a half of it would only take more of the room.
             new.unlink(missing_ok=True)
             raise
-        self._known[file.path] = _File(file.path, len(rest), kept)
+        self._known[file.path] = _File(file.path, sum(kept), kept)
 
 
 def _age(name: str) -> tuple[str, int]:
