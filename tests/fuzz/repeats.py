@@ -101,7 +101,7 @@ def repeats(data: bytes) -> None:
         return process_time() - start
 
     if taken_s(_SIZE) > _WORTH_LOOKING_S:
-        short, long = min(taken_s(_SIZE // _GROWTH) for _ in range(3)), taken_s(_SIZE)
+        short, long = (min(taken_s(size) for _ in range(3)) for size in (_SIZE // _GROWTH, _SIZE))
         assert long < _MOST * short, f"{READ.index(read)}: {short:.3f} s, then {long:.3f} s"
 
 
