@@ -127,6 +127,11 @@ class AttemptStream(InPlaceHooks):
         self._came, self._head = event.response, (event.response.status_code, event.response.headers.fields)
         yield from super().state_wait_for_response_headers(event)
 
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:
+        """The exchange knows how much of an answer it takes."""
+        yield from ()
+        return False
+
     def flaw_of(self, request: bool) -> str:
         """What is wrong with a head, its size included; "" if nothing is."""
         if not request and self.flow.response is not None:

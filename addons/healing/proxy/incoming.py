@@ -21,7 +21,6 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
-from mitmproxy.utils import human
 
 from healing.policy.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.attempts import METADATA
@@ -67,6 +66,7 @@ class IncomingStream(RedactingStream):
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
         self.hooks_in_place = healed and event.replay_flow is None
+        self.prepare(event)
         early = self.answer_at_headers(event)
         if early is not None:
             event.request.headers.pop("expect", None)  # no 100 for a body that is not wanted
@@ -83,6 +83,9 @@ class IncomingStream(RedactingStream):
             yield from self.answer_early(early)
         elif self.claim is not None and self.claim.local is not None:
             self.flow.response = self.claim.local
+
+    def prepare(self, event: RequestHeaders) -> None:
+        """Do what has to be done with a claimed request before it is seen."""
 
     def see_where_to(self, request: http.Request) -> CommandGenerator[None]:
         """Refuse to pass on what a client from elsewhere sends to a place that it may not reach."""
@@ -151,7 +154,8 @@ class IncomingStream(RedactingStream):
     @property
     def longest_body(self) -> int:
         """How many bytes the body of a claimed request may have."""
-        return self.governor.config.clients.max_body
+        limits = (self.governor.config.clients.max_body, self.governor.body_size_limit)
+        return min(limit for limit in limits if limit is not None)
 
     def too_long(self) -> http.Response:
         """The answer to a longer one."""
@@ -186,10 +190,28 @@ class IncomingStream(RedactingStream):
         """Mask the secrets in the body before any addon sees it."""
         if isinstance(event, RequestEndOfMessage) and self.claim is not None and self.claim.asked is not None:
             yield from self.mask(self.claim.asked, self.flow.request)
-        elif isinstance(event, RequestTrailers):
-            kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
-            event = RequestTrailers(event.stream_id, http.Headers(kept))
-        yield from super().state_consume_request_body(event)
+            self.transform(self.flow.request)
+        yield from super().state_consume_request_body(self.without_credentials(event))
+
+    def without_credentials(self, event: events.Event) -> events.Event:
+        """The event as it is, trailers without credentials."""
+        if not isinstance(event, RequestTrailers):
+            return event
+        kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
+        return RequestTrailers(event.stream_id, http.Headers(kept))
+
+    def transform(self, request: http.Request) -> None:
+        """Do at once to the whole body what another addon wants done to it while it streams."""
+        if not callable(request.stream):
+            return
+        made: list[bytes] = []
+        for data in (bytes(self.request_body_buf), b""):
+            chunks = request.stream(data)
+            made += [chunks] if isinstance(chunks, bytes) else chunks
+        self.request_body_buf.clear()
+        self.request_body_buf += b"".join(made)
+        if "content-length" in request.headers:
+            request.headers["content-length"] = str(len(self.request_body_buf))
 
     def mask(self, asked: Asked, request: http.Request) -> CommandGenerator[None]:
         """Put masks in the place of the secrets in the body that has come; the wire gets them back."""
@@ -227,9 +249,6 @@ class IncomingStream(RedactingStream):
         if len(self.request_body_buf) > self.longest_body:
             yield from self.answer_early(self.too_long())
             return True
-        limit = human.parse_size(self.context.options.body_size_limit)
-        if limit is not None and len(self.request_body_buf) > limit:
-            return (yield from super().check_body_size(request))
         return False
 
     def stream_plain(self, request: bool, limit: int) -> CommandGenerator[None]:
