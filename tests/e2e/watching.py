@@ -58,7 +58,7 @@ async def responseheaders(flow: http.HTTPFlow) -> None:
     if flow.request.headers.get("x-do") == "stream response":
         flow.response.stream = True
     if flow.request.headers.get("x-do") == "rewrite response":
-        flow.response.stream = lambda data: data.replace(b"Hello", b"Hello, hello")
+        flow.response.stream = lambda data: data.replace(b"~", b"~~")
     await hold("responseheaders", flow)
 
 
