@@ -20,7 +20,7 @@ from tests.support.raw import RawConnection
 class H2Client:
     """One connection. `body`, `heads`, `ended` and `reset` are by stream."""
 
-    def __init__(self, url: str, *, proxy: str, ca: Path, timeout: float = 15.0) -> None:
+    def __init__(self, url: str, *, proxy: str | None, ca: Path, timeout: float = 15.0) -> None:
         context = ssl.create_default_context(cafile=ca)
         context.set_alpn_protocols(["h2"])
         self._connection = RawConnection(url, timeout=timeout, proxy=proxy, context=context)

@@ -19,6 +19,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseEndOfMessage,
     ResponseHeaders,
 )
+from mitmproxy.proxy.mode_specs import UpstreamMode
 from mitmproxy.utils import human
 
 from healing.policy.accounts import Account
@@ -30,6 +31,7 @@ from healing.proxy.governor import RefusedError
 from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
 from healing.proxy.passing import is_upload, learn, passing_of
+from healing.proxy.proxy_auth import authorize_again
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
 from healing.proxy.waits import (
@@ -165,6 +167,8 @@ class PassingStream(IncomingStream):
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
+        if isinstance(self.context.client.proxy_mode, UpstreamMode):
+            authorize_again(self.flow)
         self.own = account.source is None
         self.passed_to = account
         yield from self.pass_with(seal)
