@@ -20,7 +20,7 @@ from tests.support.raw import RawConnection
 class H2Client:
     """One connection. `body`, `heads`, `ended` and `reset` are by stream."""
 
-    def __init__(self, url: str, *, proxy: str, ca: Path, timeout: float = 15.0) -> None:
+    def __init__(self, url: str, *, proxy: str | None, ca: Path, timeout: float = 15.0) -> None:
         context = ssl.create_default_context(cafile=ca)
         context.set_alpn_protocols(["h2"])
         self._connection = RawConnection(url, timeout=timeout, proxy=proxy, context=context)
@@ -44,12 +44,20 @@ class H2Client:
     ) -> None:
         self.close()
 
-    def post(self, path: str, body: Mapping[str, Any], *, whole: bool = True) -> int:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | bytes,
+        headers: Mapping[str, str] | None = None,
+        *,
+        whole: bool = True,
+    ) -> int:
         """Send a request, without `whole` only the first half of its body; gives the stream's id."""
         stream_id = self._h2.get_next_available_stream_id()
         fields = {":method": "POST", ":scheme": "https", ":authority": self._authority, ":path": path}
-        self._h2.send_headers(stream_id, [*fields.items(), ("content-type", "application/json")])
-        data = orjson.dumps(body)
+        fields |= {"content-type": "application/json", **(headers or {})}
+        self._h2.send_headers(stream_id, [*fields.items()])
+        data = body if isinstance(body, bytes) else orjson.dumps(body)
         self._h2.send_data(stream_id, data if whole else data[: len(data) // 2], end_stream=whole)
         self.body[stream_id] = b""
         self._flush()

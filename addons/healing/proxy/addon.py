@@ -19,7 +19,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.mode_specs import DnsMode
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
-from mitmproxy.utils import asyncio_utils
+from mitmproxy.utils import asyncio_utils, human
 
 from healing import APP_NAME, data_folder
 from healing.policy import config, config_file
@@ -82,6 +82,8 @@ class Healing:
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration. At the start a broken one ends the process; later the old one stays."""
+        if "body_size_limit" in updated and self.governor is not None:
+            self._take_limit(self.governor)
         if "antigravity_config" not in updated and self.governor is not None:
             return
         try:
@@ -213,6 +215,7 @@ class Healing:
     def _use(self, settings: config.Config) -> None:
         if self.governor is None:
             self.governor = Governor(settings, self.journal, data_folder(ctx.options.antigravity_home))
+            self._take_limit(self.governor)
         else:
             self.governor.use(settings)
         origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
@@ -220,6 +223,13 @@ class Healing:
         for warning in config_file.exposed(self._file, settings) if self._file else ():
             logger.warning("%s", warning)
         asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
+
+    @staticmethod
+    def _take_limit(governor: Governor) -> None:
+        try:
+            governor.body_size_limit = human.parse_size(ctx.options.body_size_limit)
+        except ValueError:
+            governor.body_size_limit = None  # mitmproxy says so
 
     @staticmethod
     async def _warn(governor: Governor) -> None:

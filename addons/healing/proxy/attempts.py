@@ -1,7 +1,7 @@
 """An attempt inside mitmproxy: a stock `HttpStream` whose client is the exchange.
 
-So each attempt runs through all of mitmproxy (hooks, TLS, HTTP/2, upstream proxies, `map_remote`, `-S`, saving) and is
-a flow of its own, while what comes back is judged before anyone else gets it.
+So each attempt runs through all of mitmproxy (TLS, HTTP/2, upstream proxies, `map_remote`, `-S`, saving; see
+`hooks.meets_attempts`) and is a flow of its own, while what comes back is judged before anyone else gets it.
 """
 
 import copy
@@ -78,6 +78,7 @@ class AttemptStream(InPlaceHooks):
     """
 
     client_stream_id = 0
+    is_attempt = True
 
     def __init__(
         self,
@@ -94,6 +95,8 @@ class AttemptStream(InPlaceHooks):
         self.seal = seal
         self.recorder = recorder
         self._cookies: pairs.Headers = ()
+        self._came: http.Response | None = None
+        self._head: tuple[int, pairs.Headers] = 0, ()
         self._connected = False
         self._answered = False
 
@@ -123,7 +126,14 @@ class AttemptStream(InPlaceHooks):
         event.response.headers, cookies = take_cookies(event.response.headers)
         # With an account's credential they are the account's, and nobody's business.
         self._cookies = cookies if self.attempt.account.source is None else ()
+        # What a hook changes of this, it changes in the client's answer as well: it is judged as it came.
+        self._came, self._head = event.response, (event.response.status_code, event.response.headers.fields)
         yield from super().state_wait_for_response_headers(event)
+
+    def check_body_size(self, request: bool) -> CommandGenerator[bool]:
+        """The exchange knows how much of an answer it takes."""
+        yield from ()
+        return False
 
     def flaw_of(self, request: bool) -> str:
         """What is wrong with a head, its size included; "" if nothing is."""
@@ -186,7 +196,8 @@ class AttemptStream(InPlaceHooks):
         return self._connected
 
     def _tell_head(self, response: http.Response) -> None:
-        self.exchange.head(self.attempt, response.status_code, response.headers.fields + self._cookies)
+        status, fields = self._head if response is self._came else (response.status_code, response.headers.fields)
+        self.exchange.head(self.attempt, status, fields + self._cookies)
 
     def _keep_body(self) -> CommandGenerator[None]:
         """What the flow has of the body is without secrets; what is long is searched for them beside all else."""
@@ -255,7 +266,8 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
         headers = tuple((name.lower(), value) for name, value in headers)
     else:
         headers = ((b"Host", authority.encode()), *headers)
-    flow = http.HTTPFlow(context.client, context.server)
+    # Who looks at it finds the client, whose copy `context.client` is, and what is known of it.
+    flow = http.HTTPFlow(client_flow.client_conn, context.server)
     flow.request = http.Request(
         host=upstream.host,
         port=upstream.port,
@@ -270,5 +282,5 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
         timestamp_start=client_flow.request.timestamp_start,
         timestamp_end=client_flow.request.timestamp_end,
     )
-    flow.metadata[METADATA] = attempt.meta
+    flow.metadata = {**client_flow.metadata, METADATA: attempt.meta}
     return flow

@@ -94,6 +94,8 @@ class Governor:
         self._unpaid: set[str] = set()
         self.clock = SystemClock()
         self.random: Random = SystemRandom()
+        self.body_size_limit: int | None = None
+        """How many bytes mitmproxy is told to take of a body (its option `body_size_limit`)."""
         self.running = 0
         """How many exchanges are under way."""
         self.started_at = self.clock.now()
@@ -296,6 +298,9 @@ class Governor:
     def begin(self, asked: ClientRequest, eligible: Sequence[Account], claim: Claim) -> Exchange:
         """The exchange for an understood request, on these accounts. Raises UntranslatableError."""
         assert claim.asked is not None
+        limits = self.config.limits
+        if self.body_size_limit is not None and self.body_size_limit < limits.answer_bytes:
+            limits = limits.model_copy(update={"answer_bytes": self.body_size_limit})
         rules = Rules(
             self.config.retry,
             self.config.peek.merged(asked.route.peek),
@@ -303,7 +308,7 @@ class Governor:
             tuple(self.routes.names()),
             self.config.repair,
             self.config.translate,
-            self.config.limits,
+            limits,
         )
         shared = Shared(
             self.accounts, self.budget, self.journal, self.clock, self.random, self.signatures, self.unsupported

@@ -14,6 +14,18 @@ from typing import Any
 
 from mitmproxy import ctx, exceptions, flow
 from mitmproxy.addonmanager import safecall, traverse
+from mitmproxy.addons import (
+    anticache,
+    anticomp,
+    disable_h2c,
+    modifybody,
+    modifyheaders,
+    onboarding,
+    proxyauth,
+    stickyauth,
+    stickycookie,
+    update_alt_svc,
+)
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp
@@ -28,6 +40,20 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from healing.wire.fields import wrong_fields, wrong_status, wrong_target
 
+_CHANGING = (
+    anticache.AntiCache,
+    anticomp.AntiComp,
+    disable_h2c.DisableH2C,
+    modifybody.ModifyBody,
+    modifyheaders.ModifyHeaders,
+    onboarding.Onboarding,
+    proxyauth.ProxyAuth,
+    stickyauth.StickyAuth,
+    stickycookie.StickyCookie,
+    update_alt_svc.UpdateAltSvc,
+)
+"""What of mitmproxy changes messages or asks who sends them: it does so once, with the client's flow."""
+_OF_REQUESTS = (HttpRequestHeadersHook.name, HttpRequestHook.name)
 _IN_PLACE = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook, HttpErrorHook)
 
 
@@ -45,23 +71,36 @@ class AntigravityResumeHook(commands.StartHook):
     flow: flow.Flow
 
 
+def meets_attempts(addon: Any, hook: str) -> bool:
+    """Whether an addon's hook is called for attempts, beside the client's flow that they are made from.
+
+    Not what changes a message, else it would be changed twice. A script may change requests, and looks at answers:
+    an attempt's is judged as it came, whatever becomes of its flow.
+    """
+    if isinstance(addon, _CHANGING):
+        return False
+    return hook not in _OF_REQUESTS or type(addon).__module__.startswith(("mitmproxy.", "healing."))
+
+
 class Listeners:
     """Which functions of mitmproxy's addons listen to a hook, looked up once as long as the addons stay the same."""
 
     def __init__(self) -> None:
         self._addons: list[Any] = []
-        self._found: dict[str, list[Callable[..., Any]]] = {}
+        self._found: dict[tuple[str, bool], list[Callable[..., Any]]] = {}
 
-    def of(self, name: str) -> list[Callable[..., Any]]:
-        """The functions for a hook, in the order in which mitmproxy calls them."""
+    def of(self, name: str, *, attempts: bool = False) -> list[Callable[..., Any]]:
+        """The functions for a hook, in the order in which mitmproxy calls them; those that it has for attempts."""
         addons = ctx.master.addons
         now = list(addons.lookup.values())
         if now != self._addons:
             self._addons, self._found = now, {}
-        if name not in self._found:
-            members = (getattr(addon, name, None) for addon in traverse(addons.chain))
-            self._found[name] = [member for member in members if callable(member)]
-        return self._found[name]
+        key = name, attempts
+        if key not in self._found:
+            there = [addon for addon in traverse(addons.chain) if not attempts or meets_attempts(addon, name)]
+            members = (getattr(addon, name, None) for addon in there)
+            self._found[key] = [member for member in members if callable(member)]
+        return self._found[key]
 
 
 _listeners = Listeners()
@@ -71,6 +110,7 @@ class InPlaceHooks(HttpStream):
     """A stream whose hooks run in place, as long as `hooks_in_place` says so."""
 
     hooks_in_place = True
+    is_attempt = False
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         handling = self.handle(event)
@@ -81,7 +121,7 @@ class InPlaceHooks(HttpStream):
             except StopIteration:
                 return
             if self.hooks_in_place and isinstance(command, _IN_PLACE):
-                yield from _run(command.name, command.flow)
+                yield from _run(command.name, command.flow, attempts=self.is_attempt)
                 reply = None
             else:
                 reply = yield command
@@ -121,10 +161,10 @@ class InPlaceHooks(HttpStream):
         yield from super()._handle_event(event)
 
 
-def _run(name: str, about: flow.Flow) -> CommandGenerator[None]:
+def _run(name: str, about: flow.Flow, *, attempts: bool) -> CommandGenerator[None]:
     """Call all who listen to this hook, and then those who want to know of changed flows."""
     for hook, argument in ((name, about), ("update", [about])):
-        for listener in _listeners.of(hook):
+        for listener in _listeners.of(hook, attempts=attempts):
             result: Awaitable[Any] | None = None
             try:
                 with safecall():

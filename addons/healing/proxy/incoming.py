@@ -21,7 +21,6 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
-from mitmproxy.utils import human
 
 from healing.policy.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.attempts import METADATA
@@ -33,9 +32,11 @@ from healing.proxy.lingering import LastWords, LastWordsInside, TunnelInside
 from healing.proxy.local import refusal, too_long
 from healing.proxy.masks import Masking, Masks, is_masked
 from healing.proxy.pages import show_to
+from healing.proxy.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from healing.proxy.reach import AntigravityReachHook
 from healing.proxy.redacting import RedactingStream
 from healing.proxy.seal import Seal, is_credential, take_off
+from healing.wire.dialect import Dialect
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class IncomingStream(RedactingStream):
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
         self.hooks_in_place = healed and event.replay_flow is None
+        self.prepare(event)
         early = self.answer_at_headers(event)
         if early is not None:
             event.request.headers.pop("expect", None)  # no 100 for a body that is not wanted
@@ -73,10 +75,17 @@ class IncomingStream(RedactingStream):
             self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
         if self.client_state == self.state_errored:
             return
-        if early is not None:
+        if self.claim is not None and (refused := refusal_by_proxyauth(self.flow, self.dialect)) is not None:
+            self.flow.response = refused
+            if not event.end_stream:
+                yield from self.answer_early(refused)
+        elif early is not None:
             yield from self.answer_early(early)
         elif self.claim is not None and self.claim.local is not None:
             self.flow.response = self.claim.local
+
+    def prepare(self, event: RequestHeaders) -> None:
+        """Do what has to be done with a claimed request before it is seen."""
 
     def see_where_to(self, request: http.Request) -> CommandGenerator[None]:
         """Refuse to pass on what a client from elsewhere sends to a place that it may not reach."""
@@ -109,7 +118,10 @@ class IncomingStream(RedactingStream):
 
     def claim_on(self, event: RequestHeaders, recorded: Mapping[str, Any] | None) -> Claim | None:
         """The claim on a request. One that can't be looked at is refused: what it is and who sends it is not known."""
+        for_proxyauth = None
         try:
+            if recorded is None:
+                for_proxyauth = take_for_proxyauth(event.request, self.context.client)
             return self.governor.claim(event.request, self.context, self.mode, recorded)
         except ValueError as error:
             logger.warning("a request was refused, as its head can't be read (%s)", type(error).__name__)
@@ -117,6 +129,9 @@ class IncomingStream(RedactingStream):
         except Exception:
             logger.exception("a request could not be looked at; this is a bug")
             answer = refusal(None, 500, "The proxy failed on this request; its log says why.")
+        finally:
+            if for_proxyauth is not None:
+                event.request.headers[for_proxyauth[0]] = for_proxyauth[1]
         return Claim(None, "", take_off(event.request), answer)
 
     def flaw_of(self, request: bool) -> str:
@@ -134,16 +149,22 @@ class IncomingStream(RedactingStream):
             size = expected_http_body_size(event.request)
         except ValueError:
             return None
-        return self.too_long(self.claim) if size is not None and size > self.longest_body else None
+        return self.too_long() if size is not None and size > self.longest_body else None
 
     @property
     def longest_body(self) -> int:
         """How many bytes the body of a claimed request may have."""
-        return self.governor.config.clients.max_body
+        limits = (self.governor.config.clients.max_body, self.governor.body_size_limit)
+        return min(limit for limit in limits if limit is not None)
 
-    def too_long(self, claim: Claim) -> http.Response:
+    def too_long(self) -> http.Response:
         """The answer to a longer one."""
-        return too_long(claim.asked.dialect if claim.asked else None, self.longest_body)
+        return too_long(self.dialect, self.longest_body)
+
+    @property
+    def dialect(self) -> Dialect | None:
+        """The client's, None where that is not known."""
+        return self.claim.asked.dialect if self.claim is not None and self.claim.asked is not None else None
 
     def answer_early(self, response: http.Response) -> CommandGenerator[None]:
         """Answer while the body is still coming; what is left of it is not wanted."""
@@ -169,10 +190,28 @@ class IncomingStream(RedactingStream):
         """Mask the secrets in the body before any addon sees it."""
         if isinstance(event, RequestEndOfMessage) and self.claim is not None and self.claim.asked is not None:
             yield from self.mask(self.claim.asked, self.flow.request)
-        elif isinstance(event, RequestTrailers):
-            kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
-            event = RequestTrailers(event.stream_id, http.Headers(kept))
-        yield from super().state_consume_request_body(event)
+            self.transform(self.flow.request)
+        yield from super().state_consume_request_body(self.without_credentials(event))
+
+    def without_credentials(self, event: events.Event) -> events.Event:
+        """The event as it is, trailers without credentials."""
+        if not isinstance(event, RequestTrailers):
+            return event
+        kept = tuple(pair for pair in event.trailers.fields if not is_credential(pair[0]))
+        return RequestTrailers(event.stream_id, http.Headers(kept))
+
+    def transform(self, request: http.Request) -> None:
+        """Do at once to the whole body what another addon wants done to it while it streams."""
+        if not callable(request.stream):
+            return
+        made: list[bytes] = []
+        for data in (bytes(self.request_body_buf), b""):
+            chunks = request.stream(data)
+            made += [chunks] if isinstance(chunks, bytes) else chunks
+        self.request_body_buf.clear()
+        self.request_body_buf += b"".join(made)
+        if "content-length" in request.headers:
+            request.headers["content-length"] = str(len(self.request_body_buf))
 
     def mask(self, asked: Asked, request: http.Request) -> CommandGenerator[None]:
         """Put masks in the place of the secrets in the body that has come; the wire gets them back."""
@@ -208,11 +247,8 @@ class IncomingStream(RedactingStream):
         if not request:
             return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
         if len(self.request_body_buf) > self.longest_body:
-            yield from self.answer_early(self.too_long(self.claim))
+            yield from self.answer_early(self.too_long())
             return True
-        limit = human.parse_size(self.context.options.body_size_limit)
-        if limit is not None and len(self.request_body_buf) > limit:
-            return (yield from super().check_body_size(request))
         return False
 
     def stream_plain(self, request: bool, limit: int) -> CommandGenerator[None]:

@@ -24,11 +24,12 @@ from healing.proxy.client_http1 import ClientHttp1
 from healing.proxy.client_http2 import ClientHttp2
 from healing.proxy.departures import Departures
 from healing.proxy.governor import Governor
+from healing.proxy.passing_stream import SealRequest
 from healing.proxy.readers import LOOK_EVERY_S, Readers
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import at_the_wire, with_cookies, without_secrets
 from healing.proxy.seal import Seal
-from healing.proxy.stream import ExchangeReady, HealingStream, SealRequest
+from healing.proxy.stream import ExchangeReady, HealingStream
 from healing.proxy.transports import PauseResponse, ResumeResponse
 from healing.proxy.upstream_side import FitConnection, UpstreamClient, protocol_of, upstream_connection
 

@@ -1,5 +1,7 @@
 """Requests outside of the healed endpoints: on which account they pass, and what their answers tell of it."""
 
+import re
+
 from mitmproxy import http
 
 from healing.policy.accounts import Account
@@ -17,6 +19,7 @@ from healing.wire.jsonvalue import parse
 from healing.wire.naming import DoubtError, models_of
 from healing.wire.things import may_be_named, may_name, named_in_answer, named_in_request
 
+_UPLOADS = re.compile(r"/upload/|/v1/(?:files|skills)(?:/|$)")
 _NO_ROUTE = Route(None, "", None)
 _LONGEST_READ = 1024 * 1024
 
@@ -44,6 +47,13 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
         exchange_id, value, Owner(claim.client),
     )  # fmt: skip
     return governor.begin(asked, eligible, claim)
+
+
+def is_upload(claim: Claim, request: http.Request) -> bool:
+    """Whether a request's body is a file: it names no model and nothing that lies with an account, and has no masks."""
+    assert claim.asked is not None
+    kind = request.headers.get("content-type", "json").lower()
+    return request.method in ("POST", "PUT", "PATCH") and "json" not in kind and bool(_UPLOADS.match(claim.asked.path))
 
 
 def learn(governor: Governor, claim: Claim, account: Account, response: http.Response) -> None:

@@ -4,12 +4,11 @@ It holds no policy: it tells the exchange what happens and does what the exchang
 """
 
 import logging
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from mitmproxy import flow as flows
 from mitmproxy import http
-from mitmproxy.net.http import status_codes, url
+from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream
@@ -28,25 +27,18 @@ from healing.policy.actions import Abort, Finish, Leave, Respond, Send, Start, W
 from healing.policy.attempt import Attempt
 from healing.policy.clocks import LINGER_S
 from healing.policy.exchange import Exchange
-from healing.policy.request import takes_time
 from healing.proxy.attempts import (
     METADATA,
     AbortAttempt,
     LaunchAttempt,
 )
-from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import ResetResponse
-from healing.proxy.credentials import CredentialError
-from healing.proxy.governor import RefusedError
-from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
-from healing.proxy.passing import learn, passing_of
+from healing.proxy.passing_stream import PassingStream
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import (
-    AntigravityCredentialHook,
     AntigravityUnderstandHook,
-    CredentialRequest,
     UnderstandRequest,
 )
 from healing.wire.headers import Headers
@@ -58,25 +50,14 @@ LONGEST_WAKEUP_S = 5.0
 _MARKS = {"healed": ":adhesive_bandage:", "failed": ":x:"}
 
 
-@dataclass
-class SealRequest(commands.Command):
-    """Put these credentials on this stream's request at the wire."""
-
-    stream_id: int
-    seal: Seal
-
-
 class ExchangeReady(events.Event):
     """The exchange has something to do, or its next deadline has changed."""
 
 
-class HealingStream(IncomingStream):
+class HealingStream(PassingStream):
     """A client's request. One that is not claimed is treated as in plain mitmproxy."""
 
     exchange: Exchange | None = None
-    passed_to: Account | None = None
-    """The account with whose credential a request passes that is not healed."""
-    recorder: Recorder | None = None
     poked = False
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
@@ -150,7 +131,10 @@ class HealingStream(IncomingStream):
         if self.claim is None or self.claim.asked is None:
             return (yield from super().make_server_connection())
         if self.claim.asked.operation.kind == "other":
-            return (yield from self.pass_through(self.claim, self.claim.asked))
+            found = yield from self.find_passing(self.claim, self.claim.asked)
+            if isinstance(found, Exchange):
+                yield from self.begin(found)
+            return isinstance(found, Account) and (yield from self.pass_on(found, self.claim, self.claim.asked))
         claim, request = self.claim, self.flow.request
         understood = UnderstandRequest(lambda: self.governor.exchange(claim, request))
         if (yield from self.understand(understood, at_once="content-encoding" not in request.headers)):
@@ -168,97 +152,6 @@ class HealingStream(IncomingStream):
         self.governor.running += 1
         exchange.start()
         yield from self.perform()
-
-    def understand(self, asked: UnderstandRequest[Any], *, at_once: bool = True) -> CommandGenerator[bool]:
-        """Understand the request, beside the event loop where that may take time; gives whether it was refused.
-
-        at_once: whether it takes none if it is short.
-        """
-        if at_once and not takes_time(self.flow.request.raw_content or b""):
-            asked.run()
-        else:
-            yield AntigravityUnderstandHook(asked)
-        if not isinstance(asked.failure, RefusedError):
-            return False
-        yield from self.answer_with(asked.failure.response)
-        return True
-
-    def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
-        """Let a request through as plain mitmproxy does, if it has a destination and there is no account for it."""
-        if asked.target.kind == "proxy" or self.governor.has_accounts(asked.target):
-            message = "The proxy failed on this request; its log says why."
-            yield from self.answer_with(refusal(asked.dialect, 500, message))
-            return False
-        self.own = True
-        yield from self.pass_with(claim.seal)
-        return (yield from super().make_server_connection())
-
-    def pass_through(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
-        """Connect to the upstream of the one account that serves what is not healed, with its credential."""
-        request = self.flow.request
-        passing = UnderstandRequest(lambda: passing_of(self.governor, claim, request))
-        if (yield from self.understand(passing)):
-            return False
-        account = passing.found
-        if isinstance(account, Exchange):
-            yield from self.begin(account)
-            return False
-        if account is None:
-            logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
-            message = "The proxy failed on this request; its log says why."
-            yield from self.answer_with(refusal(asked.dialect, 500, message))
-            return False
-        seal = yield from self.seal_for(account, claim, patient=True)
-        if isinstance(seal, str):
-            message = f"No credential for account {account.name}: {seal}"
-            yield from self.answer_with(refusal(asked.dialect, 401, message))
-            return False
-        upstream = account.upstream
-        request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
-        request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
-        request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
-        self.own = account.source is None
-        self.passed_to = account
-        yield from self.pass_with(seal)
-        return (yield from super().make_server_connection())
-
-    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
-        """What passes may tell what lies with its account from now on."""
-        if self.passed_to is not None and self.claim is not None and self.flow.response is not None:
-            learn(self.governor, self.claim, self.passed_to, self.flow.response)
-        yield from super().send_response(already_streamed)
-
-    def pass_with(self, seal: Seal) -> CommandGenerator[None]:
-        """Let the request pass with these credentials, asking for a plain answer, which can be searched for them."""
-        request = self.flow.request
-        request.headers["accept-encoding" if request.is_http2 or request.is_http3 else "Accept-Encoding"] = "identity"
-        self.passing = replace(seal, body=self.masks)
-        yield SealRequest(self.stream_id, self.passing)
-
-    def answer_with(self, response: http.Response) -> CommandGenerator[None]:
-        """Answer the request by ourselves."""
-        content = response.raw_content or b""
-        yield from self.state_wait_for_response_headers(ResponseHeaders(self.stream_id, response, not content))
-        if content:
-            yield from self.server_state(ResponseData(self.stream_id, content))
-        yield from self.server_state(ResponseEndOfMessage(self.stream_id))
-
-    def seal_for(
-        self, account: Account, claim: Claim, *, refused: Seal | None = None, patient: bool = False
-    ) -> CommandGenerator[Seal | str]:
-        """A generator that gives the account's seal, or says why there is none; with `patient`, not at once."""
-        try:
-            seal = self.governor.seal_of(account, claim, refused=refused)
-        except CredentialError as error:
-            if not patient:
-                return str(error)
-            seal = None
-        if seal is not None:
-            return seal
-        assert account.source is not None
-        request = CredentialRequest(account.source, account.upstream.dialect, refused, patient)
-        yield AntigravityCredentialHook(request)
-        return request.seal or request.error
 
     # What the exchange asks for.
 
@@ -285,8 +178,6 @@ class HealingStream(IncomingStream):
                 case Respond():
                     yield from self.begin_answer(action.status, action.headers, streams=action.streams)
                 case Send():
-                    if self.recorder is not None:
-                        self.recorder.keep(action.data)
                     yield from self.server_state(ResponseData(self.stream_id, action.data))
                 case Finish():
                     yield from self.finish(action)
@@ -350,9 +241,9 @@ class HealingStream(IncomingStream):
         assert self.exchange is not None
         assert self.flow.response
         self.tell_story()
-        if self.recorder is not None:
-            self.keep_body()
-        else:
+        self.keep_body()
+        if self.server_state == self.state_consume_response_body:
+            self.flow.response.headers.pop("Transfer-Encoding", None)
             self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
         if action.broken and action.pause_s:
             self.broken, self.timer = action, commands.RequestWakeup(action.pause_s)
@@ -369,9 +260,9 @@ class HealingStream(IncomingStream):
         yield from super().handle_protocol_error(failed)
 
     def keep_body(self) -> None:
-        """Put what has streamed by into the client's flow."""
-        assert self.exchange is not None
-        if self.recorder is not None and self.flow.response is not None:
+        """Put what has streamed by into the client's flow, as far as it has been kept."""
+        super().keep_body()
+        if self.exchange is not None and self.recorder is not None and self.flow.response is not None:
             self.flow.response.data.content = self.recorder.take()
             if self.recorder.truncated:
                 self.exchange.meta["body_truncated"] = True

@@ -4,11 +4,13 @@ A connection that owes anything, an answer or the rest of one, or on which more 
 never used again: else the answer to one request would go to another.
 """
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState, Server
-from mitmproxy.net.http import http1
+from mitmproxy.net.http import http1, url
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
@@ -24,6 +26,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseTrailers,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client, should_make_pipe
+from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
 
 from healing.proxy.governor import Governor
 from healing.proxy.http1 import SteadyHttp1, reader_of_body
@@ -72,6 +75,8 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
                 return
             self.head_bytes, self.trailers = 0, None
             event = _framed(event)
+            if self._is_to_proxy:
+                event = _absolute(event)
         elif event.stream_id != self.stream_id or self.state == self.done:
             return
         if isinstance(event, RequestProtocolError):
@@ -79,6 +84,12 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
         elif (yield from self.send_end(event, self.request)):
             return
         yield from super().send(event)
+
+    @property
+    def _is_to_proxy(self) -> bool:
+        """Whether an upstream proxy reads the requests itself, as it was not asked for a tunnel."""
+        layers = self.context.layers
+        return any(isinstance(below, HttpUpstreamProxy) and not below.send_connect for below in layers)
 
     def read_on(self, on: bool) -> None:
         """Read from the connection, or do not."""
@@ -178,6 +189,25 @@ def _framed(event: RequestHeaders) -> RequestHeaders:
     request = event.request.copy()
     request.headers["transfer-encoding"] = "chunked"
     return RequestHeaders(event.stream_id, request, event.end_stream, event.replay_flow)
+
+
+def _absolute(event: RequestHeaders) -> RequestHeaders:
+    """The event of a request that tells a proxy where to."""
+    asked = event.request
+    if asked.authority and not (asked.is_http2 or asked.is_http3):
+        return event
+    request = copy.copy(asked)
+    request.data = copy.copy(asked.data)
+    request.data.headers = asked.headers.copy()
+    request.authority = url.hostport(asked.scheme, asked.host, asked.port)
+    if asked.is_http2 or asked.is_http3:
+        # mitmproxy would take the authority away with the version.
+        request.http_version = "HTTP/1.1"
+        if "Host" not in request.headers:
+            request.headers.insert(0, "Host", asked.authority or request.authority)
+        if len(cookies := request.headers.get_all("Cookie")) > 1:
+            request.headers["Cookie"] = "; ".join(cookies)
+    return replace(event, request=request)
 
 
 def upstream_connection(context: Context, governor: Governor) -> HttpConnection | None:
