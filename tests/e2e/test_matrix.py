@@ -6,7 +6,7 @@ What passes and what upstream refuses comes as through plain mitmproxy, to the b
 import base64
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,6 @@ from tests.support.forward_proxy import ForwardProxy
 from tests.upstream import Reply, Upstream, anthropic_error, anthropic_json
 
 USER = "someone:a-pass-word-4711"
-GATEWAY_USER = "a-gateway:its-pass-word"
 BASIC = "Basic " + base64.b64encode(USER.encode()).decode()
 FILE = bytes(range(256)) * 4096
 ADDONS = Path(__file__).with_name("matrix_addons.py")
@@ -54,7 +53,6 @@ class Site:
     option: str
     servers: dict[str, Upstream]
     ports: dict[str, int]
-    asked: list[str] = field(default_factory=list)
 
     @property
     def guarded(self) -> bool:
@@ -63,8 +61,12 @@ class Site:
     def url(self, mode: str) -> str:
         return f"http://{f'{USER}@' if self.guarded else ''}127.0.0.1:{self.ports[mode]}"
 
+    def name(self, way: str) -> str:
+        """The upstream that this way leads to."""
+        return "tls" if way == "HTTPS_PROXY" else "plain"
+
     def server(self, way: str) -> Upstream:
-        return self.servers["tls" if way == "HTTPS_PROXY" else "plain"]
+        return self.servers[self.name(way)]
 
     def ask(self, way: str, method: str, path: str, sent: object = None) -> raw.RawResponse:
         """Ask for a path of the API in one of the ways, as its clients do."""
@@ -108,11 +110,14 @@ def shared_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     option = str(request.param)
     args, env = OPTIONS[option]
     folder = tmp_path_factory.mktemp("matrix")
-    with Upstream() as plain, Upstream(tls=True) as tls, ForwardProxy(GATEWAY_USER) as forward:
+    with Upstream() as plain, Upstream(tls=True) as tls, ForwardProxy() as forward:
         config = "[retry]\nspare_retries = 1000000\n"
         for name, server in (("plain", plain), ("tls", tls)):
-            config += "".join(account(f"{name}-{number}", name, priority=number) for number in range(2))
+            config += "".join(
+                account(f"{name}-{number}", name, priority=number, models=[f"of-{name}"]) for number in range(2)
+            )
             config += upstream(name, "anthropic", server.url)
+        # A base URL leads to the built-in name.
         config = config.replace('"plain"', '"anthropic"').replace("[upstreams.plain]", "[upstreams.anthropic]")
         ports = {mode: free_port() for mode in ("regular", "reverse", "upstream", "socks5")}
         modes = [
@@ -121,7 +126,7 @@ def shared_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
             f"upstream:{forward.url}@{ports['upstream']}",
             f"socks5@{ports['socks5']}",
         ]
-        options = {"ssl_verify_upstream_trusted_ca": str(tls.ca_file), "upstream_auth": GATEWAY_USER}
+        options = {"ssl_verify_upstream_trusted_ca": str(tls.ca_file)}
         every = [word for mode in modes for word in ("--mode", mode)]
         with Proxy(folder, config, options=options, args=[*every, *args], env=env) as proxy:
             proxy.wait_for_log("listening at", len(modes))
@@ -142,16 +147,16 @@ def site(shared_site: Site) -> Site:
 def healed_stream(site: Site, way: str) -> None:
     server = site.server(way)
     server.play(empty("anthropic"), stream("anthropic", "Healed"))
-    response = site.ask(way, "POST", target("anthropic", "m"), body("anthropic", "m"))
+    response = site.ask(way, "POST", target("anthropic", "m"), body("anthropic", f"of-{site.name(way)}"))
     assert read_stream("anthropic", response.body) == "Healed"
     assert (response.header("x-healing-outcome"), response.header("x-healing-attempts")) == ("healed", "2")
-    assert sorted(keys_of(server.calls)) == KEYS["tls" if way == "HTTPS_PROXY" else "plain"]
+    assert sorted(keys_of(server.calls)) == KEYS[site.name(way)]
 
 
 def whole_answer(site: Site, way: str) -> None:
     server = site.server(way)
     server.play(anthropic_json("Whole"))
-    response = site.ask(way, "POST", target("anthropic", "m"), body("anthropic", "m", stream=False))
+    response = site.ask(way, "POST", target("anthropic", "m"), body("anthropic", f"of-{site.name(way)}", stream=False))
     assert read_json("anthropic", response.body) == "Whole"
     assert response.ended == "complete"
     assert len(server.calls) == 1
@@ -161,7 +166,7 @@ def error(site: Site, way: str) -> None:
     refusal = anthropic_error(400, "invalid_request_error", "max_tokens: must be a number")
     server = site.server(way)
     server.play(refusal)
-    response = site.ask(way, "POST", target("anthropic", "m"), body("anthropic", "m"))
+    response = site.ask(way, "POST", target("anthropic", "m"), body("anthropic", f"of-{site.name(way)}"))
     assert (response.status, response.body, response.ended) == (400, refusal.body, "complete")
     assert len(server.calls) == 1
 
@@ -171,7 +176,7 @@ def file_that_passes(site: Site, way: str) -> None:
     server.play(Reply(headers={"content-type": "application/octet-stream"}, body=FILE))
     response = site.ask(way, "GET", "/v1/files/file_011/content")
     assert (response.status, response.body, response.ended) == (200, FILE, "complete")
-    assert keys_of(server.calls) == KEYS["tls" if way == "HTTPS_PROXY" else "plain"][:1]
+    assert keys_of(server.calls) == KEYS[site.name(way)][:1]
 
 
 @pytest.mark.parametrize("what", [healed_stream, whole_answer, error, file_that_passes])

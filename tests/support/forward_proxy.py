@@ -14,11 +14,12 @@ _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 class ForwardProxy:
     """Forwards requests to `http:` URLs one to a connection, and makes tunnels; as a context manager.
 
-    user: USER:PASSWORD that each of both has to show. Answers 400 to any other form, 407 to who does not show it.
+    user: USER:PASSWORD that each of both has to show, "" for none. Answers 400 to any other form, 407 to who
+    does not show it.
     """
 
-    def __init__(self, user: str) -> None:
-        self._credential = b"basic " + base64.b64encode(user.encode()).lower()
+    def __init__(self, user: str = "") -> None:
+        self._credential = b"basic " + base64.b64encode(user.encode()).lower() if user else None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.heads: list[bytes] = []
@@ -56,7 +57,7 @@ class ForwardProxy:
                 self.heads.append(head)
                 method, _, target = head.split(b"\r\n")[0].rpartition(b" ")[0].partition(b" ")
                 shown = re.search(rb"(?i)\r\nproxy-authorization: *([^\r]*)", head)
-                if shown is None or shown[1].lower() != self._credential:
+                if self._credential is not None and (shown is None or shown[1].lower() != self._credential):
                     _refuse(client, b"407 Proxy Authentication Required")
                 elif method == b"CONNECT":
                     self._tunnel(client, target.decode())
