@@ -106,6 +106,10 @@ class AttemptStream(InPlaceHooks):
             self.client_state = self.server_state = self.state_errored
             self.exchange.end(self.attempt, "internal error of the proxy")
 
+    def in_hook(self, on: bool) -> None:
+        """No clock runs meanwhile."""
+        self.exchange.held_by_hook(self.attempt, on)
+
     @property
     def paused(self) -> bool:
         """Whether a hook or a connection is being waited for."""

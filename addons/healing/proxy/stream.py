@@ -73,6 +73,11 @@ class HealingStream(PassingStream):
         """Whether the answer has been told to have failed, and its connection is about to be broken."""
         return self.broken is not None and self.server_state not in (self.state_done, self.state_errored)
 
+    def in_hook(self, on: bool) -> None:
+        """No clock of the exchange runs meanwhile."""
+        if self.exchange is not None:
+            self.exchange.held_by_hook(None, on)
+
     @property
     def needs_poke(self) -> bool:
         """Whether the exchange has something to do that nobody has told this stream of yet."""
