@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.net.http import url
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
@@ -25,6 +24,7 @@ from mitmproxy.utils import human
 from healing.policy.accounts import Account
 from healing.policy.exchange import Exchange
 from healing.policy.request import takes_time
+from healing.proxy.attempts import host_header
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
@@ -164,8 +164,9 @@ class PassingStream(IncomingStream):
             message = f"No credential for account {account.name}: {seal}"
             yield from self.answer_with(refusal(asked.dialect, 401, message))
             return False
+        host = host_header(self.context, self.flow, upstream)
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
-        request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
+        request.host_header = host
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
         if isinstance(self.context.client.proxy_mode, UpstreamMode):
             authorize_again(self.flow)

@@ -41,7 +41,7 @@ from healing.proxy.waits import (
     AntigravityUnderstandHook,
     UnderstandRequest,
 )
-from healing.wire.headers import Headers
+from healing.wire.headers import Headers, lowered
 
 logger = logging.getLogger(__name__)
 
@@ -220,6 +220,8 @@ class HealingStream(PassingStream):
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
         """Send the answer's headers; what streams is kept for the flow up to a limit."""
         version = self.flow.request.data.http_version
+        if self.flow.request.is_http2 or self.flow.request.is_http3:
+            headers = lowered(headers)
         kept, self.cookies = take_cookies(http.Headers(headers))
         response = http.Response(
             http_version=version,
@@ -246,7 +248,8 @@ class HealingStream(PassingStream):
         self.keep_body()
         if self.server_state == self.state_consume_response_body:
             self.flow.response.headers.pop("Transfer-Encoding", None)
-            self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
+            name = "Content-Length" if self.flow.request.http_version.startswith("HTTP/1") else "content-length"
+            self.flow.response.headers[name] = str(len(self.response_body_buf))
         if action.broken and action.pause_s:
             self.broken, self.timer = action, commands.RequestWakeup(action.pause_s)
             yield self.timer
