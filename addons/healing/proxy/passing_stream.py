@@ -78,12 +78,14 @@ class PassingStream(IncomingStream):
 
     def prepare(self, event: RequestHeaders) -> None:
         """Have a file streamed to where it is kept, as it comes."""
-        if self.is_upload(event.request) and event.replay_flow is None and not self.wants_whole:
+        if self.is_upload(event.request) and not self.replayed and not self.wants_whole:
             event.request.stream = not event.end_stream
 
     def is_upload(self, request: http.Request) -> bool:
         """Whether it is a file that is passed on."""
-        return self.passes and self.claim is not None and is_upload(self.claim, request)
+        if self.claim is None or self.claim.local is not None or self.answered_early:
+            return False
+        return self.passes and is_upload(self.claim, request)
 
     def start_request_stream(self) -> CommandGenerator[None]:
         """Only a file streams. All else may have to be sent again, or read to know where to, whoever streams it."""

@@ -153,6 +153,8 @@ class HealingStream(PassingStream):
     def begin(self, exchange: Exchange) -> CommandGenerator[None]:
         """Begin the exchange that this request has become."""
         self.exchange = exchange
+        # Where one account after the other is asked it is not known before that this is one.
+        self.hooks_in_place = not self.replayed
         self.flow.metadata[METADATA] = exchange.meta
         self.governor.running += 1
         exchange.start()
