@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.h2_client import H2Client
-from tests.e2e.harness import Proxy, account, upstream
+from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import (
     ask,
     body,
@@ -53,7 +53,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Optioned]:
                 config += account(f"{name}-{number}", name, models=["elsewhere" if name == "elsewhere" else "m"])
                 config += 'headers = { "X-Team" = "a" }\n'
             config += upstream(name, dialect, server.url)
-        config += '[models]\nelsewhere = "elsewhere/elsewhere"\n'
+        config += account("mapped", "mapped", models=["mapped"])
+        config += upstream("mapped", "gemini", "http://mapped.invalid:81")
+        config += '[models]\nelsewhere = "elsewhere/elsewhere"\nmapped = "mapped/mapped"\n'
         port, *ports = (free_port() for _ in range(3))
         modes = [f"regular@{port}", f"reverse:{tls.url}@{ports[0]}", f"reverse:{plain.url}@{ports[1]}"]
         options = {
@@ -61,6 +63,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Optioned]:
             "keep_host_header": "true",
             "body_size_limit": str(LIMIT),
             "anticache": "true",
+            "map_remote": f"|//mapped.invalid:81/|//127.0.0.1:{elsewhere.port}/",
             "anticomp": "true",
             "normalize_outbound_headers": "false",
         }
@@ -135,6 +138,17 @@ def test_nothing_asks_whether_it_has_changed_or_for_compression(optioned: Option
         assert "if-none-match" not in call.headers
         assert call.headers["accept-encoding"] == "identity"
     assert len(optioned.servers["plain"].calls) == 2
+
+
+def test_map_remote_leads_attempts_and_what_passes_elsewhere(optioned: Optioned) -> None:
+    server = optioned.servers["elsewhere"]
+    server.play(empty("gemini"), stream("gemini", "Healed"), Reply(body=b"{}"))
+    assert read_stream("gemini", ask(optioned.proxy.url, "gemini", "mapped").body) == "Healed"
+    url = "http://mapped.invalid:81/v1beta/cachedContents"
+    answer = raw.request("POST", url, {}, proxy=optioned.proxy.url)
+    assert (answer.status, answer.body) == (200, b"{}")
+    assert [call.headers["host"] for call in server.calls] == [f"127.0.0.1:{server.port}"] * 3
+    assert {call.credential for call in server.calls} == {f"x-goog-api-key:{key_of('mapped')}"}
 
 
 def test_names_of_headers_are_in_lower_case_for_http2(optioned: Optioned) -> None:

@@ -18,7 +18,6 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseEndOfMessage,
     ResponseHeaders,
 )
-from mitmproxy.proxy.mode_specs import UpstreamMode
 from mitmproxy.utils import human
 
 from healing.policy.accounts import Account
@@ -30,8 +29,8 @@ from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
 from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
+from healing.proxy.onward import goes_elsewhere
 from healing.proxy.passing import is_upload, learn, passing_of
-from healing.proxy.proxy_auth import authorize_again
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
 from healing.proxy.waits import (
@@ -170,8 +169,7 @@ class PassingStream(IncomingStream):
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = host
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
-        if isinstance(self.context.client.proxy_mode, UpstreamMode):
-            authorize_again(self.flow)
+        goes_elsewhere(self.flow)
         self.own = account.source is None
         self.passed_to = account
         yield from self.pass_with(seal)
