@@ -93,6 +93,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lively]:
         url = f"http://127.0.0.1:{server.port}"
         config = account("narrow", "gemini", models=["some-model"]) + account("live", "gemini", priority=1)
         config += upstream("gemini", "gemini", url)
+        config += account("choosy", "choosy", models=["some-model"])
+        config += upstream("choosy", "gemini", "http://127.0.0.1:1")
         args = ["--mode", f"regular@{port}", "--mode", f"reverse:{url}@{reverse}", "-w", str(folder / "flows")]
         with Proxy(folder / "proxy", config, args=args) as proxy:
             proxy.wait_for_log("listening at", 2)
@@ -139,6 +141,12 @@ def test_a_websocket_passes_with_the_accounts_credential(shared: Lively, way: st
     [seen] = shared.server.heads
     assert key_of("live").encode() in seen
     assert CLIENT_KEY.encode() not in seen
+
+
+def test_an_account_that_serves_some_models_only_is_not_used_for_what_names_its_model_later(shared: Lively) -> None:
+    answer = raw.request("GET", f"http://127.0.0.1:1{LIVE}", proxy=shared.proxy.url)
+    assert answer.status == 404
+    assert "names its model after it is open" in answer.json()["error"]["message"]
 
 
 def test_another_websocket_at_the_base_url_is_not_served(shared: Lively) -> None:
