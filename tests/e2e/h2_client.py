@@ -58,7 +58,11 @@ class H2Client:
         fields |= {"content-type": "application/json", **(headers or {})}
         self._h2.send_headers(stream_id, [*fields.items()])
         data = body if isinstance(body, bytes) else orjson.dumps(body)
-        self._h2.send_data(stream_id, data if whole else data[: len(data) // 2], end_stream=whole)
+        data = data if whole else data[: len(data) // 2]
+        while len(data) > (size := self._h2.max_outbound_frame_size):
+            self._h2.send_data(stream_id, data[:size])
+            data = data[size:]
+        self._h2.send_data(stream_id, data, end_stream=whole)
         self.body[stream_id] = b""
         self._flush()
         return stream_id

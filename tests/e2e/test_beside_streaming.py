@@ -259,3 +259,19 @@ def test_an_upload_that_turns_out_too_long_is_ended(beside: Beside) -> None:
     connection.close()
     assert answer.status == 413
     assert "3,000,000" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [("host: rebound.example\r\ncontent-length: 9", 403), ("host: localhost\r\ncontent-length: 9000000", 413)],
+)
+@pytest.mark.parametrize("do", ["", "stream request"])
+def test_an_upload_that_is_refused_at_its_headers_goes_nowhere(beside: Beside, more: str, status: int, do: str) -> None:
+    connection = raw.RawConnection(beside.proxy.url)
+    head = f"POST /upload/v1beta/files HTTP/1.1\r\ncontent-type: video/mp4\r\nx-do: {do}\r\n{more}\r\n\r\n"
+    connection.send_bytes(head.encode() + b"the end")
+    answer = connection.read("POST")
+    connection.close()
+    assert answer.status == status
+    assert not beside.server.calls
+    assert beside.server.open_connections == 0

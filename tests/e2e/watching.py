@@ -9,6 +9,7 @@ from pathlib import Path
 from mitmproxy import http
 
 SEEN = Path(os.environ["SEEN"])
+HELD = Path(os.environ["SEEN"] + "-held")
 GO_ON = Path(os.environ["SEEN"] + "-go-on")
 
 
@@ -27,11 +28,15 @@ def note(hook: str, flow: http.HTTPFlow) -> None:
 
 
 async def hold(hook: str, flow: http.HTTPFlow) -> None:
-    """Wait in this hook of these flows until the test lets go."""
+    """Wait in this hook of these flows until the test lets go; `x-then: kill` kills them then."""
     role = flow.metadata.get("antigravity", {}).get("role", "passing")
-    if flow.request.headers.get("x-do") == f"hold {role} {hook}":
-        while not GO_ON.exists():
-            await asyncio.sleep(0.02)
+    if flow.request.headers.get("x-do") != f"hold {role} {hook}":
+        return
+    HELD.touch()
+    while not GO_ON.exists():
+        await asyncio.sleep(0.02)
+    if flow.request.headers.get("x-then") == "kill":
+        flow.kill()
 
 
 async def requestheaders(flow: http.HTTPFlow) -> None:

@@ -59,6 +59,7 @@ class Attempt:
     may_be_over: whether what has come of a whole answer ends as a whole answer does.
     betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
     left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
+    held_at: since when one of its hooks has not come back.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
@@ -97,6 +98,7 @@ class Attempt:
     status: int | None = None
     headers: Headers = ()
     left_at: float | None = None
+    held_at: float | None = None
     head_at: float | None = None
     first_content_at: float | None = None
     last_byte_at: float = 0.0
@@ -139,6 +141,14 @@ class Attempt:
     def committed(self) -> bool:
         """Whether bytes of this attempt have been let through to the client."""
         return self.raw or (self.gate is not None and self.gate.committed)
+
+    def skip(self, since: float, now: float) -> None:
+        """Nothing between these two times was upstream's: its clocks did not run."""
+        pause = now - since
+        if self.left_at is not None:
+            self.left_at = min(now, self.left_at + pause)
+        self.last_byte_at = min(now, self.last_byte_at + pause)
+        self.progress_at = min(now, self.progress_at + pause)
 
     def blame(self, failure: Failure) -> Failure:
         """Remember why it failed, in words without secrets."""

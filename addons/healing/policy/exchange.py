@@ -339,6 +339,22 @@ class Exchange:
             current = self._course.current
             current.last_byte_at = current.progress_at = self._clock.now()
 
+    @_guarded
+    def held_by_hook(self, attempt: Attempt | None, on: bool) -> None:
+        """A hook of this attempt's flow, or of the client's (None), begins or is over: nothing is late meanwhile."""
+        now, timing, current = self._clock.now(), self._course.timing, self._course.current
+        if attempt is not None:
+            since, attempt.held_at = attempt.held_at, now if on else None
+        else:
+            since, timing.client_held_at = timing.client_held_at, now if on else None
+            attempt = current
+        if on or since is None:
+            return
+        if attempt is not None:
+            attempt.skip(since, now)
+        if timing.held_since is not None and attempt is current:
+            timing.held_since = min(now, timing.held_since + now - since)
+
     def client_left(self) -> None:
         """The client is gone: whatever runs for it is ended."""
         if self.outcome:

@@ -11,12 +11,14 @@ class Timing:
 
     resume_at: when the wait before the next attempt is over, None outside of one.
     behind: whether the client does not take what is there for it, so that nothing more can be expected from upstream.
+    client_held_at: since when a hook of the client's flow has not come back.
     held, held_since: the stream whose start was held last, and since when the client has been kept waiting.
     """
 
     def __init__(self, peek: Peek) -> None:
         self.resume_at: float | None = None
         self.behind = False
+        self.client_held_at: float | None = None
         self.held: Attempt | None = None
         self.held_since: float | None = None
         self._peek = peek
@@ -43,6 +45,8 @@ class Timing:
     def stall(self, current: Attempt | None) -> tuple[float, str] | None:
         """When the attempt that is under way counts as stalled, and what to say then."""
         if current is None or current.ended or self.behind:
+            return None
+        if current.held_at is not None or self.client_held_at is not None:
             return None
         asked = current.asked
         return attempt_deadline(current, self._peek, streams=asked.streams, pings=asked.dialect.pings)

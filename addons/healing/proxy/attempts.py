@@ -26,9 +26,11 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
     ResponseTrailers,
 )
+from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.actions import LONG_BYTES
 from healing.policy.attempt import Attempt
+from healing.policy.config import Upstream
 from healing.policy.exchange import Exchange
 from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
@@ -108,6 +110,10 @@ class AttemptStream(InPlaceHooks):
             logger.exception("an attempt failed inside the proxy; this is a bug")
             self.client_state = self.server_state = self.state_errored
             self.exchange.end(self.attempt, "internal error of the proxy")
+
+    def in_hook(self, on: bool) -> None:
+        """No clock runs meanwhile."""
+        self.exchange.held_by_hook(self.attempt, on)
 
     @property
     def paused(self) -> bool:
@@ -247,12 +253,20 @@ def attempt_context(context: Context, attempt: Attempt) -> Context:
     return own
 
 
+def host_header(context: Context, client_flow: http.HTTPFlow, upstream: Upstream) -> str:
+    """What a request for the client says of whom it is for; the option `keep_host_header` is about reverse mode."""
+    kept = context.options.keep_host_header and isinstance(context.client.proxy_mode, ReverseMode)
+    if kept and client_flow.request.host_header and client_flow.server_conn.address == (upstream.host, upstream.port):
+        return client_flow.request.host_header
+    default_port = 443 if upstream.scheme == "https" else 80
+    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+    return host if upstream.port == default_port else f"{host}:{upstream.port}"
+
+
 def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt) -> http.HTTPFlow:
     """The attempt's flow: the client's request, as it goes to this upstream, without credentials."""
     upstream, request = attempt.account.upstream, client_flow.request
-    default_port = 443 if upstream.scheme == "https" else 80
-    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-    authority = host if upstream.port == default_port else f"{host}:{upstream.port}"
+    authority = host_header(context, client_flow, upstream)
     headers = pairs.without(request.headers.fields, _NOT_SENT)
     if attempt.asked.translated:
         headers = tuple(pair for pair in headers if pair[0].lower() in _OF_NO_DIALECT)
@@ -263,7 +277,7 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
     if attempt.body or request.method not in ("GET", "HEAD"):
         headers += ((b"Content-Length", str(len(attempt.body)).encode()),)
     if request.is_http2 or request.is_http3:
-        headers = tuple((name.lower(), value) for name, value in headers)
+        headers = pairs.lowered(headers)
     else:
         headers = ((b"Host", authority.encode()), *headers)
     # Who looks at it finds the client, whose copy `context.client` is, and what is known of it.

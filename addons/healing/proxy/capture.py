@@ -180,6 +180,7 @@ def _size(flow: http.HTTPFlow) -> int:
 def _snapshot(flow: http.HTTPFlow) -> http.HTTPFlow:
     copy = http.HTTPFlow.from_state(flow.get_state())
     assert isinstance(copy, http.HTTPFlow)
+    copy.metadata.pop("proxyauth", None)  # a password
     return copy
 
 

@@ -121,10 +121,15 @@ class InPlaceHooks(HttpStream):
             except StopIteration:
                 return
             if self.hooks_in_place and isinstance(command, _IN_PLACE):
+                self.in_hook(True)
                 yield from _run(command.name, command.flow, attempts=self.is_attempt)
+                self.in_hook(False)
                 reply = None
             else:
                 reply = yield command
+
+    def in_hook(self, on: bool) -> None:
+        """A hook begins or is over. An addon or a person may take its time there."""
 
     def check_invalid(self, request: bool) -> CommandGenerator[bool]:
         """Refuse a message whose head is none, on either side."""

@@ -45,10 +45,13 @@ class IncomingStream(RedactingStream):
     """A request as a client sends it. One that is not claimed is treated as in plain mitmproxy.
 
     claim: what it is, once its headers have come. masks: what stands in its body for secrets.
+    answered_early: whether it has its answer before its body. replayed: whether a person sends it again.
     """
 
     hooks_in_place = False
     claim: Claim | None = None
+    answered_early = False
+    replayed = False
     masks: Masks = ()
 
     def __init__(self, context: Context, stream_id: int, governor: Governor) -> None:
@@ -65,10 +68,13 @@ class IncomingStream(RedactingStream):
             yield from self.see_where_to(event.request)
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
-        self.hooks_in_place = healed and event.replay_flow is None
-        self.prepare(event)
+        self.replayed = event.replay_flow is not None
+        self.hooks_in_place = healed and not self.replayed
         early = self.answer_at_headers(event)
-        if early is not None:
+        if early is None:
+            self.prepare(event)
+        else:
+            self.answered_early = True
             event.request.headers.pop("expect", None)  # no 100 for a body that is not wanted
         yield from super().state_wait_for_request_headers(event)
         if healed:

@@ -20,6 +20,7 @@ from healing.wire.naming import DoubtError, models_of
 from healing.wire.things import may_be_named, may_name, named_in_answer, named_in_request
 
 _UPLOADS = re.compile(r"/upload/|/v1/(?:files|skills)(?:/|$)")
+_LIVE = re.compile(r"//?ws/")
 _NO_ROUTE = Route(None, "", None)
 _LONGEST_READ = 1024 * 1024
 
@@ -38,6 +39,8 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     if len(there) > 1 and request.method != "HEAD":
         value = _said(body) if may_name(dialect, operation, body) else None
         things = named_in_request(dialect, operation, path, query_of(claim.query), body, value)
+    if _LIVE.match(path):
+        there = _serving_all(claim, there)
     eligible = _fitting(claim, body, there if things else there[:1])
     if len(eligible) < 2:
         return eligible[0]
@@ -71,6 +74,15 @@ def learn(governor: Governor, claim: Claim, account: Account, response: http.Res
     named = named_in_answer(dialect, path, _said(content))
     if named:
         Things(named, Owner(claim.client), governor.signatures, governor.clock.wall).lie_with(account)
+
+
+def _serving_all(claim: Claim, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """Those that may serve whatever model is named later. Raises RefusedError where none may."""
+    assert claim.asked is not None
+    if not (found := tuple(account for account in accounts if takes_all(account))):
+        message = "A WebSocket names its model after it is open: it needs an account that serves any, without models."
+        raise RefusedError(local.refusal(claim.asked.dialect, 404, message))
+    return found
 
 
 def _fitting(claim: Claim, body: bytes, accounts: tuple[Account, ...]) -> tuple[Account, ...]:

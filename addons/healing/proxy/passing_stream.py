@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.net.http import url
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
@@ -19,19 +18,19 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseEndOfMessage,
     ResponseHeaders,
 )
-from mitmproxy.proxy.mode_specs import UpstreamMode
 from mitmproxy.utils import human
 
 from healing.policy.accounts import Account
 from healing.policy.exchange import Exchange
 from healing.policy.request import takes_time
+from healing.proxy.attempts import host_header
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import RefusedError
 from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import refusal
+from healing.proxy.onward import goes_elsewhere
 from healing.proxy.passing import is_upload, learn, passing_of
-from healing.proxy.proxy_auth import authorize_again
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal
 from healing.proxy.waits import (
@@ -78,12 +77,14 @@ class PassingStream(IncomingStream):
 
     def prepare(self, event: RequestHeaders) -> None:
         """Have a file streamed to where it is kept, as it comes."""
-        if self.is_upload(event.request) and event.replay_flow is None and not self.wants_whole:
+        if self.is_upload(event.request) and not self.replayed and not self.wants_whole:
             event.request.stream = not event.end_stream
 
     def is_upload(self, request: http.Request) -> bool:
         """Whether it is a file that is passed on."""
-        return self.passes and self.claim is not None and is_upload(self.claim, request)
+        if self.claim is None or self.claim.local is not None or self.answered_early:
+            return False
+        return self.passes and is_upload(self.claim, request)
 
     def start_request_stream(self) -> CommandGenerator[None]:
         """Only a file streams. All else may have to be sent again, or read to know where to, whoever streams it."""
@@ -164,11 +165,11 @@ class PassingStream(IncomingStream):
             message = f"No credential for account {account.name}: {seal}"
             yield from self.answer_with(refusal(asked.dialect, 401, message))
             return False
+        host = host_header(self.context, self.flow, upstream)
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
-        request.host_header = url.hostport(upstream.scheme, upstream.host, upstream.port)
+        request.host_header = host
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
-        if isinstance(self.context.client.proxy_mode, UpstreamMode):
-            authorize_again(self.flow)
+        goes_elsewhere(self.flow)
         self.own = account.source is None
         self.passed_to = account
         yield from self.pass_with(seal)

@@ -1,4 +1,4 @@
-"""mitmproxy's own `--proxyauth`, which asks each client's request once, and `upstream_auth`."""
+"""mitmproxy's own `--proxyauth`: it asks each client's request once, and finds there what it asks for."""
 
 from typing import Any
 
@@ -49,12 +49,3 @@ def refusal_by_proxyauth(flow: http.HTTPFlow, dialect: Dialect | None) -> http.R
     answer = refusal(dialect, _STATUS[at_proxy], message)
     answer.headers[_CHALLENGE[at_proxy]] = f'Basic realm="{REALM}"'
     return answer
-
-
-def authorize_again(flow: http.HTTPFlow) -> None:
-    """The request goes elsewhere than its client said: have the credential for the upstream proxy only where that reads
-    it, and not behind a tunnel."""
-    flow.request.headers.pop("proxy-authorization", None)
-    addon: Any = ctx.master.addons.get("upstreamauth")
-    if addon is not None:
-        addon.requestheaders(flow)

@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
     ResponseTrailers,
 )
+from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketMessageHook
 
 from healing.policy.intake import Intake
 from healing.proxy.hooks import InPlaceHooks
@@ -91,6 +92,15 @@ def keep_redacted(response: http.Response, recorder: Recorder, seal: Seal) -> No
     response.data.content = seal.piecewise().feed(content, last=not recorder.truncated)
 
 
+def redact_websocket(hook: WebsocketMessageHook | WebsocketEndHook, seal: Seal) -> None:
+    """Take the secrets out of what upstream has just said."""
+    assert hook.flow.websocket is not None
+    if isinstance(hook, WebsocketEndHook):
+        hook.flow.websocket.close_reason = seal.redact_text(hook.flow.websocket.close_reason or "")
+    elif not (message := hook.flow.websocket.messages[-1]).from_client:
+        message.content = seal.redact(message.content)
+
+
 class RedactingStream(InPlaceHooks):
     """A stream whose response is passed on, but for the secrets that its request carried."""
 
@@ -102,6 +112,13 @@ class RedactingStream(InPlaceHooks):
     """What the client's connection gets beside the headers that its flow has."""
     _intake: Intake | None = None
     _cleaning: Piecewise | None = None
+
+    def passthrough(self, event: events.Event) -> CommandGenerator[None]:
+        """What upstream says in a WebSocket comes without a secret, too."""
+        for command in super().passthrough(event):
+            if self.passing is not None and isinstance(command, WebsocketMessageHook | WebsocketEndHook):
+                redact_websocket(command, self.passing)
+            yield command
 
     def handle(self, event: events.Event) -> CommandGenerator[None]:
         """No hook and no client sees a secret that an upstream repeats, wherever in its answer."""

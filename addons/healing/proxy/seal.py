@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from healing.proxy.redaction import Piecewise, Redaction
-from healing.wire.headers import Headers, flags_in, with_flags, without
+from healing.wire.headers import Headers, flags_in, lowered, with_flags, without
 
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
 CREDENTIAL_PARAMS = ("key", "access_token")
@@ -72,6 +72,8 @@ class Seal:
         sealed = copy.copy(request)
         sealed.data = copy.copy(request.data)
         pairs = [_as_bytes(pair) for pair in (*self.headers, *self.more)]
+        if request.is_http2 or request.is_http3:
+            pairs = list(lowered(pairs))
         names = {name.lower() for name, _ in pairs}
         fields = (*without(request.headers.fields, names), *pairs)
         for name, flags in self.flags:

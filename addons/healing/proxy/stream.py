@@ -41,7 +41,7 @@ from healing.proxy.waits import (
     AntigravityUnderstandHook,
     UnderstandRequest,
 )
-from healing.wire.headers import Headers
+from healing.wire.headers import Headers, lowered
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,11 @@ class HealingStream(PassingStream):
     def breaking(self) -> bool:
         """Whether the answer has been told to have failed, and its connection is about to be broken."""
         return self.broken is not None and self.server_state not in (self.state_done, self.state_errored)
+
+    def in_hook(self, on: bool) -> None:
+        """No clock of the exchange runs meanwhile."""
+        if self.exchange is not None:
+            self.exchange.held_by_hook(None, on)
 
     @property
     def needs_poke(self) -> bool:
@@ -148,6 +153,8 @@ class HealingStream(PassingStream):
     def begin(self, exchange: Exchange) -> CommandGenerator[None]:
         """Begin the exchange that this request has become."""
         self.exchange = exchange
+        # Where one account after the other is asked it is not known before that this is one.
+        self.hooks_in_place = not self.replayed
         self.flow.metadata[METADATA] = exchange.meta
         self.governor.running += 1
         exchange.start()
@@ -218,6 +225,8 @@ class HealingStream(PassingStream):
     def begin_answer(self, status: int, headers: Headers, *, streams: bool) -> CommandGenerator[None]:
         """Send the answer's headers; what streams is kept for the flow up to a limit."""
         version = self.flow.request.data.http_version
+        if self.flow.request.is_http2 or self.flow.request.is_http3:
+            headers = lowered(headers)
         kept, self.cookies = take_cookies(http.Headers(headers))
         response = http.Response(
             http_version=version,
@@ -244,7 +253,8 @@ class HealingStream(PassingStream):
         self.keep_body()
         if self.server_state == self.state_consume_response_body:
             self.flow.response.headers.pop("Transfer-Encoding", None)
-            self.flow.response.headers["Content-Length"] = str(len(self.response_body_buf))
+            name = "Content-Length" if self.flow.request.http_version.startswith("HTTP/1") else "content-length"
+            self.flow.response.headers[name] = str(len(self.response_body_buf))
         if action.broken and action.pause_s:
             self.broken, self.timer = action, commands.RequestWakeup(action.pause_s)
             yield self.timer

@@ -22,6 +22,8 @@ _MODEL_PATH_LIKE = re.compile(_MODELS + r".+:(\w+)")
 _VERB = re.compile(r"(.+?)(:|%3[aA])(\w+)")
 _LIST_PATH = re.compile(r"/(?:v1|v1beta|v1alpha)/models|/(?:v1|v1beta1)/.*publishers/google/models")
 _OTHER_PATH = re.compile(r"/(?:upload/|download/)?(?:v1beta|v1alpha|v1beta1)/.+|/(?:upload|download)/v1/.+|/v1/.+")
+# With two slashes where the base URL ends with one: Google's SDK for JavaScript writes it so.
+_LIVE = re.compile(r"//?ws/google\.(?:ai\.generativelanguage|cloud\.aiplatform)\.\w+\.\w+[./]\w+")
 _METHODS: dict[str, OperationKind] = {
     "streamGenerateContent": "generate",
     "generateContent": "generate",
@@ -251,6 +253,8 @@ class Gemini:
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API, by its version path or a Google header."""
+        if _LIVE.fullmatch(path):
+            return True
         if not _OTHER_PATH.fullmatch(path):
             return False
         return (

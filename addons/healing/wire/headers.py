@@ -41,6 +41,11 @@ def without(headers: Iterable[tuple[bytes, bytes]], names: Container[bytes]) -> 
     return tuple((key, value) for key, value in headers if key.lower() not in names)
 
 
+def lowered(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The headers with their names in lower case, as HTTP/2 and HTTP/3 want them."""
+    return tuple((key.lower(), value) for key, value in headers)
+
+
 def with_flags(headers: Headers, name: bytes, flags: Iterable[str]) -> Headers:
     """The headers with these flags in the last list of this name, in lower case, behind those that it has."""
     places = [place for place, (key, _) in enumerate(headers) if key.lower() == name]
