@@ -17,7 +17,6 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.mode_specs import DnsMode
-from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils
 
@@ -27,10 +26,12 @@ from healing.policy.journal import Journal
 from healing.policy.retry import LOCAL_WAITS_S
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
+from healing.proxy.handlers import handler_of
 from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
+from healing.proxy.shutdown import Shutdown
 from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
@@ -53,6 +54,7 @@ class Healing:
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
+        self._shutdown = Shutdown(lambda: self.governor)
 
     def load(self, loader: Loader) -> None:
         """Declare the options. A dead upstream has to be met by an attempt, not before it: connect lazily."""
@@ -101,12 +103,14 @@ class Healing:
     def running(self) -> Awaitable[object] | None:
         """Everything is up: watch the configuration file."""
         self._running = True
+        self._shutdown.running()
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
         return self._listening.finish() if self._listening is not None else None
 
     def done(self) -> None:
         """mitmproxy ends, or the addon is unloaded."""
+        self._shutdown.done()
         if self.governor is not None:
             self.governor.close()
             self.governor.credentials.close()
@@ -131,7 +135,7 @@ class Healing:
     async def client_connected(self, client: Client) -> None:
         """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
         await self._turns.take()
-        if isinstance(handler := _handler_of(client), ProxyConnectionHandler):
+        if isinstance(handler := handler_of(client), ProxyConnectionHandler):
             TurnTaking.adopt(handler, self._turns)
         if self.governor is None:
             return
@@ -141,7 +145,7 @@ class Healing:
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Judge a connection before it is made, whichever protocol it is for: by who asks, and by where it leads."""
-        if self.governor is None or data.server.error is not None or _handler_of(data.client) is None:
+        if self.governor is None or data.server.error is not None or handler_of(data.client) is None:
             return
         try:
             data.server.error = await self._refuse_connecting(self.governor, data)
@@ -151,7 +155,7 @@ class Healing:
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Judge it again by where it really leads, before a byte is sent on it; remember for whom it was made."""
-        if self.governor is None or (handler := _handler_of(data.client)) is None:
+        if self.governor is None or (handler := handler_of(data.client)) is None:
             return
         refused = None
         if not is_configured(data.client, data.server, self.governor.config.upstreams):
@@ -170,7 +174,7 @@ class Healing:
 
     def client_disconnected(self, client: Client) -> None:
         """See that its socket is closed, for the same reason as that of an upstream, see below."""
-        if (handler := _handler_of(client)) is not None:
+        if (handler := handler_of(client)) is not None:
             close_transport(handler, client)
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
@@ -181,7 +185,7 @@ class Healing:
         """
         if self.governor is not None:
             self.governor.visits.ended(data.server)
-        if (handler := _handler_of(data.client)) is not None:
+        if (handler := handler_of(data.client)) is not None:
             close_transport(handler, data.server)
 
     async def antigravity_credential(self, request: CredentialRequest) -> None:
@@ -251,12 +255,6 @@ class Healing:
         if _stamp(file) == stamp:
             self._seen = stamp
             self._use(settings)
-
-
-def _handler_of(client: Client) -> ConnectionHandler | None:
-    """What handles a client's connection; None where there is none, as in a replay."""
-    handler: ConnectionHandler | None = ctx.master.addons.get("proxyserver").connections.get(client.id)
-    return handler
 
 
 def _own_ports() -> set[int]:

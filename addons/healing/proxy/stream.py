@@ -4,6 +4,7 @@ It holds no policy: it tells the exchange what happens and does what the exchang
 """
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -399,8 +400,11 @@ class HealingStream(IncomingStream):
     def arm(self) -> CommandGenerator[None]:
         """Ask to be woken at the exchange's next deadline."""
         assert self.exchange is not None
-        deadline = self.exchange.deadline
-        if deadline is None or self.client_has_left or (self.timer is not None and self.timer_at <= deadline):
+        if not self.running or self.client_has_left:
+            return
+        # Always: it is also how the end of the proxy is heard of.
+        deadline = self.exchange.deadline or math.inf
+        if self.timer is not None and self.timer_at <= deadline:
             return
         now = self.governor.clock.now()
         self.timer_at = min(deadline, now + LONGEST_WAKEUP_S)
@@ -414,7 +418,7 @@ class HealingStream(IncomingStream):
         self.timer = None
         if self.running:
             assert self.exchange is not None
-            self.exchange.wakeup()
+            self.exchange.shut_down() if self.governor.under_way.over else self.exchange.wakeup()
             yield from self.perform()
         elif self.breaking and self.broken is not None:
             yield from self.break_off(self.broken)
