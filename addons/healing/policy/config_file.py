@@ -82,7 +82,7 @@ def load(path: Path, before: Config | None = None) -> Config:
 def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
     """The configuration file to use: `option` if not empty, else the one in `cwd`, else in `user_folder`, else None.
 
-    Raises `ConfigError` if `option` names no file.
+    Raises `ConfigError` if `option` names no file, or it can't be seen whether there is one.
     """
     if option:
         try:
@@ -92,10 +92,21 @@ def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
         if not os.path.exists(path):  # unlike Path.exists, it also bears a folder that may not be searched
             raise ConfigError(f"{path}: there is no such file; it is what the option antigravity_config names")
         return path
-    for folder in (cwd, user_folder):
-        if os.path.isfile(folder / FILE_NAME):
-            return folder / FILE_NAME
+    for path in places(cwd, user_folder):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be looked for: {error.strerror}") from None
+        if not os.path.isdir(path):
+            return path
     return None
+
+
+def places(cwd: Path, user_folder: Path) -> tuple[Path, ...]:
+    """Where a configuration file is looked for, if no option names one."""
+    return tuple(folder / FILE_NAME for folder in (cwd, user_folder))
 
 
 def exposed(path: Path, config: Config) -> list[str]:

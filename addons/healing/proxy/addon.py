@@ -11,7 +11,7 @@ from typing import Any
 
 import platformdirs
 from mitmproxy import ctx, exceptions
-from mitmproxy.addonmanager import Loader
+from mitmproxy.addonmanager import Loader, traverse
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
@@ -32,12 +32,14 @@ from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
 from healing.proxy.shutdown import Shutdown
+from healing.proxy.story import counted
 from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
+_OPTIONS = ("antigravity_config", "antigravity_home")
 _SWITCH_S = 0.001
 
 
@@ -50,7 +52,7 @@ class Healing:
         self._file: Path | None = None
         self._seen: _Stamp | None = None
         self._changing: _Stamp | None = None
-        self._running = False
+        self._running = self._misread = False
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
@@ -81,15 +83,21 @@ class Healing:
             ctx.options.update(connection_strategy="lazy")
         self._listening = Listening(ctx.master.addons.get("proxyserver"))
         self._listening.begin(ctx.options)
+        try:
+            ctx.options.process_deferred()
+        except exceptions.OptionsError as error:
+            # mitmproxy goes on without an addon whose options it can't read, and says nothing.
+            logger.error("The configuration can't be used.\nAn option can't be read: %s", error)
+            self._misread = True
+            for name in _OPTIONS:
+                ctx.options.deferred.pop(name, None)
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration. At the start a broken one ends the process; later the old one stays."""
-        if "antigravity_config" not in updated and self.governor is not None:
+        if self._misread or ("antigravity_config" not in updated and self.governor is not None):
             return
         try:
-            self._file = config_file.find(
-                ctx.options.antigravity_config, Path.cwd(), platformdirs.user_config_path(APP_NAME)
-            )
+            self._file = self._find()
             self._seen = _stamp(self._file)
             settings = self._load(self._file) if self._file else config.Config()
         except config_file.ConfigError as error:
@@ -101,12 +109,38 @@ class Healing:
         self._use(settings)
 
     def running(self) -> Awaitable[object] | None:
-        """Everything is up: watch the configuration file."""
+        """Everything is up: watch the configuration file, and listen. Without a configuration nobody is served."""
+        if not self._is_at_work():
+            self._refuse_to_run()
+            return None
         self._running = True
+        logger.info("The healing proxy is at work. Configuration: %s", self._origin())
         self._shutdown.running()
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
         return self._listening.finish() if self._listening is not None else None
+
+    def _is_at_work(self) -> bool:
+        """Whether there is a configuration, and mitmproxy asks this addon for the layers of its connections."""
+        at_work = any(addon is self for addon in traverse(ctx.master.addons.chain))
+        needed = ("proxyserver", "nextlayer")
+        return self.governor is not None and at_work and all(map(ctx.master.addons.get, needed))
+
+    def _origin(self) -> str:
+        """Where the configuration is from, or where one was looked for."""
+        if self._file is not None:
+            assert self.governor is not None
+            return f"from {self._file}; {counted(len(self.governor.config.accounts), 'account')}"
+        looked = " nor ".join(map(str, config_file.places(*_folders())))
+        return f"none, the client's own credentials are used; there is neither {looked}"
+
+    def _refuse_to_run(self) -> None:
+        """At the start nobody is served then. In a mitmproxy that serves already, a person can see it and mend it."""
+        if self._listening is not None and self._listening.is_held_back:
+            logger.error("The healing proxy is not at work, so the port is not opened.")
+            ctx.master.shutdown()
+        else:
+            logger.error("The healing proxy is not at work: mitmproxy goes on without it.")
 
     def done(self) -> None:
         """mitmproxy ends, or the addon is unloaded."""
@@ -219,8 +253,8 @@ class Healing:
             self.governor = Governor(settings, self.journal, data_folder(ctx.options.antigravity_home))
         else:
             self.governor.use(settings)
-        origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
-        logger.info("Configuration: %s; %d accounts", origin, len(settings.accounts))
+        if self._running:
+            logger.info("Configuration: %s", self._origin())
         for warning in config_file.exposed(self._file, settings) if self._file else ():
             logger.warning("%s", warning)
         asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
@@ -231,14 +265,25 @@ class Healing:
         for warning in await governor.warnings():
             logger.warning("%s", warning)
 
+    @staticmethod
+    def _find() -> Path | None:
+        return config_file.find(ctx.options.antigravity_config, *_folders())
+
     def _load(self, file: Path) -> config.Config:
         return config_file.load(file, self.governor.config if self.governor is not None else None)
 
     async def _watch_file(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self._file is not None:
-                self._look_at(self._file)
+            if (file := self._file or self._found_since()) is not None:
+                self._look_at(file)
+
+    def _found_since(self) -> Path | None:
+        """A configuration file that was not there at the start."""
+        try:
+            return self._find()
+        except config_file.ConfigError:
+            return None  # it is told when it can be looked at
 
     def _look_at(self, file: Path) -> None:
         """Take up a change of the file, once it has stayed the same for two looks: it may still be written."""
@@ -253,8 +298,13 @@ class Healing:
             logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
             return
         if _stamp(file) == stamp:
-            self._seen = stamp
+            self._file, self._seen = file, stamp
             self._use(settings)
+
+
+def _folders() -> tuple[Path, Path]:
+    """Where a configuration file is looked for."""
+    return Path.cwd(), platformdirs.user_config_path(APP_NAME)
 
 
 def _own_ports() -> set[int]:
