@@ -28,7 +28,7 @@ def cause_of(story: Mapping[str, Any]) -> Cause | None:
     if last is None:
         return None
     said = _NUMBERS.sub("#", str(last.get("detail")))
-    return tuple(last.get(key) for key in ("account", "mapped_model", "failure", "status")) + (said,)
+    return (*(last.get(key) for key in ("account", "mapped_model", "failure", "status")), said)
 
 
 @dataclass(slots=True)
