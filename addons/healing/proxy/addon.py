@@ -255,7 +255,8 @@ class Healing:
             self.governor.use(settings)
         if self._running:
             logger.info("Configuration: %s", self._origin())
-        for warning in config_file.exposed(self._file, settings) if self._file else ():
+        exposed = config_file.exposed(self._file, settings) if self._file else []
+        for warning in exposed + config_file.misread(settings):
             logger.warning("%s", warning)
         asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
 

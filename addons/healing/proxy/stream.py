@@ -82,6 +82,8 @@ class HealingStream(IncomingStream):
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
     broken: Finish | None = None
+    fetching: tuple[AntigravityCredentialHook, Attempt] | None = None
+    """The attempt that waits for its credential, and what fetches it."""
 
     @property
     def running(self) -> bool:
@@ -116,6 +118,8 @@ class HealingStream(IncomingStream):
                 yield from self.perform()
             elif isinstance(event, events.Wakeup):
                 yield from self.wake(event)
+            elif isinstance(event, events.HookCompleted) and isinstance(event.command, AntigravityCredentialHook):
+                yield from self.fetched(event.command)
             else:
                 yield from super().handle(event)
         except Exception:
@@ -209,7 +213,7 @@ class HealingStream(IncomingStream):
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(asked.dialect, 500, message))
             return False
-        seal = yield from self.seal_for(account, claim, patient=True)
+        seal = yield from self.seal_for(account, claim)
         if isinstance(seal, str):
             message = f"No credential for account {account.name}: {seal}"
             yield from self.answer_with(refusal(asked.dialect, 401, message))
@@ -244,20 +248,16 @@ class HealingStream(IncomingStream):
             yield from self.server_state(ResponseData(self.stream_id, content))
         yield from self.server_state(ResponseEndOfMessage(self.stream_id))
 
-    def seal_for(
-        self, account: Account, claim: Claim, *, refused: Seal | None = None, patient: bool = False
-    ) -> CommandGenerator[Seal | str]:
-        """A generator that gives the account's seal, or says why there is none; with `patient`, not at once."""
+    def seal_for(self, account: Account, claim: Claim) -> CommandGenerator[Seal | str]:
+        """A generator that gives the account's seal, or says why there is none; not at once, as nobody else has one."""
         try:
-            seal = self.governor.seal_of(account, claim, refused=refused)
-        except CredentialError as error:
-            if not patient:
-                return str(error)
+            seal = self.governor.seal_of(account, claim)
+        except CredentialError:
             seal = None
         if seal is not None:
             return seal
         assert account.source is not None
-        request = CredentialRequest(account.source, account.upstream.dialect, refused, patient)
+        request = CredentialRequest(account.source, account.upstream.dialect, None, patient=True)
         yield AntigravityCredentialHook(request)
         return request.seal or request.error
 
@@ -303,15 +303,44 @@ class HealingStream(IncomingStream):
         self.exchange.worked(action, request.found, request.failure)
 
     def launch(self, attempt: Attempt) -> CommandGenerator[None]:
-        """Send an attempt upstream, once its credential is there."""
+        """Send an attempt upstream, as soon as its credential is there."""
         assert self.exchange is not None
         assert self.claim is not None
-        seal = yield from self.seal_for(attempt.account, self.claim, refused=self.refused_before(attempt))
-        if isinstance(seal, str):
-            self.exchange.no_credential(attempt, seal)
+        refused = self.refused_before(attempt)
+        try:
+            seal = self.governor.seal_of(attempt.account, self.claim, refused=refused)
+        except CredentialError as error:
+            self.exchange.no_credential(attempt, str(error))
             return
-        if self.client_has_left:
+        if seal is not None:
+            yield from self.send_with(attempt, seal)
             return
+        assert attempt.account.source is not None
+        hook = AntigravityCredentialHook(
+            CredentialRequest(attempt.account.source, attempt.account.upstream.dialect, refused)
+        )
+        # Its completion comes here, and all else goes on meanwhile: signs of life, a client that leaves.
+        hook.blocking = self  # type: ignore[assignment]
+        self.fetching = hook, attempt
+        yield hook
+
+    def fetched(self, hook: AntigravityCredentialHook) -> CommandGenerator[None]:
+        """A credential has been fetched, or could not be."""
+        assert self.exchange is not None
+        if self.fetching is None or self.fetching[0] is not hook:
+            return
+        _, attempt = self.fetching
+        self.fetching = None
+        if attempt.ended or not self.running:
+            return
+        if hook.request.seal is None:
+            self.exchange.no_credential(attempt, hook.request.error)
+        else:
+            yield from self.send_with(attempt, hook.request.seal)
+        yield from self.perform()
+
+    def send_with(self, attempt: Attempt, seal: Seal) -> CommandGenerator[None]:
+        """Send an attempt upstream with its credential."""
         attempt.redactor = seal = replace(seal, body=self.masks)
         yield LaunchAttempt(self.stream_id, attempt, seal)
 
