@@ -378,7 +378,7 @@ def test_a_client_key_whose_file_hangs_is_what_it_was(tmp_path: Path, monkeypatc
 
 def test_a_command_that_failed_is_run_anew(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
-    work, made = account(api_key=f"cmd:[ -e {flag} ] && printf {KEY}"), Credentials()
+    work, made = account(api_key=shell(f"[ -e {flag} ] && printf {KEY}")), Credentials()
 
     async def use() -> None:
         with pytest.raises(CredentialError):
