@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mitmproxy import http
 
 from tests.e2e.harness import Proxy, account, key_of, upstream
+from tests.e2e.probed import ProbedProxy
 from tests.e2e.test_modes_helpers import (
     CLIENT_KEY,
     DIALECTS,
@@ -270,3 +272,35 @@ def test_a_replay_needs_no_client_key(recorded: Recorded, tmp_path: Path) -> Non
 def run_replay(folder: Path, config: str, file: Path, out: Path) -> Proxy:
     """Run `mitmdump -C` on a file of flows, which ends by itself."""
     return Proxy(folder / "replaying", config, args=["-C", str(file), "-w", str(out)]).start(wait=False)
+
+
+@each_dialect
+def test_mitmwebs_list_is_told_of_what_comes_of_each_flow(web: Web, dialect: str) -> None:
+    web.upstream.reset()
+    web.upstream.play(empty(dialect), stream(dialect))
+    ports, seen = {web.proxy.port: 1, web.upstream.port: 2}, set[str]()
+
+    def is_told(message: dict[str, Any]) -> bool:
+        """Whether by now the page knows the answer to the client's request and those to both attempts."""
+        flow = message["payload"].get("flow", {}) if message["type"] == "flows/update" else {}
+        if (flow.get("response") or {}).get("timestamp_end"):
+            seen.add(flow["id"])
+        return len(seen) == sum(ports.values())
+
+    told = web.watch(lambda: ask(web.proxy.url, dialect, f"{dialect}-watched"), is_told)
+    added = [message["payload"]["flow"] for message in told if message["type"] == "flows/add"]
+    assert sorted(flow["request"]["port"] for flow in added) == sorted(
+        port for port, count in ports.items() for _ in range(count)
+    )
+    assert {flow["id"] for flow in added} == seen
+
+
+def test_a_replay_leaves_no_timer(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.server.reset()
+    args = ["-C", str(recorded.healed), "--set", "keepserving=true"]
+    with ProbedProxy(tmp_path, configuration(recorded.server), args=args) as proxy:
+        proxy.wait_for_log(" → clean", 2)
+        alive = proxy.alive()
+        # Those of a client's exchange end by themselves in some seconds, which is no excuse.
+        assert "wakeup timer" not in alive.tasks
+        assert alive.running == 0
