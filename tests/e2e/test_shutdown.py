@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy, account, upstream
-from tests.e2e.test_modes_helpers import CLIENT_KEY, DIALECTS, ask, error, read_stream, stream
+from tests.e2e.test_modes_helpers import CLIENT_KEY, DIALECTS, ask, body, error, read_json, read_stream, stream
 from tests.e2e.web import running_web
 from tests.support import raw
 from tests.support.protocol import check_anthropic_error, check_gemini_error
@@ -163,6 +164,7 @@ def test_a_proxy_that_has_nothing_to_do_ends_at_once(tmp_path: Path) -> None:
         place.proxy.signal(signal.SIGTERM)
         assert place.proxy.wait_exit() == 0
         assert "Shutting down" not in place.proxy.log
+        assert "Traceback" not in place.proxy.log
         idle.close()
 
 
@@ -190,3 +192,48 @@ def test_a_client_key_is_asked_for_before_anything_is_said(tmp_path: Path) -> No
         assert ask(place.proxy.url, "anthropic", "late", headers={"x-api-key": CLIENT_KEY}).status == 401
         assert ask(place.proxy.url, "anthropic", "late", headers=key).status == 503
         assert running.result().status == 200
+
+
+@each_dialect
+def test_a_whole_answer_finishes_and_one_that_does_not_is_a_503(tmp_path: Path, dialect: str) -> None:
+    with ending(tmp_path, LONG) as place:
+        place.server.play(slow(dialect), unfinished(dialect))
+        whole = place.pool.submit(ask, place.proxy.url, dialect, "whole", stream=False)
+        place.proxy.wait_for_log("attempt 1 on")
+        never = place.pool.submit(ask, place.proxy.url, dialect, "never", stream=False)
+        place.server.wait_for(lambda server: len(server.calls) == 2)
+        place.proxy.signal(signal.SIGTERM)
+        place.proxy.wait_for_log("Shutting down: 2 answers may finish")
+        assert read_json(dialect, whole.result().body) == "word " * 20
+        place.proxy.signal(signal.SIGTERM)
+        assert never.result().status == 503
+        assert SHUT_DOWN in message_of(dialect, never.result())
+        assert place.proxy.wait_exit() == 0, place.proxy.log
+
+
+def test_http2_clients_in_tunnels_finish_and_are_told_too(tmp_path: Path) -> None:
+    with Upstream(tls=True, http2=True) as server:
+        options = {"ssl_verify_upstream_trusted_ca": str(server.ca_file)}
+        config = account("only", "anthropic") + upstream("anthropic", "anthropic", server.url) + LONG
+        proxy = Proxy(tmp_path, config, options=options).start()
+        try:
+            ca = proxy.confdir / "mitmproxy-ca-cert.pem"
+            with H2Client(server.url, proxy=proxy.url, ca=ca) as client:
+                server.play(slow("anthropic"), held("anthropic"))
+                first = client.post("/v1/messages", body("anthropic", "first"))
+                proxy.wait_for_log("the answer begins")
+                second = client.post("/v1/messages", body("anthropic", "second"))
+                server.wait_for(lambda server: len(server.calls) == 2)
+                proxy.signal(signal.SIGTERM)
+                proxy.wait_for_log("Shutting down: 2 answers may finish")
+                late = client.post("/v1/messages", body("anthropic", "late"))
+                client.whole(late)
+                assert client.heads[late][":status"] == "503"
+                assert read_stream("anthropic", client.whole(first)) == "word " * 20
+                proxy.signal(signal.SIGTERM)
+                assert SHUT_DOWN.encode() in client.whole(second)
+                assert client.heads[second][":status"] == "503"
+            assert proxy.wait_exit() == 0, proxy.log
+            assert "Traceback" not in proxy.log
+        finally:
+            proxy.stop()

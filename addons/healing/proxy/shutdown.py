@@ -17,8 +17,11 @@ from healing.proxy.stream import HealingStream
 logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.05
+_SOON_S = 0.01
 TELL_S = 2.0
 """For so long, when the grace is over, clients are told, and what has been sent to them may leave."""
+LEAVE_S = 1.0
+"""For so long their connections are ended."""
 
 
 class Shutdown:
@@ -52,30 +55,34 @@ class Shutdown:
         ctx.master.event_loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
-        governor = self._governor()
         if self._closing is not None:
             self._at_once.set()
-        elif governor is not None and _busy(governor):
-            self._closing = asyncio_utils.create_task(
-                self._close(governor, governor.config.shutdown.grace), name="antigravity shutdown", keep_ref=True
-            )
         elif self._end is not None:
-            self._end()
+            self._closing = asyncio_utils.create_task(self._close(), name="antigravity shutdown", keep_ref=True)
 
-    async def _close(self, governor: Governor, grace_s: float) -> None:
+    async def _close(self) -> None:
         try:
-            governor.under_way.closing = True
-            answers = counted(len(list(governor.under_way)), "answer")
-            logger.info("Shutting down: %s may finish within %g s; a second signal ends at once", answers, grace_s)
-            await self._wait(lambda: not _busy(governor), grace_s, self._at_once)
-            governor.under_way.over = True
-            async with asyncio.timeout(TELL_S):
-                await _tell(governor)
+            governor = self._governor()
+            if governor is not None and _busy(governor):
+                await self._let_finish(governor)
+            async with asyncio.timeout(LEAVE_S):
+                await _disconnect()
         except TimeoutError:
-            logger.warning("Shutting down with answers under way, whose clients could not be told")
+            logger.warning("Shutting down with clients that are still connected")
         finally:
             if self._end is not None:
                 self._end()
+
+    async def _let_finish(self, governor: Governor) -> None:
+        """Let what is under way finish, and tell those whose answer does not."""
+        grace_s = governor.config.shutdown.grace
+        governor.under_way.closing = True
+        answers = counted(len(list(governor.under_way)), "answer")
+        logger.info("Shutting down: %s may finish within %g s; a second signal ends at once", answers, grace_s)
+        await self._wait(lambda: not _busy(governor), grace_s, self._at_once)
+        governor.under_way.over = True
+        async with asyncio.timeout(TELL_S):
+            await _tell(governor)
 
     @staticmethod
     async def _wait(over: Callable[[], bool], seconds: float, at_once: asyncio.Event) -> None:
@@ -105,6 +112,17 @@ async def _tell(governor: Governor) -> None:
             if stream.timer is not None and (handler := handler_of(stream.context.client)) is not None:
                 await handler.server_event(events.Wakeup(stream.timer))
         await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def _disconnect() -> None:
+    """End the connections of clients: mitmproxy leaves that to the event loop, which cries out for each of them."""
+    connections = ctx.master.addons.get("proxyserver").connections
+    for handler in list(connections.values()):
+        transport = handler.transports.get(handler.client)
+        if transport is not None and transport.handler is not None:
+            transport.handler.cancel("the proxy ends")
+    while connections:
+        await asyncio.sleep(_SOON_S)
 
 
 def _exchanges(governor: Governor) -> Iterator[HealingStream]:
