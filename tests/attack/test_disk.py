@@ -34,9 +34,11 @@ class Home:
         assert read_stream("anthropic", response.body) == "Hello"
 
     def fail(self) -> None:
-        """A request that fails, to be captured."""
+        """A request that fails as none did before, to be captured."""
         self.upstream.play(error("anthropic", 400, "no" * 5000))
-        assert ask(self.proxy.url, "anthropic", "m").status == 400
+        model = f"m-{self.told(' m-')}"
+        assert ask(self.proxy.url, "anthropic", model).status == 400
+        self.proxy.wait_for_log(f" {model}")
 
     def told(self, words: str) -> int:
         return sum(words in line for line in self.proxy.lines)

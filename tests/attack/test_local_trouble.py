@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, body, keys_of, read_error, read_stream
 from tests.support import raw
+from tests.support.shell import shell
 from tests.upstream import Upstream, anthropic_json
 
 MODEL = "claude-x"
@@ -66,7 +67,7 @@ def test_a_key_file_that_is_being_written_anew_is_waited_for(server: Upstream, t
 def test_what_only_passes_waits_for_its_key_too(server: Upstream, tmp_path: Path) -> None:
     key, runs = tmp_path / "key", tmp_path / "runs"
     key.write_text("")
-    config = account("filed", "anthropic", api_key=f"cmd:echo x >> {runs}; cat {key}")
+    config = account("filed", "anthropic", api_key=shell(f"echo x >> {runs}; cat {key}"))
     server.default = anthropic_json("a list of files")
     with (
         Proxy(tmp_path / "proxy", config + upstream("anthropic", "anthropic", server.url)) as proxy,

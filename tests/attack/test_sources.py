@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, keys_of, read_error, read_stream
 from tests.support import raw
+from tests.support.shell import shell
 from tests.upstream import Upstream
 
 KEY = "the-honest-key-0123456789"
@@ -19,19 +20,19 @@ SOURCES = {
     "device": "file:/dev/zero",
     "large": "file:{folder}/large",
     "floods": "cmd:yes",
-    "fails": "cmd:exit 3",
+    "fails": shell("exit 3"),
 }
 HANGS = {
     "sleeps": "cmd:sleep 1000",
-    "leaves": "cmd:sleep 1000 & exit 0",
-    "ignores": "cmd:trap '' TERM INT HUP; while :; do sleep 1000; done",
+    "leaves": shell("sleep 1000 & exit 0"),
+    "ignores": shell("trap '' TERM INT HUP; while :; do sleep 1000; done"),
 }
 NEIGHBOURS = {
     "file": "file:{folder}/key",
     "link": "file:{folder}/link",
     "full": "file:{folder}/full",
     "cmd": "cmd:cat {folder}/key",
-    "daemon": "cmd:(while [ ! -e {folder}/over ]; do sleep 0.1; done) & cat {folder}/key",
+    "daemon": shell("(while [ ! -e {folder}/over ]; do sleep 0.1; done) & cat {folder}/key"),
 }
 LIMITS = "[limits]\nsource_seconds = 3\n"
 

@@ -113,13 +113,22 @@ class Proxy:
             self.wait_for(lambda: self.port, "that it listens", timeout=30)
         return self
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
     def stop(self) -> int:
-        """End it as Ctrl-C does, and give its exit status."""
+        """End it as Ctrl-C does, twice where answers are under way, and give its exit status."""
         assert self._process is not None
         # mitmproxy itself prints a traceback for each client that is still connected when it ends.
-        self._lines_while_running = len(self.lines)
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        self._lines_while_running = self._lines_while_running or len(self.lines)
+        self.signal(signal.SIGINT)
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or "Shutting down:" in self.log, 15)
+        if not self._ended:
+            self.signal(signal.SIGINT)
         try:
             status = self._process.wait(15)
         except subprocess.TimeoutExpired:

@@ -272,3 +272,44 @@ def test_a_compressed_request_and_half_a_character_in_its_model_are_captured_and
         replay = Proxy(tmp_path / "again", configuration(server), args=["-C", str(file)]).start(wait=False)
         assert replay.wait_exit() == 0, replay.log
         assert [call.body for call in server.calls] == [body, body]
+
+
+def test_a_failure_is_not_pushed_out_by_what_the_proxy_refuses_itself(tmp_path: Path) -> None:
+    with Upstream() as server, Proxy(tmp_path, configuration(server, "[capture]\nmax_exchanges = 5\n")) as proxy:
+        server.play(stream("anthropic").first(4))
+        ask(proxy.url, "anthropic", "m-cut")
+        server.default = error("anthropic", 429, "Later", {"retry-after": "3600"})
+        for _ in range(250):
+            assert ask(proxy.url, "anthropic", "m").status == 429
+        calls = len(server.calls)
+        assert calls == 3, "one for the cut, one for each account that cools since"
+    models = [story(exchange)["model"] for exchange, _ in captured(proxy)]
+    assert models == ["m-cut", "m"]
+    [file] = (tmp_path / "home" / "captured").iterdir()
+    replay = Proxy(tmp_path / "again", configuration(server), args=["-n", "-r", str(file)]).start(wait=False)
+    assert replay.wait_exit() == 0, replay.log
+
+
+def test_the_same_failure_is_captured_once_and_counted_and_another_is_captured(tmp_path: Path) -> None:
+    with Upstream() as server, running_web(tmp_path, server, configuration(server)) as web:
+        proxy = web.proxy
+        for dialect in DIALECTS:
+            server.default = error(dialect, 400, "Field 17 is wrong")
+            for _ in range(4):
+                assert ask(proxy.url, dialect, f"{dialect}-wrong").status == 400
+            server.default = error(dialect, 400, "Another field is wrong")
+            assert ask(proxy.url, dialect, f"{dialect}-wrong").status == 400
+        web.wait_for(lambda: proxy.health()["running"] == 0)
+        listed = web.command("antigravity.capture.list")
+        assert [line.partition("wrong (")[2] for line in listed if "wrong (" in line] == [
+            line
+            for dialect, kind in (("anthropic", "invalid_request_error"), ("gemini", "INVALID_ARGUMENT"))
+            for line in (
+                f"{dialect}): failed (400 {kind}: Field 17 is wrong), 4 times within a minute",
+                f"{dialect}): failed (400 {kind}: Another field is wrong)",
+            )
+        ]
+        server.play(error("anthropic", 400, "Field 18 is wrong"))
+        assert ask(proxy.url, "anthropic", "anthropic-wrong").status == 400
+    # What has been counted since is written at the end.
+    assert [story(exchange).get("times", 1) for exchange, _ in captured(proxy)] == [5, 1, 4, 1]

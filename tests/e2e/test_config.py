@@ -1,6 +1,9 @@
 """The configuration's life: broken at the start, changed and broken while running, and without any."""
 
+import contextlib
 import os
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Proxy, account, key_of, upstream
-from tests.e2e.test_modes_helpers import CLIENT_KEY, DIALECTS, ask, empty, error, keys_of, read_stream, stream
+from tests.e2e.test_modes_helpers import (
+    CLIENT_KEY,
+    DIALECTS,
+    ask,
+    empty,
+    error,
+    free_port,
+    keys_of,
+    read_stream,
+    stream,
+)
 from tests.upstream import Upstream
 
 SECRET = "secret-in-the-file-0x12"
@@ -151,3 +164,84 @@ def test_without_a_configuration_the_clients_own_credentials_reach_the_public_ap
             } | {f"127.0.0.1:{upstream_server.port}"}
         assert "client's own credentials" in proxy.log
         assert CLIENT_KEY not in proxy.log
+
+
+HELD = {
+    "by default": [],
+    "at an address": ["--listen-host", "127.0.0.1"],
+    "at a mode's own address": ["--mode", "regular@127.0.0.1:{port}"],
+}
+
+
+@pytest.mark.parametrize("where", HELD)
+def test_with_a_broken_configuration_nobody_is_served_for_a_moment(tmp_path: Path, where: str) -> None:
+    status, proxy = knock_at_start(tmp_path, '[[accounts]]\nnmae = "x"\n', HELD[where])
+    assert status == 1, proxy.log
+    assert "client connect" not in proxy.log
+    assert "Traceback" not in proxy.log
+    assert proxy.log.count("The configuration can't be used") == 1
+    assert "nmae" in proxy.log_file.read_text()
+
+
+@pytest.mark.parametrize("where", HELD)
+def test_an_option_that_is_given_twice_ends_the_start(tmp_path: Path, where: str) -> None:
+    twice = ["--set", "antigravity_config=antigravity.toml"] * 2
+    status, proxy = knock_at_start(tmp_path, "", [*HELD[where], *twice])
+    assert status == 1, proxy.log
+    assert "client connect" not in proxy.log
+    assert "Traceback" not in proxy.log
+    assert "Received multiple values for antigravity_config" in proxy.log
+
+
+def knock_at_start(folder: Path, config: str, args: list[str]) -> tuple[int, Proxy]:
+    """Start a proxy at whose port somebody knocks all the time; gives its exit status."""
+    port = free_port()
+    more = [arg.format(port=port) for arg in args]
+    proxy = Proxy(folder, config, args=["-p", str(port), *more]).start(wait=False)
+
+    def knock() -> None:
+        while not over.is_set():
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as connection:
+                connection.sendall(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                connection.settimeout(1)
+                connection.recv(100)
+
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        knocking = pool.submit(knock)
+        try:
+            return proxy.wait_exit(60), proxy
+        finally:
+            over.set()
+            proxy.stop()
+            knocking.result()
+
+
+def test_it_says_where_the_configuration_is_from_in_the_log_file_too(running: Proxy) -> None:
+    told = [line for line in running.lines if "The healing proxy is at work" in line]
+    assert len(told) == 1
+    assert f"from {running.config_file}" in told[0]
+    lines = [line.partition(" INFO ")[2] for line in running.log_file.read_text().splitlines()]
+    ours = [line.partition("] ")[2] for line in running.lines]
+    assert [line for line in ours if "Configuration: " in line] == [line for line in lines if "Configuration: " in line]
+
+
+def test_a_configuration_that_appears_after_the_start_is_taken_up(tmp_path: Path, upstream_server: Upstream) -> None:
+    with Proxy(tmp_path, None) as proxy:
+        assert str(proxy.config_file) in proxy.log
+        assert f"there is neither {proxy.config_file} nor " in proxy.log_file.read_text()
+        write(proxy, '[[accounts]]\nnmae = "x"\n')
+        proxy.wait_for_log("the old one stays")
+        there = upstream("anthropic", "anthropic", upstream_server.url)
+        write(proxy, account("late", "anthropic") + there)
+        wait_for_accounts(proxy, "late")
+        assert read_stream("anthropic", ask(proxy.url, "anthropic", "m").body)
+        assert keys_of(upstream_server.calls) == [key_of("late")]
+
+
+def test_a_configuration_that_is_a_link_to_nowhere_is_not_passed_over(tmp_path: Path) -> None:
+    place = tmp_path / "antigravity.toml"
+    place.symlink_to(tmp_path / "gone")
+    proxy = Proxy(tmp_path, None).start(wait=False)
+    assert proxy.wait_exit(60) == 1, proxy.log
+    assert f"{place}: " in proxy.log

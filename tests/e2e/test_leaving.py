@@ -15,6 +15,7 @@ from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
 from tests.support.protocol import check_anthropic_stream
 from tests.support.raw import RawConnection, encode_request
+from tests.support.shell import shell
 from tests.upstream import (
     PING,
     Call,
@@ -128,7 +129,7 @@ def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             for way in WAYS:
                 # It says that it runs, and ends when the test says so.
                 begun, go = folder / f"{way}-begun", folder / f"{way}-go"
-                command = f"cmd:touch {begun}; while ! test -e {go}; do sleep 0.02; done; echo some-key"
+                command = shell(f"touch {begun}; while ! test -e {go}; do sleep 0.02; done; echo some-key")
                 config += account(f"waiting-{way}", "plain", api_key=command, models=[f"waiting-{way}-*"])
             config += upstream("plain", "anthropic", plain.url) + upstream("secure", "anthropic", secure.url)
             for name, silent, scheme in (("mute", mute, "https"), ("full", full, "http")):

@@ -11,7 +11,8 @@ import pytest
 
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import DIALECTS, ask, error, keys_of, read_error, read_stream
-from tests.upstream import Upstream
+from tests.support.shell import shell
+from tests.upstream import Upstream, anthropic_heartbeats
 
 # Each run adds a line to RUNS and prints the number of the run: `token-of-NAME-1`, then `-2`, …
 _SCRIPT = """
@@ -57,7 +58,7 @@ def configuration(folder: Path, url: str) -> str:
     config += one("short", api_key=command(folder, "short"), ttl=0.01)
     config += one("renewed", api_key=command(folder, "renewed"))
     config += one("shared", api_key=command(folder, "shared", slow=0.3))
-    config += one("failing", api_key="cmd:echo not-to-be-shown; echo nor-this >&2; exit 7", models="failing*")
+    config += one("failing", api_key=shell("echo not-to-be-shown; echo nor-this >&2; exit 7"), models="failing*")
     config += one("rescue", models="failing-rescued", priority=1)
     config += one("unset", api_key="env:BANK_UNSET") + one("gone", api_key=f"file:{folder / 'gone'}")
     headers = '[accounts.headers]\nx-team = "env:BANK_TEAM"\nx-plain = "as it is"\n'
@@ -185,3 +186,52 @@ def test_a_credential_that_is_not_there_is_named_at_the_start_and_in_the_error(
     assert what in message
     assert not bank.upstream.calls
     assert any(f"account {name}" in line and what in line for line in bank.proxy.lines[:40])
+
+
+WAITING = """
+[peek]
+first_byte = 0.5
+first_content = 0.5
+soft_commit = 0.1
+keep_alive = 0.1
+"""
+
+
+def test_signs_of_life_go_on_while_a_credential_is_fetched_and_no_clock_runs(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    fetched = shell(f"while ! test -e {go}; do sleep 0.02; done; echo fetched-key")
+    config = account("first", "anthropic") + account("fetched", "anthropic", api_key=fetched, priority=1) + WAITING
+    with Upstream() as server, Proxy(tmp_path, config + upstream("anthropic", "anthropic", server.url)) as proxy:
+        server.play(anthropic_heartbeats())
+        meanwhile = 0
+
+        def enough(body: bytes) -> bool:
+            # More of them than the clocks of an attempt have room for.
+            nonlocal meanwhile
+            meanwhile += "attempt 2 on fetched" in proxy.log
+            if meanwhile == 10:
+                go.touch()
+            return False
+
+        response = ask(proxy.url, "anthropic", "m", read=enough)
+        assert meanwhile >= 10
+        assert read_stream("anthropic", response.body)
+        assert keys_of(server.calls) == [key_of("first"), "fetched-key"]
+
+
+def test_a_credential_that_does_not_come_in_time_costs_no_answer(tmp_path: Path) -> None:
+    config = "[limits]\nsource_seconds = 0.7\n" + WAITING + account("hangs", "anthropic", api_key="cmd:sleep 1000")
+    config += account("spare", "anthropic", priority=1)
+    with Upstream() as server, Proxy(tmp_path, config + upstream("anthropic", "anthropic", server.url)) as proxy:
+        response = ask(proxy.url, "anthropic", "m")
+        assert read_stream("anthropic", response.body)
+        assert keys_of(server.calls) == [key_of("spare")]
+        assert "its command took more than 0.7 s" in proxy.log
+        assert proxy.health()["running"] == 0
+
+
+def test_a_command_with_a_quote_that_is_not_ended_ends_the_start(tmp_path: Path) -> None:
+    proxy = Proxy(tmp_path, account("work", "anthropic", api_key="cmd:print 'the token")).start(wait=False)
+    assert proxy.wait_exit(60) == 1
+    assert 'accounts[0] ("work").api_key: has a quote' in proxy.log
+    assert "the token" not in proxy.log

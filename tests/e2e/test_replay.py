@@ -1,13 +1,16 @@
 """mitmproxy's own replays: `-C`, mitmweb's button, and `-S`."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mitmproxy import http
 
 from tests.e2e.harness import Proxy, account, key_of, upstream
+from tests.e2e.probed import ProbedProxy
 from tests.e2e.test_modes_helpers import (
     CLIENT_KEY,
     DIALECTS,
@@ -44,6 +47,7 @@ class Recorded:
     server: Upstream
     healed: Path
     plain: Path
+    long: Path
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,11 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
                 server.play(empty(dialect))
                 ask(server.url, dialect, f"{dialect}-plain", proxy=bare.url)
             raw.request("GET", f"{server.url}/page", headers={"x-api-key": CLIENT_KEY}, proxy=bare.url)
-        yield Recorded(folder, server, healed, plain)
+        long = folder / "long.flows"
+        with Proxy(folder / "long", configuration(server), args=["-w", str(long)]) as proxy:
+            for dialect in DIALECTS:
+                assert ask(proxy.url, dialect, f"{dialect}-long", "long " * 400).status == 200
+        yield Recorded(folder, server, healed, plain, long)
 
 
 @dataclass(frozen=True)
@@ -215,3 +223,83 @@ def test_the_replay_button_on_an_attempt_sends_nothing(web: Web) -> None:
     web.wait_for(lambda: web.attempts("attempts-button")[0].get("response"))
     assert web.content(web.attempts("attempts-button")[0]) == before
     assert len(web.upstream.calls) == 1
+
+
+REFUSING: dict[str, tuple[str, Callable[[str], str]]] = {
+    "404": ("404", lambda config: config.replace("[[accounts]]\n", '[[accounts]]\nmodels = ["another"]\n')),
+    "413": ("413", lambda config: config + "[clients]\nmax_body = 1024\n"),
+    "no credential": ("401", lambda config: re.sub("api_key = .*", 'api_key = "env:NOWHERE"', config)),
+}
+
+
+@pytest.mark.parametrize("why", REFUSING)
+def test_a_replay_that_the_proxy_refuses_has_failed(recorded: Recorded, tmp_path: Path, why: str) -> None:
+    status, changed = REFUSING[why]
+    recorded.server.reset()
+    out = tmp_path / "out.flows"
+    proxy = run_replay(
+        tmp_path, changed(configuration(recorded.server)), recorded.long if why == "413" else recorded.healed, out
+    )
+    assert proxy.wait_exit() == 1, proxy.log
+    exchanges = [flow for flow in saved_flows(out) if story(flow).get("role") == "exchange"]
+    assert exchanges
+    for flow in exchanges:
+        assert flow.response is not None
+        assert str(flow.response.status_code) == status
+        assert story(flow).get("outcome") in (None, "failed")
+        assert "0 tokens" not in flow.comment
+    told = [line.partition(" → ")[2] for line in proxy.lines if " → " in line]
+    assert len(told) == len(exchanges)
+    assert all(line.startswith("failed (") for line in told), told
+    assert f"0 succeeded, {len(exchanges)} failed" in proxy.log
+    assert not recorded.server.calls
+
+
+def test_a_replay_needs_no_client_key(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.server.reset()
+    keys = '[clients]\nkeys = ["the-gateway-key"]\nloopback_only = false\n'
+    proxy = run_replay(tmp_path, configuration(recorded.server) + keys, recorded.healed, tmp_path / "out.flows")
+    assert proxy.wait_exit() == 0, proxy.log
+    assert "2 exchanges replayed: 2 succeeded, 0 failed" in proxy.log
+    with Proxy(tmp_path / "serving", configuration(recorded.server) + keys) as serving:
+        recorded.server.reset()
+        # Nobody becomes a replay by saying so.
+        pretending = {"x-api-key": CLIENT_KEY, "is-replay": "request", "x-mitmproxy-replay": "1"}
+        assert ask(serving.url, "anthropic", "m", headers=pretending).status == 401
+        assert not recorded.server.calls
+
+
+def run_replay(folder: Path, config: str, file: Path, out: Path) -> Proxy:
+    """Run `mitmdump -C` on a file of flows, which ends by itself."""
+    return Proxy(folder / "replaying", config, args=["-C", str(file), "-w", str(out)]).start(wait=False)
+
+
+@each_dialect
+def test_mitmwebs_list_is_told_of_what_comes_of_each_flow(web: Web, dialect: str) -> None:
+    web.upstream.reset()
+    web.upstream.play(empty(dialect), stream(dialect))
+    begun, over = set[str](), set[str]()
+
+    def is_told(message: dict[str, Any]) -> bool:
+        """Whether the page knows by now of three answers, the client's and those to both attempts, that they ended."""
+        flow = message["payload"]["flow"] if message["type"] == "flows/update" else {}
+        if response := flow.get("response"):
+            (over if response["timestamp_end"] else begun).add(flow["id"])
+        return len(over) == 3
+
+    told = web.watch(lambda: ask(web.proxy.url, dialect, f"{dialect}-watched"), is_told)
+    added = {message["payload"]["flow"]["id"] for message in told if message["type"] == "flows/add"}
+    assert added == over
+    # Not only at its end: a person sees the status as soon as it is there.
+    assert begun == over
+
+
+def test_a_replay_leaves_no_timer(recorded: Recorded, tmp_path: Path) -> None:
+    recorded.server.reset()
+    args = ["-C", str(recorded.healed), "--set", "keepserving=true"]
+    with ProbedProxy(tmp_path, configuration(recorded.server), args=args) as proxy:
+        proxy.wait_for_log(" → clean", 2)
+        alive = proxy.alive()
+        # Those of a client's exchange end by themselves in some seconds, which is no excuse.
+        assert "wakeup timer" not in alive.tasks
+        assert alive.running == 0

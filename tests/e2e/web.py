@@ -1,5 +1,6 @@
 """mitmweb with the addon, driven through its HTTP API."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 from tests.e2e.harness import Proxy
 from tests.e2e.test_modes_helpers import free_port
@@ -81,6 +84,26 @@ class Web:
         while not condition():
             assert time.monotonic() < end, self.proxy.log
             time.sleep(0.05)
+
+    def watch(self, act: Callable[[], object], until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        """Do something while the page is open, and give what it is told up to a message that is waited for."""
+        return asyncio.run(self._watch(act, until))
+
+    async def _watch(self, act: Callable[[], object], until: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+        url, headers = f"ws://127.0.0.1:{self.port}/updates", {"authorization": "Bearer open"}
+        page = await websocket_connect(HTTPRequest(url, headers=headers))
+        told: list[dict[str, Any]] = []
+        try:
+            acting = asyncio.ensure_future(asyncio.to_thread(act))
+            async with asyncio.timeout(15):
+                while not told or not until(told[-1]):
+                    message = await page.read_message()
+                    assert message is not None, "the page was closed"
+                    told.append(orjson.loads(message))
+            await acting
+        finally:
+            page.close()
+        return told
 
     def asks(self, flow: dict[str, Any], model: str) -> bool:
         """Whether a flow's request is for a model."""

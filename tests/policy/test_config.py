@@ -1,11 +1,12 @@
 import json
+import shlex
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from healing.policy.config import Account, Capture, Config, Peek, PeekOverrides, Upstream, split_target
-from healing.policy.config_file import ConfigError, find, load, parse
+from healing.policy.config_file import ConfigError, find, load, misread, parse
 from healing.policy.sources import Source, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,7 +163,21 @@ def test_a_path_without_a_folder_stays_relative() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "  ", "env:", "env: ", "env:A=1", "file:", "file:~nobody-has-this-name/x", "file:a\0b", "cmd:", "cmd: "),
+        *(
+            "",
+            "  ",
+            "env:",
+            "env: ",
+            "env:A=1",
+            "file:",
+            "file:~nobody-has-this-name/x",
+            "file:a\0b",
+            "cmd:",
+            "cmd: ",
+            "cmd:''",
+            "cmd:a 'b",
+            "cmd:a \\",
+        ),
         *(" padded", "padded ", "two\nlines", "tab\there", "schlüssel"),
     ],
 )
@@ -571,3 +586,18 @@ def test_building_an_account_in_code_shows_no_secret() -> None:
     with pytest.raises(ValidationError) as caught:
         Account.model_validate({"name": "a", "api_key": f" {HUSH}", "bearer": HUSH, "weight": 0, "other": HUSH})
     assert HUSH not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "command", ["a | b", "a && b", "a; b", "echo $HOME", "echo $(b)", "echo `b`", "a > b", "~/bin/a"]
+)
+def test_a_command_that_seems_to_be_for_a_shell_is_told(command: str) -> None:
+    for written, expected in ((command, True), (f"sh -c {shlex.quote(command)}", False)):
+        config = Config.model_validate({"accounts": [{"name": "work", "api_key": f"cmd:{written}"}]})
+        assert bool(misread(config)) is expected
+        assert not any(command in line for line in misread(config))
+
+
+@pytest.mark.parametrize("command", ["pass show a", "gcloud auth print-access-token --scopes=a,b", "echo 'a;b' a&b 5$"])
+def test_a_command_that_is_for_none_is_not(command: str) -> None:
+    assert misread(Config.model_validate({"accounts": [{"name": "work", "api_key": f"cmd:{command}"}]})) == []

@@ -6,6 +6,8 @@ import pytest
 from healing.policy.config import Capture
 from healing.proxy.capture import MOST_WAITING, Waiting
 from healing.proxy.captures import Captures
+from healing.proxy.causes import WITHIN_S, Causes, cause_of
+from healing.proxy.story import role_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
@@ -179,3 +181,74 @@ def test_of_what_waits_there_is_never_more_than_may_be_kept_but_for_one(sizes: l
     for size in taken:
         waiting.give_back(size)
     assert waiting.take(most + 1, most), "one alone always finds room"
+
+
+def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(captures: Captures) -> None:
+    add(captures, "a", "b", "c")
+    captures.recount("b", 250)
+    captures.recount("gone", 3)
+    assert kept(captures) == ["a", "b", "c"]
+    assert times(captures) == [1, 250, 1]
+    # What has become longer is known to be so: by this process, and by one that reads it anew.
+    add(captures, "d")
+    captures.recount("c", 7)
+    other = Captures(captures.folder)
+    other.recount("c", 8)
+    add(other, "e")
+    assert kept(captures) == ["a", "b", "c", "d", "e"]
+    assert times(captures) == [1, 250, 8, 1, 1]
+    captures.prune(Capture(max_exchanges=4), TODAY)
+    captures.recount("d", 2)
+    assert kept(captures) == ["c", "d", "e"]
+    assert times(captures) == [8, 2, 1]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in captures.folder.iterdir()} == {0o600}
+
+
+def times(captures: Captures) -> list[int]:
+    """The counts of all exchanges, oldest first."""
+    flows = [flow for name in captures.names() for flow in captures.read(name)]
+    return [flow.metadata["antigravity"].get("times", 1) for flow in flows if role_of(flow) != "attempt"]
+
+
+def failed(**last: object) -> dict[str, object]:
+    attempt = {"account": "a", "mapped_model": "m", "failure": "cut", "status": 200, "detail": "cut after 17 bytes"}
+    return {"attempts": [{"failure": "local"}, {**attempt, **last}]}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"account": "b"},
+        {"mapped_model": "n"},
+        {"failure": "stalled"},
+        {"status": 500},
+        {"detail": "something else"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_causes_are_told_apart(other: dict[str, object]) -> None:
+    causes = Causes()
+    known, another = cause_of(failed()), cause_of(failed(**other))
+    assert known is not None
+    assert another is not None
+    causes.first(known, "x", 0.0)
+    assert cause_of(failed(detail="cut after 4711 bytes")) == known
+    assert causes.again(another, 1.0) is None
+
+
+def test_a_cause_is_the_same_for_a_minute_and_each_count_is_told_once() -> None:
+    causes = Causes()
+    causes.first(("why",), "x", 100.0)
+    assert list(causes.counted()) == []
+    assert causes.again(("why",), 100.0 + WITHIN_S - 0.1)
+    assert [(met.exchange, met.times) for met in causes.counted()] == [("x", 2)]
+    assert list(causes.counted()) == []
+    assert causes.again(("why",), 100.0 + WITHIN_S) is None
+    causes.forget("x")
+    assert causes.again(("why",), 101.0) is None
+
+
+@pytest.mark.parametrize("story", [{"attempts": []}, {"attempts": [{"failure": "local"}, {"failure": "local"}]}])
+def test_what_no_upstream_had_a_part_in_has_no_cause(story: dict[str, object]) -> None:
+    assert cause_of(story) is None
+    assert cause_of({}) is not None, "nobody knows what a bug has hidden"

@@ -13,6 +13,8 @@ from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import LONGEST_CREDENTIAL, Seal
 from pydantic import SecretStr
 
+from tests.support.shell import shell
+
 KEY = "sk-0123456789"
 
 
@@ -23,7 +25,7 @@ def account(**more: Any) -> Account:
 def counting(folder: Path, prints: str = KEY) -> tuple[str, Path]:
     """A command that prints, and the file in which it leaves a line each time it is run."""
     runs = folder / "runs"
-    return f"cmd:echo x >> {runs}; printf '{prints}'", runs
+    return shell(f"echo x >> {runs}; printf '{prints}'"), runs
 
 
 def times_run(runs: Path) -> int:
@@ -119,7 +121,7 @@ def numbering(folder: Path) -> tuple[str, Path]:
     """A command that prints how often it has been run, once a file is there."""
     runs, go = folder / "runs", folder / "go"
     waits = f"while [ ! -e {go} ]; do sleep 0.01; done"
-    return f"cmd:echo x >> {runs}; {waits}; echo token-$(wc -l < {runs} | tr -d ' ')", go
+    return shell(f"echo x >> {runs}; {waits}; echo token-$(wc -l < {runs} | tr -d ' ')"), go
 
 
 def test_a_refused_credential_is_renewed_once_for_all_who_carried_it(tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_many_who_ask_at_once_run_the_command_once(tmp_path: Path) -> None:
 
 def test_one_that_gives_up_does_not_stop_the_command_for_the_others(tmp_path: Path) -> None:
     go = tmp_path / "go"
-    work = account(api_key=f"cmd:while [ ! -e {go} ]; do sleep 0.02; done; printf {KEY}")
+    work = account(api_key=shell(f"while [ ! -e {go} ]; do sleep 0.02; done; printf {KEY}"))
     made = Credentials()
 
     async def use() -> None:
@@ -204,7 +206,7 @@ def test_what_a_command_prints_is_used_even_if_it_is_kept_for_no_time(tmp_path: 
 def test_a_command_that_fails_says_why_and_repeats_nothing(command: str, words: str) -> None:
     made = Credentials()
     with pytest.raises(CredentialError, match=words) as caught:
-        asyncio.run(made.fetch(account(api_key=f"cmd:{command}"), "anthropic"))
+        asyncio.run(made.fetch(account(api_key=shell(command)), "anthropic"))
     assert KEY not in str(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -228,7 +230,7 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, 
     script = tmp_path / "sleep"
     script.write_text(f'#!/bin/sh\necho $$ >> {pids}\nexec /bin/sleep "$@"\n')
     script.chmod(0o755)
-    work = account(api_key=f"cmd:PATH={tmp_path}:$PATH; {command}")
+    work = account(api_key=shell(f"PATH={tmp_path}:$PATH; {command}"))
     with pytest.raises(CredentialError, match=r"more than 0\.5 s"):
         asyncio.run(limited(0.5).fetch(work, "anthropic"))
     started = [int(pid) for pid in pids.read_text().split()]
@@ -243,7 +245,7 @@ def test_what_a_command_has_left_running_is_not_waited_for(tmp_path: Path) -> No
     go = tmp_path / "go"
     command = f"(while [ ! -e {go} ]; do sleep 0.05; done) & printf {KEY}"
     try:
-        assert asyncio.run(limited().fetch(account(api_key=f"cmd:{command}"), "anthropic"))
+        assert asyncio.run(limited().fetch(account(api_key=shell(command)), "anthropic"))
     finally:
         go.touch()
 
@@ -267,7 +269,7 @@ def test_a_credential_is_taken_up_to_its_longest(tmp_path: Path) -> None:
 
 def test_a_command_that_has_hung_holds_up_nobody_until_it_has_answered(tmp_path: Path) -> None:
     go, runs = tmp_path / "go", tmp_path / "runs"
-    work = account(api_key=f"cmd:echo x >> {runs}; while [ ! -e {go} ]; do sleep 0.02; done; printf {KEY}")
+    work = account(api_key=shell(f"echo x >> {runs}; while [ ! -e {go} ]; do sleep 0.02; done; printf {KEY}"))
     made = limited(1.0)
 
     async def use() -> None:
@@ -376,7 +378,7 @@ def test_a_client_key_whose_file_hangs_is_what_it_was(tmp_path: Path, monkeypatc
 
 def test_a_command_that_failed_is_run_anew(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
-    work, made = account(api_key=f"cmd:[ -e {flag} ] && printf {KEY}"), Credentials()
+    work, made = account(api_key=shell(f"[ -e {flag} ] && printf {KEY}")), Credentials()
 
     async def use() -> None:
         with pytest.raises(CredentialError):
@@ -385,3 +387,12 @@ def test_a_command_that_failed_is_run_anew(tmp_path: Path) -> None:
         assert await made.fetch(work, "anthropic") == Seal((("x-api-key", KEY),))
 
     asyncio.run(use())
+
+
+def test_a_command_goes_through_no_shell(tmp_path: Path) -> None:
+    made, file = Credentials(), tmp_path / "made"
+    work = account(api_key=f"cmd:printf %s 'a;b' | $HOME;touch {file}")
+    assert asyncio.run(made.fetch(work, "anthropic")) == Seal((("x-api-key", f"a;b|$HOME;touch{file}"),))
+    assert not file.exists()
+    with pytest.raises(CredentialError, match=r"could not be started: .*cmd:sh -c"):
+        asyncio.run(made.fetch(account(api_key="cmd:no-such-program-anywhere"), "anthropic"))

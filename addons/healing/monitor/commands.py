@@ -226,7 +226,9 @@ def _listed(captures: Captures, name: str) -> Iterator[str]:
     for one in exchanges:
         at = datetime.fromtimestamp(one.request.timestamp_start).strftime("%H:%M:%S")
         dialect = story_of(one).get("dialect", "unknown dialect")
-        yield f"    {at} {name_of(one)} ({dialect}): {outcome_of(story_of(one), one.response)}"
+        times = story_of(one).get("times", 1)
+        again = f", {times} times within a minute" if times > 1 else ""
+        yield f"    {at} {name_of(one)} ({dialect}): {outcome_of(story_of(one), one.response)}{again}"
 
 
 def _load(captures: Captures, name: str, view: View) -> str:

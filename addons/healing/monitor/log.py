@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from mitmproxy import ctx
@@ -19,6 +20,7 @@ logger = logging.getLogger("healing.exchange")
 DELAY_S = 0.02
 LONGEST_LINE = 2000
 """Characters. Clients and upstreams have their words in it."""
+_MOST_EARLY = 100
 _WARN = ("retry", "repair", "gave_up", "broke")
 
 
@@ -81,6 +83,10 @@ class Log:
         self._waiting: list[tuple[float, Record]] = []
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
+        # What is said before it is known where the file is.
+        self._early: MemoryHandler | None = MemoryHandler(_MOST_EARLY, flushLevel=logging.CRITICAL + 1)
+        self._early.setLevel(logging.INFO)
+        logging.getLogger("healing").addHandler(self._early)
 
     def configure(self, updated: set[str]) -> None:
         """Open the log file in the data folder."""
@@ -92,6 +98,7 @@ class Log:
     def done(self) -> None:
         """Close the log file."""
         self._flush()
+        self._keep_early(None)
         self._close()
 
     def write(self, record: Record) -> None:
@@ -122,7 +129,16 @@ class Log:
             return
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._handler = handler
+        self._keep_early(handler)
         logging.getLogger("healing").addHandler(handler)
+
+    def _keep_early(self, handler: logging.Handler | None) -> None:
+        """Write down what has been said so far, if there is something to write it with."""
+        if self._early is not None:
+            logging.getLogger("healing").removeHandler(self._early)
+            self._early.setTarget(handler)
+            self._early.close()
+            self._early = None
 
     def _most_bytes(self) -> int:
         governor = self._healing.governor

@@ -133,12 +133,12 @@ class Answer:
             body = dialect.error_body(told.status, told.message, told.wait_s)
         self.send(attempt.redactor.redact(body), now)
 
-    def refuse(self, message: str, retry_after_s: int, now: float) -> None:
-        """A 429 of our own: no account was free for even a first attempt."""
+    def refuse(self, status: int, message: str, retry_after_s: int, now: float) -> None:
+        """An error of our own, before anything has been sent: the client may come again after so many seconds."""
         dialect = self._request.dialect
         retry_after = (b"retry-after", str(retry_after_s).encode())
-        self._begin(429, (*_JSON, retry_after), None, "failed")
-        self.send(dialect.error_body(429, message, retry_after_s), now)
+        self._begin(status, (*_JSON, retry_after), None, "failed")
+        self.send(dialect.error_body(status, message, retry_after_s), now)
 
     def _begin(
         self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False

@@ -337,6 +337,13 @@ class Translate(_Table):
     """What an Anthropic upstream is asked for where a Gemini client sets no limit; None: as much as the model can."""
 
 
+class Shutdown(_Table):
+    """What becomes of answers that are under way when the proxy is to end."""
+
+    grace: Wait = 30.0
+    """They may finish within so many seconds."""
+
+
 class Target(_Table):
     """What `[models]` makes of a client's model name. `split_target` reads `to`."""
 
@@ -396,6 +403,7 @@ class Config(_Table):
     signatures: Signatures = Signatures()
     repair: Repair = Repair()
     translate: Translate = Translate()
+    shutdown: Shutdown = Shutdown()
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:

@@ -22,7 +22,7 @@ from healing.policy.config import (
     Upstream,
 )
 from healing.policy.config_values import ProblemsError
-from healing.policy.sources import parse_source
+from healing.policy.sources import Source, parse_source
 from healing.policy.words import hint, kind_of, quote
 from healing.private import is_open_to_others
 
@@ -82,7 +82,7 @@ def load(path: Path, before: Config | None = None) -> Config:
 def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
     """The configuration file to use: `option` if not empty, else the one in `cwd`, else in `user_folder`, else None.
 
-    Raises `ConfigError` if `option` names no file.
+    Raises `ConfigError` if `option` names no file, or it can't be seen whether there is one.
     """
     if option:
         try:
@@ -92,18 +92,27 @@ def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
         if not os.path.exists(path):  # unlike Path.exists, it also bears a folder that may not be searched
             raise ConfigError(f"{path}: there is no such file; it is what the option antigravity_config names")
         return path
-    for folder in (cwd, user_folder):
-        if os.path.isfile(folder / FILE_NAME):
-            return folder / FILE_NAME
+    for path in places(cwd, user_folder):
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be looked for: {error.strerror}") from None
+        if not os.path.isdir(path):
+            return path
     return None
+
+
+def places(cwd: Path, user_folder: Path) -> tuple[Path, ...]:
+    """Where a configuration file is looked for, if no option names one."""
+    return tuple(folder / FILE_NAME for folder in (cwd, user_folder))
 
 
 def exposed(path: Path, config: Config) -> list[str]:
     """What others on this machine can read of the credentials of a configuration, which was loaded from `path`."""
-    secrets = [*config.clients.keys]
-    for account in config.accounts:
-        secrets += [secret for secret in (account.api_key, account.bearer, *account.headers.values()) if secret]
-    sources = [parse_source(secret.get_secret_value()) for secret in secrets]
+    sources = [parse_source(secret.get_secret_value()) for secret in config.clients.keys]
+    sources += [source for account in config.accounts for source in _sources_of(account)]
     # A shorter value is none that anybody has to guess.
     literal = any(source.kind == "literal" and len(source.value) >= _SHORTEST_KEY for source in sources)
     files = dict.fromkeys(Path(source.value) for source in sources if source.kind == "file")
@@ -112,6 +121,20 @@ def exposed(path: Path, config: Config) -> list[str]:
         for file in ([path] if literal else []) + list(files)
         if is_open_to_others(file)
     ]
+
+
+def misread(config: Config) -> list[str]:
+    """Which commands seem to be written for a shell."""
+    return [
+        f"account {account.name}: its command has words for a shell, and goes through none: write cmd:sh -c '…'"
+        for account in config.accounts
+        if any(source.wants_a_shell for source in _sources_of(account))
+    ]
+
+
+def _sources_of(account: Account) -> list[Source]:
+    secrets = (account.api_key, account.bearer, *account.headers.values())
+    return [parse_source(secret.get_secret_value()) for secret in secrets if secret]
 
 
 _PLAIN = {

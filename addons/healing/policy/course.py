@@ -34,6 +34,9 @@ from healing.wire.jsonvalue import parse
 from healing.wire.sizes import tokens_of
 from healing.wire.things import may_be_named, named_in_answer, named_in_events
 
+COME_AGAIN_S = 5
+"""After so many seconds a proxy that was shut down may be there again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shared:
@@ -340,8 +343,24 @@ class Course:
         wait_s = max(1, math.ceil(cooling_s))
         message = self._planner.says_cooling(self.request.model, wait_s)
         self._story.tell("gave_up", message)
-        self.answer.refuse(message, wait_s, now)
+        self.answer.refuse(429, message, wait_s, now)
         self._finish(None, "failed")
+
+    def shut_down(self, failure: Failure) -> None:
+        """The proxy ends before anything of an answer has reached the client, which is told so."""
+        now, attempt = self._clock.now(), self.current
+        self.timing.resume_at = None
+        if attempt is not None:
+            self.settle_account(attempt, None, judged=False)
+            attempt.blame(failure)
+            attempt.note(self.request.id, "shut down", now)
+            self._abort(attempt, failure.detail)
+        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        if self.answer.begun:
+            self.answer.fail(self.attempts[-1], failure, self._tried(), self._asking.framing(), now)
+        else:
+            self.answer.refuse(failure.status, f"{failure.detail}.", COME_AGAIN_S, now)
+        self._finish(attempt, "failed")
 
     def break_off(self, attempt: Attempt, failure: Failure) -> None:
         """The answer failed after commit; the gate has told the client so where its dialect has words for it."""

@@ -365,6 +365,18 @@ class Exchange:
         self._course.outcome = "failed"
         self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
 
+    @_guarded
+    def shut_down(self) -> None:
+        """The proxy ends, and so does this: the client is told why. Not while what came is being looked at."""
+        attempt = self._course.current
+        failure = Failure(FailureClass.LOCAL, "The proxy was shut down", 503)
+        if attempt is not None and attempt.busy:
+            return
+        if attempt is not None and attempt.delivering:
+            self._stop_short(attempt, failure)
+        elif not self.outcome:
+            self._course.shut_down(failure)
+
     def _go_blind(self) -> None:
         answer = self._course.answer
         if self._course.current is not None and self._course.current.busy:

@@ -1,8 +1,12 @@
 """Where a credential comes from: `env:NAME`, `file:PATH`, `cmd:COMMAND`, or the value itself."""
 
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+_OF_A_SHELL = re.compile(r"^(?:\|\|?|&&?|;|\d?[<>].*|~/.*)$|;$|\$[({A-Za-z_]|`")
 
 
 @dataclass(frozen=True, repr=False)
@@ -12,6 +16,17 @@ class Source:
     kind: Literal["env", "file", "cmd", "literal"]
     value: str
     """The variable's name, the file's path, the command line, or the credential itself."""
+
+    @property
+    def words(self) -> list[str]:
+        """Of a command: the program and its arguments. They go through no shell."""
+        return shlex.split(self.value)
+
+    @property
+    def wants_a_shell(self) -> bool:
+        """Whether a command has words that mean something to a shell only, and is for none."""
+        words = self.words if self.kind == "cmd" else []
+        return "-c" not in words and any(_OF_A_SHELL.search(word) for word in words)
 
     def __repr__(self) -> str:
         # A command line may carry a password too.
@@ -42,6 +57,12 @@ def parse_source(text: str, folder: Path | None = None) -> Source:
             return Source("file", str(folder / path if folder else path))
         case "cmd":
             if not rest or "\0" in rest:
+                raise ValueError('has no command; write "cmd:COMMAND"')
+            try:
+                words = shlex.split(rest)
+            except ValueError:
+                raise ValueError("has a quote or a backslash in its command that is not ended") from None
+            if not words or not words[0]:
                 raise ValueError('has no command; write "cmd:COMMAND"')
             return Source("cmd", rest)
     if not text.strip():

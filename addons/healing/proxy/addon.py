@@ -11,13 +11,12 @@ from typing import Any
 
 import platformdirs
 from mitmproxy import ctx, exceptions
-from mitmproxy.addonmanager import Loader
+from mitmproxy.addonmanager import Loader, traverse
 from mitmproxy.connection import Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.mode_specs import DnsMode
-from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils, human
 
@@ -27,16 +26,20 @@ from healing.policy.journal import Journal
 from healing.policy.retry import LOCAL_WAITS_S
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
+from healing.proxy.handlers import handler_of
 from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.replay import close_transport
+from healing.proxy.shutdown import Shutdown
+from healing.proxy.story import counted
 from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
 WATCH_EVERY_S = 1.0
+_OPTIONS = ("antigravity_config", "antigravity_home")
 _SWITCH_S = 0.001
 
 
@@ -49,10 +52,11 @@ class Healing:
         self._file: Path | None = None
         self._seen: _Stamp | None = None
         self._changing: _Stamp | None = None
-        self._running = False
+        self._running = self._misread = False
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
+        self._shutdown = Shutdown(lambda: self.governor)
 
     def load(self, loader: Loader) -> None:
         """Declare the options. A dead upstream has to be met by an attempt, not before it: connect lazily."""
@@ -79,17 +83,23 @@ class Healing:
             ctx.options.update(connection_strategy="lazy")
         self._listening = Listening(ctx.master.addons.get("proxyserver"))
         self._listening.begin(ctx.options)
+        try:
+            ctx.options.process_deferred()
+        except exceptions.OptionsError as error:
+            # mitmproxy goes on without an addon whose options it can't read, and says nothing.
+            logger.error("The configuration can't be used.\nAn option can't be read: %s", error)
+            self._misread = True
+            for name in _OPTIONS:
+                ctx.options.deferred.pop(name, None)
 
     def configure(self, updated: set[str]) -> None:
         """Read the configuration. At the start a broken one ends the process; later the old one stays."""
         if "body_size_limit" in updated and self.governor is not None:
             self._take_limit(self.governor)
-        if "antigravity_config" not in updated and self.governor is not None:
+        if self._misread or ("antigravity_config" not in updated and self.governor is not None):
             return
         try:
-            self._file = config_file.find(
-                ctx.options.antigravity_config, Path.cwd(), platformdirs.user_config_path(APP_NAME)
-            )
+            self._file = self._find()
             self._seen = _stamp(self._file)
             settings = self._load(self._file) if self._file else config.Config()
         except config_file.ConfigError as error:
@@ -101,14 +111,42 @@ class Healing:
         self._use(settings)
 
     def running(self) -> Awaitable[object] | None:
-        """Everything is up: watch the configuration file."""
+        """Everything is up: watch the configuration file, and listen. Without a configuration nobody is served."""
+        if not self._is_at_work():
+            self._refuse_to_run()
+            return None
         self._running = True
+        logger.info("The healing proxy is at work. Configuration: %s", self._origin())
+        self._shutdown.running()
         if self._watch is None:
             self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
         return self._listening.finish() if self._listening is not None else None
 
+    def _is_at_work(self) -> bool:
+        """Whether there is a configuration, and mitmproxy asks this addon for the layers of its connections."""
+        at_work = any(addon is self for addon in traverse(ctx.master.addons.chain))
+        needed = ("proxyserver", "nextlayer")
+        return self.governor is not None and at_work and all(map(ctx.master.addons.get, needed))
+
+    def _origin(self) -> str:
+        """Where the configuration is from, or where one was looked for."""
+        if self._file is not None:
+            assert self.governor is not None
+            return f"from {self._file}; {counted(len(self.governor.config.accounts), 'account')}"
+        looked = " nor ".join(map(str, config_file.places(*_folders())))
+        return f"none, the client's own credentials are used; there is neither {looked}"
+
+    def _refuse_to_run(self) -> None:
+        """At the start nobody is served then. In a mitmproxy that serves already, a person can see it and mend it."""
+        if self._listening is not None and self._listening.is_held_back:
+            logger.error("The healing proxy is not at work, so the port is not opened.")
+            ctx.master.shutdown()
+        else:
+            logger.error("The healing proxy is not at work: mitmproxy goes on without it.")
+
     def done(self) -> None:
         """mitmproxy ends, or the addon is unloaded."""
+        self._shutdown.done()
         if self.governor is not None:
             self.governor.close()
             self.governor.credentials.close()
@@ -133,7 +171,7 @@ class Healing:
     async def client_connected(self, client: Client) -> None:
         """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
         await self._turns.take()
-        if isinstance(handler := _handler_of(client), ProxyConnectionHandler):
+        if isinstance(handler := handler_of(client), ProxyConnectionHandler):
             TurnTaking.adopt(handler, self._turns)
         if self.governor is None:
             return
@@ -143,7 +181,7 @@ class Healing:
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Judge a connection before it is made, whichever protocol it is for: by who asks, and by where it leads."""
-        if self.governor is None or data.server.error is not None or _handler_of(data.client) is None:
+        if self.governor is None or data.server.error is not None or handler_of(data.client) is None:
             return
         try:
             data.server.error = await self._refuse_connecting(self.governor, data)
@@ -153,7 +191,7 @@ class Healing:
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Judge it again by where it really leads, before a byte is sent on it; remember for whom it was made."""
-        if self.governor is None or (handler := _handler_of(data.client)) is None:
+        if self.governor is None or (handler := handler_of(data.client)) is None:
             return
         refused = None
         if not is_configured(data.client, data.server, self.governor.config.upstreams):
@@ -172,7 +210,7 @@ class Healing:
 
     def client_disconnected(self, client: Client) -> None:
         """See that its socket is closed, for the same reason as that of an upstream, see below."""
-        if (handler := _handler_of(client)) is not None:
+        if (handler := handler_of(client)) is not None:
             close_transport(handler, client)
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
@@ -183,7 +221,7 @@ class Healing:
         """
         if self.governor is not None:
             self.governor.visits.ended(data.server)
-        if (handler := _handler_of(data.client)) is not None:
+        if (handler := handler_of(data.client)) is not None:
             close_transport(handler, data.server)
 
     async def antigravity_credential(self, request: CredentialRequest) -> None:
@@ -218,9 +256,10 @@ class Healing:
             self._take_limit(self.governor)
         else:
             self.governor.use(settings)
-        origin = f"from {self._file}" if self._file else "none, the client's own credentials are used"
-        logger.info("Configuration: %s; %d accounts", origin, len(settings.accounts))
-        for warning in config_file.exposed(self._file, settings) if self._file else ():
+        if self._running:
+            logger.info("Configuration: %s", self._origin())
+        exposed = config_file.exposed(self._file, settings) if self._file else []
+        for warning in exposed + config_file.misread(settings):
             logger.warning("%s", warning)
         asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
 
@@ -237,14 +276,25 @@ class Healing:
         for warning in await governor.warnings():
             logger.warning("%s", warning)
 
+    @staticmethod
+    def _find() -> Path | None:
+        return config_file.find(ctx.options.antigravity_config, *_folders())
+
     def _load(self, file: Path) -> config.Config:
         return config_file.load(file, self.governor.config if self.governor is not None else None)
 
     async def _watch_file(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
-            if self._file is not None:
-                self._look_at(self._file)
+            if (file := self._file or self._found_since()) is not None:
+                self._look_at(file)
+
+    def _found_since(self) -> Path | None:
+        """A configuration file that was not there at the start."""
+        try:
+            return self._find()
+        except config_file.ConfigError:
+            return None  # it is told when it can be looked at
 
     def _look_at(self, file: Path) -> None:
         """Take up a change of the file, once it has stayed the same for two looks: it may still be written."""
@@ -259,14 +309,13 @@ class Healing:
             logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
             return
         if _stamp(file) == stamp:
-            self._seen = stamp
+            self._file, self._seen = file, stamp
             self._use(settings)
 
 
-def _handler_of(client: Client) -> ConnectionHandler | None:
-    """What handles a client's connection; None where there is none, as in a replay."""
-    handler: ConnectionHandler | None = ctx.master.addons.get("proxyserver").connections.get(client.id)
-    return handler
+def _folders() -> tuple[Path, Path]:
+    """Where a configuration file is looked for."""
+    return Path.cwd(), platformdirs.user_config_path(APP_NAME)
 
 
 def _own_ports() -> set[int]:

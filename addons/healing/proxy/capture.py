@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 
 from mitmproxy import ctx, http
 from mitmproxy.flow import Error
@@ -17,6 +18,7 @@ from healing.policy.journal import Record
 from healing.policy.trouble import Trouble
 from healing.proxy.addon import Healing
 from healing.proxy.captures import Captures
+from healing.proxy.causes import WITHIN_S, Causes, cause_of
 from healing.proxy.story import role_of, story_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ _MOST_RUNNING = 10_000
 class Capture:
     """Keeps the attempts of each exchange until it is over, and writes down those that failed.
 
+    Of what fails again for the same cause one is kept, with a count; nothing of what the proxy refused by itself.
     What failed because the client left, or because a person killed it, is no failure to look into; what fails while it
     is replayed is in a file already.
     """
@@ -43,6 +46,8 @@ class Capture:
         # Of one thread: writing takes time, and the files bear one writer only.
         self._writer = ThreadPoolExecutor(1, "antigravity capture")
         self._waiting = Waiting()
+        self._causes = Causes()
+        self._counting: asyncio.TimerHandle | None = None
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
         healing.journal.listen(self._hear)
@@ -56,6 +61,7 @@ class Capture:
         """The files, with all in them that has been captured so far."""
         assert self._captures is not None
         self._flush()
+        self._count()
         self._writer.submit(lambda: None).result()
         return self._captures
 
@@ -73,6 +79,7 @@ class Capture:
     def done(self) -> None:
         """Write what is left."""
         self._flush()
+        self._count()
         self._ended = True
         self._writer.shutdown()
 
@@ -116,6 +123,12 @@ class Capture:
         for flows in failed:
             if any(flow.error is not None and flow.error.msg == Error.KILLED_MESSAGE for flow in flows):
                 continue
+            cause, now = cause_of(story_of(flows[0])), monotonic()
+            if cause is None:
+                continue
+            if self._causes.again(cause, now):
+                self._count_soon()
+                continue
             settings, size = self.settings(), sum(map(_size, flows))
             if not self._waiting.take(size, settings.max_bytes):
                 self._trouble.met("failures come faster than they can be written")
@@ -123,13 +136,38 @@ class Capture:
             # Snapshots: people may go on to change these flows, or replay them.
             snapshots = [_snapshot(flow) for flow in flows]
             assert self._captures is not None
+            self._count()
+            self._causes.first(cause, str(story_of(flows[0]).get("exchange")), now)
             self._writer.submit(self._write, self._captures, snapshots, settings, size)
+
+    def _count_soon(self) -> None:
+        if self._counting is None and not self._ended:
+            self._counting = asyncio.get_running_loop().call_later(WITHIN_S, self._count)
+
+    def _count(self) -> None:
+        """Have written down how often has failed again what is captured."""
+        if self._counting is not None:
+            self._counting.cancel()
+            self._counting = None
+        for met in self._causes.counted():
+            if self._captures is not None:
+                self._writer.submit(self._recount, self._captures, met.exchange, met.times)
+
+    def _recount(self, captures: Captures, exchange: str, times: int) -> None:
+        """In the thread: write a count."""
+        try:
+            captures.recount(exchange, times)
+        except OSError as error:
+            self._trouble.met(f"{captures.folder} can't be written: {error.strerror}")
+        except Exception:
+            logger.exception("a failure could not be counted; this is a bug")
 
     def _write(self, captures: Captures, flows: list[http.HTTPFlow], settings: config.Capture, size: int) -> None:
         """In the thread: add an exchange to the files."""
         try:
             path = captures.add(flows, settings, date.today())
         except OSError as error:
+            self._causes.forget(str(story_of(flows[0]).get("exchange")))
             self._trouble.met(f"{captures.folder} can't be written: {error.strerror}")
         except Exception:
             logger.exception("an exchange could not be captured; this is a bug")

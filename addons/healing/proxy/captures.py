@@ -21,7 +21,8 @@ from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
 from healing.policy.config import Capture
-from healing.proxy.story import role_of
+from healing.proxy.attempts import METADATA
+from healing.proxy.story import role_of, story_of
 
 # A second file a day is there only where the first one can't be read to its end.
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:-(\d+))?\.flow")
@@ -29,11 +30,14 @@ _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:-(\d+))?\.flow")
 
 @dataclass(slots=True)
 class _File:
-    """What is in a file. sizes: of its exchanges, with their attempts, in bytes. whole: it can be read to its end."""
+    """What is in a file. sizes: of its exchanges, with their attempts, in bytes; names: which exchanges they are.
+    whole: it can be read to its end.
+    """
 
     path: Path
     size: int = 0
     sizes: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
     whole: bool = True
 
 
@@ -44,7 +48,7 @@ class Captures:
         self.folder = folder
         self._known: dict[Path, _File] = {}
 
-    def add(self, flows: Iterable[flow.Flow], limits: Capture, today: date) -> Path:
+    def add(self, flows: Sequence[flow.Flow], limits: Capture, today: date) -> Path:
         """Add one exchange and its attempts to the file of the day, which is given. Raises OSError."""
         data = _written(flows)
         if len(data) > limits.max_bytes:
@@ -62,8 +66,33 @@ class Captures:
                 raise
         file.size += len(data)
         file.sizes.append(len(data))
+        file.names.append(_exchange_of(flows[0]))
         self.prune(limits, today)
         return file.path
+
+    def recount(self, exchange: str, times: int) -> None:
+        """Write on a captured exchange how often it has failed like that in a row. Raises OSError."""
+        for file in reversed(self._files()):
+            if exchange in file.names:
+                self._recount(file, file.names.index(exchange), times)
+                return
+
+    def _recount(self, file: _File, index: int, times: int) -> None:
+        sizes = list(file.sizes)
+
+        def pieces(old: BinaryIO) -> Iterator[bytes]:
+            for number, size in enumerate(file.sizes):
+                data = old.read(size)
+                if number == index:
+                    flows = [one for one, _ in _flows(BytesIO(data))]
+                    flows[0].metadata[METADATA] = {**story_of(flows[0]), "times": times}
+                    data = _written(flows)
+                    sizes[index] = len(data)
+                yield data
+
+        with file.path.open("rb") as old:
+            _replace(file.path, pieces(old))
+        file.sizes, file.size = sizes, sum(sizes)
 
     def tighten(self) -> None:
         """Make private what an older version, or a person, has left open to others."""
@@ -138,18 +167,28 @@ class Captures:
 
     def _shorten(self, file: _File, kept: list[int]) -> None:
         """Leave only the last exchanges of a file."""
-        new = file.path.with_suffix(".new")
-        try:
-            with file.path.open("rb") as old, open(new, "wb", opener=private.opener) as stream:
-                old.seek(sum(file.sizes) - sum(kept))
-                # Never all of it at once: it may be as long as the folder may be.
-                stream.writelines(old.read(size) for size in kept)
-            new.replace(file.path)
-        except OSError:
-            # On a full disk a half of it would only take more of the room.
-            new.unlink(missing_ok=True)
-            raise
-        self._known[file.path] = _File(file.path, sum(kept), kept)
+        with file.path.open("rb") as old:
+            old.seek(sum(file.sizes) - sum(kept))
+            # Never all of it at once: it may be as long as the folder may be.
+            _replace(file.path, (old.read(size) for size in kept))
+        self._known[file.path] = _File(file.path, sum(kept), kept, file.names[-len(kept) :])
+
+
+def _replace(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file anew. Raises OSError, and leaves it as it was."""
+    new = path.with_suffix(".new")
+    try:
+        with open(new, "wb", opener=private.opener) as stream:
+            stream.writelines(pieces)
+        new.replace(path)
+    except OSError:
+        # On a full disk a half of it would only take more of the room.
+        new.unlink(missing_ok=True)
+        raise
+
+
+def _exchange_of(one: flow.Flow) -> str:
+    return str(story_of(one).get("exchange", ""))
 
 
 def _age(name: str) -> tuple[str, int]:
@@ -194,6 +233,7 @@ def _scan(path: Path) -> _File:
         for one, end in _flows(stream):
             if role_of(one) != "attempt" or not file.sizes:
                 file.sizes.append(0)
+                file.names.append(_exchange_of(one))
             file.sizes[-1] += end - file.size
             file.size = end
         file.whole = stream.seek(0, os.SEEK_END) == file.size

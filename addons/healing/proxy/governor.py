@@ -44,6 +44,7 @@ from healing.proxy.door import Door, Entry
 from healing.proxy.pages import as_asked, show_to
 from healing.proxy.reading import read_body, sessions_of, uncertain, unserved
 from healing.proxy.seal import Seal, take_off
+from healing.proxy.under_way import UnderWay
 from healing.proxy.visits import Visits
 from healing.wire.dialect import Dialect
 from healing.wire.encoding import DecodingError, Decompressor, TooLongError
@@ -93,6 +94,7 @@ class Governor:
         self.unsupported = Unsupported()
         self._unpaid: set[str] = set()
         self.clock = SystemClock()
+        self.under_way = UnderWay()
         self.random: Random = SystemRandom()
         self.body_size_limit: int | None = None
         """How many bytes mitmproxy is told to take of a body (its option `body_size_limit`)."""
@@ -186,13 +188,14 @@ class Governor:
         replayed = recorded is not None
         if not targets or not (at_proxy or flaw or asked is not None):
             refusal = self.door.pass_through(request, context, mode, replayed=replayed) or flawed
+            refusal = refusal or (None if replayed else self.under_way.refusal(dialect))
             return Claim(None, "", take_off(request), refusal) if refusal else None
         entry = self.door.enter(request, context, mode, targets, dialect, replayed=replayed)
         seal = take_off(request)
         if not flawed and seal.flaw:
             flawed = local.refusal(dialect, 431, f"This request is not taken: {seal.flaw}.")
         path, _, query = request.path.partition("?")
-        answer = entry.refusal or flawed
+        answer = entry.refusal or flawed or (None if replayed else self.under_way.refusal(dialect))
         if answer is None and at_proxy:
             answer = self._local_answer(request.method, path, asked)
             if answer is None and asked is None:

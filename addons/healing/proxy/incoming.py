@@ -81,6 +81,8 @@ class IncomingStream(RedactingStream):
             self.flow.metadata.setdefault(METADATA, {"role": "exchange"})
         if self.client_state == self.state_errored:
             return
+        if self.claim is not None and self.claim.local is None and event.replay_flow is None:
+            self.governor.under_way.begun(self, self.context.client)
         if self.claim is not None and (refused := refusal_by_proxyauth(self.flow, self.dialect)) is not None:
             self.flow.response = refused
             if not event.end_stream:
@@ -92,6 +94,12 @@ class IncomingStream(RedactingStream):
 
     def prepare(self, event: RequestHeaders) -> None:
         """Do what has to be done with a claimed request before it is seen."""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the answer is still to come, wholly or in part. A websocket has none that ends."""
+        over = (self.state_done, self.state_errored)
+        return self.server_state not in over and self.flow.websocket is None
 
     def see_where_to(self, request: http.Request) -> CommandGenerator[None]:
         """Refuse to pass on what a client from elsewhere sends to a place that it may not reach."""

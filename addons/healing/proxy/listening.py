@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.options import Options
-from mitmproxy.proxy.mode_servers import AsyncioServerInstance
+from mitmproxy.proxy.mode_servers import AsyncioServerInstance, ServerInstance
 from mitmproxy.proxy.mode_specs import ProxyMode, TransparentMode, WireGuardMode
 from mitmproxy.utils import asyncio_utils
 
@@ -23,8 +23,9 @@ _WIDE = (TransparentMode, WireGuardMode)
 class Listening:
     """Makes loopback the default listen address. `listen_host`, and a mode's own host, stay as they are set.
 
-    mitmproxy loads scripts when it already begins to listen. So that is stopped before it does, and begun again; where
-    some of it can't be stopped any more, because its address needed no looking up, it is moved when all is up.
+    mitmproxy loads scripts when it already begins to listen. So that is stopped before it has taken a connection, and
+    begun again when all is up: nobody is served by a proxy that does not know its configuration. What listens already,
+    as the addon is loaded later, is moved.
     """
 
     def __init__(self, proxyserver: Proxyserver) -> None:
@@ -37,25 +38,36 @@ class Listening:
             modes = [ProxyMode.parse(spec) for spec in options.mode]
         except ValueError:
             return  # mitmproxy tells what is wrong with it, and ends
-        if options.has_changed("listen_host"):
-            return
-        self._is_default = True
-        kept = [_kept_wide(mode, options.listen_port) for mode in modes]
-        options.update(listen_host=LOOPBACK, **({"mode": kept} if kept != list(options.mode) else {}))
-        if any(mode.custom_listen_host is not None for mode in modes):
-            return
+        if not options.has_changed("listen_host"):
+            self._is_default = True
+            kept = [_kept_wide(mode, options.listen_port) for mode in modes]
+            options.update(listen_host=LOOPBACK, **({"mode": kept} if kept != list(options.mode) else {}))
+        self._stop()
+
+    def _stop(self) -> None:
+        """Stop what is just beginning to listen."""
         for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "cr_code", None) is Proxyserver.setup_servers.__code__:
+            coroutine = task.get_coro()
+            code = getattr(coroutine, "cr_code", None)
+            if code is ServerInstance.start.__code__:
+                for server in _being_made(coroutine):
+                    server.close()
+            elif code is Proxyserver.setup_servers.__code__:
                 task.cancel()
                 self._stopped = True
         if self._stopped:
             # They never began, and would be taken for such as have.
             self._proxyserver.servers._instances = {}
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether nothing listens before `finish`."""
+        return self._stopped
+
     def finish(self) -> Awaitable[object] | None:
         """When all is up: listen. What is given has to be awaited."""
         if self._stopped:
-            self._stopped = False
+            self._stopped = self._is_default = False
             listening: Awaitable[object] = self._proxyserver.setup_servers()
             return listening
         if self._is_default:
@@ -75,6 +87,16 @@ class Listening:
             server._servers = await server.listen(LOOPBACK, addresses[0][1])
             logger.info("%s keeps to this machine: %s:%d", server.mode.description, LOOPBACK, addresses[0][1])
             await self._proxyserver.servers.changed.send()
+
+
+def _being_made(coroutine: object) -> Iterator[asyncio.Server]:
+    """The server that a coroutine is making: asyncio opens its socket a moment before it gives the server out."""
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        server = frame.f_locals.get("server") if frame is not None else None
+        if isinstance(server, asyncio.Server):
+            yield server
+        coroutine = getattr(coroutine, "cr_await", None)
 
 
 def _kept_wide(mode: ProxyMode, default_port: int | None) -> str:

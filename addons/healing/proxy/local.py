@@ -13,6 +13,12 @@ from healing.wire.dialect import Dialect
 logger = logging.getLogger(__name__)
 
 _LONGEST_LOGGED = 300
+_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
 _HELP = (
     "This is a healing proxy for LLM APIs. It serves POST /v1/messages, POST /v1/messages/count_tokens and "
     "GET /v1/models (Anthropic), /v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens "
@@ -46,17 +52,23 @@ def not_found(method: str, path: str) -> http.Response:
     return _told(404, message, {"type": "error", "error": error})
 
 
-def refusal(dialect: Dialect | None, status: int, message: str, *, logged: str = "") -> http.Response:
+def refusal(
+    dialect: Dialect | None, status: int, message: str, *, logged: str = "", retry_after_s: int | None = None
+) -> http.Response:
     """An error of our own, in the client's dialect where it is known.
 
     logged: what the log is told in place of a message that repeats what only its sender may see.
+    retry_after_s: when the client may come again, if that is known.
     """
     if dialect is not None:
-        return _told(status, logged or message, dialect.error_body(status, message))
-    kinds = {401: "authentication_error", 403: "permission_error", 413: "request_too_large"}
-    kind = kinds.get(status, "invalid_request_error")
-    error = {"type": kind, "code": status, "message": message}
-    return _told(status, logged or message, {"type": "error", "error": error})
+        body: bytes | dict[str, Any] = dialect.error_body(status, message, retry_after_s)
+    else:
+        kind = _KINDS.get(status, "invalid_request_error")
+        body = {"type": "error", "error": {"type": kind, "code": status, "message": message}}
+    response = _told(status, logged or message, body)
+    if retry_after_s is not None:
+        response.headers["retry-after"] = str(retry_after_s)
+    return response
 
 
 def too_long(dialect: Dialect | None, limit: int) -> http.Response:

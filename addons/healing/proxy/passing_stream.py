@@ -160,7 +160,7 @@ class PassingStream(IncomingStream):
     def pass_on(self, account: Account, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Connect to the upstream of this account, with its credential; a generator that gives whether that worked."""
         request, upstream = self.flow.request, account.upstream
-        seal = yield from self.seal_for(account, claim, patient=True)
+        seal = yield from self.seal_for(account, claim)
         if isinstance(seal, str):
             message = f"No credential for account {account.name}: {seal}"
             yield from self.answer_with(refusal(asked.dialect, 401, message))
@@ -193,20 +193,16 @@ class PassingStream(IncomingStream):
             yield from self.server_state(ResponseData(self.stream_id, content))
         yield from self.server_state(ResponseEndOfMessage(self.stream_id))
 
-    def seal_for(
-        self, account: Account, claim: Claim, *, refused: Seal | None = None, patient: bool = False
-    ) -> CommandGenerator[Seal | str]:
-        """A generator that gives the account's seal, or says why there is none; with `patient`, not at once."""
+    def seal_for(self, account: Account, claim: Claim) -> CommandGenerator[Seal | str]:
+        """A generator that gives the account's seal, or says why there is none; not at once, as nobody else has one."""
         try:
-            seal = self.governor.seal_of(account, claim, refused=refused)
-        except CredentialError as error:
-            if not patient:
-                return str(error)
+            seal = self.governor.seal_of(account, claim)
+        except CredentialError:
             seal = None
         if seal is not None:
             return seal
         assert account.source is not None
-        request = CredentialRequest(account.source, account.upstream.dialect, refused, patient)
+        request = CredentialRequest(account.source, account.upstream.dialect, None, patient=True)
         yield AntigravityCredentialHook(request)
         return request.seal or request.error
 

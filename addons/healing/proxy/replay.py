@@ -21,6 +21,9 @@ from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
 from healing.proxy.story import before_replay, role_of, story_of
 
+_OF_THE_REQUEST = ("upstream", "client")
+"""What of a story does not come of how the request was answered: where it went, and who sent it."""
+
 
 class QuietReplayHandler(ReplayHandler):
     """Replays one flow, whose own hooks stay silent; those of other flows that come of it do not."""
@@ -106,9 +109,15 @@ async def replay(flow: http.HTTPFlow, governor: Governor) -> None:
     """Answer a replayed request with what healing makes of it."""
     copy = flow.copy()
     copy.is_replay = "request"
-    if role_of(flow) == "exchange" and "upstream" not in story_of(flow) and not governor.serves(flow.request):
-        # It was refused before it got anywhere: it was meant for the proxy.
-        copy.metadata[METADATA] = {**story_of(flow), "upstream": ""}
+    # What came of it the first time must not be taken for what comes of it now.
+    copy.comment = copy.marked = ""
+    copy.metadata.pop(METADATA, None)
+    if role_of(flow) == "exchange":
+        kept = {key: value for key, value in story_of(flow).items() if key in _OF_THE_REQUEST}
+        if "upstream" not in kept and not governor.serves(flow.request):
+            # It was refused before it got anywhere: it was meant for the proxy.
+            kept["upstream"] = ""
+        copy.metadata[METADATA] = {"role": "exchange", **kept}
     handler = HealingReplayHandler(copy, governor)
     try:
         await handler.replay()

@@ -7,6 +7,7 @@ import selectors
 import signal
 import stat
 import subprocess
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Thread
@@ -87,21 +88,24 @@ def read_file(path: str, most: int) -> bytes:
     return data
 
 
-def run_command(command: str, seconds: float, most: int, reading: Reading | None = None) -> bytes:
-    """What a command prints, at most so many bytes. Neither it nor what it starts has more time. Raises SourceError."""
+def run_command(command: Sequence[str], seconds: float, most: int, reading: Reading | None = None) -> bytes:
+    """What a command prints, at most so many bytes. Neither it nor what it starts has more time. Raises SourceError.
+
+    command: the program and its arguments.
+    """
     # What it prints, on either channel, may be secret: no message repeats it.
     deadline = monotonic() + seconds
     try:
         process = subprocess.Popen(
             command,
-            shell=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
     except OSError as error:
-        raise SourceError(f"its command could not be started: {error.strerror}") from None
+        how = "it goes through no shell unless it is written cmd:sh -c '…'"
+        raise SourceError(f"its command could not be started: {error.strerror}; {how}") from None
     if reading is not None:
         reading.command = process
     slow = SlowSourceError(f"its command took more than {seconds:g} s")
@@ -162,7 +166,7 @@ def _read(source: Source, reading: Reading, limits: Limits) -> None:
     try:
         if source.kind == "cmd":
             what = "its command printed"
-            data = run_command(source.value, limits.source_seconds, limits.source_bytes, reading)
+            data = run_command(source.words, limits.source_seconds, limits.source_bytes, reading)
         else:
             what = f"the file {source.value} is"
             data = read_file(source.value, limits.source_bytes)

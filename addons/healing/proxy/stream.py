@@ -4,6 +4,7 @@ It holds no policy: it tells the exchange what happens and does what the exchang
 """
 
 import logging
+import math
 from dataclasses import replace
 
 from mitmproxy import flow as flows
@@ -33,12 +34,15 @@ from healing.proxy.attempts import (
     LaunchAttempt,
 )
 from healing.proxy.client_side import ResetResponse
+from healing.proxy.credentials import CredentialError
 from healing.proxy.local import refusal
 from healing.proxy.passing_stream import PassingStream
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import (
+    AntigravityCredentialHook,
     AntigravityUnderstandHook,
+    CredentialRequest,
     UnderstandRequest,
 )
 from healing.wire.headers import Headers, lowered
@@ -62,6 +66,8 @@ class HealingStream(PassingStream):
     timer: commands.RequestWakeup | None = None
     timer_at = 0.0
     broken: Finish | None = None
+    fetching: tuple[AntigravityCredentialHook, Attempt] | None = None
+    """The attempt that waits for its credential, and what fetches it."""
 
     @property
     def running(self) -> bool:
@@ -101,6 +107,8 @@ class HealingStream(PassingStream):
                 yield from self.perform()
             elif isinstance(event, events.Wakeup):
                 yield from self.wake(event)
+            elif isinstance(event, events.HookCompleted) and isinstance(event.command, AntigravityCredentialHook):
+                yield from self.fetched(event.command)
             else:
                 yield from super().handle(event)
         except Exception:
@@ -203,15 +211,44 @@ class HealingStream(PassingStream):
         self.exchange.worked(action, request.found, request.failure)
 
     def launch(self, attempt: Attempt) -> CommandGenerator[None]:
-        """Send an attempt upstream, once its credential is there."""
+        """Send an attempt upstream, as soon as its credential is there."""
         assert self.exchange is not None
         assert self.claim is not None
-        seal = yield from self.seal_for(attempt.account, self.claim, refused=self.refused_before(attempt))
-        if isinstance(seal, str):
-            self.exchange.no_credential(attempt, seal)
+        refused = self.refused_before(attempt)
+        try:
+            seal = self.governor.seal_of(attempt.account, self.claim, refused=refused)
+        except CredentialError as error:
+            self.exchange.no_credential(attempt, str(error))
             return
-        if self.client_has_left:
+        if seal is not None:
+            yield from self.send_with(attempt, seal)
             return
+        assert attempt.account.source is not None
+        hook = AntigravityCredentialHook(
+            CredentialRequest(attempt.account.source, attempt.account.upstream.dialect, refused)
+        )
+        # Its completion comes here, and all else goes on meanwhile: signs of life, a client that leaves.
+        hook.blocking = self  # type: ignore[assignment]
+        self.fetching = hook, attempt
+        yield hook
+
+    def fetched(self, hook: AntigravityCredentialHook) -> CommandGenerator[None]:
+        """A credential has been fetched, or could not be."""
+        assert self.exchange is not None
+        if self.fetching is None or self.fetching[0] is not hook:
+            return
+        _, attempt = self.fetching
+        self.fetching = None
+        if attempt.ended or not self.running:
+            return
+        if hook.request.seal is None:
+            self.exchange.no_credential(attempt, hook.request.error)
+        else:
+            yield from self.send_with(attempt, hook.request.seal)
+        yield from self.perform()
+
+    def send_with(self, attempt: Attempt, seal: Seal) -> CommandGenerator[None]:
+        """Send an attempt upstream with its credential."""
         attempt.redactor = seal = replace(seal, body=self.masks)
         yield LaunchAttempt(self.stream_id, attempt, seal)
 
@@ -304,8 +341,11 @@ class HealingStream(PassingStream):
     def arm(self) -> CommandGenerator[None]:
         """Ask to be woken at the exchange's next deadline."""
         assert self.exchange is not None
-        deadline = self.exchange.deadline
-        if deadline is None or self.client_has_left or (self.timer is not None and self.timer_at <= deadline):
+        if not self.running or self.client_has_left:
+            return
+        # Always: it is also how the end of the proxy is heard of.
+        deadline = self.exchange.deadline or math.inf
+        if self.timer is not None and self.timer_at <= deadline:
             return
         now = self.governor.clock.now()
         self.timer_at = min(deadline, now + LONGEST_WAKEUP_S)
@@ -319,7 +359,7 @@ class HealingStream(PassingStream):
         self.timer = None
         if self.running:
             assert self.exchange is not None
-            self.exchange.wakeup()
+            self.exchange.shut_down() if self.governor.under_way.over else self.exchange.wakeup()
             yield from self.perform()
         elif self.breaking and self.broken is not None:
             yield from self.break_off(self.broken)

@@ -14,6 +14,7 @@ from typing import Any
 from tests.attack.arena import MB, Arena, Setup, says, wait_until
 from tests.attack.table import Attack, NotHereError
 from tests.e2e.harness import account
+from tests.support.shell import shell
 from tests.upstream import anthropic_error_body
 
 _DAY_S = 24 * 3600
@@ -219,11 +220,11 @@ ACCOUNTS = [
     Attack(11, "endless-file", "a key file that is /dev/zero", "another account serves", endless_file,
            setup=_sourced("file:key")),
     Attack(11, "hanging-command", "a cmd: that hangs, with a child", "another account serves, nothing is left",
-           hanging_command, setup=_sourced("cmd:test -e attack && { sleep 4321 & sleep 4321; } || cat key")),
+           hanging_command, setup=_sourced(shell("test -e attack && { sleep 4321 & sleep 4321; } || cat key"))),
     Attack(11, "loud-command", "a cmd: that prints for ever", "another account serves", loud_command,
-           setup=_sourced("cmd:test -e attack && yes || cat key")),
+           setup=_sourced(shell("test -e attack && yes || cat key"))),
     Attack(11, "parallel-command", "50 clients wait for one slow cmd:", "it runs once", parallel,
-           setup=_sourced("cmd:test -e attack && { printf x >> runs; sleep 1; }; cat key", "")),
+           setup=_sourced(shell("test -e attack && { printf x >> runs; sleep 1; }; cat key"), "")),
     Attack(16, "full-disk", "the data folder's disk is full", "said once, no traceback", full_disk,
            memory=100 * MB),
 ]  # fmt: skip
