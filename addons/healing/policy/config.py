@@ -117,6 +117,8 @@ class Upstream(_Table):
     dialect: Dialect
     url: str
     """Without a slash at its end."""
+    connections: int = Field(default=100, ge=1)
+    """How many each client's connection may use at once. What more is asked for waits for its turn."""
 
     @field_validator("url")
     @classmethod

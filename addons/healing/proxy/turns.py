@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from contextvars import ContextVar
 from time import perf_counter
+from typing import cast
 from weakref import WeakKeyDictionary
 
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Address, Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
@@ -62,13 +64,37 @@ class TurnTaking(ProxyConnectionHandler):
     """Handles the connections of a client as mitmproxy does, and lets others have their turns meanwhile."""
 
     turns: Turns
+    is_counted: Callable[[Address], bool]
+    """Whether our own layers see to how many connections to an address there are: mitmproxy makes no more than five."""
 
     @classmethod
-    def adopt(cls, plain: ProxyConnectionHandler, turns: Turns) -> None:
+    def adopt(cls, plain: ProxyConnectionHandler, turns: Turns, is_counted: Callable[[Address], bool]) -> None:
         """Make a handler one of these."""
         plain.__class__ = cls
         assert isinstance(plain, TurnTaking)
         plain.turns = turns
+        plain.is_counted = is_counted
+
+    async def open_connection(self, command: commands.OpenConnection) -> None:
+        """Make a connection, and keep it while it lasts; of one that could not be made, keep nothing."""
+        address = command.connection.address
+        if address is not None and self.is_counted(address):
+            self.max_conns[address] = cast(asyncio.Semaphore, nullcontext())
+        try:
+            await super().open_connection(command)
+        finally:
+            self._forget_unmade(command.connection)
+
+    def close_connection(self, connection: Connection, half_close: bool = False) -> None:
+        """Close a connection, also one that is still being made."""
+        super().close_connection(connection, half_close)
+        if not half_close:
+            self._forget_unmade(connection)
+
+    def _forget_unmade(self, connection: Connection) -> None:
+        io = self.transports.get(connection)
+        if io is not None and io.writer is None:
+            del self.transports[connection]
 
     async def hook_task(self, hook: commands.StartHook) -> None:
         """Run a layer's hook: it stands at the beginning of each piece of work."""
