@@ -19,7 +19,7 @@ from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, Respo
 from healing.proxy.attempts import AttemptStream
 from healing.proxy.doubt import DoubtConnection
 from healing.proxy.upstream_http2 import UpstreamHttp2
-from healing.proxy.upstream_side import FitConnection, UpstreamHttp1, protocol_of
+from healing.proxy.upstream_side import FitConnection, protocol_of
 
 
 class Gone(HttpConnection):
@@ -68,7 +68,7 @@ class ConnectingLayer(HttpLayer):
     """
 
     connections: Connections
-    in_line: dict[GetHttpConnection, AttemptStream]
+    in_line: dict[FitConnection, AttemptStream]
     left: WeakSet[Server]
     ended: set[Connection]
     line_moves: bool
@@ -101,14 +101,10 @@ class ConnectingLayer(HttpLayer):
         stream = self.command_sources.get(event)
         if stream is None:
             return
-        FitConnection.adopt(event, self._unfit())
+        event = FitConnection.adopt(event, self._unfit())
         if isinstance(stream, AttemptStream):
-            if any(each.leads_where(event) for each in self.in_line if isinstance(each, FitConnection)):
-                self.in_line[event] = stream
-                return
-            if (yield from self._take_idle(event, stream)):
-                return
-            if self._is_full(event, stream, reuse=reuse):
+            others_wait = any(each.leads_where(event) for each in self.in_line)
+            if others_wait or self._is_full(event, stream, reuse=reuse):
                 self.in_line[event] = stream
                 return
         yield from super().get_connection(event, reuse=reuse)
@@ -121,10 +117,7 @@ class ConnectingLayer(HttpLayer):
             for event, stream in tuple(self.in_line.items()):
                 if event not in self.in_line or any(each.leads_where(event) for each in full):
                     continue
-                FitConnection.adopt(event, self._unfit())
-                assert isinstance(event, FitConnection)
-                if (yield from self._take_idle(event, stream)):
-                    continue
+                event.unfit = self._unfit()
                 if self._is_full(event, stream, reuse=True):
                     full.append(event)
                     continue
@@ -140,29 +133,13 @@ class ConnectingLayer(HttpLayer):
             and (connection in self.left or ((found := protocol_of(stack)) is not None and not found.usable))
         )
 
-    def _take_idle(self, event: GetHttpConnection, stream: AttemptStream) -> CommandGenerator[bool]:
-        """Give a stream an HTTP/1 connection on which nothing is under way; gives whether there was one.
-
-        mitmproxy never does for a client that speaks HTTP/2, and makes one for each of its requests.
-        """
-        if self.context.client.alpn != b"h2":
-            return False
-        for connection, stack in self.connections.items():
-            fits = connection not in self.waiting_for_establishment and event.connection_spec_matches(connection)
-            if fits and connection.connected and isinstance(protocol_of(stack), UpstreamHttp1):
-                self.in_line.pop(event, None)
-                del self.command_sources[event]
-                yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (connection, None)))
-                return True
-        return False
-
-    def _is_full(self, event: GetHttpConnection, stream: AttemptStream, *, reuse: bool) -> bool:
+    def _is_full(self, event: FitConnection, stream: AttemptStream, *, reuse: bool) -> bool:
         """Whether one more connection would have to be made, and its upstream has as many as it may have."""
         if reuse and any(self._shares(event, connection) for connection in self.connections):
             return False
         return sum(self._counts(event, connection) for connection in self.connections) >= stream.most_connections
 
-    def _shares(self, event: GetHttpConnection, connection: Connection) -> bool:
+    def _shares(self, event: FitConnection, connection: Connection) -> bool:
         """Whether mitmproxy gives this connection to one more stream, or has it wait for it."""
         if not event.connection_spec_matches(connection):
             return False
@@ -170,11 +147,12 @@ class ConnectingLayer(HttpLayer):
             return True
         return connection.connected and (self.context.client.alpn != b"h2" or connection.alpn == b"h2")
 
-    def _counts(self, event: GetHttpConnection, connection: Connection) -> bool:
-        """Whether a connection leads where this one is to, and may be used."""
-        if not isinstance(event, FitConnection) or not event.leads_where(connection) or connection in self.left:
+    def _counts(self, event: FitConnection, connection: Connection) -> bool:
+        """Whether a connection leads where this one is to, and is not about to end as soon as it can."""
+        if not event.leads_where(connection) or connection in self.left or connection.error:
             return False
-        return connection in self.waiting_for_establishment or connection.connected
+        found = protocol_of(self.connections[connection])
+        return not isinstance(found, UpstreamHttp2) or found.usable
 
     # Leaving one.
 
@@ -183,7 +161,8 @@ class ConnectingLayer(HttpLayer):
         waited = stream._paused.command if stream._paused is not None else None
         if not isinstance(waited, GetHttpConnection) or self.command_sources.pop(waited, None) is None:
             return
-        self.in_line.pop(waited, None)
+        if isinstance(waited, FitConnection):
+            self.in_line.pop(waited, None)
         connection = self.made_for(waited)
         if connection is not None:
             others = [each for each in self.waiting_for_establishment[connection] if each is not waited]

@@ -222,11 +222,12 @@ class FitConnection(GetHttpConnection):
     unfit: frozenset[Server] = frozenset()
 
     @classmethod
-    def adopt(cls, plain: GetHttpConnection, unfit: frozenset[Server]) -> None:
-        """Narrow a command."""
+    def adopt(cls, plain: GetHttpConnection, unfit: frozenset[Server]) -> "FitConnection":
+        """Narrow a command; gives it."""
         plain.__class__ = cls
         assert isinstance(plain, FitConnection)
         plain.unfit = unfit
+        return plain
 
     def connection_spec_matches(self, connection: object) -> bool:
         """Whether a connection leads where it should, and may be used."""
