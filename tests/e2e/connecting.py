@@ -1,6 +1,7 @@
 """Upstreams and a proxy in front of them that are hard to connect to, and clients that stay on one connection."""
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from tests.e2e.probed import ProbedProxy
 from tests.support.listening import Listening
 from tests.support.raw import RawConnection
 
+_HOST = re.compile(rb"(?i)\r\nhost: *([^\r]+)")
 type Told = tuple[int, str, str]
 """Status, number of attempts, and the text of an answer."""
 
@@ -80,7 +82,7 @@ class ReluctantHttp2(Reluctant, Http2Server):
 
 
 class _Tunnels(Listening):
-    """A forward proxy, for CONNECT and nothing else."""
+    """A forward proxy: for CONNECT, and for absolute URLs, one for each connection."""
 
     def serve(self, connection: socket.socket) -> None:
         head = b""
@@ -88,9 +90,15 @@ class _Tunnels(Listening):
             if not (data := connection.recv(65536)):
                 return
             head += data
-        host, _, port = head.split()[1].decode().rpartition(":")
+        method, target = head.split()[:2]
+        named = _HOST.search(head)
+        place = target if method == b"CONNECT" or named is None else named[1]
+        host, _, port = place.decode().rpartition(":")
         with socket.create_connection((host, int(port))) as there:
-            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            if method == b"CONNECT":
+                connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            else:
+                there.sendall(head)
             back = threading.Thread(target=_pump, args=(there, connection), daemon=True)
             back.start()
             _pump(connection, there)

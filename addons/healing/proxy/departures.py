@@ -36,13 +36,15 @@ class Departures:
         clock: Clock,
         connections: Mapping[Connection, layer.Layer],
         made_for: Callable[[object], Connection | None],
-    ) -> None:
-        """Tell the exchanges which attempts are on their way, and since when.
+    ) -> bool:
+        """Tell the exchanges which attempts are on their way, and since when; gives whether any is that was not.
 
         connections: what runs on each. made_for: gives the one that is being made for who waits with a command.
         """
+        begun = False
         for stream in list(self._waiting):
             attempt, waits_for = stream.attempt, stream.waits_for
+            waited = attempt.left_at is None
             if attempt.ended:
                 self._waiting.remove(stream)
             elif attempt.head_at is not None:
@@ -60,6 +62,8 @@ class Departures:
             else:
                 self._waiting.remove(stream)
                 stream.exchange.on_its_way(attempt, clock.now())
+            begun |= waited and attempt.left_at is not None
+        return begun
 
 
 def _began_at(stack: layer.Layer) -> float | None:

@@ -89,8 +89,7 @@ class HealingLayer(ConnectingLayer):
             yield from self.connect_ends(event)
             yield from super()._handle_event(event)
         yield from self.settle()
-        yield from self.tend()
-        if self.deferred:
+        if (yield from self.tend()) or self.deferred:
             yield from self.settle()
 
     def connect_ends(self, event: events.Event) -> CommandGenerator[None]:
@@ -154,15 +153,18 @@ class HealingLayer(ConnectingLayer):
 
     # The client.
 
-    def tend(self) -> CommandGenerator[None]:
-        """See to what has not left yet, to what the client has left, and to what it does not take."""
-        if self.departures:
-            self.departures.look(self.governor.clock, self.connections, self.made_for)
+    def tend(self) -> CommandGenerator[bool]:
+        """See to what has not left yet, to what the client has left, and to what it does not take.
+
+        Gives whether a clock has begun to run, of which nobody has been told yet.
+        """
+        begun = bool(self.departures) and self.departures.look(self.governor.clock, self.connections, self.made_for)
         yield from self.tend_client()
         if (self.readers.behind or self.departures) and self.look_again is None:
             unread_s = self.governor.config.limits.unread_seconds
             self.look_again = commands.RequestWakeup(min(LOOK_EVERY_S, unread_s))
             yield self.look_again
+        return begun
 
     def tend_client(self) -> CommandGenerator[None]:
         """See to what the client has left, and to what it does not take."""

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from time import perf_counter
 from typing import cast
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from mitmproxy.connection import Address, Connection
 from mitmproxy.proxy import commands, events
@@ -16,7 +16,8 @@ TURN_S = 0.005
 """How long a turn of the loop may do what can wait; then what is under way elsewhere goes on first."""
 
 
-_read_here: ContextVar[Connection] = ContextVar("the connection that this task reads")
+# Whatever the task begins has it too, and may outlive the connection.
+_read_here: ContextVar[ref[Connection]] = ContextVar("the connection that this task reads")
 _stopped: WeakKeyDictionary[Connection, asyncio.Event] = WeakKeyDictionary()
 
 
@@ -106,7 +107,7 @@ class TurnTaking(ProxyConnectionHandler):
 
         mitmproxy does not know the task that reads it before that has waited for the first time.
         """
-        _read_here.set(connection)
+        _read_here.set(ref(connection))
         if connection is self.client:
             await _unhurt(asyncio.sleep(0))
         await super().handle_connection(connection)
@@ -120,7 +121,8 @@ class TurnTaking(ProxyConnectionHandler):
     async def drain_writers(self) -> None:
         """Between two reads. There may be more to read at once, several times over, without any pause between."""
         await super().drain_writers()  # type: ignore[no-untyped-call]
-        connection = _read_here.get(None)
+        here = _read_here.get(None)
+        connection = here() if here is not None else None
         while connection is not None and (stopped := _stopped.get(connection)) is not None:
             await stopped.wait()
         await asyncio.sleep(0)

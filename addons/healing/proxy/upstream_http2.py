@@ -64,9 +64,6 @@ class UpstreamHttp2(Doubtful, Http2Client):
             yield from self.doubt()
             yield from self._refuse(*self.stream_queue)
             return
-        if (yield from self.hear(event)):
-            yield from self._refuse(*self.stream_queue)
-            return
         if isinstance(event, HttpEvent) and event.stream_id not in self.our_stream_id:
             if self.draining and isinstance(event, RequestHeaders):
                 yield from self._refuse(event.stream_id)
@@ -90,7 +87,7 @@ class UpstreamHttp2(Doubtful, Http2Client):
             self.h2_conn.grant(event.stream_id)
             if data := self.h2_conn.data_to_send():
                 yield commands.SendData(self.conn, data)
-        else:
+        elif not (yield from self.hear(event)):
             yield from super()._handle_event2(event)
 
     def done(self, event: events.Event) -> CommandGenerator[None]:
