@@ -210,7 +210,7 @@ def test_what_runs_on_a_connection_that_answers_no_ping_is_healed(site: Site) ->
             asking.read_until(lambda: begun in asking.ended | asking.reset)
             assert begun in asking.reset
         site.http2.wait_for(lambda: site.http2.peers[0].over)
-    assert site.proxy.log.count("no answer to a ping") == 2
+    assert "no answer to a ping" in site.proxy.log
 
 
 def test_what_runs_on_a_connection_that_answers_a_ping_goes_on(site: Site) -> None:
