@@ -373,7 +373,8 @@ def _with_built_in(value: object) -> object:
     for name, upstream in BUILT_IN.items():
         table = merged[name]
         if isinstance(table, dict):
-            merged[name] = {"dialect": upstream.dialect, **table}
+            same = table.get("dialect", upstream.dialect) == upstream.dialect
+            merged[name] = {"dialect": upstream.dialect, **({"url": upstream.url} if same else {}), **table}
     return merged
 
 
