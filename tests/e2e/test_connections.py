@@ -8,6 +8,7 @@ import pytest
 
 from tests.attack.http2_server import Asked
 from tests.attack.scripted import PAUSE, Say, answer_bytes
+from tests.attack.test_informational import text_of
 from tests.e2e.connecting import Http2Client, ReluctantHttp1, ReluctantHttp2, ReluctantProxy, Site
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
@@ -154,6 +155,16 @@ def test_a_client_that_leaves_while_a_tunnel_hangs_leaves_nothing_behind(behind:
         asking.leave()
         behind.tunnels.until(lambda tunnels: tunnels.left == 1)
         assert asking.ask("http1") == (200, "1", "fine")
+
+
+def test_a_request_that_merely_passes_leaves_no_handshake_behind_either(site: Site) -> None:
+    site.http2.begin_anew(silent=1)
+    with Http2Client(site.proxy, site.http2) as asking:
+        leaving = asking.post("/other", {})
+        site.http2.until(lambda server: server.came == 1)
+        asking.leave(leaving)
+        site.http2.until(lambda server: server.left == 1)
+        assert text_of(asking.whole(asking.post("/other", {}))) == "fine"
 
 
 @each_upstream
