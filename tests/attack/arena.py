@@ -272,7 +272,7 @@ def arena(folder: Path, setup: Setup, steady: int) -> Iterator[Arena]:
         for name, text in setup.files.items():
             (proxy.folder / name).write_text(text)
         proxy.start()
-        stack.callback(_stop, proxy)
+        stack.callback(proxy.stop)
         yield Arena(proxy, good, evil, folder, tls)
 
 
@@ -291,11 +291,6 @@ def _config(setup: Setup, good: Upstream, evil: Evil, steady: int, tls: Upstream
     )
     clients = f"[clients]\n{setup.clients}\n" if setup.clients else ""
     return accounts + "".join(upstream(*each) for each in upstreams) + setup.config + clients + _ROUTES
-
-
-def _stop(proxy: Proxy) -> None:
-    with contextlib.suppress(AssertionError):
-        proxy.stop()
 
 
 def json_of(found: raw.RawResponse) -> Any:

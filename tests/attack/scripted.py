@@ -51,6 +51,9 @@ class Scripted(Listening):
     closed: list[int] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     tls: ssl.SSLContext | None = None
+    under_way: int = 0
+    most: int = 0
+    """How many requests waited for the end of their answers at the same time, at most."""
     _open: list[socket.socket] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -66,6 +69,7 @@ class Scripted(Listening):
         """Forget the script and what was heard."""
         self.script = queue.Queue()
         self.heard.clear()
+        self.most = 0
         self.go.clear()
 
     def wait_for(self, condition: Any, timeout: float = 10) -> None:
@@ -110,9 +114,15 @@ class Scripted(Listening):
             head, body, buffer = heard
             with self._changed:
                 self.heard.append(Heard(number, head, body))
+                self.under_way += 1
+                self.most = max(self.most, self.under_way)
                 self._changed.notify_all()
             say = self.script.get(timeout=10)
-            for piece in say.pieces:
+            for place, piece in enumerate(say.pieces, 1):
+                if place == len(say.pieces):
+                    # Before it is sent, as the next request may come at once.
+                    with self._changed:
+                        self.under_way -= 1
                 if piece is PAUSE:
                     self.go.wait(10)
                 else:

@@ -23,6 +23,8 @@ WATCHED = (
     "SSEDecoder",
     "Sink",
 )
+# What mitmproxy makes for each connection to an upstream.
+CONNECTING = ("Context", "Server")
 PAGE = 4096
 
 
@@ -55,22 +57,26 @@ class LeakProbe:
 
 
 def report() -> dict[str, Any]:
-    """Tasks and objects by name, open connections, the governor's count of exchanges, and the memory in use."""
+    """Tasks, objects and what connections are made of by name, connections, exchanges, and the memory in use."""
     me = asyncio.current_task()
     tasks = Counter(re.sub(r" ?[(\d].*", "", task.get_name()) for task in asyncio.all_tasks() if task is not me)
     objects: Counter[str] = Counter()
+    connecting: Counter[str] = Counter()
     for thing in gc.get_objects():
         module = type(thing).__module__
         # The isinstance of a proxy object may run code, the type does not.
         if isinstance(module, str) and module.startswith(("healing.", "mitmproxy.http")):
             name = type(thing).__name__
             objects[name] += name in WATCHED
+        elif module in ("mitmproxy.connection", "mitmproxy.proxy.context"):
+            connecting[type(thing).__name__] += type(thing).__name__ in CONNECTING
     handlers = list(ctx.master.addons.get("proxyserver").connections.values())
     with open("/proc/self/statm") as statm:
         resident = int(statm.read().split()[1]) * PAGE
     return {
         "tasks": tasks,
         "objects": +objects,
+        "connecting": +connecting,
         "running": ctx.master.addons.get("healing").governor.running,
         "clients": len(handlers),
         "servers": sum(len(handler.transports) - (handler.client in handler.transports) for handler in handlers),

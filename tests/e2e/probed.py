@@ -19,10 +19,11 @@ _TASKS = ("client handler", "client connection handler", "server connection hand
 
 @dataclass(frozen=True)
 class Alive:
-    """What is alive in the process. `tasks` and `objects` count by name; `resident` is in bytes."""
+    """What is alive in the process. `tasks`, `objects` and `connecting` count by name; `resident` is in bytes."""
 
     tasks: dict[str, int]
     objects: dict[str, int]
+    connecting: dict[str, int]
     running: int
     clients: int
     servers: int

@@ -109,12 +109,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
         config = account("a", "anthropic") + account("g", "gemini")
         config += "".join(upstream(dialect, dialect, up.url) for dialect in ("anthropic", "gemini"))
         proxy = ProbedProxy(folder, config, args=["-s", str(script)], env={"SABOTAGE": str(order)})
-        # Not as a context: tracebacks in the log are what is provoked here.
-        proxy.start()
-        try:
+        proxy.provoked = True
+        with proxy:
             yield Broken(proxy, up, order)
-        finally:
-            assert proxy.stop() == 0
 
 
 @pytest.fixture

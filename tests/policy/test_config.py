@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.config import Account, Capture, Config, Peek, PeekOverrides, Upstream, split_target
+from healing.policy.config import BUILT_IN, Account, Capture, Config, Peek, PeekOverrides, Upstream, split_target
 from healing.policy.config_file import ConfigError, find, load, misread, parse
 from healing.policy.sources import Source, parse_source
 from hypothesis import given
@@ -308,7 +308,14 @@ def test_a_built_in_upstream_can_be_moved() -> None:
     assert found["gemini"] == Upstream(dialect="gemini", url="http://localhost:1")
     assert found["anthropic"] == Config().upstreams["anthropic"]
     assert problem('[upstreams.other]\nurl = "http://localhost:1"') == 'upstreams.other: "dialect" is missing'
-    assert problem("[upstreams.gemini]") == 'upstreams.gemini: "url" is missing'
+    # One that speaks another dialect is another.
+    assert problem("[upstreams.gemini]\ndialect = 'anthropic'") == 'upstreams.gemini: "url" is missing'
+
+
+def test_a_built_in_upstream_stays_where_it_is_if_only_its_connections_are_given() -> None:
+    found = config("[upstreams.gemini]\nconnections = 7").upstreams["gemini"]
+    assert found == BUILT_IN["gemini"].model_copy(update={"connections": 7})
+    assert BUILT_IN["gemini"].connections == 100
     assert Config().upstreams["gemini"].url == "https://generativelanguage.googleapis.com"
 
 
@@ -392,6 +399,11 @@ def test_merging_clocks() -> None:
     [
         ("[retry]\nmax_attempts = 11", "retry.max_attempts: must be at most 10"),
         ("[retry]\nmax_attempts = 0", "retry.max_attempts: must be at least 1"),
+        ("[upstreams.anthropic]\nconnections = 0", "upstreams.anthropic.connections: must be at least 1"),
+        (
+            "[upstreams.anthropic]\nconnections = '9'",
+            "upstreams.anthropic.connections: expected a whole number, got a string",
+        ),
         ("[retry]\nmax_attempts = 2.5", "retry.max_attempts: expected a whole number, got a decimal number"),
         ("[retry]\nmax_wait = -1", "retry.max_wait: expected a number of seconds, 0 or more"),
         ("[retry]\nstrategy = 'x'", "retry.strategy: expected 'affinity', 'round_robin' or 'least_used'"),

@@ -117,6 +117,8 @@ class Upstream(_Table):
     dialect: Dialect
     url: str
     """Without a slash at its end."""
+    connections: int = Field(default=100, ge=1)
+    """How many each client's connection may use at once. What more is asked for waits for its turn."""
 
     @field_validator("url")
     @classmethod
@@ -380,7 +382,8 @@ def _with_built_in(value: object) -> object:
     for name, upstream in BUILT_IN.items():
         table = merged[name]
         if isinstance(table, dict):
-            merged[name] = {"dialect": upstream.dialect, **table}
+            same = table.get("dialect", upstream.dialect) == upstream.dialect
+            merged[name] = {"dialect": upstream.dialect, **({"url": upstream.url} if same else {}), **table}
     return merged
 
 

@@ -6,17 +6,18 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader, traverse
-from mitmproxy.connection import Client
+from mitmproxy.connection import Address, Client
 from mitmproxy.proxy import layer
 from mitmproxy.proxy.layers.http import HttpLayer
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
-from mitmproxy.proxy.mode_specs import DnsMode
+from mitmproxy.proxy.mode_specs import DnsMode, UpstreamMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils, human
 
@@ -172,7 +173,7 @@ class Healing:
         """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
         await self._turns.take()
         if isinstance(handler := handler_of(client), ProxyConnectionHandler):
-            TurnTaking.adopt(handler, self._turns)
+            TurnTaking.adopt(handler, self._turns, partial(self._is_counted, client))
         if self.governor is None:
             return
         self.governor.visits.arrived(client)
@@ -249,6 +250,14 @@ class Healing:
         if is_configured(data.client, data.server, governor.config.upstreams):
             return None
         return await refuse_connecting(visitor, data.server, _own_ports())
+
+    def _is_counted(self, client: Client, address: Address) -> bool:
+        """Whether this is the address of an upstream, or of the proxy through which a client's are reached."""
+        mode = client.proxy_mode
+        if isinstance(mode, UpstreamMode) and address == mode.address:
+            return True
+        upstreams = self.governor.config.upstreams.values() if self.governor is not None else ()
+        return any(address == (each.host, each.port) for each in upstreams)
 
     def _use(self, settings: config.Config) -> None:
         if self.governor is None:

@@ -121,6 +121,11 @@ class AttemptStream(InPlaceHooks):
         return self._paused is not None
 
     @property
+    def most_connections(self) -> int:
+        """How many connections to its upstream there may be."""
+        return self.attempt.account.upstream.connections
+
+    @property
     def waits_for(self) -> object:
         """The command whose completion is being waited for."""
         return self._paused.command if self._paused else None

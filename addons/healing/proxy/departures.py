@@ -1,6 +1,6 @@
 """Attempts that have not left yet: what holds them up is here, and no upstream is to blame for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import layer, tunnel
@@ -15,8 +15,8 @@ from healing.proxy.upstream_side import protocol_of
 class Departures:
     """The attempts of one client's connection whose requests may still be held up.
 
-    An attempt waits here while its flow is intercepted, while an addon's hook is awaited, for one of the few
-    connections that mitmproxy makes to an address at once, and for a free stream of one. It is on its way when its
+    An attempt waits here while its flow is intercepted, while an addon's hook is awaited, for one of the
+    connections that its upstream may have at once, and for a free stream of one. It is on its way when its
     connection begins to be made, or takes its request.
     """
 
@@ -35,29 +35,35 @@ class Departures:
         self,
         clock: Clock,
         connections: Mapping[Connection, layer.Layer],
-        establishing: Mapping[Connection, Sequence[GetHttpConnection]],
-    ) -> None:
-        """Tell the exchanges which attempts are on their way, and since when.
+        made_for: Callable[[object], Connection | None],
+    ) -> bool:
+        """Tell the exchanges which attempts are on their way, and since when; gives whether any is that was not.
 
-        connections: what runs on each. establishing: those that are being made, and who waits for them.
+        connections: what runs on each. made_for: gives the one that is being made for who waits with a command.
         """
+        begun = False
         for stream in list(self._waiting):
             attempt, waits_for = stream.attempt, stream.waits_for
+            waited = attempt.left_at is None
             if attempt.ended:
                 self._waiting.remove(stream)
             elif attempt.head_at is not None:
                 self._waiting.remove(stream)
                 stream.exchange.on_its_way(attempt, attempt.head_at)
             elif isinstance(waits_for, GetHttpConnection):
-                made = next((each for each, waiting in establishing.items() if waits_for in waiting), None)
+                made = made_for(waits_for)
                 began = _began_at(connections[made]) if made is not None else None
-                if began is not None:
+                if began is None:
+                    stream.exchange.held_up(attempt)
+                else:
                     stream.exchange.on_its_way(attempt, clock.now() - max(0.0, clock.wall() - began))
             elif stream.paused or _is_queued(connections.get(stream.context.server), stream.stream_id):
                 stream.exchange.held_up(attempt)
             else:
                 self._waiting.remove(stream)
                 stream.exchange.on_its_way(attempt, clock.now())
+            begun |= waited and attempt.left_at is not None
+        return begun
 
 
 def _began_at(stack: layer.Layer) -> float | None:

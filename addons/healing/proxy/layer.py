@@ -2,11 +2,10 @@
 
 from collections import deque
 
-from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpClient, HttpLayer, HttpStream
+from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HttpStream
 from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -19,9 +18,11 @@ from mitmproxy.proxy.layers.http._events import (
 )
 
 from healing.policy.attempt import Attempt
+from healing.policy.failures import FailureClass
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
 from healing.proxy.client_http1 import ClientHttp1
 from healing.proxy.client_http2 import ClientHttp2
+from healing.proxy.connecting import ConnectingLayer
 from healing.proxy.departures import Departures
 from healing.proxy.governor import Governor
 from healing.proxy.passing_stream import SealRequest
@@ -31,10 +32,10 @@ from healing.proxy.redacting import at_the_wire, with_cookies, without_secrets
 from healing.proxy.seal import Seal
 from healing.proxy.stream import ExchangeReady, HealingStream
 from healing.proxy.transports import PauseResponse, ResumeResponse
-from healing.proxy.upstream_side import FitConnection, UpstreamClient, protocol_of, upstream_connection
+from healing.proxy.upstream_side import UpstreamClient, upstream_connection
 
 
-class HealingLayer(HttpLayer):
+class HealingLayer(ConnectingLayer):
     """mitmproxy's HTTP layer, in which a claimed request becomes an exchange."""
 
     governor: Governor
@@ -66,6 +67,7 @@ class HealingLayer(HttpLayer):
         plain.held = set()
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
         plain.next_attempt_id = -1
+        plain.begin_connecting()
         return plain
 
     def make_stream(self, stream_id: int) -> CommandGenerator[None]:
@@ -88,8 +90,7 @@ class HealingLayer(HttpLayer):
             yield from self.connect_ends(event)
             yield from super()._handle_event(event)
         yield from self.settle()
-        yield from self.tend()
-        if self.deferred:
+        if (yield from self.tend()) or self.deferred:
             yield from self.settle()
 
     def connect_ends(self, event: events.Event) -> CommandGenerator[None]:
@@ -123,6 +124,7 @@ class HealingLayer(HttpLayer):
                         busy = stream.poked = True
                         yield from self.event_to_child(stream, ExchangeReady())
         self.sweep()
+        yield from self.move_line()
 
     def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> CommandGenerator[None]:
         """Put credentials on at the wire, and set aside what must not be done while the child is running."""
@@ -147,29 +149,23 @@ class HealingLayer(HttpLayer):
                 yield without_secrets(command, self.seals)
             else:
                 yield command
-
-    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> CommandGenerator[None]:
-        """Find or make a connection, never one on which anything is owed."""
-        protocols = {
-            connection: protocol_of(stack)
-            for connection, stack in self.connections.items()
-            if isinstance(connection, Server)
-        }
-        unfit = frozenset(connection for connection, found in protocols.items() if found and not found.usable)
-        FitConnection.adopt(event, unfit)
-        yield from super().get_connection(event, reuse=reuse)
+        if isinstance(event, RequestProtocolError) and isinstance(child, HttpStream):
+            yield from self.release(child, event.message)
 
     # The client.
 
-    def tend(self) -> CommandGenerator[None]:
-        """See to what has not left yet, to what the client has left, and to what it does not take."""
-        if self.departures:
-            self.departures.look(self.governor.clock, self.connections, self.waiting_for_establishment)
+    def tend(self) -> CommandGenerator[bool]:
+        """See to what has not left yet, to what the client has left, and to what it does not take.
+
+        Gives whether a clock has begun to run, of which nobody has been told yet.
+        """
+        begun = bool(self.departures) and self.departures.look(self.governor.clock, self.connections, self.made_for)
         yield from self.tend_client()
         if (self.readers.behind or self.departures) and self.look_again is None:
             unread_s = self.governor.config.limits.unread_seconds
             self.look_again = commands.RequestWakeup(min(LOOK_EVERY_S, unread_s))
             yield self.look_again
+        return begun
 
     def tend_client(self) -> CommandGenerator[None]:
         """See to what the client has left, and to what it does not take."""
@@ -223,7 +219,7 @@ class HealingLayer(HttpLayer):
         attempt, stream_id = command.attempt, self.next_attempt_id
         self.next_attempt_id -= 1
         context = attempt_context(self.context, attempt)
-        self.forget_failed_connections(context.server)
+        self.forget_failed(context.server)
         flow = attempt_flow(context, owner.flow, attempt)
         recorder = Recorder(self.governor.config.flows.max_body_bytes)
         stream = AttemptStream(context, stream_id, owner.exchange, attempt, command.seal, recorder)
@@ -241,25 +237,15 @@ class HealingLayer(HttpLayer):
             yield from self.event_to_child(stream, RequestData(stream_id, body))
         yield from self.event_to_child(stream, RequestEndOfMessage(stream_id))
 
-    def forget_failed_connections(self, server: Server) -> None:
-        """mitmproxy never tries an address again that refused once on this client connection: a retry must."""
-        for connection in list(self.connections):
-            if isinstance(connection, Server) and connection.error and connection.address == server.address:
-                del self.connections[connection]
-        if self.context.server.address == server.address:
-            self.context.server.error = None
-
     def abort(self, command: AbortAttempt) -> CommandGenerator[None]:
         """End an attempt: HTTP/1 closes its connection, HTTP/2 resets its stream."""
         stream = self.attempts.get(command.attempt)
         if stream is None or self.streams.get(stream.stream_id) is not stream:
             return
-        waited = stream.waits_for
+        connection, failure = self.connection_of(stream), command.attempt.failure
         yield from self.event_to_child(stream, RequestProtocolError(stream.stream_id, command.why, ErrorCode.CANCEL))
-        if isinstance(waited, GetHttpConnection):
-            for connection, waiting in list(self.waiting_for_establishment.items()):
-                if waiting == [waited]:
-                    yield commands.CloseConnection(connection)
+        if failure is not None and failure.kind is FailureClass.STALLED:
+            yield from self.doubt(connection, stream.stream_id)
 
     def sweep(self) -> None:
         """Forget what is over."""
@@ -278,7 +264,9 @@ class HealingLayer(HttpLayer):
                 del self.attempts[attempt]
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
-                self.connections.pop(stream.context.client, None)
+                self.connections.forget(stream.context.client)
+                self.line_moves = True
+        self.forget_ended()
 
     def forget_timers(self, stream: HealingStream) -> None:
         """Let a stream that is over go at once, and not when the last of its clocks would have run out."""

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from contextvars import ContextVar
 from time import perf_counter
-from weakref import WeakKeyDictionary
+from typing import cast
+from weakref import WeakKeyDictionary, ref
 
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Address, Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
@@ -21,7 +23,8 @@ class NextTurn(commands.RequestWakeup):
         super().__init__(0.0)
 
 
-_read_here: ContextVar[Connection] = ContextVar("the connection that this task reads")
+# Whatever the task begins has it too, and may outlive the connection.
+_read_here: ContextVar[ref[Connection]] = ContextVar("the connection that this task reads")
 _stopped: WeakKeyDictionary[Connection, asyncio.Event] = WeakKeyDictionary()
 
 
@@ -69,13 +72,37 @@ class TurnTaking(ProxyConnectionHandler):
     """Handles the connections of a client as mitmproxy does, and lets others have their turns meanwhile."""
 
     turns: Turns
+    is_counted: Callable[[Address], bool]
+    """Whether our own layers see to how many connections to an address there are: mitmproxy makes no more than five."""
 
     @classmethod
-    def adopt(cls, plain: ProxyConnectionHandler, turns: Turns) -> None:
+    def adopt(cls, plain: ProxyConnectionHandler, turns: Turns, is_counted: Callable[[Address], bool]) -> None:
         """Make a handler one of these."""
         plain.__class__ = cls
         assert isinstance(plain, TurnTaking)
         plain.turns = turns
+        plain.is_counted = is_counted
+
+    async def open_connection(self, command: commands.OpenConnection) -> None:
+        """Make a connection, and keep it while it lasts; of one that could not be made, keep nothing."""
+        address = command.connection.address
+        if address is not None and self.is_counted(address):
+            self.max_conns[address] = cast(asyncio.Semaphore, nullcontext())
+        try:
+            await super().open_connection(command)
+        finally:
+            self._forget_unmade(command.connection)
+
+    def close_connection(self, connection: Connection, half_close: bool = False) -> None:
+        """Close a connection, also one that is still being made."""
+        super().close_connection(connection, half_close)
+        if not half_close:
+            self._forget_unmade(connection)
+
+    def _forget_unmade(self, connection: Connection) -> None:
+        io = self.transports.get(connection)
+        if io is not None and io.writer is None:
+            del self.transports[connection]
 
     async def hook_task(self, hook: commands.StartHook) -> None:
         """Run a layer's hook: it stands at the beginning of each piece of work."""
@@ -87,7 +114,7 @@ class TurnTaking(ProxyConnectionHandler):
 
         mitmproxy does not know the task that reads it before that has waited for the first time.
         """
-        _read_here.set(connection)
+        _read_here.set(ref(connection))
         if connection is self.client:
             await _unhurt(asyncio.sleep(0))
         await super().handle_connection(connection)
@@ -116,7 +143,8 @@ class TurnTaking(ProxyConnectionHandler):
     async def drain_writers(self) -> None:
         """Between two reads. There may be more to read at once, several times over, without any pause between."""
         await super().drain_writers()  # type: ignore[no-untyped-call]
-        connection = _read_here.get(None)
+        here = _read_here.get(None)
+        connection = here() if here is not None else None
         while connection is not None and (stopped := _stopped.get(connection)) is not None:
             await stopped.wait()
         await asyncio.sleep(0)

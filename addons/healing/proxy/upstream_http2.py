@@ -17,17 +17,18 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
 
+from healing.proxy.doubt import DoubtConnection, Doubtful
 from healing.proxy.governor import Governor
-from healing.proxy.http2 import SteadyHttp2
 from healing.proxy.transports import PauseResponse, ResumeResponse
 from healing.wire.fields import size_of
 
 STREAM_WINDOW_BYTES = 2 * 1024 * 1024
 """What an upstream may send on a stream before it has to wait for us: enough for a long line, little to keep."""
 _GOING_AWAY = "upstream is going away and did not begin this request (GOAWAY)"
+_DOUBTED = "this request was not begun: upstream fell silent on the connection"
 
 
-class UpstreamHttp2(SteadyHttp2, Http2Client):
+class UpstreamHttp2(Doubtful, Http2Client):
     """The streams of the requests to an upstream."""
 
     h2_conf = h2.config.H2Configuration(**Http2Connection.h2_conf_defaults, client_side=True)
@@ -59,6 +60,10 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
                 yield ReceiveHttp(ResponseProtocolError(stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))
 
     def _serve(self, event: events.Event) -> CommandGenerator[None]:
+        if isinstance(event, DoubtConnection):
+            yield from self.doubt()
+            yield from self._refuse(*self.stream_queue)
+            return
         if isinstance(event, HttpEvent) and event.stream_id not in self.our_stream_id:
             if self.draining and isinstance(event, RequestHeaders):
                 yield from self._refuse(event.stream_id)
@@ -82,7 +87,7 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
             self.h2_conn.grant(event.stream_id)
             if data := self.h2_conn.data_to_send():
                 yield commands.SendData(self.conn, data)
-        else:
+        elif not (yield from self.hear(event)):
             yield from super()._handle_event2(event)
 
     def done(self, event: events.Event) -> CommandGenerator[None]:
@@ -139,6 +144,7 @@ class UpstreamHttp2(SteadyHttp2, Http2Client):
             yield ReceiveHttp(ResponseProtocolError(stream_id, _GOING_AWAY, ErrorCode.GENERIC_SERVER_ERROR))
 
     def _refuse(self, *stream_ids: int) -> CommandGenerator[None]:
+        why = _DOUBTED if self.doubted else _GOING_AWAY
         for stream_id in stream_ids:
             self.stream_queue.pop(stream_id, None)
-            yield ReceiveHttp(ResponseProtocolError(stream_id, _GOING_AWAY, ErrorCode.GENERIC_SERVER_ERROR))
+            yield ReceiveHttp(ResponseProtocolError(stream_id, why, ErrorCode.GENERIC_SERVER_ERROR))

@@ -252,15 +252,23 @@ class FitConnection(GetHttpConnection):
     unfit: frozenset[Server] = frozenset()
 
     @classmethod
-    def adopt(cls, plain: GetHttpConnection, unfit: frozenset[Server]) -> None:
-        """Narrow a command."""
+    def adopt(cls, plain: GetHttpConnection, unfit: frozenset[Server]) -> "FitConnection":
+        """Narrow a command; gives it."""
         plain.__class__ = cls
         assert isinstance(plain, FitConnection)
         plain.unfit = unfit
+        return plain
 
     def connection_spec_matches(self, connection: object) -> bool:
         """Whether a connection leads where it should, and may be used."""
         return connection not in self.unfit and super().connection_spec_matches(connection)  # type: ignore[arg-type]
+
+    def leads_where(self, other: object) -> bool:
+        """Whether a connection, or what asks for one, leads where this one is to."""
+        if isinstance(other, GetHttpConnection):
+            same = (other.address, other.tls, other.via, other.transport_protocol)
+            return same == (self.address, self.tls, self.via, self.transport_protocol)
+        return super().connection_spec_matches(other)  # type: ignore[arg-type]
 
 
 def protocol_of(stack: layer.Layer) -> UpstreamHttp1 | UpstreamHttp2 | None:
