@@ -308,8 +308,9 @@ class HealingStream(PassingStream):
 
     def keep_body(self) -> None:
         """Put what has streamed by into the client's flow, as far as it has been kept."""
-        super().keep_body()
-        if self.exchange is not None and self.recorder is not None and self.flow.response is not None:
+        if self.exchange is None:
+            super().keep_body()
+        elif self.recorder is not None and self.flow.response is not None:
             self.flow.response.data.content = self.recorder.take()
             if self.recorder.truncated:
                 self.exchange.meta["body_truncated"] = True
