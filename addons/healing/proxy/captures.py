@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from io import BytesIO
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from healing.policy.config import Capture
 from healing.proxy.attempts import METADATA
 from healing.proxy.story import role_of, story_of
 
+_PIECE = 64 * 1024
 # A second file a day is there only where the first one can't be read to its end.
 _NAME = re.compile(r"(\d{4}-\d{2}-\d{2})(?:-(\d+))?\.flow")
 
@@ -78,21 +79,16 @@ class Captures:
                 return
 
     def _recount(self, file: _File, index: int, times: int) -> None:
-        sizes = list(file.sizes)
-
-        def pieces(old: BinaryIO) -> Iterator[bytes]:
-            for number, size in enumerate(file.sizes):
-                data = old.read(size)
-                if number == index:
-                    flows = [one for one, _ in _flows(BytesIO(data))]
-                    flows[0].metadata[METADATA] = {**story_of(flows[0]), "times": times}
-                    data = _written(flows)
-                    sizes[index] = len(data)
-                yield data
-
+        begin, size = sum(file.sizes[:index]), file.sizes[index]
         with file.path.open("rb") as old:
-            _replace(file.path, pieces(old))
-        file.sizes, file.size = sizes, sum(sizes)
+            old.seek(begin)
+            first, end = next(_flows(old))
+            first.metadata[METADATA] = {**story_of(first), "times": times}
+            counted = _written([first])
+            _replace(file.path, chain(_pieces(old, begin), [counted], _pieces(old, file.size - end, end)))
+        grown = len(counted) - (end - begin)
+        file.sizes[index] = size + grown
+        file.size += grown
 
     def tighten(self) -> None:
         """Make private what an older version, or a person, has left open to others."""
@@ -168,9 +164,7 @@ class Captures:
     def _shorten(self, file: _File, kept: list[int]) -> None:
         """Leave only the last exchanges of a file."""
         with file.path.open("rb") as old:
-            old.seek(sum(file.sizes) - sum(kept))
-            # Never all of it at once: it may be as long as the folder may be.
-            _replace(file.path, (old.read(size) for size in kept))
+            _replace(file.path, _pieces(old, sum(kept), sum(file.sizes) - sum(kept)))
         self._known[file.path] = _File(file.path, sum(kept), kept, file.names[-len(kept) :])
 
 
@@ -185,6 +179,14 @@ def _replace(path: Path, pieces: Iterable[bytes]) -> None:
         # On a full disk a half of it would only take more of the room.
         new.unlink(missing_ok=True)
         raise
+
+
+def _pieces(stream: BinaryIO, size: int, begin: int = 0) -> Iterator[bytes]:
+    """So many bytes of a stream from there on, never all of them at once: it may be as long as the folder may be."""
+    stream.seek(begin)
+    while size and (data := stream.read(min(size, _PIECE))):
+        size -= len(data)
+        yield data
 
 
 def _exchange_of(one: flow.Flow) -> str:

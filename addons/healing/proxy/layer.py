@@ -47,6 +47,7 @@ class HealingLayer(ConnectingLayer):
     departures: Departures
     look_again: commands.RequestWakeup | None
     leaving: dict[commands.RequestWakeup, AbortAttempt]
+    ending: dict[int, HttpStream]
     held: set[Attempt]
     next_attempt_id: int
 
@@ -64,6 +65,7 @@ class HealingLayer(ConnectingLayer):
         plain.departures = Departures()
         plain.look_again = None
         plain.leaving = {}
+        plain.ending = {}
         plain.held = set()
         # Negative and never used again: HTTP/2's client layer keeps its map of ids for ever.
         plain.next_attempt_id = -1
@@ -259,6 +261,7 @@ class HealingLayer(ConnectingLayer):
                 del self.exchanges[stream_id]
                 self.forget_timers(owner)
                 self.governor.running -= 1
+                self.ending[stream_id] = owner
         for attempt, stream in list(self.attempts.items()):
             if attempt.ended and not stream.paused:
                 del self.attempts[attempt]
@@ -266,6 +269,11 @@ class HealingLayer(ConnectingLayer):
                 self.seals.pop(stream.stream_id, None)
                 self.connections.forget(stream.context.client)
                 self.line_moves = True
+                let_go(stream)
+        for stream_id, over in list(self.ending.items()):
+            if self.streams.get(stream_id) is not over:
+                del self.ending[stream_id]
+                let_go(over)
         self.forget_ended()
 
     def forget_timers(self, stream: HealingStream) -> None:
@@ -273,6 +281,11 @@ class HealingLayer(ConnectingLayer):
         for command, source in list(self.command_sources.items()):
             if source is stream and isinstance(command, commands.RequestWakeup):
                 del self.command_sources[command]
+
+
+def let_go(stream: HttpStream) -> None:
+    """Part a stream that is over from its flow: it stands in circles of references, and so would all that was said."""
+    stream.__dict__.pop("flow", None)
 
 
 def client_connection(context: Context, governor: Governor) -> HttpConnection | None:

@@ -159,7 +159,7 @@ LONG_TEXTS = [
     Attack(8, "many-responses", "20,000 responses to one call", "400, others unhurt", many_responses,
            memory=150 * MB),
     Attack(9, "error-texts", "42 errors of 1 MB that are made for regular expressions", "told, others unhurt",
-           error_texts, setup=_QUICK),
+           error_texts, setup=_QUICK, memory=100 * MB),
     Attack(9, "error-values", "errors of 1 MB of tiny values", "told, others unhurt", error_values, setup=_QUICK,
            memory=150 * MB),
 ]  # fmt: skip
