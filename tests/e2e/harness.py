@@ -72,7 +72,7 @@ class Proxy:
         """Whether its test breaks something in it on purpose: else no traceback may be in what it says."""
         self._changed = threading.Condition()
         self._ended = False
-        self._lines_while_running = 0
+        self._is_healing = addon
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
 
@@ -129,8 +129,6 @@ class Proxy:
         Raises AssertionError if anything in it has crashed.
         """
         assert self._process is not None
-        # mitmproxy itself prints a traceback for each client that is still connected when it ends.
-        self._lines_while_running = self._lines_while_running or len(self.lines)
         self.signal(signal.SIGINT)
         with self._changed:
             self._changed.wait_for(lambda: self._ended or "Shutting down:" in self.log, 15)
@@ -143,8 +141,7 @@ class Proxy:
             raise AssertionError(f"it did not end:\n{self.log}") from None
         assert self._reader is not None
         self._reader.join(5)
-        log = "\n".join(self.lines[: self._lines_while_running])
-        assert self.provoked or not any(sign in log for sign in _BROKEN), log
+        self._check()
         return status
 
     def wait_exit(self, timeout: float = 30) -> int:
@@ -153,7 +150,13 @@ class Proxy:
         status = self._process.wait(timeout)
         assert self._reader is not None
         self._reader.join(5)
+        self._check()
         return status
+
+    def _check(self) -> None:
+        # Plain mitmproxy prints a traceback for each client that is still connected when it ends.
+        broken = self._is_healing and any(sign in self.log for sign in _BROKEN)
+        assert self.provoked or not broken, self.log
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 15) -> None:
         """Wait until a condition on what it has printed holds. Raises AssertionError with the log."""

@@ -2,8 +2,9 @@
 
 from healing.wire.http2_frames import Frame, FrameWalker
 
-FRAMES_A_TURN = 32
-"""As many are understood in one turn of the event loop. A frame of nothing takes 0.2 ms, and a read may hold 7,000."""
+FRAMES_A_TURN = 8
+"""As many are understood in one turn of the event loop: a request takes some milliseconds, and a read may hold 7,000
+frames of nothing, of 0.2 ms each."""
 
 
 class FrameFeed:

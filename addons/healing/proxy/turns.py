@@ -1,7 +1,7 @@
 """Clients take turns: what a crowd of them asks for at once is not done in one turn of the event loop."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import nullcontext
 from contextvars import ContextVar
 from time import perf_counter
@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary, ref
 
 from mitmproxy.connection import Address, Connection
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 TURN_S = 0.005
@@ -52,13 +54,14 @@ class Turns:
 
     async def take(self) -> None:
         """Go on in this turn if there is time in it, else in a later one, in the order of asking."""
-        if not self._line.locked() and self._has_time():
+        if not self._line.locked() and self.has_time():
             return
         async with self._line:
-            while not self._has_time():
+            while not self.has_time():
                 await asyncio.sleep(0)
 
-    def _has_time(self) -> bool:
+    def has_time(self) -> bool:
+        """Whether there is time left in this turn."""
         if self._began is None:
             self._began = self._clock()
             asyncio.get_running_loop().call_soon(self._end)
@@ -68,10 +71,33 @@ class Turns:
         self._began = None
 
 
+class _Piece(Layer):
+    """Stands for a layer until all that it does about an event is done."""
+
+    def __init__(self, context: Context, doing: Iterator[commands.Command], turns: Turns) -> None:
+        super().__init__(context)
+        context.layers.remove(self)
+        self.over = False
+        self._doing, self._turns = doing, turns
+
+    def handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        """Do as much as there is time for in this turn."""
+        for command in self._doing:
+            yield command
+            if not self._turns.has_time():
+                return
+        self.over = True
+
+    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        raise AssertionError
+
+
 class TurnTaking(ProxyConnectionHandler):
     """Handles the connections of a client as mitmproxy does, and lets others have their turns meanwhile."""
 
     turns: Turns
+    in_order: asyncio.Lock
+    """Held while the layers have an event: what it sets off may take several turns."""
     is_counted: Callable[[Address], bool]
     """Whether our own layers see to how many connections to an address there are: mitmproxy makes no more than five."""
 
@@ -81,6 +107,7 @@ class TurnTaking(ProxyConnectionHandler):
         plain.__class__ = cls
         assert isinstance(plain, TurnTaking)
         plain.turns = turns
+        plain.in_order = asyncio.Lock()
         plain.is_counted = is_counted
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
@@ -125,20 +152,36 @@ class TurnTaking(ProxyConnectionHandler):
             await super().wakeup(request)
 
     async def server_event(self, event: events.Event) -> None:
-        """Let the layers have an event. What is under way does not wait here, but what asked for a later turn does.
+        """Let the layers have an event, one after the other.
 
-        So does the end of a connection. Layers that are never told of it keep all that runs on it for ever.
+        mitmproxy reckons with no cancelling here, as it never waits: who is cancelled would not even say that the
+        connection is at its end, and the layers would keep all that runs on it for ever.
         """
         if isinstance(event, events.ConnectionClosed):
-            await in_spite_of_cancelling(self._later(event))
-        elif isinstance(event, events.Wakeup) and isinstance(event.command, NextTurn):
-            await self._later(event)
+            await in_spite_of_cancelling(self._piecewise(event))
+        elif _can_wait(event) or self.in_order.locked():
+            await in_spite_of_cancelling(self._whole(event))
         else:
+            await self._whole(event)
+
+    async def _whole(self, event: events.Event) -> None:
+        """Do all that an event sets off in one turn."""
+        async with self.in_order:
+            if _can_wait(event):
+                await self.turns.take()
             await super().server_event(event)
 
-    async def _later(self, event: events.Event) -> None:
-        await self.turns.take()
-        await super().server_event(event)
+    async def _piecewise(self, event: events.Event) -> None:
+        """Do what an event sets off, which may be very much for one client of many, in several turns."""
+        async with self.in_order:
+            layer = self.layer
+            piece = self.layer = _Piece(layer.context, layer.handle_event(event), self.turns)
+            try:
+                while not piece.over:
+                    await self.turns.take()
+                    await super().server_event(event)
+            finally:
+                self.layer = layer
 
     async def drain_writers(self) -> None:
         """Between two reads. There may be more to read at once, several times over, without any pause between."""
@@ -148,6 +191,13 @@ class TurnTaking(ProxyConnectionHandler):
         while connection is not None and (stopped := _stopped.get(connection)) is not None:
             await stopped.wait()
         await asyncio.sleep(0)
+
+
+def _can_wait(event: events.Event) -> bool:
+    """Whether it is about what had to wait anyway, or asked for a later turn."""
+    if isinstance(event, events.Wakeup):
+        return isinstance(event.command, NextTurn)
+    return isinstance(event, events.HookCompleted | events.OpenConnectionCompleted)
 
 
 async def in_spite_of_cancelling(work: Coroutine[None, None, None]) -> None:
