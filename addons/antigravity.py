@@ -2,7 +2,7 @@
 
 from healing.monitor.commands import Commands
 from healing.monitor.log import Log
-from healing.policy.journal import Journal
+from healing.policy.exchange.journal import Journal
 from healing.proxy.accepting import Accepting
 from healing.proxy.addon import Healing
 from healing.proxy.capture import Capture

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from healing.policy.config import Signatures
-from healing.policy.known import Known, Owner
-from healing.policy.repair import anthropic_signed
-from healing.policy.signatures import Origin, SignatureStore
-from healing.wire.anthropic_history import Block, Body, places_of
+from healing.policy.routing.request import Owner
+from healing.policy.settings.schema import Signatures
+from healing.policy.signing import anthropic_signed
+from healing.policy.signing.by_place import Known
+from healing.policy.signing.store import Origin, SignatureStore
+from healing.wire.anthropic.history import Block, Body, places_of
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.anthropic.com", "claude-sonnet-4-5", "work")

@@ -24,17 +24,17 @@ import os
 from pathlib import Path
 
 from healing.monitor.log import Log
-from healing.policy.accounts import Accounts
-from healing.policy.course import Course
-from healing.policy.exchange import Exchange
-from healing.policy.journal import Journal
-from healing.policy.peek import Gate
-from healing.policy.retry import RetryBudget
+from healing.policy.routing.accounts import Accounts
+from healing.policy.exchange.attempts_in_turn import Course
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.journal import Journal
+from healing.policy.judging.gate import Gate
+from healing.policy.exchange.retry_table import RetryBudget
 from healing.proxy.governor import Governor
 from healing.proxy.recorder import Recorder
-from healing.wire.anthropic import Anthropic, AnthropicReader
-from healing.wire.gemini import GeminiReader
-from healing.wire.sse import SSEDecoder
+from healing.wire.anthropic.dialect import Anthropic, AnthropicReader
+from healing.wire.gemini.dialect import GeminiReader
+from healing.wire.http.sse import SSEDecoder
 
 ORDER = Path(os.environ["SABOTAGE"])
 calls = 0

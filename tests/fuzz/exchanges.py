@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import get_args
 
-from healing.policy.accounts import Accounts
-from healing.policy.config import Signatures
-from healing.policy.signatures import SignatureStore
+from healing.policy.routing.accounts import Accounts
+from healing.policy.settings.schema import Signatures
+from healing.policy.signing.store import SignatureStore
 from healing.wire.translate.common import UntranslatableError
 
 from tests.fuzz.target import Target, cut, value_in

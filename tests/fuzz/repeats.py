@@ -4,20 +4,20 @@ import contextlib
 from collections.abc import Callable
 from time import process_time
 
-from healing.policy.model_names import family_of
-from healing.policy.models import matches
-from healing.policy.unsupported import refused_feature
+from healing.policy.routing.routes import matches
+from healing.policy.signing.prefix_check import family_of
+from healing.policy.translating.refused_features import refused_feature
 from healing.proxy.seal import Seal, take_off
-from healing.wire import exact
 from healing.wire.dialects import DIALECTS
-from healing.wire.errors import parse_duration_s, parse_error
-from healing.wire.gemini_spelling import in_camel_case
-from healing.wire.jsonbeginning import read_beginning
-from healing.wire.jsonskip import value_end
-from healing.wire.model_names import claude_version, gemini_version
-from healing.wire.places import is_unguessable
-from healing.wire.refusals import named_position, refuses_binding, signature_fault
-from healing.wire.sse import SSEDecoder
+from healing.wire.errors.parsing import parse_duration_s, parse_error
+from healing.wire.errors.signature_refusals import named_position, refuses_binding, signature_fault
+from healing.wire.gemini.spelling import in_camel_case
+from healing.wire.http.sse import SSEDecoder
+from healing.wire.json import exact
+from healing.wire.json.beginning import read_beginning
+from healing.wire.json.skip import value_end
+from healing.wire.requests.model_versions import claude_version, gemini_version
+from healing.wire.requests.places import is_unguessable
 from mitmproxy import http
 
 from tests.fuzz.target import Target, cut

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from healing.policy import config_file
-from healing.policy.config import Upstream
-from healing.policy.failures import classify
-from healing.policy.hints import header_wait_s
+from healing.policy.judging.failures import classify
+from healing.policy.judging.wait_hints import header_wait_s
+from healing.policy.settings import file as config_file
+from healing.policy.settings.schema import Upstream
 from healing.proxy import pages
 from healing.proxy.addresses import literal
 from healing.proxy.claims import Target as Place
@@ -18,20 +18,20 @@ from healing.proxy.claims import understand
 from healing.proxy.hosts import hosts_named
 from healing.proxy.redaction import SHORTEST_SECRET
 from healing.proxy.seal import Seal, take_off
-from healing.wire import exact
-from healing.wire.anthropic_history import places_of as anthropic_places
+from healing.wire.anthropic.history import places_of as anthropic_places
 from healing.wire.dialects import DIALECTS
-from healing.wire.encoding import DecodingError, Decompressor, TooLongError
-from healing.wire.errors import parse_error
-from healing.wire.gemini_history import places_of as gemini_places
-from healing.wire.jsonbeginning import read_beginning
-from healing.wire.jsonspan import replace_member, respell
-from healing.wire.jsonvalue import canonical, dump, parse
-from healing.wire.paths import PathError
-from healing.wire.places import loosely
+from healing.wire.errors.parsing import parse_error
+from healing.wire.gemini.history import places_of as gemini_places
+from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.http.paths import PathError
+from healing.wire.json import exact
+from healing.wire.json.beginning import read_beginning
+from healing.wire.json.span import replace_member, respell
+from healing.wire.json.value import canonical, dump, parse
+from healing.wire.requests.places import loosely
 from healing.wire.translate.common import NO_HISTORY, UntranslatableError
-from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
-from healing.wire.translate.to_gemini import count_tokens_to_gemini, to_gemini
+from healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
+from healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
 from mitmproxy import http
 
 from tests.fuzz.target import Target, cut, value_in

@@ -2,11 +2,11 @@ from typing import get_args
 
 import pytest
 from healing.monitor.log import line_of
-from healing.policy.accounts import Accounts
-from healing.policy.actions import Rules
-from healing.policy.config import Retry
-from healing.policy.failures import Failure, FailureClass
-from healing.policy.journal import Record, Step
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.journal import Record, Step
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.routing.accounts import Accounts
+from healing.policy.settings.schema import Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

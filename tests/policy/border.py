@@ -3,17 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.policy import config
-from healing.policy.accounts import Account
-from healing.policy.crossing import DIRECTIONS, Crossing
-from healing.policy.known import Owner
-from healing.policy.models import Route
-from healing.policy.request import ClientRequest
-from healing.policy.signatures import SignatureStore
-from healing.policy.writer import Framing, Rewriting
-from healing.wire import exact
+from healing.policy.judging.written import Framing, Rewriting
+from healing.policy.routing.accounts import Account
+from healing.policy.routing.request import ClientRequest, Owner
+from healing.policy.routing.routes import Route
+from healing.policy.settings import schema
+from healing.policy.signing.store import SignatureStore
+from healing.policy.translating.translation import DIRECTIONS, Crossing
 from healing.wire.dialect import Operation
-from healing.wire.jsonvalue import dump
+from healing.wire.json import exact
+from healing.wire.json.value import dump
 
 from tests.policy.stage import DIALECTS, FakeClock
 
@@ -29,7 +28,7 @@ class Border:
     model: str
     client: str = "a client"
     session: str = ""
-    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, config.Signatures()))
+    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, schema.Signatures()))
     answers: int = 0
 
     @property
@@ -52,7 +51,7 @@ class Border:
         for event in upstream.events_of(exact.parse(dump(self._whole(own)))):
             writer.take(event)
         writer.end()
-        crossing.keep(Account("work", "work", self.upstream, config.BUILT_IN[self.upstream]), writer, sent)
+        crossing.keep(Account("work", "work", self.upstream, schema.BUILT_IN[self.upstream]), writer, sent)
         return writer.content
 
     def _whole(self, own: list[Body]) -> Body:
@@ -69,5 +68,5 @@ class Border:
             "e1", client, operation, "POST", "/", "", data, self.model, False, route, self.session,
             exact.parse(data), Owner(self.client, self.session),
         )  # fmt: skip
-        upstream = config.BUILT_IN[self.upstream]
-        return DIRECTIONS[self.upstream](request, upstream, config.Translate(), self.store, FakeClock())
+        upstream = schema.BUILT_IN[self.upstream]
+        return DIRECTIONS[self.upstream](request, upstream, schema.Translate(), self.store, FakeClock())

@@ -5,24 +5,24 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from healing.policy import config
-from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Finish, Leave, Respond, Rules, Send, Start, Work
-from healing.policy.attempt import Attempt
-from healing.policy.course import Shared
-from healing.policy.exchange import Exchange
-from healing.policy.failures import Failure, FailureClass
-from healing.policy.journal import Journal, Record
-from healing.policy.models import Route
-from healing.policy.repair.repairs import MAX_REPAIRS
-from healing.policy.request import ClientRequest
-from healing.policy.retry import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
-from healing.policy.signatures import SignatureStore
-from healing.wire.anthropic import Anthropic
+from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Rules, Send, Start, Work
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempts_in_turn import Shared
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.journal import Journal, Record
+from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.routing.accounts import Account, Accounts
+from healing.policy.routing.request import ClientRequest
+from healing.policy.routing.routes import Route
+from healing.policy.settings import schema
+from healing.policy.signing.repairs import MAX_REPAIRS
+from healing.policy.signing.store import SignatureStore
+from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect, Operation
-from healing.wire.gemini import Gemini
-from healing.wire.headers import Headers
-from healing.wire.jsonvalue import dump
+from healing.wire.gemini.dialect import Gemini
+from healing.wire.http.headers import Headers
+from healing.wire.json.value import dump
 
 DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 MODEL = "the-model"
@@ -83,7 +83,7 @@ class Played:
 
 def accounts_named(*names: str, dialect: str = "anthropic") -> list[Account]:
     """Accounts of one upstream."""
-    return [Account(name, f"{name}@x.example", dialect, config.BUILT_IN[dialect]) for name in names]
+    return [Account(name, f"{name}@x.example", dialect, schema.BUILT_IN[dialect]) for name in names]
 
 
 def cool(accounts: Accounts, name: str, seconds: float, at: float = 1000.0) -> None:

@@ -3,20 +3,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy import config
-from healing.policy.accounts import (
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.routing.accounts import (
     MOST_KNOWN,
     Account,
     Accounts,
     eligible_accounts,
     runtime_accounts,
 )
-from healing.policy.failures import Failure, FailureClass
+from healing.policy.settings import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 steady = settings(deadline=None, derandomize=True)
-UPSTREAM = config.BUILT_IN["anthropic"]
+UPSTREAM = schema.BUILT_IN["anthropic"]
 MODEL = "claude-opus-5"
 
 
@@ -145,7 +145,7 @@ def test_every_text_can_be_a_session() -> None:
 
 def configured(name: str, key: str, **more: Any) -> Account:
     """An account with a credential, as the configuration gives it."""
-    settings_ = config.Config.model_validate({"accounts": [{"name": name, "api_key": key, **more}]})
+    settings_ = schema.Config.model_validate({"accounts": [{"name": name, "api_key": key, **more}]})
     (made,) = runtime_accounts(settings_)
     return made
 
@@ -183,7 +183,7 @@ def test_another_credential_is_another_account_whatever_its_name(edited: Account
 def test_an_account_of_another_upstream_is_another_account() -> None:
     before = Accounts([configured("a", "env:KEY")])
     use(before, "a", 0.0, FailureClass.QUOTA, 1000.0)
-    moved = replace(before.all[0], upstream=config.Upstream(dialect="anthropic", url="http://127.0.0.1:9"))
+    moved = replace(before.all[0], upstream=schema.Upstream(dialect="anthropic", url="http://127.0.0.1:9"))
     assert pick(Accounts([moved], before=before), now=1.0) == "a"
 
 
@@ -258,7 +258,7 @@ def test_keys_of_clients_never_fill_the_memory_and_the_latest_stay() -> None:
 
 
 def test_the_report_says_how_each_account_is_and_no_secret() -> None:
-    settings_ = config.Config.model_validate(
+    settings_ = schema.Config.model_validate(
         {"accounts": [{"name": "a", "email": "a@x.example", "api_key": "sk-very-secret"}]}
     )
     accounts = Accounts(runtime_accounts(settings_))
@@ -277,9 +277,9 @@ def test_the_report_says_how_each_account_is_and_no_secret() -> None:
 
 
 def test_eligible_are_those_of_the_upstream_or_the_dialect_that_serve_the_model() -> None:
-    gemini = Account("g", "g", "gemini", config.BUILT_IN["gemini"])
+    gemini = Account("g", "g", "gemini", schema.BUILT_IN["gemini"])
     opus = account("opus", models=("claude-opus-*",))
-    own = Account("own", "own", "local", config.Upstream(dialect="anthropic", url="http://127.0.0.1:1"))
+    own = Account("own", "own", "local", schema.Upstream(dialect="anthropic", url="http://127.0.0.1:1"))
     everyone = [gemini, opus, own]
     assert eligible_accounts(everyone, "anthropic", None, "claude-haiku") == ((opus, own), (own,))
     assert eligible_accounts(everyone, "anthropic", "anthropic", "claude-opus-5") == ((opus,), (opus,))
@@ -299,7 +299,7 @@ def test_eligible_are_those_of_the_upstream_or_the_dialect_that_serve_the_model(
     ],
 )
 def test_only_what_a_command_prints_can_be_renewed(source: dict[str, object], renewable: bool) -> None:
-    settings_ = config.Config.model_validate({"accounts": [{"name": "a", **source}]})
+    settings_ = schema.Config.model_validate({"accounts": [{"name": "a", **source}]})
     (made,) = runtime_accounts(settings_)
     assert made.renewable is renewable
     assert not account("client").renewable

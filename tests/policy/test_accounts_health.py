@@ -1,8 +1,8 @@
 import pytest
-from healing.policy import config
-from healing.policy.accounts import FIRST_BENCH_S, LONGEST_BENCH_S, MOST_KNOWN, STRIKES, Accounts, named_models
-from healing.policy.failures import FailureClass
-from healing.policy.health import MOST_MODELS
+from healing.policy.judging.failures import FailureClass
+from healing.policy.routing.account_health import MOST_MODELS
+from healing.policy.routing.accounts import FIRST_BENCH_S, LONGEST_BENCH_S, MOST_KNOWN, STRIKES, Accounts, named_models
+from healing.policy.settings import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -291,7 +291,7 @@ def test_a_changed_configuration_keeps_what_is_known_of_accounts_that_stay() -> 
 
 def test_the_models_that_the_configuration_names() -> None:
     models = {"x": "gemini/y", "exact": {"peek": {"idle": 1}}, "some-*": {"peek": {"idle": 1}}, "z-*": "models/z"}
-    assert named_models(config.Config.model_validate({"models": models})) == {"y", "exact", "models/z"}
+    assert named_models(schema.Config.model_validate({"models": models})) == {"y", "exact", "models/z"}
 
 
 steps = st.lists(

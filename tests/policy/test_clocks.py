@@ -1,12 +1,12 @@
 from typing import Any
 
 import pytest
-from healing.policy.accounts import Account
-from healing.policy.attempt import Attempt
-from healing.policy.clocks import attempt_deadline
-from healing.policy.config import BUILT_IN, Peek
-from healing.policy.peek import Gate
-from healing.wire.anthropic import Anthropic
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.clocks import attempt_deadline
+from healing.policy.judging.gate import Gate
+from healing.policy.routing.accounts import Account
+from healing.policy.settings.schema import BUILT_IN, Peek
+from healing.wire.anthropic.dialect import Anthropic
 
 from tests.policy.stage import request_in
 

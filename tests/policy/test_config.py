@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.config import BUILT_IN, Account, Capture, Config, Peek, PeekOverrides, Upstream, split_target
-from healing.policy.config_file import ConfigError, find, load, misread, parse
-from healing.policy.sources import Source, parse_source
+from healing.policy.settings.file import ConfigError, find, load, misread, parse
+from healing.policy.settings.schema import (
+    BUILT_IN,
+    Account,
+    Capture,
+    Config,
+    Peek,
+    PeekOverrides,
+    Upstream,
+    split_target,
+)
+from healing.policy.settings.secret_sources import Source, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

@@ -6,15 +6,15 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from healing.policy.peek import Gate
-from healing.policy.writer import Framing, Rewriting
-from healing.wire import exact
+from healing.policy.judging.gate import Gate
+from healing.policy.judging.written import Framing, Rewriting
 from healing.wire.dialects import DIALECTS
-from healing.wire.jsonvalue import dump
-from healing.wire.sse import SSEDecoder
-from healing.wire.translate.anthropic_answer import AnthropicAnswer
+from healing.wire.http.sse import SSEDecoder
+from healing.wire.json import exact
+from healing.wire.json.value import dump
 from healing.wire.translate.common import AnswerTranslator, anthropic_tool_names, gemini_tool_names
-from healing.wire.translate.gemini_answer import GeminiAnswer
+from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from healing.wire.translate.to_gemini.answer import GeminiAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,10 +1,10 @@
 import json
 
 import pytest
-from healing.policy.accounts import Accounts
-from healing.policy.actions import Rules
-from healing.policy.config import Peek, Retry
-from healing.policy.retry import LOCAL_WAITS_S, RetryBudget
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
+from healing.policy.routing.accounts import Accounts
+from healing.policy.settings.schema import Peek, Retry
 
 from tests.policy.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from healing.policy import config
-from healing.policy.actions import Rules
-from healing.policy.config import Retry
-from healing.policy.retry import RetryBudget
-from healing.policy.signatures import SignatureStore
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.settings import schema
+from healing.policy.settings.schema import Retry
+from healing.policy.signing.store import SignatureStore
 
 from tests.policy.stage import JSON, Script, Stage, play
 from tests.policy.test_exchange import GOOD, INTERNAL, STREAM, limited_for, script
@@ -48,7 +48,7 @@ ANSWERED = Script(body=(b"".join(gemini_events("Hello")),))
 
 
 def store() -> SignatureStore:
-    return SignatureStore(None, config.Signatures())
+    return SignatureStore(None, schema.Signatures())
 
 
 def acted(scripts: list[Script], **stage: Any) -> Stage:
@@ -100,7 +100,7 @@ def test_a_bug_in_the_repairs_costs_nothing_but_the_repair(monkeypatch: pytest.M
         raise RuntimeError("a bug")
 
     for name in ("prepare", "after", "capture", "served"):
-        monkeypatch.setattr(f"healing.policy.repair.repairs.Repairs.{name}", broken)
+        monkeypatch.setattr(f"healing.policy.signing.repairs.Repairs.{name}", broken)
         assert acted([GOOD]).body == STREAM
         assert acted([GOOD]).exchange.outcome == "clean"
         assert acted([BLOCK, GOOD]).exchange.blind is None
@@ -157,5 +157,5 @@ def test_what_was_signed_is_kept_however_the_answer_ended(how: str) -> None:
 def test_an_answer_that_was_not_let_through_leaves_nothing_behind() -> None:
     kept = store()
     play([Script(body=streamed("Hm.")[:4], end="cut"), GOOD], value={"messages": [{"role": "user", "content": "1"}]},
-         signatures=kept, rules=Rules(peek=config.Peek(commit="first_visible")))  # fmt: skip
+         signatures=kept, rules=Rules(peek=schema.Peek(commit="first_visible")))  # fmt: skip
     assert kept.entries == 0

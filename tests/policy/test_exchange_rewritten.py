@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.accounts import Accounts
-from healing.policy.actions import Rules
-from healing.policy.retry import RetryBudget
-from healing.policy.writer import Rewriting
-from healing.wire.jsonvalue import dump
-from healing.wire.translate.anthropic_answer import AnthropicAnswer
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.judging.written import Rewriting
+from healing.policy.routing.accounts import Accounts
+from healing.wire.json.value import dump
+from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

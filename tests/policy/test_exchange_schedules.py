@@ -6,12 +6,13 @@ from itertools import pairwise
 from typing import Any, Literal
 from unittest.mock import patch
 
-from healing.policy import course, exchange
-from healing.policy.accounts import Accounts
-from healing.policy.actions import Rules
-from healing.policy.config import Commit, Peek, Retry, Signatures
-from healing.policy.retry import RetryBudget, says_not_here
-from healing.policy.signatures import SignatureStore
+from healing.policy.exchange import attempts_in_turn as course
+from healing.policy.exchange import exchange
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.retry_table import RetryBudget, says_not_here
+from healing.policy.routing.accounts import Accounts
+from healing.policy.settings.schema import Commit, Peek, Retry, Signatures
+from healing.policy.signing.store import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,17 +4,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from healing.policy.config import Limits
-from healing.policy.failures import (
+from healing.policy.judging.failures import (
     Failure,
     FailureClass,
     bounded,
     classify,
     connection_failure,
 )
-from healing.policy.hints import header_wait_s
-from healing.wire.errors import parse_error
-from healing.wire.headers import Headers
+from healing.policy.judging.wait_hints import header_wait_s
+from healing.policy.settings.schema import Limits
+from healing.wire.errors.parsing import parse_error
+from healing.wire.http.headers import Headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

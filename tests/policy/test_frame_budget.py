@@ -1,6 +1,6 @@
 import pytest
-from healing.policy.frame_budget import A_MINUTE_S, FrameBudget
-from healing.wire.http2_frames import Frame, FrameType
+from healing.proxy.frame_budget import A_MINUTE_S, FrameBudget
+from healing.wire.http.http2_frames import Frame, FrameType
 
 from tests.policy.stage import FakeClock
 

@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.config import Signatures
-from healing.policy.known import Known, Owner
-from healing.policy.signatures import Origin, SignatureStore
-from healing.wire.anthropic_history import places_of
-from healing.wire.places import Place, Spot
+from healing.policy.routing.request import Owner
+from healing.policy.settings.schema import Signatures
+from healing.policy.signing.by_place import Known
+from healing.policy.signing.store import Origin, SignatureStore
+from healing.wire.anthropic.history import places_of
+from healing.wire.requests.places import Place, Spot
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5", "work")

@@ -2,8 +2,8 @@ import re
 import time
 
 import pytest
-from healing.policy.config import Config, PeekOverrides
-from healing.policy.models import Route, Routes, matches
+from healing.policy.routing.routes import Route, Routes, matches
+from healing.policy.settings.schema import Config, PeekOverrides
 from hypothesis import given
 from hypothesis import strategies as st
 

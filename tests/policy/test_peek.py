@@ -3,14 +3,14 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
-from healing.policy import peek
-from healing.policy.config import Commit
-from healing.policy.failures import Failure, FailureClass
-from healing.policy.peek import HELD_BYTES, HELD_EVENTS, Gate
-from healing.wire.anthropic import Anthropic
+from healing.policy.judging import gate as peek
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.judging.gate import HELD_BYTES, HELD_EVENTS, Gate
+from healing.policy.settings.schema import Commit
+from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect, Kind, Reading
-from healing.wire.gemini import Gemini
-from healing.wire.sse import SSEDecoder, SSEEvent
+from healing.wire.gemini.dialect import Gemini
+from healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

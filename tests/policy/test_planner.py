@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from healing.policy import config
-from healing.policy.accounts import Account, Accounts, runtime_accounts
+from healing.policy.routing.accounts import Account, Accounts, runtime_accounts
+from healing.policy.settings import schema
 
 from tests.policy.stage import Script, Stage, accounts_named, cool, play
 from tests.policy.test_exchange import (
@@ -34,7 +34,7 @@ def in_turn(names: str) -> list[Account]:
 
 def at_two_upstreams(names: str = "ab") -> list[Account]:
     """Accounts in this order, each but the first at a server of its own."""
-    there = [config.Upstream(dialect="anthropic", url=f"http://127.0.0.1:{port}") for port in range(1, 9)]
+    there = [schema.Upstream(dialect="anthropic", url=f"http://127.0.0.1:{port}") for port in range(1, 9)]
     first, *others = in_turn(names)
     return [first, *(replace(each, upstream_name=each.name, upstream=there.pop()) for each in others)]
 
@@ -197,7 +197,7 @@ def test_the_word_of_an_answer_that_is_no_refusal_is_not_asked_for() -> None:
 def with_command() -> Accounts:
     """Two accounts, of which the first has a key that a command prints."""
     table = [{"name": "a", "api_key": "cmd:print-key"}, {"name": "b", "api_key": "env:B", "priority": 1}]
-    return Accounts(runtime_accounts(config.Config.model_validate({"accounts": table})))
+    return Accounts(runtime_accounts(schema.Config.model_validate({"accounts": table})))
 
 
 def test_an_account_whose_key_is_being_renewed_is_not_benched() -> None:

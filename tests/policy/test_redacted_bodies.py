@@ -6,10 +6,10 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from healing.policy.actions import Action, Finish, Send
-from healing.policy.attempt import Attempt
-from healing.policy.blind import Blind
-from healing.policy.intake import Intake
+from healing.policy.exchange.actions import Action, Finish, Send
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.pass_through import Blind
+from healing.policy.judging.intake import Intake
 from healing.proxy.redaction import Redaction
 
 from tests.policy.stage import Script, Stage, accounts_named, request_in

@@ -2,10 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy import signatures
-from healing.policy.config import Signatures
-from healing.policy.model_names import family_of, has_prefix_check, takes_stand_in
-from healing.policy.signatures import (
+from healing.policy.settings.schema import Signatures
+from healing.policy.signing import store as signatures
+from healing.policy.signing.prefix_check import family_of, has_prefix_check, takes_stand_in
+from healing.policy.signing.store import (
     SPOTS_OF_A_ROW,
     Address,
     KeptRepair,
@@ -14,8 +14,8 @@ from healing.policy.signatures import (
     SignatureStore,
     conversation_key,
 )
-from healing.wire import exact
-from healing.wire.jsonvalue import dump
+from healing.wire.json import exact
+from healing.wire.json.value import dump
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5-20250929", "work")

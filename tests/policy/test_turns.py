@@ -5,14 +5,14 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.policy import turns
-from healing.policy.failures import Failure, FailureClass
-from healing.policy.signatures import conversation_key
-from healing.policy.told import told_error
-from healing.wire import exact
-from healing.wire.gemini import Gemini
-from healing.wire.gemini_history import STAND_IN, signature_of
-from healing.wire.jsonvalue import dump
+from healing.policy.judging.client_error import told_error
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.signing import turns_given as turns
+from healing.policy.signing.store import conversation_key
+from healing.wire.gemini.dialect import Gemini
+from healing.wire.gemini.history import STAND_IN, signature_of
+from healing.wire.json import exact
+from healing.wire.json.value import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """What a refusal says of what this proxy has put into a request."""
 
 import pytest
-from healing.policy.unsupported import SAYS, Unsupported, refused_feature
+from healing.policy.translating.refused_features import SAYS, Unsupported, refused_feature
 
 ALL = frozenset(SAYS)
 NOTHING: frozenset[str] = frozenset()

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from healing.policy.vault import Vault
+from healing.policy.signing.lru_table import Vault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

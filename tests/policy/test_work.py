@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from healing.policy.accounts import Accounts
-from healing.policy.actions import LONG_BYTES, Abort, Action, Finish, Respond, Send, Start, Work
-from healing.policy.attempt import Attempt
-from healing.policy.exchange import Exchange
+from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Finish, Respond, Send, Start, Work
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.routing.accounts import Accounts
 
 from tests.policy.stage import JSON, SSE, Script, Stage, accounts_named, play
 from tests.policy.test_exchange import GOOD, INTERNAL, STREAM, script

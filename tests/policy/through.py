@@ -6,19 +6,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from healing.policy import config
-from healing.policy.accounts import Account, Accounts
-from healing.policy.actions import Abort, Finish, Respond, Rules, Send, Start
-from healing.policy.attempt import Attempt
-from healing.policy.config import Retry
-from healing.policy.course import Shared
-from healing.policy.exchange import Exchange
-from healing.policy.journal import Journal
-from healing.policy.known import Owner
-from healing.policy.models import Route
-from healing.policy.request import ClientRequest
-from healing.policy.retry import RetryBudget
-from healing.policy.signatures import SignatureStore
+from healing.policy.exchange.actions import Abort, Finish, Respond, Rules, Send, Start
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempts_in_turn import Shared
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.journal import Journal
+from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.routing.accounts import Account, Accounts
+from healing.policy.routing.request import ClientRequest, Owner
+from healing.policy.routing.routes import Route
+from healing.policy.settings import schema
+from healing.policy.settings.schema import Retry
+from healing.policy.signing.store import SignatureStore
 
 from tests.policy.stage import DIALECTS, FakeClock
 from tests.upstream import Reply
@@ -69,7 +68,7 @@ class Through:
             f"{self.name}{self.exchanges}", dialect, operation, "POST", sent.path, "", sent.body, asked, False,
             Route(None, model or asked, None), owner.session or "a session", value, owner,
         )  # fmt: skip
-        upstream = config.BUILT_IN[spoken or client]
+        upstream = schema.BUILT_IN[spoken or client]
         account = Account("a", "a", spoken or client, upstream)
         shared = Shared(
             Accounts([account]), RetryBudget(1_000_000), Journal(), self.clock, Random(self.exchanges), self.store

@@ -1,5 +1,5 @@
 import pytest
-from healing.policy.config import Account, Config, Upstream
+from healing.policy.settings.schema import Account, Config, Upstream
 from healing.proxy.attempt_replay import NotReplayedError, sender_of
 from healing.proxy.attempts import METADATA
 from mitmproxy import http

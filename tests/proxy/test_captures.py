@@ -3,7 +3,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from healing.policy.config import Capture
+from healing.policy.settings.schema import Capture
 from healing.proxy.capture import MOST_WAITING, Waiting
 from healing.proxy.captures import Captures
 from healing.proxy.causes import WITHIN_S, Causes, cause_of

@@ -1,7 +1,7 @@
 import pytest
-from healing.policy.config import BUILT_IN, Upstream
+from healing.policy.settings.schema import BUILT_IN, Upstream
 from healing.proxy.claims import Target, find_targets, query_of, relative_path, understand
-from healing.wire.paths import PathError
+from healing.wire.http.paths import PathError
 from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy.context import Context

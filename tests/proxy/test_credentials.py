@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.config import Account, Limits
-from healing.policy.sources import parse_source
+from healing.policy.settings.schema import Account, Limits
+from healing.policy.settings.secret_sources import parse_source
 from healing.proxy import credentials, source_reading
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.seal import LONGEST_CREDENTIAL, Seal

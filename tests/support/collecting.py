@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
+from healing.wire.anthropic.collector import AnthropicCollector
+from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Collector
 
 type Fields = dict[str, Any]

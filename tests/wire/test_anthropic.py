@@ -2,9 +2,9 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.anthropic import Anthropic, AnthropicReader
+from healing.wire.anthropic.dialect import Anthropic, AnthropicReader
 from healing.wire.dialect import MOST_OPEN, EmptyStop, Kind, Operation, Reading
-from healing.wire.sse import SSEDecoder, SSEEvent
+from healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import jiter
 import pytest
-from healing.wire.anthropic import Anthropic
-from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
-from healing.wire.collect_gemini import GeminiCollector
+from healing.wire.anthropic.collector import AnthropicCollector
+from healing.wire.anthropic.dialect import Anthropic
+from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Dialect
-from healing.wire.gemini import Gemini
-from healing.wire.sse import SSEDecoder
+from healing.wire.gemini.collector import GeminiCollector
+from healing.wire.gemini.dialect import Gemini
+from healing.wire.http.sse import SSEDecoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,12 +8,12 @@ import pytest
 from anthropic import Anthropic as AnthropicSDK
 from google import genai
 from google.genai import types
-from healing.wire.anthropic import Anthropic
-from healing.wire.collect import LONGEST_WHOLE
+from healing.wire.anthropic.dialect import Anthropic
+from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Dialect
-from healing.wire.gemini import Gemini
-from healing.wire.jsonvalue import dump
-from healing.wire.sse import SSEDecoder
+from healing.wire.gemini.dialect import Gemini
+from healing.wire.http.sse import SSEDecoder
+from healing.wire.json.value import dump
 
 from tests.support.recorded import Exchange, recorded_params
 

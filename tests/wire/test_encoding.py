@@ -7,8 +7,8 @@ from typing import Any
 import brotli
 import pytest
 import zstandard
-from healing.wire import encoding
-from healing.wire.encoding import PIECE_BYTES, DecodingError, Decompressor, TooLongError
+from healing.wire.http import encoding
+from healing.wire.http.encoding import PIECE_BYTES, DecodingError, Decompressor, TooLongError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,23 +5,24 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from healing.policy.model_names import family_of
-from healing.policy.repair.anthropic_signed import Spots
-from healing.wire.anthropic import AnthropicReader
-from healing.wire.anthropic_history import places_of, turns_of
-from healing.wire.collect import LONGEST_WHOLE, AnthropicCollector
+from healing.policy.signing.anthropic_signed import Spots
+from healing.policy.signing.prefix_check import family_of
+from healing.wire.anthropic.collector import AnthropicCollector
+from healing.wire.anthropic.dialect import AnthropicReader
+from healing.wire.anthropic.history import places_of, turns_of
+from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Kind
-from healing.wire.errors import read_error
-from healing.wire.exact import parse as parse_exactly
-from healing.wire.gemini import GeminiReader
-from healing.wire.gemini_history import spots_of
-from healing.wire.jsonvalue import MOST_VALUES, dump, parse, parse_strictly
-from healing.wire.refusals import refuses_binding
-from healing.wire.sse import SSEEvent
-from healing.wire.translate.anthropic_answer import AnthropicAnswer
+from healing.wire.errors.parsing import read_error
+from healing.wire.errors.signature_refusals import refuses_binding
+from healing.wire.gemini.dialect import GeminiReader
+from healing.wire.gemini.history import spots_of
+from healing.wire.http.sse import SSEEvent
+from healing.wire.json.exact import parse as parse_exactly
+from healing.wire.json.value import MOST_VALUES, dump, parse, parse_strictly
 from healing.wire.translate.common import UntranslatableError, anthropic_tool_names, gemini_tool_names
-from healing.wire.translate.gemini_answer import GeminiAnswer
-from healing.wire.translate.to_anthropic import to_anthropic
+from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from healing.wire.translate.to_anthropic.request import to_anthropic
+from healing.wire.translate.to_gemini.answer import GeminiAnswer
 
 from tests.support.collecting import Fields, started, stopping, taken
 from tests.support.gemini_parts import chunk_of

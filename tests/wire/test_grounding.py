@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.collect_gemini import GeminiCollector
-from healing.wire.grounding import GroundingMetadata
-from healing.wire.translate.gemini_endings import Grounding
+from healing.wire.gemini.collector import GeminiCollector
+from healing.wire.gemini.grounding import GroundingMetadata
+from healing.wire.translate.to_anthropic.endings import Grounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from healing.wire.http2_frames import PREFACE_BYTES, Frame, FrameWalker
+from healing.wire.http.http2_frames import PREFACE_BYTES, Frame, FrameWalker
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,8 +5,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from healing.wire import jsonparts, jsonvalue
-from healing.wire.jsonparts import parse_in_parts
+from healing.wire.json import parts as jsonparts
+from healing.wire.json import value as jsonvalue
+from healing.wire.json.parts import parse_in_parts
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import h11
 import pytest
-from healing.wire.fields import (
+from healing.wire.http.fields import (
     wrong_fields,
     wrong_http2_head,
     wrong_request,

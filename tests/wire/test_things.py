@@ -4,8 +4,8 @@ import orjson
 import pytest
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.dialects import DIALECTS
-from healing.wire.sizes import tokens_of
-from healing.wire.things import MOST_NAMED, named_in_answer, named_in_events, named_in_request
+from healing.wire.requests.sizes import tokens_of
+from healing.wire.requests.things import MOST_NAMED, named_in_answer, named_in_events, named_in_request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

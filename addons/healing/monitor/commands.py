@@ -7,8 +7,8 @@ from mitmproxy import command, ctx, exceptions, flow, http, types
 from mitmproxy.addons.view import View
 
 from healing.monitor.diff import Sent, request_changes
-from healing.policy.config import Config
-from healing.policy.failures import shortened
+from healing.policy.judging.failures import shortened
+from healing.policy.settings.schema import Config
 from healing.proxy.addon import Healing
 from healing.proxy.attempt_replay import NotReplayedError, sender_of
 from healing.proxy.capture import Capture

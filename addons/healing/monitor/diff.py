@@ -13,8 +13,8 @@ from difflib import SequenceMatcher
 from typing import Any, Literal
 from urllib.parse import unquote_plus
 
-from healing.wire.headers import Headers
-from healing.wire.jsonvalue import canonical, parse
+from healing.wire.http.headers import Headers
+from healing.wire.json.value import canonical, parse
 
 LONGEST_VALUE = 60
 LONGEST_SUMMARY = 120

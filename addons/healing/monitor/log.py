@@ -10,9 +10,9 @@ from mitmproxy import ctx
 
 from healing import data_folder, private
 from healing.monitor.log_file import NAME, LogFile
-from healing.policy.config import Limits
-from healing.policy.failures import FailureClass, one_line
-from healing.policy.journal import Journal, Record
+from healing.policy.exchange.journal import Journal, Record
+from healing.policy.judging.failures import FailureClass, one_line
+from healing.policy.settings.schema import Limits
 from healing.proxy.addon import Healing
 
 logger = logging.getLogger("healing.exchange")

@@ -12,7 +12,7 @@ from mitmproxy import connection, ctx
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 
-from healing.policy.trouble import Trouble
+from healing.policy.routing.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 

@@ -22,9 +22,10 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils, human
 
 from healing import APP_NAME, data_folder
-from healing.policy import config, config_file
-from healing.policy.journal import Journal
-from healing.policy.retry import LOCAL_WAITS_S
+from healing.policy.exchange.journal import Journal
+from healing.policy.exchange.retry_table import LOCAL_WAITS_S
+from healing.policy.settings import file as config_file
+from healing.policy.settings import schema
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.handlers import handler_of
@@ -102,7 +103,7 @@ class Healing:
         try:
             self._file = self._find()
             self._seen = _stamp(self._file)
-            settings = self._load(self._file) if self._file else config.Config()
+            settings = self._load(self._file) if self._file else schema.Config()
         except config_file.ConfigError as error:
             if self._running:
                 raise exceptions.OptionsError(str(error)) from None
@@ -259,7 +260,7 @@ class Healing:
         upstreams = self.governor.config.upstreams.values() if self.governor is not None else ()
         return any(address == (each.host, each.port) for each in upstreams)
 
-    def _use(self, settings: config.Config) -> None:
+    def _use(self, settings: schema.Config) -> None:
         if self.governor is None:
             self.governor = Governor(settings, self.journal, data_folder(ctx.options.antigravity_home))
             self._take_limit(self.governor)
@@ -289,7 +290,7 @@ class Healing:
     def _find() -> Path | None:
         return config_file.find(ctx.options.antigravity_config, *_folders())
 
-    def _load(self, file: Path) -> config.Config:
+    def _load(self, file: Path) -> schema.Config:
         return config_file.load(file, self.governor.config if self.governor is not None else None)
 
     async def _watch_file(self) -> None:

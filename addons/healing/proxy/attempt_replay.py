@@ -11,10 +11,10 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 
-from healing.policy import config
-from healing.policy.failures import Failure
-from healing.policy.judge import judge_whole
-from healing.policy.peek import Gate
+from healing.policy.exchange.whole_answers import judge_whole
+from healing.policy.judging.failures import Failure
+from healing.policy.judging.gate import Gate
+from healing.policy.settings import schema
 from healing.proxy.claims import Target, relative_path, understand
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
@@ -22,8 +22,8 @@ from healing.proxy.redacting import RedactingStream, at_the_wire, without_secret
 from healing.proxy.replay import QuietReplayHandler
 from healing.proxy.seal import Seal
 from healing.proxy.story import body_of, role_of, story_of
-from healing.wire.jsonvalue import parse
-from healing.wire.paths import PathError, resolved
+from healing.wire.http.paths import PathError, resolved
+from healing.wire.json.value import parse
 
 LONGEST_S = 900.0
 """Nothing else is replayed meanwhile, and no clock of an exchange runs here."""
@@ -37,16 +37,16 @@ class NotReplayedError(Exception):
 class Sender:
     """Who sent an attempt: the account, and its upstream, as they are configured now."""
 
-    account: config.Account
-    upstream: config.Upstream
+    account: schema.Account
+    upstream: schema.Upstream
 
 
-def sender_of(flow: http.HTTPFlow, settings: config.Config) -> Sender:
+def sender_of(flow: http.HTTPFlow, settings: schema.Config) -> Sender:
     """Who can send an attempt again. Raises NotReplayedError."""
     if role_of(flow) != "attempt":
         raise NotReplayedError("this is no attempt: choose one of the flows that antigravity sent upstream")
     name = str(story_of(flow).get("account"))
-    if name == config.RESERVED_ACCOUNT:
+    if name == schema.RESERVED_ACCOUNT:
         raise NotReplayedError(
             "it was sent with the client's own credential, which is kept nowhere: replay its exchange on an account"
         )

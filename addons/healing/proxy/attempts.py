@@ -28,17 +28,17 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from healing.policy.actions import LONG_BYTES
-from healing.policy.attempt import Attempt
-from healing.policy.config import Upstream
-from healing.policy.exchange import Exchange
+from healing.policy.exchange.actions import LONG_BYTES
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.settings.schema import Upstream
 from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import keep_redacted, redact_head
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import AntigravityUnderstandHook, UnderstandRequest
-from healing.wire import headers as pairs
+from healing.wire.http import headers as pairs
 
 logger = logging.getLogger(__name__)
 

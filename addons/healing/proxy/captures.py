@@ -20,7 +20,7 @@ from mitmproxy import exceptions, flow, http
 from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
-from healing.policy.config import Capture
+from healing.policy.settings.schema import Capture
 from healing.proxy.attempts import METADATA
 from healing.proxy.story import role_of, story_of
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from healing.policy.failures import FailureClass
+from healing.policy.judging.failures import FailureClass
 
 WITHIN_S = 60.0
 """What fails again for the same cause within so many seconds is counted."""

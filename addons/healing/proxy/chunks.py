@@ -7,7 +7,7 @@ import h11
 from h11._readers import _obsolete_line_fold
 from h11._receivebuffer import ReceiveBuffer
 
-from healing.wire.fields import wrong_fields
+from healing.wire.http.fields import wrong_fields
 
 _SIZE = re.compile(rb"[0-9A-Fa-f]{1,20}")
 _BARE_LINE = re.compile(rb"([0-9A-Fa-f]{1,20})\r\n")

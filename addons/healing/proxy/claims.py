@@ -11,13 +11,13 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from healing.policy.config import Upstream
+from healing.policy.settings.schema import Upstream
 from healing.proxy.hosts import is_proxy
 from healing.proxy.seal import Seal
 from healing.wire.dialect import Dialect, Operation
 from healing.wire.dialects import DIALECTS
-from healing.wire.headers import by_name
-from healing.wire.paths import PathError, plain, resolved
+from healing.wire.http.headers import by_name
+from healing.wire.http.paths import PathError, plain, resolved
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 """Those that the APIs have. No other carries an account's credential."""

@@ -17,7 +17,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
-from healing.policy.config import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy import local
 from healing.proxy.client_side import HeadClock, ResetResponse, RestUnwanted
 from healing.proxy.governor import Governor
@@ -25,7 +25,7 @@ from healing.proxy.heads import HeadMeter
 from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.lingering import Lingering
 from healing.proxy.transports import reset_at_close
-from healing.wire.fields import wrong_request
+from healing.wire.http.fields import wrong_request
 
 _LONGEST_REASON = 200
 

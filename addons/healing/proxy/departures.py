@@ -6,7 +6,7 @@ from mitmproxy.connection import Connection
 from mitmproxy.proxy import layer, tunnel
 from mitmproxy.proxy.layers.http import GetHttpConnection
 
-from healing.policy.actions import Clock
+from healing.policy.clock import Clock
 from healing.proxy.attempts import AttemptStream
 from healing.proxy.upstream_http2 import UpstreamHttp2
 from healing.proxy.upstream_side import protocol_of

@@ -1,6 +1,6 @@
 """What has come on an HTTP/2 connection, a bounded number of frames at a time."""
 
-from healing.wire.http2_frames import Frame, FrameWalker
+from healing.wire.http.http2_frames import Frame, FrameWalker
 
 FRAMES_A_TURN = 8
 """As many are understood in one turn of the event loop: a request takes some milliseconds, and a read may hold 7,000

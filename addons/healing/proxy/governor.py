@@ -15,26 +15,25 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from healing.policy.accounts import (
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.attempts_in_turn import Shared
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.journal import Journal
+from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.routing.accounts import (
     Account,
     Accounts,
     eligible_accounts,
     named_models,
     runtime_accounts,
 )
-from healing.policy.actions import Rules
-from healing.policy.config import RESERVED_ACCOUNT, Config, Upstream
-from healing.policy.config import Account as ConfiguredAccount
-from healing.policy.course import Shared
-from healing.policy.exchange import Exchange
-from healing.policy.journal import Journal
-from healing.policy.known import Owner
-from healing.policy.models import Route, Routes
-from healing.policy.request import ClientRequest
-from healing.policy.retry import RetryBudget
-from healing.policy.serving import Named, takes_all
-from healing.policy.signatures import SignatureStore, conversation_key
-from healing.policy.unsupported import Unsupported
+from healing.policy.routing.named_models import Named, takes_all
+from healing.policy.routing.request import ClientRequest, Owner
+from healing.policy.routing.routes import Route, Routes
+from healing.policy.settings.schema import RESERVED_ACCOUNT, Config, Upstream
+from healing.policy.settings.schema import Account as ConfiguredAccount
+from healing.policy.signing.store import SignatureStore, conversation_key
+from healing.policy.translating.refused_features import Unsupported
 from healing.proxy import local
 from healing.proxy.addresses import is_loopback
 from healing.proxy.admission import Admission
@@ -47,12 +46,12 @@ from healing.proxy.seal import Seal, take_off
 from healing.proxy.under_way import UnderWay
 from healing.proxy.visits import Visits
 from healing.wire.dialect import Dialect
-from healing.wire.encoding import DecodingError, Decompressor, TooLongError
-from healing.wire.fields import wrong_fields, wrong_target
-from healing.wire.jsonvalue import dump
-from healing.wire.naming import models_beside
-from healing.wire.paths import PathError
-from healing.wire.things import named_in_request
+from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.http.fields import wrong_fields, wrong_target
+from healing.wire.http.paths import PathError
+from healing.wire.json.value import dump
+from healing.wire.requests.naming import models_beside
+from healing.wire.requests.things import named_in_request
 from healing.wire.translate.common import UntranslatableError
 
 logger = logging.getLogger(__name__)

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from healing.policy.config import Limits
-from healing.wire.fields import FIELD_OVERHEAD_BYTES
+from healing.policy.settings.schema import Limits
+from healing.wire.http.fields import FIELD_OVERHEAD_BYTES
 
 _END = re.compile(rb"\n\r?\n")
 

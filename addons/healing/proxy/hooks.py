@@ -38,7 +38,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
-from healing.wire.fields import wrong_fields, wrong_status, wrong_target
+from healing.wire.http.fields import wrong_fields, wrong_status, wrong_target
 
 _CHANGING = (
     anticache.AntiCache,

@@ -18,15 +18,15 @@ from mitmproxy.proxy.layers.http._events import ErrorCode
 from mitmproxy.proxy.layers.http._http2 import Http2Connection
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
-from healing.policy.frame_budget import FrameBudget
+from healing.proxy.frame_budget import FrameBudget
 from healing.proxy.frame_feed import FrameFeed
 from healing.proxy.governor import Governor
 from healing.proxy.heads import in_header_list
 from healing.proxy.http1 import failure_in_words
 from healing.proxy.transports import connections_under
 from healing.proxy.turns import NextTurn, read_on, stop_reading
-from healing.wire.fields import Part, wrong_http2_head
-from healing.wire.http2_frames import PREFACE_BYTES
+from healing.wire.http.fields import Part, wrong_http2_head
+from healing.wire.http.http2_frames import PREFACE_BYTES
 
 type Fields = Sequence[tuple[bytes, bytes]]
 

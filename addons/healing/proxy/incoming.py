@@ -22,7 +22,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 
-from healing.policy.request import LONG_BODY_BYTES, takes_time
+from healing.policy.routing.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.attempts import METADATA
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import RestUnwanted

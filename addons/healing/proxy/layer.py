@@ -17,8 +17,8 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 
-from healing.policy.attempt import Attempt
-from healing.policy.failures import FailureClass
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.judging.failures import FailureClass
 from healing.proxy.attempts import AbortAttempt, AttemptStream, LaunchAttempt, Sink, attempt_context, attempt_flow
 from healing.proxy.client_http1 import ClientHttp1
 from healing.proxy.client_http2 import ClientHttp2

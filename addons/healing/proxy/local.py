@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from mitmproxy import http
 
-from healing.policy.failures import shortened
+from healing.policy.judging.failures import shortened
 from healing.wire.dialect import Dialect
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from itertools import count
 from mitmproxy.proxy.utils import ReceiveBuffer
 
 from healing.proxy.redaction import SHORTEST_SECRET
-from healing.wire.bodysecrets import may_have_secrets, secret_spans
-from healing.wire.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.requests.body_secrets import may_have_secrets, secret_spans
 
 # A mask is as long as what it stands for, so that lengths hold, and the same for the same secret, so that who asks the
 # same again is known.

@@ -4,20 +4,19 @@ import re
 
 from mitmproxy import http
 
-from healing.policy.accounts import Account
-from healing.policy.exchange import Exchange
-from healing.policy.known import Owner
-from healing.policy.models import Route
-from healing.policy.request import ClientRequest
-from healing.policy.serving import Named, takes_all
-from healing.policy.things import Things
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.routing.accounts import Account
+from healing.policy.routing.named_models import Named, takes_all
+from healing.policy.routing.request import ClientRequest, Owner
+from healing.policy.routing.routes import Route
+from healing.policy.signing.things import Things
 from healing.proxy import local
 from healing.proxy.claims import Claim, query_of
 from healing.proxy.governor import Governor, RefusedError
 from healing.proxy.reading import uncertain, unserved
-from healing.wire.jsonvalue import parse
-from healing.wire.naming import DoubtError, models_of
-from healing.wire.things import may_be_named, may_name, named_in_answer, named_in_request
+from healing.wire.json.value import parse
+from healing.wire.requests.naming import DoubtError, models_of
+from healing.wire.requests.things import may_be_named, may_name, named_in_answer, named_in_request
 
 _UPLOADS = re.compile(r"/upload/|/v1/(?:files|skills)(?:/|$)")
 _LIVE = re.compile(r"//?ws/")

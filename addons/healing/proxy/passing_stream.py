@@ -20,9 +20,9 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.utils import human
 
-from healing.policy.accounts import Account
-from healing.policy.exchange import Exchange
-from healing.policy.request import takes_time
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.routing.accounts import Account
+from healing.policy.routing.request import takes_time
 from healing.proxy.attempts import host_header
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError

@@ -9,7 +9,7 @@ from mitmproxy.connection import Client, Server
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 
-from healing.policy.config import Upstream
+from healing.policy.settings.schema import Upstream
 from healing.proxy.addresses import IP, is_here, is_own, literal, why_out_of_reach
 from healing.proxy.visits import Visitor
 

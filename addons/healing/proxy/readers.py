@@ -7,7 +7,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._base import HttpConnection
 
-from healing.policy.config import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.client_http2 import ClientHttp2
 from healing.proxy.transports import stalled_bytes
 

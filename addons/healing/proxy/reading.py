@@ -6,12 +6,12 @@ from typing import Any
 
 from mitmproxy import http
 
-from healing.policy.accounts import Account
-from healing.policy.failures import shortened
-from healing.policy.serving import Named
+from healing.policy.judging.failures import shortened
+from healing.policy.routing.accounts import Account
+from healing.policy.routing.named_models import Named
 from healing.wire.dialect import Dialect
-from healing.wire.jsonvalue import digest, parse
-from healing.wire.naming import DoubtError, read_certainly
+from healing.wire.json.value import digest, parse
+from healing.wire.requests.naming import DoubtError, read_certainly
 
 logger = logging.getLogger(__name__)
 

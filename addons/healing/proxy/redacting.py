@@ -22,13 +22,13 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketMessageHook
 
-from healing.policy.intake import Intake
+from healing.policy.judging.intake import Intake
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.redaction import Piecewise
 from healing.proxy.seal import Seal, take_cookies
-from healing.wire.encoding import DecodingError, Decompressor, TooLongError
-from healing.wire.headers import Headers
+from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.http.headers import Headers
 
 # How Python shows bytes; mitmproxy's messages quote so what a peer has sent.
 _QUOTED_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+")""", re.DOTALL)

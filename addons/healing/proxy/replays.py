@@ -10,7 +10,7 @@ from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 
-from healing.policy.failures import shortened
+from healing.policy.judging.failures import shortened
 from healing.proxy.addon import Healing
 from healing.proxy.attempt_replay import NotReplayedError, replay_attempt
 from healing.proxy.attempts import METADATA

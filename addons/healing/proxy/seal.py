@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from healing.proxy.redaction import Piecewise, Redaction
-from healing.wire.headers import Headers, flags_in, lowered, with_flags, without
+from healing.wire.http.headers import Headers, flags_in, lowered, with_flags, without
 
 CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
 CREDENTIAL_PARAMS = ("key", "access_token")

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from time import monotonic
 
-from healing.policy.config import Limits
-from healing.policy.sources import Source
+from healing.policy.settings.schema import Limits
+from healing.policy.settings.secret_sources import Source
 
 logger = logging.getLogger(__name__)
 

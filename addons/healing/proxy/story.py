@@ -6,10 +6,10 @@ from typing import Any
 
 from mitmproxy import flow, http
 
-from healing.policy.failures import one_line, shortened
+from healing.policy.judging.failures import one_line, shortened
 from healing.proxy.attempts import METADATA
-from healing.wire.encoding import readable
-from healing.wire.errors import parse_error
+from healing.wire.errors.parsing import parse_error
+from healing.wire.http.encoding import readable
 
 _MOST_READ_BYTES = 128 * 1024 * 1024
 

@@ -23,11 +23,11 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
-from healing.policy.accounts import Account
-from healing.policy.actions import Abort, Finish, Leave, Respond, Send, Start, Work
-from healing.policy.attempt import Attempt
-from healing.policy.clocks import LINGER_S
-from healing.policy.exchange import Exchange
+from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.clocks import LINGER_S
+from healing.policy.exchange.exchange import Exchange
+from healing.policy.routing.accounts import Account
 from healing.proxy.attempts import (
     METADATA,
     AbortAttempt,
@@ -45,7 +45,7 @@ from healing.proxy.waits import (
     CredentialRequest,
     UnderstandRequest,
 )
-from healing.wire.headers import Headers, lowered
+from healing.wire.http.headers import Headers, lowered
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
 from healing.proxy.doubt import DoubtConnection, Doubtful
 from healing.proxy.governor import Governor
 from healing.proxy.transports import PauseResponse, ResumeResponse
-from healing.wire.fields import size_of
+from healing.wire.http.fields import size_of
 
 STREAM_WINDOW_BYTES = 2 * 1024 * 1024
 """What an upstream may send on a stream before it has to wait for us: enough for a long line, little to keep."""

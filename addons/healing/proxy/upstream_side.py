@@ -33,7 +33,7 @@ from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.transports import PauseResponse, ResumeResponse, connections_under, has_unread
 from healing.proxy.turns import read_on, stop_reading
 from healing.proxy.upstream_http2 import UpstreamHttp2
-from healing.wire.fields import wrong_response_head
+from healing.wire.http.fields import wrong_response_head
 
 
 class UpstreamHttp1(SteadyHttp1, Http1Client):

@@ -6,7 +6,7 @@ from typing import Any
 
 from mitmproxy.proxy import commands
 
-from healing.policy import config
+from healing.policy.settings import schema
 from healing.proxy.seal import Seal
 
 
@@ -18,7 +18,7 @@ class CredentialRequest:
     patient: whether to ask again a little later where it can't be had, as nobody else will.
     """
 
-    account: config.Account
+    account: schema.Account
     dialect: str
     refused: Seal | None
     patient: bool = False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol
 
-from healing.wire.sse import SSEEvent
+from healing.wire.http.sse import SSEEvent
 
 MOST_OPEN = 10_000
 """How many blocks or candidates a stream may have open: far more than any has."""

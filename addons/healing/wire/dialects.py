@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from healing.wire.anthropic import Anthropic
+from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect
-from healing.wire.gemini import Gemini
+from healing.wire.gemini.dialect import Gemini
 
 DIALECTS: Mapping[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 """By their names."""

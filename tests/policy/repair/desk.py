@@ -4,20 +4,20 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.policy import config
-from healing.policy.accounts import Account
-from healing.policy.failures import Failure, FailureClass
-from healing.policy.known import Owner
-from healing.policy.repair.repairs import Prepared, Repairs
-from healing.policy.signatures import SignatureStore
-from healing.wire.errors import parse_error
-from healing.wire.refusals import Position, SignatureFault
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.routing.accounts import Account
+from healing.policy.routing.request import Owner
+from healing.policy.settings import schema
+from healing.policy.signing.repairs import Prepared, Repairs
+from healing.policy.signing.store import SignatureStore
+from healing.wire.errors.parsing import parse_error
+from healing.wire.errors.signature_refusals import Position, SignatureFault
 
 NOW = 1_795_000_000.0
 
 
 def account(name: str = "work", dialect: str = "anthropic") -> Account:
-    return Account(name, name, dialect, config.BUILT_IN[dialect])
+    return Account(name, name, dialect, schema.BUILT_IN[dialect])
 
 
 def refused(fault: SignatureFault, message: int | None = None, block: int | None = None) -> Failure:
@@ -40,11 +40,11 @@ class Desk:
     note: str = "(a note)"
     client: str = "a client"
     session: str = ""
-    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, config.Signatures()))
+    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, schema.Signatures()))
 
     def request(self, body: dict[str, Any]) -> "Request":
         """A request of the client."""
-        settings = config.Repair.model_validate({"style": self.style, "note": self.note})
+        settings = schema.Repair.model_validate({"style": self.style, "note": self.note})
         text = json.dumps(body).encode()
         value = json.loads(text)
         owner = Owner(self.client, self.session)

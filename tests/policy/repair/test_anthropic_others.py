@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from healing.wire.refusals import SignatureFault
+from healing.wire.errors.signature_refusals import SignatureFault
 
 from tests.policy.repair.desk import Desk, refused
 from tests.policy.repair.test_anthropic_repairs import (

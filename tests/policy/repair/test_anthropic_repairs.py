@@ -2,8 +2,8 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.anthropic_history import BINDING_BETA, EMPTY_TURN
-from healing.wire.refusals import SignatureFault
+from healing.wire.anthropic.history import BINDING_BETA, EMPTY_TURN
+from healing.wire.errors.signature_refusals import SignatureFault
 
 from tests.policy.repair.desk import Desk, other_refusal, refused
 

@@ -6,10 +6,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.policy.failures import FailureClass, classify
-from healing.policy.repair.repairs import MAX_REPAIRS, REPAIRERS
-from healing.wire.anthropic_history import EMPTY_TURN
-from healing.wire.errors import parse_error
+from healing.policy.judging.failures import FailureClass, classify
+from healing.policy.signing.repairs import MAX_REPAIRS, REPAIRERS
+from healing.wire.anthropic.history import EMPTY_TURN
+from healing.wire.errors.parsing import parse_error
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.gemini_history import STAND_IN
-from healing.wire.refusals import SignatureFault
+from healing.wire.errors.signature_refusals import SignatureFault
+from healing.wire.gemini.history import STAND_IN
 
 from tests.policy.repair.desk import Desk, refused
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from healing.wire.translate.common import Block, Body, Part, UntranslatableError
-from healing.wire.translate.to_gemini import to_gemini
+from healing.wire.translate.to_gemini.request import to_gemini
 
 from tests.support.gemini_request import check_gemini_request
 

@@ -3,14 +3,14 @@
 from typing import Any
 
 import pytest
-from healing.wire.anthropic import Anthropic
-from healing.wire.collect import AnthropicCollector
-from healing.wire.gemini import GeminiReader
-from healing.wire.gemini_history import signature_of
-from healing.wire.jsonvalue import dump
-from healing.wire.sse import SSEDecoder
-from healing.wire.translate.anthropic_answer import LONGEST_DATA, AnthropicAnswer, as_given_back, in_words
+from healing.wire.anthropic.collector import AnthropicCollector
+from healing.wire.anthropic.dialect import Anthropic
+from healing.wire.gemini.dialect import GeminiReader
+from healing.wire.gemini.history import signature_of
+from healing.wire.http.sse import SSEDecoder
+from healing.wire.json.value import dump
 from healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, own_id
+from healing.wire.translate.to_anthropic.answer import LONGEST_DATA, AnthropicAnswer, as_given_back, in_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

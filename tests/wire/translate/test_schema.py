@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 from healing.wire.translate.common import UntranslatableError
-from healing.wire.translate.schema import gemini_schema
+from healing.wire.translate.to_gemini.schema import gemini_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,15 +4,15 @@ import contextlib
 from typing import Any
 
 import pytest
-from healing.wire.gemini import Gemini
-from healing.wire.jsonvalue import dump
-from healing.wire.translate.anthropic_events import events_of
+from healing.wire.anthropic.events_of_whole import events_of
+from healing.wire.gemini.dialect import Gemini
+from healing.wire.json.value import dump
 from healing.wire.translate.common import (
     UntranslatableError,
     anthropic_tool_names,
 )
-from healing.wire.translate.gemini_answer import GeminiAnswer
-from healing.wire.translate.to_anthropic import count_tokens_to_anthropic, to_anthropic
+from healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
+from healing.wire.translate.to_gemini.answer import GeminiAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

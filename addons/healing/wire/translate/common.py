@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from healing.wire.jsonvalue import digest
+from healing.wire.json.value import digest
 
 type Body = dict[str, Any]
 type Block = dict[str, Any]

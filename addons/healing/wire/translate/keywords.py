@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from healing.wire.jsonvalue import dump_text
+from healing.wire.json.value import dump_text
 
 type Schema = dict[str, Any]
 

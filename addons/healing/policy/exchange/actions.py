@@ -1,0 +1,96 @@
+"""What an exchange is given, and what it asks to be done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.settings.schema import Limits, Peek, Repair, Retry, Translate
+from healing.wire.http.encoding import PIECE_BYTES
+from healing.wire.http.headers import Headers
+
+LONG_BYTES = 2 * PIECE_BYTES
+"""What so many bytes say at once is found out beside everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that hold for an exchange from its start to its end.
+
+    account_header: whether the client is told the account. listed_models: names to add to a model list.
+    """
+
+    retry: Retry = field(default_factory=Retry)
+    peek: Peek = field(default_factory=Peek)
+    account_header: bool = True
+    listed_models: tuple[str, ...] = ()
+    repair: Repair = field(default_factory=Repair)
+    translate: Translate = field(default_factory=Translate)
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Send this attempt upstream."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """End this attempt's upstream call at once."""
+
+    attempt: Attempt
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """This attempt has said all. Its upstream call ends by itself, or is ended soon: its connection can be kept."""
+
+    attempt: Attempt
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """Begin the answer to the client."""
+
+    status: int
+    headers: Headers
+    streams: bool
+
+
+@dataclass(slots=True)
+class Send:
+    """More of the answer's body."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The answer is complete; `broken` says why its connection has to be broken instead, after `pause_s` seconds.
+
+    reset: whether the connection is to be reset, where it is its own.
+    """
+
+    broken: str = ""
+    pause_s: float = 0.0
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Do this work beside everything else, as it takes time; then tell `Exchange.worked` what came of it.
+
+    What is to be done after it waits for it. attempt: whose answer it is about.
+    then: takes what the work gives, if the attempt still counts.
+    """
+
+    attempt: Attempt
+    work: Callable[[], Any]
+    then: Callable[[Any], None]
+
+
+Action = Start | Abort | Leave | Respond | Send | Finish | Work

@@ -1,0 +1,211 @@
+"""One request sent upstream for an exchange: what it asks, and what came of it."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from healing.policy.judging.body_form import Form
+from healing.policy.judging.failures import Failure, one_line
+from healing.policy.judging.gate import Gate
+from healing.policy.judging.intake import Intake
+from healing.policy.judging.written import Rewriting
+from healing.policy.routing.accounts import Account, Use
+from healing.policy.routing.request import UpstreamRequest
+from healing.wire.errors.parsing import UpstreamError
+from healing.wire.http.headers import Headers
+from healing.wire.json.value import dump
+
+
+class Cleaning(Protocol):
+    """Takes the secrets that an attempt carries out of a body that comes in pieces."""
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """What can be passed on now; with `last`, all that is left."""
+
+
+class Redactor(Protocol):
+    """Takes the secrets that an attempt carries out of what upstream says: upstreams repeat keys in their errors."""
+
+    def redact(self, data: bytes) -> bytes:
+        """The data without the secrets."""
+
+    def piecewise(self) -> Cleaning:
+        """What does the same for a body, from its beginning on."""
+
+
+class NoSecrets:
+    """The redactor of an attempt that carries none."""
+
+    def redact(self, data: bytes) -> bytes:
+        """The data as it is."""
+        return data
+
+    def piecewise(self) -> "NoSecrets":
+        """Itself."""
+        return self
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """The data as it is."""
+        return data
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
+
+    asked: what is asked of upstream; body: the same with what was repaired.
+    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
+    beginning: what has come before that could be told.
+    seen: how much of the gate's progress is known; progress_at: when more than a sign of life came last.
+    may_be_over: whether what has come of a whole answer ends as a whole answer does.
+    betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
+    left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
+    held_at: since when one of its hooks has not come back.
+    tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
+    use: what its account is told with at its end.
+    renew: whether the account's credential is to be asked for anew.
+    redactor: knows the secrets that this attempt carries.
+    intake: what has come of the body and has not been looked at.
+    cleaning: what takes them out of the body, once that comes.
+    whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
+    signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
+    error: what the body of an error says, once all of it has come.
+    busy: whether something that takes time is being made of what has come; nothing else may touch that meanwhile.
+    writer: makes what the client gets, where that is not what upstream sends.
+    rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
+    incoming: what is about to go into the gate.
+    outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
+    delivering: whether the client gets this attempt's answer.
+    told: whether the journal knows that it failed for good.
+    ended: whether upstream's side is over; aborted: because the exchange ended it; killed: because a person did.
+    over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
+    settled: whether its account has been told.
+    meta: what is kept of it in its flow: JSON-serialisable, without secrets.
+    """
+
+    number: int
+    account: Account
+    model: str
+    asked: UpstreamRequest
+    body: bytes
+    started_at: float
+    renew: bool = False
+    betas: tuple[str, ...] = ()
+    repaired: tuple[str, ...] = ()
+    tries: int = 1
+    redactor: Redactor = field(default_factory=NoSecrets)
+    use: Use | None = None
+    cleaning: Cleaning | None = None
+    status: int | None = None
+    headers: Headers = ()
+    left_at: float | None = None
+    held_at: float | None = None
+    head_at: float | None = None
+    first_content_at: float | None = None
+    last_byte_at: float = 0.0
+    asks_for: Form | None = None
+    form: Form | None = None
+    beginning: bytes = b""
+    seen: int = 0
+    progress_at: float = 0.0
+    may_be_over: bool = False
+    received: int = 0
+    gate: Gate | None = None
+    raw: bool = False
+    intake: Intake = field(default_factory=Intake)
+    whole: bytearray = field(default_factory=bytearray)
+    whole_complete: bool = False
+    error: UpstreamError | None = None
+    busy: bool = False
+    killed: bool = False
+    writer: Rewriting | None = None
+    rewritten: bool = False
+    upstream_whole: bytes = b""
+    incoming: bytes = b""
+    outgoing: bytes = b""
+    sent: bool = False
+    delivering: bool = False
+    told: bool = False
+    ended: bool = False
+    over: str | None = None
+    aborted: bool = False
+    settled: bool = False
+    failure: Failure | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        """With the upstream's prefix and the query, without credentials."""
+        return self.asked.path_at(self.account.upstream.path)
+
+    @property
+    def committed(self) -> bool:
+        """Whether bytes of this attempt have been let through to the client."""
+        return self.raw or (self.gate is not None and self.gate.committed)
+
+    def skip(self, since: float, now: float) -> None:
+        """Nothing between these two times was upstream's: its clocks did not run."""
+        pause = now - since
+        if self.left_at is not None:
+            self.left_at = min(now, self.left_at + pause)
+        self.last_byte_at = min(now, self.last_byte_at + pause)
+        self.progress_at = min(now, self.progress_at + pause)
+
+    def blame(self, failure: Failure) -> Failure:
+        """Remember why it failed, in words without secrets."""
+        detail = self.redactor.redact(failure.detail.encode()).decode("utf-8", "replace")
+        self.failure = replace(failure, detail=detail)
+        return self.failure
+
+    def clean(self, data: bytes, *, last: bool = False) -> bytes:
+        """The next piece of the plain body without secrets; what may be the beginning of one waits for the next."""
+        if self.cleaning is None:
+            self.cleaning = self.redactor.piecewise()
+        return self.cleaning.feed(data, last=last)
+
+    def collect(self) -> bool:
+        """Put together what a stream has said as one answer. False where it is none."""
+        answer = self.writer.answer if self.writer is not None else None
+        if answer is not None:
+            self.rewrite(answer)
+        return answer is not None
+
+    def seed(self, exchange_id: str) -> str:
+        """What makes ids of this attempt's answer unique."""
+        return f"{exchange_id}:{self.number}:{self.started_at}"
+
+    def rewrite(self, value: Any) -> None:
+        """Put what the client gets in the place of what upstream sent."""
+        self.upstream_whole, self.whole = bytes(self.whole), bytearray(self.redactor.redact(dump(value)))
+        self.rewritten = self.whole_complete = True
+
+    def forget(self) -> None:
+        """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
+        self.whole, self.upstream_whole, self.incoming, self.outgoing = bytearray(), b"", b"", b""
+        self.error = None
+        self.intake.drop()
+
+    def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
+        """Bring `meta` up to date; with `now` where the attempt is over."""
+
+        def since_start(at: float | None) -> float | None:
+            return None if at is None else round(at - self.started_at, 4)
+
+        self.meta.update(
+            role="attempt",
+            exchange=exchange_id,
+            attempt=self.number,
+            account=self.account.name,
+            mapped_model=one_line(self.model),
+            status=self.status,
+            failure=str(self.failure.kind) if self.failure else None,
+            detail=self.failure.detail if self.failure else None,
+            time_to_first_byte_s=since_start(self.head_at),
+            time_to_first_content_s=since_start(self.first_content_at),
+            bytes=self.received,
+        )
+        if self.repaired:
+            self.meta["repaired"] = list(self.repaired)
+        if verdict:
+            self.meta["verdict"] = verdict
+        if now is not None:
+            self.meta["duration_s"] = since_start(now)

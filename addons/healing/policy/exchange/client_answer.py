@@ -1,0 +1,178 @@
+"""The answer to the client: its headers, its body, and the forms that a failure takes in it."""
+
+import math
+from collections import deque
+
+from healing.policy.exchange.actions import Action, Finish, Respond, Rules, Send
+from healing.policy.exchange.attempt import Attempt
+from healing.policy.judging.client_error import ToldError, told_error
+from healing.policy.judging.failures import Failure, one_line
+from healing.policy.judging.written import Framing
+from healing.policy.routing.request import ClientRequest
+from healing.wire.dialect import LateEnd
+from healing.wire.http import headers as http
+from healing.wire.http.headers import Headers
+from healing.wire.json import exact
+from healing.wire.json.value import dump
+
+_NOT_FORWARDED = http.HOP_BY_HOP | {
+    b"content-length",
+    b"content-encoding",
+    b"x-account-email",
+    b"x-mapped-model",
+    b"x-healing-id",
+    b"x-healing-attempts",
+    b"x-healing-outcome",
+}
+# What upstream says of its own body is not about one that is ours.
+_OF_THE_BODY = (b"content-type", b"content-disposition", b"etag", b"digest", b"content-digest")
+_JSON: Headers = ((b"content-type", b"application/json"),)
+_EVENT_STREAM = "text/event-stream"
+_EVENTS: Headers = ((b"content-type", _EVENT_STREAM.encode()),)
+
+
+class Answer:
+    """Writes one exchange's answer as actions.
+
+    begun: whether the client has been sent a status; after that failures are told in the body.
+    finished: whether the answer is over.
+    last_sent_at: monotonic seconds of the last bytes sent.
+    attempts: how many the client is told of; 0: up to the one that it gets the answer of.
+    """
+
+    def __init__(self, request: ClientRequest, rules: Rules, actions: deque[Action]) -> None:
+        self.begun = False
+        self.finished = False
+        self.last_sent_at = 0.0
+        self.attempts = 0
+        self._request = request
+        self._rules = rules
+        self._actions = actions
+
+    def begin_stream(self, attempt: Attempt, outcome: str) -> None:
+        """Begin to stream an attempt's answer, unless that has been begun. outcome: what is known of it by now."""
+        if self.begun:
+            return
+        own: Headers | None = _EVENTS if self._request.operation.sse else _JSON
+        if attempt.writer is None and (attempt.raw or _label(attempt).startswith(_EVENT_STREAM)):
+            own = None
+        self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
+
+    def send(self, data: bytes, now: float) -> None:
+        """Send more of the body; pieces that wait to be sent are joined."""
+        if not data:
+            return
+        self.last_sent_at = now
+        if self._actions and isinstance(last := self._actions[-1], Send):
+            last.data += data
+        else:
+            self._actions.append(Send(data))
+
+    def finish(self, broken: str = "", end: LateEnd | None = None) -> None:
+        """End the answer; with `broken`, by breaking the connection in the way that `end` says."""
+        self.finished = True
+        self._actions.append(Finish(broken, end.pause_s, end.reset) if end is not None and broken else Finish(broken))
+
+    def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
+        """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
+        status = status or attempt.status or 502
+        body = bytes(attempt.whole)
+        events = self._as_events(body) if self._wants_events and status < 300 else None
+        if not self.begun:
+            mislabelled = attempt.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
+            own = _EVENTS if events is not None else _JSON if attempt.rewritten or mislabelled else None
+            self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
+        self.send(events if events is not None else body, now)
+
+    @property
+    def _wants_events(self) -> bool:
+        request = self._request
+        return request.streams and request.operation.sse and request.operation.kind == "generate"
+
+    def _as_events(self, body: bytes) -> bytes | None:
+        dialect = self._request.dialect
+        try:
+            return b"".join(dialect.encode(event) for event in dialect.events_of(exact.parse(body)))
+        except ValueError:
+            return None
+
+    def fail(self, attempt: Attempt, failure: Failure, tried: str, framing: Framing, now: float) -> None:
+        """Tell a failure for which there is no upstream's answer to deliver, or no place for it any more.
+
+        tried: what was tried, for the end of the message. framing: of an answer that has begun and is ours.
+        """
+        dialect, upstream_error = self._request.dialect, _error_object(attempt)
+        if attempt.asked.translated:
+            told = told_error(failure, upstream_error, dialect)
+            if upstream_error is None:
+                told = told._replace(message=f"{told.message}. {tried}")
+            self._tell_translated(attempt, told, framing, now)
+            return
+        if self.begun:
+            if upstream_error is not None:
+                self.send(attempt.redactor.redact(dialect.relayed_error(upstream_error)), now)
+            else:
+                self.send(dialect.late_error(failure.status, f"{failure.detail}. {tried}"), now)
+            return
+        self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
+        if upstream_error is not None:
+            self.send(attempt.redactor.redact(dump(dialect.shaped(upstream_error))), now)
+        else:
+            self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
+
+    def _tell_translated(self, attempt: Attempt, told: ToldError, framing: Framing, now: float) -> None:
+        dialect = self._request.dialect
+        if self.begun:
+            body = framing.failed(told.status, told.message)
+        else:
+            status = dialect.fitting_status(told.status)
+            headers = self._upstream_headers(attempt, _JSON)
+            if told.wait_s is not None and http.get(headers, "retry-after") is None:
+                headers += ((b"retry-after", str(math.ceil(told.wait_s)).encode()),)
+            self._begin(status, headers, attempt, "failed")
+            body = dialect.error_body(told.status, told.message, told.wait_s)
+        self.send(attempt.redactor.redact(body), now)
+
+    def refuse(self, status: int, message: str, retry_after_s: int, now: float) -> None:
+        """An error of our own, before anything has been sent: the client may come again after so many seconds."""
+        dialect = self._request.dialect
+        retry_after = (b"retry-after", str(retry_after_s).encode())
+        self._begin(status, (*_JSON, retry_after), None, "failed")
+        self.send(dialect.error_body(status, message, retry_after_s), now)
+
+    def _begin(
+        self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False
+    ) -> None:
+        self.begun = True
+        count = self.attempts or (attempt.number if attempt else 0)
+        told = {
+            "X-Account-Email": attempt.account.label if attempt and self._rules.account_header else "",
+            "X-Mapped-Model": attempt.model if attempt else self._request.route.model,
+            "X-Healing-Id": self._request.id,
+            "X-Healing-Attempts": str(count),
+            "X-Healing-Outcome": outcome,
+        }
+        # A client names its model as it likes, also with line ends that would begin headers of its own making.
+        clean = {name: one_line(value).encode("ascii", "replace") for name, value in told.items()}
+        own = tuple((name.encode(), value) for name, value in clean.items() if value)
+        self._actions.append(Respond(status, headers + own, streams))
+
+    @staticmethod
+    def _upstream_headers(attempt: Attempt, own: Headers | None) -> Headers:
+        """Upstream's headers; own: those of the body, where that is ours."""
+        headers = http.without(attempt.headers, _NOT_FORWARDED)
+        return headers if own is None else (*http.without(headers, _OF_THE_BODY), *own)
+
+
+def _label(attempt: Attempt) -> str:
+    return (http.get(attempt.headers, "content-type") or "").lower()
+
+
+def _error_object(attempt: Attempt) -> dict[str, object] | None:
+    """The error that upstream itself sent, in a stream or as a body."""
+    if attempt.gate is not None:
+        error = attempt.gate.relayed_error
+    else:
+        told = attempt.error if (attempt.status or 0) >= 400 else None
+        error = told.value if told is not None else None
+    return error if isinstance(error, dict) else None

@@ -1,0 +1,124 @@
+"""What to do after a failure: the table of waits and places, and the budgets around it."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Literal
+
+from healing.policy.judging.failures import Failure, FailureClass
+
+JITTER = 0.2
+REPAIR_WAIT_S = 0.2
+LOCAL_WAITS_S = (0.2, 0.5, 1.0, 2.0)
+"""Between tries while this machine is in trouble; then it is no moment's trouble any more."""
+Place = Literal["stay", "rotate", "second_elsewhere"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a failure class leads to.
+
+    wait_s: seconds before the n-th retry for this class (n from 1) when upstream names no time.
+    place: where the next try goes.
+    leave: whether this exchange is done with the account, even if there is no other.
+    """
+
+    wait_s: Callable[[int], float]
+    place: Place = "rotate"
+    leave: bool = False
+
+
+def _at_once(_: int) -> float:
+    return 0.0
+
+
+def _shortly(nth: int) -> float:
+    return LOCAL_WAITS_S[min(nth, len(LOCAL_WAITS_S)) - 1]
+
+
+RULES: dict[FailureClass, Rule] = {
+    FailureClass.LOCAL: Rule(_shortly),
+    FailureClass.TRANSPORT: Rule(_at_once, "second_elsewhere"),
+    FailureClass.TRANSIENT: Rule(lambda n: 0.5 * n),
+    FailureClass.OVERLOADED: Rule(lambda n: min(8.0, 2.0 ** (n - 1)), "stay"),
+    FailureClass.RATE_LIMITED: Rule(lambda n: 1.0 * n),
+    FailureClass.QUOTA: Rule(_at_once),
+    FailureClass.BILLING: Rule(_at_once, leave=True),
+    FailureClass.AUTH: Rule(_at_once, leave=True),
+    FailureClass.FORBIDDEN: Rule(_at_once, leave=True),
+    FailureClass.NOT_THEIRS: Rule(_at_once, leave=True),
+    FailureClass.NO_MODEL: Rule(_at_once, leave=True),
+    FailureClass.EMPTY: Rule(_at_once),
+    FailureClass.STALLED: Rule(_at_once),
+    FailureClass.CUT: Rule(_at_once),
+    FailureClass.MALFORMED: Rule(_at_once),
+}
+"""What is not here is delivered: `caller`, and `signature` where no repair helps."""
+
+
+def wait_before_retry_s(failure: Failure, nth: int, random: Random) -> float:
+    """Seconds to wait before the `nth` retry for this class of failure, with jitter.
+
+    Upstream's own hint is never undercut: its jitter only adds.
+    """
+    if failure.wait_s is not None and failure.kind in (FailureClass.RATE_LIMITED, FailureClass.OVERLOADED):
+        return at_least(failure.wait_s, random)
+    return jittered(RULES[failure.kind].wait_s(nth), random)
+
+
+def jittered(seconds: float, random: Random) -> float:
+    """These seconds, or up to 20 % more or less."""
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def at_least(seconds: float, random: Random) -> float:
+    """These seconds and up to 20 % more, so that many waiting clients don't come back at once."""
+    return seconds * random.uniform(1, 1 + JITTER)
+
+
+def stays(failure: Failure, nth: int) -> bool:
+    """Whether the try after the `nth` failure of this class belongs on the same account."""
+    place = RULES[failure.kind].place
+    return place == "stay" or (nth == 1 and (failure.stay or place == "second_elsewhere"))
+
+
+def says_not_here(failure: Failure) -> bool:
+    """Whether the failure says that this account does not serve, and nothing of any other."""
+    rule = RULES.get(failure.kind)
+    return failure.kind is FailureClass.QUOTA or (rule is not None and rule.leave)
+
+
+class RetryBudget:
+    """One for the whole process: retries may be at most half of the last minute's requests plus some to spare.
+
+    So a dead upstream is not stormed by everybody's retries. spare: how many.
+    """
+
+    WINDOW_S = 60.0
+    RATIO = 0.5
+
+    def __init__(self, spare: int = 20) -> None:
+        self.spare = spare
+        self._requests: deque[float] = deque()
+        self._retries: deque[float] = deque()
+
+    def request(self, now: float) -> None:
+        """A request came in; `now` in monotonic seconds."""
+        self._forget(now)
+        self._requests.append(now)
+
+    def retry(self, now: float) -> None:
+        """A retry is made."""
+        self._forget(now)
+        self._retries.append(now)
+
+    def left(self, now: float) -> int:
+        """How many retries may be made now."""
+        self._forget(now)
+        return max(0, int(len(self._requests) * self.RATIO) + self.spare - len(self._retries))
+
+    def _forget(self, now: float) -> None:
+        for times in (self._requests, self._retries):
+            while times and times[0] <= now - self.WINDOW_S:
+                times.popleft()

@@ -1,0 +1,1 @@
+"""What came of an attempt: failures, and whether an answer is one."""

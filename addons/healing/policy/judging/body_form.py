@@ -1,0 +1,43 @@
+"""What a body is by its first bytes: labels lie, and a healthy answer with the wrong one is still an answer."""
+
+import re
+from enum import Enum
+
+from healing.wire.http.sse import BOM
+
+_FIELD = re.compile(rb"(?:data|event|id|retry)?:")
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:")
+_BLANK = b" \t\r\n"
+LONGEST_BEGINNING = 16 * 1024
+"""Bytes that are waited for a sign of what a body is."""
+
+
+class Form(Enum):
+    """What a good answer to a request for one comes as."""
+
+    EVENTS = "a stream of events"
+    JSON = "one JSON value"
+
+
+def labelled(content_type: str, asked: Form) -> Form:
+    """What a body is by its label, where that says so, else what was asked for."""
+    kind = content_type.lower()
+    if kind.startswith("application/json"):
+        return Form.JSON
+    return Form.EVENTS if kind.startswith("text/event-stream") else asked
+
+
+def form_of(beginning: bytes, otherwise: Form, *, whole: bool = False) -> Form | None:
+    """What a body that begins so is; None as long as that can't be told.
+
+    otherwise: what a body counts as that is neither. whole: whether nothing more comes.
+    """
+    said = beginning.removeprefix(BOM).lstrip(_BLANK)
+    if said[:1] in (b"{", b"["):
+        return Form.JSON
+    if _FIELD.match(said):
+        return Form.EVENTS
+    undecided = any(field.startswith(said) for field in _FIELDS) or BOM.startswith(beginning)
+    if undecided and not whole and len(beginning) < LONGEST_BEGINNING:
+        return None
+    return otherwise

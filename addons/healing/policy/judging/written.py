@@ -1,0 +1,216 @@
+"""What the client gets of an attempt's events: the events themselves, others made of them, or one whole answer."""
+
+from typing import Any, Protocol
+
+from healing.policy.judging.client_error import told_error
+from healing.policy.judging.failures import Failure
+from healing.wire.collecting import LONGEST, LONGEST_WHOLE
+from healing.wire.dialect import Dialect, Reading
+from healing.wire.http.sse import SSEEvent
+from healing.wire.json.value import dump
+from healing.wire.translate.common import AnswerTranslator
+
+
+class Writer(Protocol):
+    """Makes the bytes for the client. One that is asked for them in vain gives b"".
+
+    whole: whether nothing goes to the client before the answer is complete.
+    """
+
+    whole: bool
+
+    def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
+        """For an event that only shows that upstream is alive."""
+
+    def event(self, event: SSEEvent, reading: Reading, body: dict[str, Any]) -> bytes:
+        """For an event that says this."""
+
+    def end(self, *, marked: bool) -> bytes:
+        """For upstream's regular end; `marked` is False where its own end marker is missing."""
+
+    def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
+        """For upstream's own error in the middle of the answer, which came in this event."""
+
+    def failed(self, failure: Failure) -> bytes:
+        """For a failure of ours in the middle of the answer."""
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more has come than one answer may have."""
+
+    @property
+    def broken(self) -> str:
+        """Why what came can't be told as a good answer, "" if it can."""
+
+    @property
+    def continuation(self) -> str:
+        """The token with which upstream has to be asked to go on, "" where its answer is complete."""
+
+
+class Passing:
+    """Passes the events of a stream on, as this dialect's clients bear them."""
+
+    whole = False
+    overfull = False
+    broken = ""
+    continuation = ""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+
+    def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
+        """The heartbeat itself."""
+        return self._dialect.clean(event, reading)
+
+    def event(self, event: SSEEvent, reading: Reading, body: dict[str, Any]) -> bytes:
+        """The event itself."""
+        return self._dialect.clean(event, reading)
+
+    def end(self, *, marked: bool) -> bytes:
+        """The bare end marker, where it is missing."""
+        return b"" if marked else self._dialect.end_marker
+
+    def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
+        """The error in the form that the dialect's SDKs raise."""
+        return self._dialect.relayed_error(error, event)
+
+    def failed(self, failure: Failure) -> bytes:
+        """What the dialect has to say before the connection is broken."""
+        return self._dialect.cut_off(failure.status, f"{failure.detail}.")
+
+
+class Framing:
+    """How the events of a stream are told apart in its body."""
+
+    def __init__(self, dialect: Dialect, *, array: bool = False) -> None:
+        """array: as the elements of one JSON array, which is what Gemini's clients get without `alt=sse`."""
+        self._dialect = dialect
+        self._array = array
+        self._begun = False
+        self._ended = False
+
+    def event(self, event: dict[str, Any]) -> bytes:
+        """The next event."""
+        return self._element(dump(event)) if self._array else self._dialect.encode(event)
+
+    def end(self) -> bytes:
+        """The end of the body."""
+        if not self._array or self._ended:
+            return b""
+        self._ended = True
+        return b"]" if self._begun else b"[]"
+
+    def failed(self, status: int, message: str) -> bytes:
+        """An error in place of the end."""
+        if not self._array:
+            return self._dialect.late_error(status, message)
+        return self._element(self._dialect.error_body(status, message)) + self.end()
+
+    def cut_off(self, status: int, message: str) -> bytes:
+        """The last bytes before the connection is broken."""
+        return self.failed(status, message) if self._array else self._dialect.cut_off(status, message)
+
+    def _element(self, data: bytes) -> bytes:
+        head, self._begun = b",\r\n" if self._begun else b"[", True
+        return head + data
+
+
+class Rewriting:
+    """Gives the client other events than upstream's, or all of them as one whole answer.
+
+    translator: makes the client's events of upstream's; None where they speak the same dialect.
+    """
+
+    def __init__(
+        self,
+        client: Dialect,
+        translator: AnswerTranslator | None,
+        *,
+        whole: bool,
+        framing: Framing,
+        upstream: Dialect | None = None,
+        longest: int = LONGEST_WHOLE,
+    ) -> None:
+        """
+        upstream: its dialect, where what it says is to be remembered as it came.
+        longest: how many bytes a whole answer may have.
+        """
+        self.whole = whole
+        self.translator = translator
+        self._client = client
+        self.framing = framing
+        self._collector = client.collector(longest if whole else LONGEST)
+        self._own = upstream.collector(LONGEST) if upstream is not None else None
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more has come than one whole answer may have."""
+        return self.whole and self._collector.overfull
+
+    @property
+    def broken(self) -> str:
+        """As the translator says."""
+        return self.translator.broken if self.translator else ""
+
+    @property
+    def continuation(self) -> str:
+        """As the translator says."""
+        return self.translator.continuation if self.translator else ""
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The blocks or parts that the client got whole."""
+        return self._collector.content
+
+    @property
+    def own(self) -> list[dict[str, Any]]:
+        """The blocks or parts as upstream made them, those that came whole."""
+        return self._own.content if self._own is not None else []
+
+    @property
+    def intact(self) -> bool:
+        """Whether what came whole is all that came, on either side."""
+        return self._own is not None and self._own.intact and self._collector.intact
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """The whole answer; None unless all of it has come."""
+        return self._collector.answer
+
+    @property
+    def flaw(self) -> str:
+        """Why there is no whole answer although all has come."""
+        return self._collector.flaw
+
+    def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
+        """A keep-alive of the client's dialect."""
+        return b"" if self.whole else self._client.keep_alive
+
+    def event(self, event: SSEEvent, reading: Reading, body: dict[str, Any]) -> bytes:
+        """The client's events for this one."""
+        return self.take(body)
+
+    def take(self, body: dict[str, Any]) -> bytes:
+        """The client's events for what upstream says here."""
+        if self._own is not None:
+            self._own.take(body)
+        return self._written(self.translator.take(body) if self.translator else [body])
+
+    def end(self, *, marked: bool = True) -> bytes:
+        """The client's last events."""
+        out = self._written(self.translator.end()) if self.translator else b""
+        return out if self.whole else out + self.framing.end()
+
+    def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
+        """The error in the client's own words for it."""
+        told = told_error(failure, error, self._client)
+        return self.framing.failed(told.status, told.message)
+
+    def failed(self, failure: Failure) -> bytes:
+        """What the client's dialect has to say before the connection is broken."""
+        return self.framing.cut_off(failure.status, f"{failure.detail}.")
+
+    def _written(self, events: list[dict[str, Any]]) -> bytes:
+        for event in events:
+            self._collector.take(event)
+        return b"" if self.whole else b"".join(map(self.framing.event, events))

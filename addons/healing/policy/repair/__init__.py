@@ -1,1 +1,0 @@
-"""Repairs: what makes a request acceptable that upstream refused for the signatures in its history."""

@@ -1,0 +1,1 @@
+"""Where a request goes: routes, accounts, and what lies with one account only."""

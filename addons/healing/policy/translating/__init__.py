@@ -1,0 +1,1 @@
+"""One dialect's client on the other one's upstream."""

@@ -1,0 +1,1 @@
+"""HTTP: events in a body, codings, headers, paths."""

@@ -1,0 +1,1 @@
+"""What any request says, whichever dialect it is in."""

@@ -1,0 +1,1 @@
+"""For an Anthropic end: Gemini requests and answers in Anthropic's words."""

@@ -1,0 +1,1 @@
+"""For a Gemini end: Anthropic requests and answers in Gemini's words."""
