@@ -25,7 +25,7 @@ from pathlib import Path
 
 from healing.monitor.log import Log
 from healing.policy.routing.accounts import Accounts
-from healing.policy.exchange.attempts_in_turn import Course
+from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.journal import Journal
 from healing.policy.judging.gate import Gate
@@ -61,7 +61,7 @@ for owner, *names in (
     (Accounts, "choose", "settle", "take"),
     (Anthropic, "clean", "model_of", "session_of"),
     (AnthropicReader, "read"),
-    (Course, "_begin", "deliver_stream", "succeed_if_current"),
+    (AttemptsInTurn, "_begin", "deliver_stream", "succeed_if_current"),
     (Exchange, "_open_gate", "_through_gate"),
     (Gate, "end", "feed"),
     (GeminiReader, "read"),
@@ -186,9 +186,9 @@ OTHERS = (
     "Accounts.choose",
     "Accounts.take",
     "Anthropic.model_of",
-    "Course._begin",
-    "Course.deliver_stream",
-    "Course.succeed_if_current",
+    "AttemptsInTurn._begin",
+    "AttemptsInTurn.deliver_stream",
+    "AttemptsInTurn.succeed_if_current",
     "Exchange._open_gate",
     "Exchange._through_gate",
     "Governor.exchange",

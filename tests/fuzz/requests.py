@@ -13,7 +13,7 @@ from healing.policy.settings import file as config_file
 from healing.policy.settings.schema import Upstream
 from healing.proxy import pages
 from healing.proxy.addresses import literal
-from healing.proxy.claims import Target as Place
+from healing.proxy.claims import Destination as Place
 from healing.proxy.claims import understand
 from healing.proxy.hosts import hosts_named
 from healing.proxy.redaction import SHORTEST_SECRET

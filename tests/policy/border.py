@@ -9,7 +9,7 @@ from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route
 from healing.policy.settings import schema
 from healing.policy.signing.store import SignatureStore
-from healing.policy.translating.translation import DIRECTIONS, Crossing
+from healing.policy.translating.translation import DIRECTIONS, Translation
 from healing.wire.dialect import Operation
 from healing.wire.json import exact
 from healing.wire.json.value import dump
@@ -60,7 +60,7 @@ class Border:
         message = {"type": "message", "id": "msg_1", "role": "assistant", "model": self.model, "content": own}
         return {**message, "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1}}
 
-    def _crossing(self, body: Body) -> Crossing:
+    def _crossing(self, body: Body) -> Translation:
         data = dump(body)
         client = DIALECTS["anthropic" if self.upstream == "gemini" else "gemini"]
         operation, route = Operation("generate", self.model), Route(None, self.model, self.upstream)

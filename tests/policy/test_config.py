@@ -8,8 +8,8 @@ import pytest
 from healing.policy.settings.file import ConfigError, find, load, misread, parse
 from healing.policy.settings.schema import (
     BUILT_IN,
-    Account,
-    Capture,
+    AccountSettings,
+    CaptureSettings,
     Config,
     Peek,
     PeekOverrides,
@@ -114,7 +114,7 @@ def test_the_whole_file() -> None:
     assert found.peek == Peek(first_byte=100, silence=None, commit="first_visible")
     assert [secret(key) for key in found.clients.keys] == ["env:GATEWAY_KEY"]
     assert found.flows.max_body_bytes == 1000
-    assert found.capture == Capture(max_exchanges=20)
+    assert found.capture == CaptureSettings(max_exchanges=20)
 
 
 def test_without_a_file() -> None:
@@ -605,7 +605,7 @@ def test_no_syntax_error_shows_a_secret(data: st.DataObject) -> None:
 
 def test_building_an_account_in_code_shows_no_secret() -> None:
     with pytest.raises(ValidationError) as caught:
-        Account.model_validate({"name": "a", "api_key": f" {HUSH}", "bearer": HUSH, "weight": 0, "other": HUSH})
+        AccountSettings.model_validate({"name": "a", "api_key": f" {HUSH}", "bearer": HUSH, "weight": 0, "other": HUSH})
     assert HUSH not in str(caught.value)
 
 

@@ -103,7 +103,7 @@ def test_a_bug_in_the_repairs_costs_nothing_but_the_repair(monkeypatch: pytest.M
         monkeypatch.setattr(f"healing.policy.signing.repairs.Repairs.{name}", broken)
         assert acted([GOOD]).body == STREAM
         assert acted([GOOD]).exchange.outcome == "clean"
-        assert acted([BLOCK, GOOD]).exchange.blind is None
+        assert acted([BLOCK, GOOD]).exchange.pass_through is None
 
 
 @pytest.mark.parametrize("max_attempts", [1, 3])

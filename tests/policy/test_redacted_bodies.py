@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from healing.policy.exchange.actions import Action, Finish, Send
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.pass_through import Blind
+from healing.policy.exchange.pass_through import PassThrough
 from healing.policy.judging.intake import Intake
 from healing.proxy.redaction import Redaction
 
@@ -41,7 +41,7 @@ def through_an_exchange(said: bytes) -> bytes:
 def through_blind_passing(said: bytes) -> bytes:
     """What it gets once our own code has failed."""
     actions: deque[Action] = deque()
-    blind = Blind(request_in("anthropic"), actions, begun=False, done=False)
+    blind = PassThrough(request_in("anthropic"), actions, begun=False, done=False)
     attempt = blind.start(accounts_named("a")[0], 0.0)
     attempt.redactor, attempt.intake = Redaction((KEY,)), Intake("gzip")
     blind.head(attempt, 400, GZIPPED)

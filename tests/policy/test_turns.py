@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.policy.judging.client_error import told_error
+from healing.policy.judging.client_error import client_error
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.signing import turns_given as turns
 from healing.policy.signing.store import conversation_key
@@ -330,4 +330,4 @@ def test_thinking_goes_where_the_words_before_it_have_changed_and_the_model_chec
 
 
 def test_an_overload_is_told_as_one_whatever_its_status_was() -> None:
-    assert told_error(Failure(FailureClass.OVERLOADED, "busy", 200), None, Gemini()).status == 529
+    assert client_error(Failure(FailureClass.OVERLOADED, "busy", 200), None, Gemini()).status == 529

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from healing.policy.signing.lru_table import Vault
+from healing.policy.signing.lru_table import LruTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +14,8 @@ NOW = 1_795_000_000.0
 TTL_S = 7200.0
 
 
-def vault(path: Path | None = None, *, max_entries: int = 1000, max_bytes: int = 1_000_000) -> Vault:
-    return Vault(path, ttl_s=TTL_S, max_entries=max_entries, max_bytes=max_bytes)
+def vault(path: Path | None = None, *, max_entries: int = 1000, max_bytes: int = 1_000_000) -> LruTable:
+    return LruTable(path, ttl_s=TTL_S, max_entries=max_entries, max_bytes=max_bytes)
 
 
 @pytest.fixture

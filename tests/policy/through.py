@@ -89,7 +89,7 @@ class Through:
                     case Send(data):
                         body += data
                     case Finish():
-                        assert exchange.blind is None, "a bug in the exchange"
+                        assert exchange.pass_through is None, "a bug in the exchange"
                         return Reply(status=status, body=body)
                     case Abort():
                         pass

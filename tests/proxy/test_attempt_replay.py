@@ -1,5 +1,5 @@
 import pytest
-from healing.policy.settings.schema import Account, Config, Upstream
+from healing.policy.settings.schema import AccountSettings, Config, Upstream
 from healing.proxy.attempt_replay import NotReplayedError, sender_of
 from healing.proxy.attempts import METADATA
 from mitmproxy import http
@@ -7,7 +7,7 @@ from mitmproxy.test import tflow
 from pydantic import SecretStr
 
 SETTINGS = Config(
-    accounts=(Account(name="a", upstream="local", api_key=SecretStr("key-0123456789")),),
+    accounts=(AccountSettings(name="a", upstream="local", api_key=SecretStr("key-0123456789")),),
     upstreams={"local": Upstream(dialect="anthropic", url="http://127.0.0.1:9000/team/a")},
 )
 

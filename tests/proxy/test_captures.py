@@ -3,7 +3,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from healing.policy.settings.schema import Capture
+from healing.policy.settings.schema import CaptureSettings
 from healing.proxy.capture import MOST_WAITING, Waiting
 from healing.proxy.captures import Captures
 from healing.proxy.causes import WITHIN_S, Causes, cause_of
@@ -14,7 +14,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 TODAY = date(2025, 3, 14)
-NO_LIMITS = Capture()
+NO_LIMITS = CaptureSettings()
 
 
 def exchange(name: str, *, attempts: int = 1, size: int = 100) -> list[http.HTTPFlow]:
@@ -40,7 +40,9 @@ def kept(captures: Captures) -> list[str]:
     return found
 
 
-def add(captures: Captures, *names: str, day: date = TODAY, limits: Capture = NO_LIMITS, size: int = 100) -> None:
+def add(
+    captures: Captures, *names: str, day: date = TODAY, limits: CaptureSettings = NO_LIMITS, size: int = 100
+) -> None:
     for name in names:
         captures.add(exchange(name, size=size), limits, day)
 
@@ -62,7 +64,7 @@ def test_a_file_a_day_that_only_its_owner_can_read(captures: Captures) -> None:
 
 
 def test_the_newest_are_kept_when_there_are_too_many(captures: Captures) -> None:
-    limits = Capture(max_exchanges=8)
+    limits = CaptureSettings(max_exchanges=8)
     for number in range(30):
         add(captures, str(number), limits=limits)
         found = kept(captures)
@@ -72,7 +74,7 @@ def test_the_newest_are_kept_when_there_are_too_many(captures: Captures) -> None
 
 
 def test_the_newest_are_kept_when_they_are_too_large(captures: Captures) -> None:
-    limits = Capture(max_bytes=128 * 1024)
+    limits = CaptureSettings(max_bytes=128 * 1024)
     for number in range(20):
         add(captures, str(number), limits=limits, size=10_000)
         found = kept(captures)
@@ -82,7 +84,7 @@ def test_the_newest_are_kept_when_they_are_too_large(captures: Captures) -> None
 
 
 def test_room_is_made_in_the_oldest_file_first(captures: Captures) -> None:
-    limits = Capture(max_exchanges=8)
+    limits = CaptureSettings(max_exchanges=8)
     add(captures, "a", "b", "c", "d", day=TODAY - timedelta(days=2), limits=limits)
     add(captures, "e", "f", day=TODAY - timedelta(days=1), limits=limits)
     add(captures, "g", "h", limits=limits)
@@ -95,7 +97,7 @@ def test_room_is_made_in_the_oldest_file_first(captures: Captures) -> None:
 
 
 def test_one_that_is_very_large_is_kept_alone_and_one_that_is_too_large_not_at_all(captures: Captures) -> None:
-    limits = Capture(max_bytes=128 * 1024)
+    limits = CaptureSettings(max_bytes=128 * 1024)
     add(captures, "a", "b", limits=limits, size=10_000)
     add(captures, "large", limits=limits, size=60_000)
     assert kept(captures) == ["large"]
@@ -105,7 +107,7 @@ def test_one_that_is_very_large_is_kept_alone_and_one_that_is_too_large_not_at_a
 
 
 def test_old_days_are_deleted_and_files_of_others_are_not(captures: Captures) -> None:
-    limits = Capture(days=3)
+    limits = CaptureSettings(days=3)
     for age in range(5, -1, -1):
         add(captures, str(age), day=TODAY - timedelta(days=age))
     (captures.folder / "mine.flow").write_bytes(b"")
@@ -119,9 +121,9 @@ def test_old_days_are_deleted_and_files_of_others_are_not(captures: Captures) ->
 def test_what_others_have_put_there_counts_as_well(captures: Captures) -> None:
     add(captures, "a", "b")
     other = Captures(captures.folder)
-    add(other, "c", "d", limits=Capture(max_exchanges=4))
+    add(other, "c", "d", limits=CaptureSettings(max_exchanges=4))
     assert kept(captures) == ["a", "b", "c", "d"]
-    add(captures, "e", limits=Capture(max_exchanges=4))
+    add(captures, "e", limits=CaptureSettings(max_exchanges=4))
     assert kept(captures) == ["c", "d", "e"]
 
 
@@ -136,7 +138,7 @@ def test_after_a_write_that_was_cut_off_another_file_is_begun(captures: Captures
     names = [flow.metadata["antigravity"]["exchange"] for flow in captures.read("2025-03-14.flow")]
     assert names == ["a", "a", "b"]
     assert [flow.metadata["antigravity"]["exchange"] for flow in captures.read("2025-03-14-2.flow")] == [*"ccdd"]
-    captures.prune(Capture(max_exchanges=3), TODAY)
+    captures.prune(CaptureSettings(max_exchanges=3), TODAY)
     assert kept(captures) == ["c", "d"]
     captures.prune(NO_LIMITS, TODAY + timedelta(days=7))
     assert captures.names() == []
@@ -197,7 +199,7 @@ def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(ca
     add(other, "e")
     assert kept(captures) == ["a", "b", "c", "d", "e"]
     assert times(captures) == [1, 250, 8, 1, 1]
-    captures.prune(Capture(max_exchanges=4), TODAY)
+    captures.prune(CaptureSettings(max_exchanges=4), TODAY)
     captures.recount("d", 2)
     assert kept(captures) == ["c", "d", "e"]
     assert times(captures) == [8, 2, 1]

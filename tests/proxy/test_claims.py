@@ -1,6 +1,6 @@
 import pytest
 from healing.policy.settings.schema import BUILT_IN, Upstream
-from healing.proxy.claims import Target, find_targets, query_of, relative_path, understand
+from healing.proxy.claims import Destination, find_targets, query_of, relative_path, understand
 from healing.wire.http.paths import PathError
 from mitmproxy import http
 from mitmproxy.connection import Server
@@ -10,7 +10,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import tflow
 from mitmproxy.test.taddons import context as addon_context
 
-PROXY = Target("proxy")
+PROXY = Destination("proxy")
 LOCAL = Upstream(dialect="anthropic", url="http://127.0.0.1:9000/team/a")
 UPSTREAMS = {**BUILT_IN, "local": LOCAL}
 
@@ -101,7 +101,7 @@ def test_a_reverse_target_is_not_what_the_client_calls_it() -> None:
     ],
 )
 def test_the_upstreams_prefix_is_taken_off(path: str, inside: str | None) -> None:
-    assert relative_path(Target("upstream", "local", LOCAL), path) == inside
+    assert relative_path(Destination("upstream", "local", LOCAL), path) == inside
     assert relative_path(PROXY, path) == path
 
 
@@ -145,7 +145,7 @@ def test_the_query_of_the_path_decides_about_sse() -> None:
 
 
 def test_an_upstream_is_asked_in_its_own_dialect_only() -> None:
-    target = Target("upstream", "local", LOCAL)
+    target = Destination("upstream", "local", LOCAL)
     asked = understand(request("http://127.0.0.1:9000/team/a/v1/messages"), [target])
     assert asked is not None
     assert (asked.path, asked.operation.kind) == ("/v1/messages", "generate")
@@ -158,18 +158,18 @@ def test_an_upstream_is_asked_in_its_own_dialect_only() -> None:
 def test_what_is_no_method_of_the_apis_asks_for_nothing(method: str) -> None:
     asked = request("http://h/v1/messages", anthropic_version="2026-10-21")
     asked.data.method = method.encode()
-    assert understand(asked, [PROXY, Target("upstream", "anthropic", BUILT_IN["anthropic"])]) is None
+    assert understand(asked, [PROXY, Destination("upstream", "anthropic", BUILT_IN["anthropic"])]) is None
 
 
 @pytest.mark.parametrize("path", ["/v1//messages", "/v1/%6dessages", "/v1/messages/", "/../v1/messages", "/v1/a%2fb"])
 def test_a_path_that_may_be_another_one_is_not_understood(path: str) -> None:
-    for target in (PROXY, Target("upstream", "anthropic", BUILT_IN["anthropic"])):
+    for target in (PROXY, Destination("upstream", "anthropic", BUILT_IN["anthropic"])):
         with pytest.raises(PathError):
             understand(request("http://h" + path), [target])
 
 
 def test_dot_segments_are_resolved_before_the_prefix_is_looked_for() -> None:
-    target = Target("upstream", "local", LOCAL)
+    target = Destination("upstream", "local", LOCAL)
     inside = understand(request("http://127.0.0.1:9000/team/b/../a/v1/messages"), [target])
     assert inside is not None
     assert inside.path == "/v1/messages"
@@ -179,4 +179,6 @@ def test_dot_segments_are_resolved_before_the_prefix_is_looked_for() -> None:
 def test_a_healed_endpoint_has_one_method() -> None:
     assert understand(request("http://h/v1/messages", "PUT", anthropic_version="x"), [PROXY]) is None
     with pytest.raises(PathError, match="POST"):
-        understand(request("http://h/v1/messages", "GET"), [Target("upstream", "anthropic", BUILT_IN["anthropic"])])
+        understand(
+            request("http://h/v1/messages", "GET"), [Destination("upstream", "anthropic", BUILT_IN["anthropic"])]
+        )

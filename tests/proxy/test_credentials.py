@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.schema import Account, Limits
+from healing.policy.settings.schema import AccountSettings, Limits
 from healing.policy.settings.secret_sources import parse_source
 from healing.proxy import credentials, source_reading
 from healing.proxy.credentials import CredentialError, Credentials
@@ -18,8 +18,8 @@ from tests.support.shell import shell
 KEY = "sk-0123456789"
 
 
-def account(**more: Any) -> Account:
-    return Account.model_validate({"name": "work", **more})
+def account(**more: Any) -> AccountSettings:
+    return AccountSettings.model_validate({"name": "work", **more})
 
 
 def counting(folder: Path, prints: str = KEY) -> tuple[str, Path]:

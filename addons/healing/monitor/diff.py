@@ -47,7 +47,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Difference:
     """What became of one place in a JSON value. `before` is of no account where it was added, `after` where removed."""
 
     path: str
@@ -87,7 +87,7 @@ def request_changes(before: Sent, after: Sent) -> list[str]:
     return lines
 
 
-def json_changes(before: Any, after: Any) -> Iterator[Change]:
+def json_changes(before: Any, after: Any) -> Iterator[Difference]:
     """What changed from one JSON value to another, by paths such as `messages[3].content[0].signature`.
 
     A path with what was removed is one of `before`, every other one is of `after`.
@@ -105,7 +105,7 @@ def shown(value: Any, *, signed: bool = False) -> str:
     return json.dumps(value)
 
 
-def _changes(path: str, before: Any, after: Any, key: str, depth: int) -> Iterator[Change]:
+def _changes(path: str, before: Any, after: Any, key: str, depth: int) -> Iterator[Difference]:
     if type(before) is type(after) and depth < DEEPEST and not _is_secret(key):
         if isinstance(before, dict):
             yield from _member_changes(path, before, after, depth)
@@ -117,7 +117,7 @@ def _changes(path: str, before: Any, after: Any, key: str, depth: int) -> Iterat
         yield _change(path, "changed", key, before, after)
 
 
-def _member_changes(path: str, before: dict[str, Any], after: dict[str, Any], depth: int) -> Iterator[Change]:
+def _member_changes(path: str, before: dict[str, Any], after: dict[str, Any], depth: int) -> Iterator[Difference]:
     for key, value in before.items():
         here = _joined(path, key)
         if key in after:
@@ -129,7 +129,7 @@ def _member_changes(path: str, before: dict[str, Any], after: dict[str, Any], de
             yield _change(_joined(path, key), "added", key, after=value)
 
 
-def _item_changes(path: str, before: list[Any], after: list[Any], key: str, depth: int) -> Iterator[Change]:
+def _item_changes(path: str, before: list[Any], after: list[Any], key: str, depth: int) -> Iterator[Difference]:
     for old, new in _aligned(before, after):
         if old is None:
             assert new is not None
@@ -185,8 +185,8 @@ def _shape(item: Any) -> object:
 
 def _change(
     path: str, kind: Literal["removed", "changed", "added"], key: str, before: Any = None, after: Any = None
-) -> Change:
-    return Change(path or "the body", kind, before, after, key in _SIGNATURES, _is_secret(key))
+) -> Difference:
+    return Difference(path or "the body", kind, before, after, key in _SIGNATURES, _is_secret(key))
 
 
 def _header_changes(before: Headers, after: Headers) -> Iterator[str]:

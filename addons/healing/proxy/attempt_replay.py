@@ -15,7 +15,7 @@ from healing.policy.exchange.whole_answers import judge_whole
 from healing.policy.judging.failures import Failure
 from healing.policy.judging.gate import Gate
 from healing.policy.settings import schema
-from healing.proxy.claims import Target, relative_path, understand
+from healing.proxy.claims import Destination, relative_path, understand
 from healing.proxy.credentials import CredentialError
 from healing.proxy.governor import Governor
 from healing.proxy.redacting import RedactingStream, at_the_wire, without_secrets
@@ -37,7 +37,7 @@ class NotReplayedError(Exception):
 class Sender:
     """Who sent an attempt: the account, and its upstream, as they are configured now."""
 
-    account: schema.Account
+    account: schema.AccountSettings
     upstream: schema.Upstream
 
 
@@ -62,7 +62,9 @@ def sender_of(flow: http.HTTPFlow, settings: schema.Config) -> Sender:
             f"it went to {went_to}, and account {name} is for {upstream.url} now: replay its exchange instead"
         )
     try:
-        inside = relative_path(Target("upstream", account.upstream, upstream), resolved(request.path.partition("?")[0]))
+        inside = relative_path(
+            Destination("upstream", account.upstream, upstream), resolved(request.path.partition("?")[0])
+        )
     except PathError:
         inside = None
     if inside is None:
@@ -135,7 +137,7 @@ class SealedStream(RedactingStream):
 
 def _judge(request: http.Request, response: http.Response, sender: Sender, grace_s: float) -> Failure | None:
     """What is wrong with an answer, None if it would have served."""
-    asked = understand(request, [Target("upstream", sender.account.upstream, sender.upstream)])
+    asked = understand(request, [Destination("upstream", sender.account.upstream, sender.upstream)])
     if asked is None:
         return None
     body = body_of(response)

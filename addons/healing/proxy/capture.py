@@ -52,10 +52,10 @@ class Capture:
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
         healing.journal.listen(self._hear)
 
-    def settings(self) -> schema.Capture:
+    def settings(self) -> schema.CaptureSettings:
         """The settings of now."""
         governor = self._healing.governor
-        return governor.config.capture if governor else schema.Capture(enabled=False)
+        return governor.config.capture if governor else schema.CaptureSettings(enabled=False)
 
     def captures(self) -> Captures:
         """The files, with all in them that has been captured so far."""
@@ -162,7 +162,9 @@ class Capture:
         except Exception:
             logger.exception("a failure could not be counted; this is a bug")
 
-    def _write(self, captures: Captures, flows: list[http.HTTPFlow], settings: schema.Capture, size: int) -> None:
+    def _write(
+        self, captures: Captures, flows: list[http.HTTPFlow], settings: schema.CaptureSettings, size: int
+    ) -> None:
         """In the thread: add an exchange to the files."""
         try:
             path = captures.add(flows, settings, date.today())
@@ -177,7 +179,7 @@ class Capture:
         finally:
             self._waiting.give_back(size)
 
-    def _prune(self, captures: Captures, settings: schema.Capture) -> None:
+    def _prune(self, captures: Captures, settings: schema.CaptureSettings) -> None:
         """In the thread: delete what is too old."""
         try:
             captures.prune(settings, date.today())

@@ -20,7 +20,7 @@ from mitmproxy import exceptions, flow, http
 from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
-from healing.policy.settings.schema import Capture
+from healing.policy.settings.schema import CaptureSettings
 from healing.proxy.attempts import METADATA
 from healing.proxy.story import role_of, story_of
 
@@ -49,7 +49,7 @@ class Captures:
         self.folder = folder
         self._known: dict[Path, _File] = {}
 
-    def add(self, flows: Sequence[flow.Flow], limits: Capture, today: date) -> Path:
+    def add(self, flows: Sequence[flow.Flow], limits: CaptureSettings, today: date) -> Path:
         """Add one exchange and its attempts to the file of the day, which is given. Raises OSError."""
         data = _written(flows)
         if len(data) > limits.max_bytes:
@@ -94,7 +94,7 @@ class Captures:
         """Make private what an older version, or a person, has left open to others."""
         private.tighten((self.folder, *self.folder.glob("*.flow"), *self.folder.glob("*.new")))
 
-    def prune(self, limits: Capture, today: date) -> None:
+    def prune(self, limits: CaptureSettings, today: date) -> None:
         """Delete what is too old, and the oldest of what is too much. Raises OSError."""
         files = self._files()
         oldest = f"{today - timedelta(days=limits.days - 1):%Y-%m-%d}"
@@ -146,7 +146,7 @@ class Captures:
         file.path.unlink(missing_ok=True)
         self._known.pop(file.path, None)
 
-    def _make_room(self, files: Sequence[_File], limits: Capture) -> None:
+    def _make_room(self, files: Sequence[_File], limits: CaptureSettings) -> None:
         """Leave out the oldest, a quarter more than need be: else every new exchange would have a file written anew."""
         most, most_bytes = max(1, limits.max_exchanges * 3 // 4), limits.max_bytes * 3 // 4
         if files[-1].sizes:

@@ -26,7 +26,7 @@ _API_PATH = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?\d*/.")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Destination:
     """Where a request is meant to go.
 
     kind: `proxy` is the proxy itself, `upstream` a configured one, `reverse` the target of reverse mode.
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
     operation: `other` passes through with an account's credential, without healing.
     """
 
-    target: Target
+    target: Destination
     path: str
     dialect: Dialect
     operation: Operation
@@ -70,7 +70,7 @@ class Claim:
 
 def find_targets(
     request: http.Request, context: Context, mode: HTTPMode, upstreams: dict[str, Upstream], hosts: Collection[str] = ()
-) -> list[Target]:
+) -> list[Destination]:
     """Where a request may be meant to go: several upstreams can share an address. Empty if that is no place of ours.
 
     hosts: more names of the proxy.
@@ -90,15 +90,16 @@ def find_targets(
             host = f"[{address[0]}]" if ":" in address[0] else address[0]
             url = f"{scheme}://{host}:{address[1]}"
             return [
-                Target("reverse", upstream=Upstream(dialect=dialect.name, url=url)) for dialect in DIALECTS.values()
+                Destination("reverse", upstream=Upstream(dialect=dialect.name, url=url))
+                for dialect in DIALECTS.values()
             ]
         return found
     if not request.host or is_proxy(request.host, request.port, context, hosts):
-        return [Target("proxy")]
+        return [Destination("proxy")]
     return _upstreams_at(upstreams, request.scheme, {request.host}, request.port)
 
 
-def relative_path(target: Target, path: str) -> str | None:
+def relative_path(target: Destination, path: str) -> str | None:
     """The path without the upstream's prefix, None if it lies outside of it."""
     prefix = target.upstream.path if target.upstream else ""
     if not prefix:
@@ -111,7 +112,7 @@ def query_of(query: str) -> dict[str, str]:
     return dict(parse_qsl(query, keep_blank_values=True))
 
 
-def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None:
+def understand(request: http.Request, targets: Iterable[Destination]) -> Asked | None:
     """What a request asks for, at the first of these targets whose API it fits; None if it fits none.
 
     Raises PathError for a path that may be another one to a server than to us, or is an endpoint with another method.
@@ -146,14 +147,14 @@ def understand(request: http.Request, targets: Iterable[Target]) -> Asked | None
     return None
 
 
-def _dialects_of(target: Target) -> list[Dialect]:
+def _dialects_of(target: Destination) -> list[Dialect]:
     return [DIALECTS[target.upstream.dialect]] if target.upstream else list(DIALECTS.values())
 
 
-def _upstreams_at(upstreams: dict[str, Upstream], scheme: str, hosts: set[str], port: int) -> list[Target]:
+def _upstreams_at(upstreams: dict[str, Upstream], scheme: str, hosts: set[str], port: int) -> list[Destination]:
     names = {host.lower() for host in hosts}
     return [
-        Target("upstream", name, upstream)
+        Destination("upstream", name, upstream)
         for name, upstream in upstreams.items()
         if upstream.scheme == scheme and upstream.port == port and upstream.host in names
     ]

@@ -40,7 +40,7 @@ class Credentials:
         self._slow: set[Source] = set()
         self._client_keys: dict[Source, str | CredentialError] = {}
 
-    def at_once(self, account: schema.Account, dialect: str, *, refused: Seal | None = None) -> Seal | None:
+    def at_once(self, account: schema.AccountSettings, dialect: str, *, refused: Seal | None = None) -> Seal | None:
         """The seal, if nothing that takes time has to be done for it. Raises CredentialError.
 
         refused: what upstream did not take: what its commands printed for it is too old.
@@ -53,7 +53,7 @@ class Credentials:
             values[source] = value
         return _seal(account, dialect, values)
 
-    async def fetch(self, account: schema.Account, dialect: str, *, refused: Seal | None = None) -> Seal:
+    async def fetch(self, account: schema.AccountSettings, dialect: str, *, refused: Seal | None = None) -> Seal:
         """The seal, running the account's commands where what they printed is too old. Raises CredentialError."""
         sources = list(_sources(account))
         try:
@@ -63,7 +63,7 @@ class Credentials:
             raise CredentialError(str(error)) from None
         return _seal(account, dialect, dict(zip(sources, values, strict=True)))
 
-    async def check(self, account: schema.Account, dialect: str) -> None:
+    async def check(self, account: schema.AccountSettings, dialect: str) -> None:
         """See whether the credential can be had, as far as no command has to be run. Raises CredentialError."""
         if any(source.kind == "cmd" for source in _sources(account)):
             return
@@ -172,14 +172,14 @@ class Credentials:
             task.exception()  # nobody may be waiting for it
 
 
-def _sources(account: schema.Account) -> Iterator[Source]:
+def _sources(account: schema.AccountSettings) -> Iterator[Source]:
     """The account's sources for which something has to be read or run."""
     for secret in (account.api_key, account.bearer, *account.headers.values()):
         if secret is not None and (source := parse_source(secret.get_secret_value())).kind in ("file", "cmd"):
             yield source
 
 
-def _seal(account: schema.Account, dialect: str, values: Mapping[Source, str]) -> Seal:
+def _seal(account: schema.AccountSettings, dialect: str, values: Mapping[Source, str]) -> Seal:
     def value_of(secret: SecretStr) -> str:
         return _value_of(parse_source(secret.get_secret_value()), values)
 

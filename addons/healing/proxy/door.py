@@ -11,7 +11,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from healing.policy.settings.schema import Clients
 from healing.proxy import local, pages
 from healing.proxy.admission import Admission
-from healing.proxy.claims import Target
+from healing.proxy.claims import Destination
 from healing.proxy.hosts import hosts_named, is_own_name, is_proxy
 from healing.proxy.reach import ITSELF, ReachRequest
 from healing.proxy.visits import MOST_HOPS, Visitor, Visits
@@ -45,7 +45,7 @@ class Door:
         request: http.Request,
         context: Context,
         mode: HTTPMode,
-        targets: Sequence[Target],
+        targets: Sequence[Destination],
         dialect: Dialect | None,
         *,
         replayed: bool,
@@ -113,7 +113,7 @@ class Door:
         request: http.Request,
         context: Context,
         mode: HTTPMode,
-        targets: Sequence[Target],
+        targets: Sequence[Destination],
         dialect: Dialect | None,
     ) -> http.Response | None:
         """Refuse a request that calls the proxy, or what it stands for, by a name that is not theirs."""

@@ -30,14 +30,13 @@ from healing.policy.routing.accounts import (
 from healing.policy.routing.named_models import Named, takes_all
 from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route, Routes
-from healing.policy.settings.schema import RESERVED_ACCOUNT, Config, Upstream
-from healing.policy.settings.schema import Account as ConfiguredAccount
+from healing.policy.settings.schema import RESERVED_ACCOUNT, AccountSettings, Config, Upstream
 from healing.policy.signing.store import SignatureStore, conversation_key
 from healing.policy.translating.refused_features import Unsupported
 from healing.proxy import local
 from healing.proxy.addresses import is_loopback
 from healing.proxy.admission import Admission
-from healing.proxy.claims import Asked, Claim, Target, find_targets, query_of, understand
+from healing.proxy.claims import Asked, Claim, Destination, find_targets, query_of, understand
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.door import Door, Entry
 from healing.proxy.pages import as_asked, show_to
@@ -140,7 +139,7 @@ class Governor:
         await self.credentials.learn(self.config.clients.keys)
         return [problem for problem in found if problem] + self.admission.warnings()
 
-    async def _trouble_with(self, account: ConfiguredAccount, dialect: str) -> str:
+    async def _trouble_with(self, account: AccountSettings, dialect: str) -> str:
         try:
             await self.credentials.check(account, dialect)
         except CredentialError as error:
@@ -153,7 +152,7 @@ class Governor:
         """Whether a request, by its own words, is for a healed endpoint of a configured upstream."""
         address = (request.scheme, request.host, request.port)
         targets = [
-            Target("upstream", name, upstream)
+            Destination("upstream", name, upstream)
             for name, upstream in self.config.upstreams.items()
             if (upstream.scheme, upstream.host, upstream.port) == address
         ]
@@ -215,12 +214,12 @@ class Governor:
         secret = self.signatures.secret if self.signatures is not None else b""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=secret).hexdigest()
 
-    def _recorded_targets(self, recorded: Mapping[str, Any] | None) -> list[Target] | None:
+    def _recorded_targets(self, recorded: Mapping[str, Any] | None) -> list[Destination] | None:
         """Where a replayed request goes: to the upstream that it was recorded for, "" being the proxy itself."""
         if recorded is None or (name := recorded.get("upstream")) is None:
             return None
         upstream = self.config.upstreams.get(name)
-        return [Target("upstream", name, upstream) if upstream else Target("proxy")]
+        return [Destination("upstream", name, upstream) if upstream else Destination("proxy")]
 
     def _local_answer(self, method: str, path: str, asked: Asked | None) -> http.Response | None:
         if asked is not None and asked.operation.kind == "list_models" and self._is_all_translated(asked.dialect):
@@ -335,7 +334,7 @@ class Governor:
         """A short id for an exchange."""
         return f"{self.random.getrandbits(32):08x}"
 
-    def has_accounts(self, target: Target) -> bool:
+    def has_accounts(self, target: Destination) -> bool:
         """Whether any account serves there; else the client's own credential is what counts."""
         return any(account.upstream_name == target.upstream_name for account in self.accounts.all)
 

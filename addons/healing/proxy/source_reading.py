@@ -1,4 +1,4 @@
-"""Reading files and running commands, each in a thread of its own: what hangs holds up only who waits for it."""
+"""SourceReading files and running commands, each in a thread of its own: what hangs holds up only who waits for it."""
 
 import contextlib
 import logging
@@ -30,7 +30,7 @@ class SlowSourceError(SourceError):
 
 
 @dataclass(slots=True, eq=False)
-class Reading:
+class SourceReading:
     """One reading of a source, under way or done. began: monotonic seconds."""
 
     began: float = field(default_factory=monotonic)
@@ -42,14 +42,14 @@ class Readings:
     """At most one reading of each source at a time."""
 
     def __init__(self) -> None:
-        self._running: dict[Source, Reading] = {}
+        self._running: dict[Source, SourceReading] = {}
 
-    def begin(self, source: Source, limits: Limits) -> Reading:
+    def begin(self, source: Source, limits: Limits) -> SourceReading:
         """The reading of a `file:` or `cmd:` that is under way, or a new one; its future may raise SourceError."""
         reading = self._running.get(source)
         if reading is not None and not reading.future.done():
             return reading
-        reading = self._running[source] = Reading()
+        reading = self._running[source] = SourceReading()
         # Whoever stops waiting for it does not stop it for the others.
         reading.future.set_running_or_notify_cancel()
         try:
@@ -88,7 +88,7 @@ def read_file(path: str, most: int) -> bytes:
     return data
 
 
-def run_command(command: Sequence[str], seconds: float, most: int, reading: Reading | None = None) -> bytes:
+def run_command(command: Sequence[str], seconds: float, most: int, reading: SourceReading | None = None) -> bytes:
     """What a command prints, at most so many bytes. Neither it nor what it starts has more time. Raises SourceError.
 
     command: the program and its arguments.
@@ -161,7 +161,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _read(source: Source, reading: Reading, limits: Limits) -> None:
+def _read(source: Source, reading: SourceReading, limits: Limits) -> None:
     """In the thread: read a source once."""
     try:
         if source.kind == "cmd":

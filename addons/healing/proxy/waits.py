@@ -18,7 +18,7 @@ class CredentialRequest:
     patient: whether to ask again a little later where it can't be had, as nobody else will.
     """
 
-    account: schema.Account
+    account: schema.AccountSettings
     dialect: str
     refused: Seal | None
     patient: bool = False

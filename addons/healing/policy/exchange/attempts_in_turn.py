@@ -9,24 +9,24 @@ from random import Random
 from typing import Any
 
 from healing.policy.clock import Clock
-from healing.policy.exchange import retry_table as retry
+from healing.policy.exchange import retry_table
 from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Leave, Rules, Start, Work
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.client_answer import Answer
 from healing.policy.exchange.journal import Journal, Step
 from healing.policy.exchange.next_attempt import Next, Planner
-from healing.policy.exchange.one_holder import InTurn
-from healing.policy.exchange.repairs_of_request import Mender
+from healing.policy.exchange.one_holder import OneHolder
+from healing.policy.exchange.repairs_of_request import RequestRepairs
 from healing.policy.exchange.story import Story
 from healing.policy.exchange.timing import Timing
-from healing.policy.exchange.upstream_request import Asking
+from healing.policy.exchange.upstream_request import UpstreamRequests
 from healing.policy.judging.failures import Failure, FailureClass, about_things, bounded, outgrown, shortened
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest, takes_time
 from healing.policy.signing.repairs import Prepared
-from healing.policy.signing.rules import Rule
+from healing.policy.signing.rules import RepairRule
 from healing.policy.signing.store import SignatureStore
 from healing.policy.signing.things import Things
 from healing.policy.translating.refused_features import Unsupported
@@ -44,7 +44,7 @@ class Shared:
     """What all exchanges share. signatures: None keeps none."""
 
     accounts: Accounts
-    budget: retry.RetryBudget
+    budget: retry_table.RetryBudget
     journal: Journal
     clock: Clock
     random: Random
@@ -52,7 +52,7 @@ class Shared:
     unsupported: Unsupported = field(default_factory=Unsupported)
 
 
-class Course:
+class AttemptsInTurn:
     """Begins attempts, and decides what follows when one has failed, served, or been left.
 
     actions: what is to be done, in order. attempts: all that were begun; current: the one that is under way.
@@ -61,7 +61,12 @@ class Course:
     """
 
     def __init__(
-        self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared, asking: Asking
+        self,
+        request: ClientRequest,
+        eligible: Sequence[Account],
+        rules: Rules,
+        shared: Shared,
+        asking: UpstreamRequests,
     ) -> None:
         self.request = request
         self.actions: deque[Action] = deque()
@@ -78,19 +83,19 @@ class Course:
         self._planner = self._plan_for(self._things.holders(eligible), rules, shared)
         self._asking = asking
         self._limits = rules.limits
-        self._mender = Mender(request, asking.asked, shared.signatures, rules.repair, shared.clock)
+        self._repairs = RequestRepairs(request, asking.asked, shared.signatures, rules.repair, shared.clock)
         # Of a long request this is the longest work; here it is done beside the event loop.
-        self._mender.make_ready(eligible[0], asking.asked)
+        self._repairs.make_ready(eligible[0], asking.asked)
         self._is_long = takes_time(asking.asked.body)
         self._next = Next(None)
         self._story = Story(request, shared.journal, shared.clock)
 
-    def _plan_for(self, holders: Sequence[Account], rules: Rules, shared: Shared) -> Planner | InTurn:
+    def _plan_for(self, holders: Sequence[Account], rules: Rules, shared: Shared) -> Planner | OneHolder:
         """What plans the attempts. holders: the accounts to ask first."""
         request = self.request
         if request.operation.kind == "other":
             # As long as nobody knows better, the one that all else of this kind goes to.
-            return InTurn(holders[:1], self._eligible)
+            return OneHolder(holders[:1], self._eligible)
         return Planner(
             holders, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
         )
@@ -138,18 +143,18 @@ class Course:
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         model, asking = self.request.route.model, self._asking
         attempt = Attempt(len(self.attempts) + 1, account, model, asking.asked, asking.asked.body, now, renew)
-        attempt.tries = attempt.number - self._mender.count - asking.extra - self._planner.uncounted
+        attempt.tries = attempt.number - self._repairs.count - asking.extra - self._planner.uncounted
         attempt.note(self.request.id)
         self.attempts.append(attempt)
         self.current = attempt
         self._seen.clear()
         attempt.use = self._accounts.take(account, model, now)
-        beside = asking.continues or (self._is_long and not self._mender.is_ready(account, asking.asked))
+        beside = asking.continues or (self._is_long and not self._repairs.is_ready(account, asking.asked))
         self.work(attempt, partial(self._prepare, attempt), partial(self._start, attempt), beside=beside)
 
     def _prepare(self, attempt: Attempt) -> Prepared:
         attempt.writer = self._asking.writer(attempt.seed(self.request.id))
-        return self._mender.prepare(attempt.account, attempt.asked)
+        return self._repairs.prepare(attempt.account, attempt.asked)
 
     def _start(self, attempt: Attempt, prepared: Prepared) -> None:
         attempt.body, attempt.betas, attempt.repaired = prepared
@@ -221,12 +226,12 @@ class Course:
         remedy, then = partial(self._remedy, attempt, failure), partial(self._after, attempt, failure)
         self.work(attempt, remedy, then, beside=beside)
 
-    def _remedy(self, attempt: Attempt, failure: Failure) -> tuple[Rule | None, str]:
+    def _remedy(self, attempt: Attempt, failure: Failure) -> tuple[RepairRule | None, str]:
         """The repair that helps against this failure, and what is conceded in words, if anything is."""
-        rule = self._mender.after(attempt, failure)
+        rule = self._repairs.after(attempt, failure)
         return rule, "" if rule else self._asking.concede(attempt, failure)
 
-    def _after(self, attempt: Attempt, failure: Failure, remedy: tuple[Rule | None, str]) -> None:
+    def _after(self, attempt: Attempt, failure: Failure, remedy: tuple[RepairRule | None, str]) -> None:
         now, (rule, conceded) = self._clock.now(), remedy
         same = rule is not None or bool(conceded)
         plan = self._planner.repaired(attempt) if same else self._planner.after(attempt, failure, now)
@@ -252,7 +257,7 @@ class Course:
         now = self._clock.now()
         failure = attempt.blame(failure)
         self.settle_account(attempt, failure)
-        told = self._mender.to_tell(attempt, failure)
+        told = self._repairs.to_tell(attempt, failure)
         if told is not attempt:
             self._abort(attempt, failure.detail)
             attempt.note(self.request.id, "repaired in vain", now)
@@ -262,7 +267,7 @@ class Course:
         attempt.told = True
         self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         gate = attempt.gate
-        whole = not attempt.aborted or attempt is self._mender.refused
+        whole = not attempt.aborted or attempt is self._repairs.refused
         if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
             self._deliver_anyway(attempt, gate, now)
             return
@@ -306,7 +311,7 @@ class Course:
 
         def ask_again() -> bool:
             if goes_on := self._asking.go_on(writer):
-                self._mender.over(attempt)
+                self._repairs.over(attempt)
             return goes_on
 
         self.work(attempt, ask_again, partial(self._continue, attempt), beside=self._is_long)
@@ -331,8 +336,8 @@ class Course:
             self.actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
 
     def _keep(self, attempt: Attempt) -> None:
-        self._mender.over(attempt)
-        self._asking.keep(attempt, self._mender.sent)
+        self._repairs.over(attempt)
+        self._asking.keep(attempt, self._repairs.sent)
 
     def _tried(self) -> str:
         names = ", ".join(dict.fromkeys(attempt.account.name for attempt in self.attempts))

@@ -5,7 +5,7 @@ from collections import deque
 
 from healing.policy.exchange.actions import Action, Finish, Respond, Rules, Send
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.judging.client_error import ToldError, told_error
+from healing.policy.judging.client_error import ClientError, client_error
 from healing.policy.judging.failures import Failure, one_line
 from healing.policy.judging.written import Framing
 from healing.policy.routing.request import ClientRequest
@@ -103,7 +103,7 @@ class Answer:
         """
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
         if attempt.asked.translated:
-            told = told_error(failure, upstream_error, dialect)
+            told = client_error(failure, upstream_error, dialect)
             if upstream_error is None:
                 told = told._replace(message=f"{told.message}. {tried}")
             self._tell_translated(attempt, told, framing, now)
@@ -120,7 +120,7 @@ class Answer:
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 
-    def _tell_translated(self, attempt: Attempt, told: ToldError, framing: Framing, now: float) -> None:
+    def _tell_translated(self, attempt: Attempt, told: ClientError, framing: Framing, now: float) -> None:
         dialect = self._request.dialect
         if self.begun:
             body = framing.failed(told.status, told.message)

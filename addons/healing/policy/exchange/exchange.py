@@ -12,9 +12,9 @@ from typing import Any, Concatenate
 
 from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Rules, Work
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.attempts_in_turn import Course, Shared
-from healing.policy.exchange.pass_through import Blind
-from healing.policy.exchange.upstream_request import Asking
+from healing.policy.exchange.attempts_in_turn import AttemptsInTurn, Shared
+from healing.policy.exchange.pass_through import PassThrough
+from healing.policy.exchange.upstream_request import UpstreamRequests
 from healing.policy.exchange.whole_answers import Judging
 from healing.policy.judging.body_form import Form, form_of, labelled
 from healing.policy.judging.failures import Failure, FailureClass, connection_failure
@@ -41,13 +41,13 @@ def _guarded[**P](method: Callable[Concatenate["Exchange", P], None]) -> Callabl
 
     @wraps(method)
     def call(self: "Exchange", /, *args: P.args, **kwargs: P.kwargs) -> None:
-        if self.blind is None:
+        if self.pass_through is None:
             try:
                 method(self, *args, **kwargs)
             except Exception:
                 logger.exception("an exchange failed inside the proxy, its answer passes unseen; this is a bug")
                 self._go_blind()
-        elif passes := getattr(self.blind, method.__name__, None):
+        elif passes := getattr(self.pass_through, method.__name__, None):
             passes(*args, **kwargs)
         self._end_if_passed()
 
@@ -66,7 +66,7 @@ class Exchange:
         Raises UntranslatableError.
         """
         self.request = request
-        self.blind: Blind | None = None
+        self.pass_through: PassThrough | None = None
         self.crashed = False
         self._eligible = tuple(eligible)
         self._rules = rules
@@ -77,7 +77,7 @@ class Exchange:
             crossing = DIRECTIONS[upstream.dialect](
                 request, upstream, rules.translate, shared.signatures, shared.clock
             )  # fmt: skip
-        self._asking = Asking(
+        self._asking = UpstreamRequests(
             request,
             crossing,
             upstream.url,
@@ -85,27 +85,27 @@ class Exchange:
             upgrade=rules.retry.upgrade,
             longest=rules.limits.answer_bytes,
         )
-        self._course = Course(request, eligible, rules, shared, self._asking)
+        self._in_turn = AttemptsInTurn(request, eligible, rules, shared, self._asking)
 
     @property
     def actions(self) -> deque[Action]:
         """What is to be done, in order; whoever does it takes it from the left."""
-        return self._course.actions
+        return self._in_turn.actions
 
     @property
     def attempts(self) -> list[Attempt]:
         """All attempts that were begun."""
-        return self._course.attempts
+        return self._in_turn.attempts
 
     @property
     def outcome(self) -> str:
         """Nothing while it runs, then `clean`, `healed` or `failed`."""
-        return self._course.outcome
+        return self._in_turn.outcome
 
     @property
     def meta(self) -> dict[str, Any]:
         """What is kept of it in the client's flow: JSON-serialisable, without secrets."""
-        return self._course.meta
+        return self._in_turn.meta
 
     @property
     def limits(self) -> Limits:
@@ -115,19 +115,19 @@ class Exchange:
     @property
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
-        return self._course.comment
+        return self._in_turn.comment
 
     # What happens.
 
     @_guarded
     def start(self) -> None:
         """The client's request is complete."""
-        self._course.start()
+        self._in_turn.start()
 
     @_guarded
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers of an attempt have come."""
-        if attempt is not self._course.current:
+        if attempt is not self._in_turn.current:
             return
         now, asked = self._clock.now(), attempt.asked
         attempt.status, attempt.headers, attempt.head_at = status, headers, now
@@ -136,17 +136,17 @@ class Exchange:
         try:
             attempt.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
+            self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
         if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
             attempt.raw = True
-            self._course.deliver_stream(attempt)
+            self._in_turn.deliver_stream(attempt)
             return
         if not (200 <= status < 300 and asked.operation.kind == "generate"):
             return
         if asked.streams and not asked.operation.sse:
             attempt.raw = True
-            self._course.deliver_stream(attempt)
+            self._in_turn.deliver_stream(attempt)
             return
         attempt.asks_for = Form.EVENTS if asked.streams else Form.JSON
         if asked.streams:
@@ -166,7 +166,7 @@ class Exchange:
             asked=attempt.asked.value,
         )
         if not attempt.gate.writer.whole:
-            self._course.timing.hold(attempt, self._clock.now())
+            self._in_turn.timing.hold(attempt, self._clock.now())
 
     def _find_form(self, attempt: Attempt, data: bytes, *, whole: bool) -> bytes:
         """What can be looked at now, once it is known what the body is; labels are not believed."""
@@ -188,14 +188,14 @@ class Exchange:
     @_guarded
     def data(self, attempt: Attempt, data: bytes) -> None:
         """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
-        if attempt is self._course.current:
+        if attempt is self._in_turn.current:
             attempt.intake.put(data)
             attempt.received += len(data)
 
     @_guarded
     def settle(self) -> None:
         """Look at the data that has come, or at a share of it where that takes long; `wakeup` is due for the next."""
-        attempt = self._course.current
+        attempt = self._in_turn.current
         if attempt is None or attempt.busy or not attempt.intake.due:
             return
         attempt.last_byte_at = self._clock.now()
@@ -211,7 +211,7 @@ class Exchange:
 
     def _end_if_over(self, attempt: Attempt) -> None:
         """End an attempt of whose body all has come and been looked at."""
-        if attempt is self._course.current and attempt.over is not None and not self._is_at_work(attempt):
+        if attempt is self._in_turn.current and attempt.over is not None and not self._is_at_work(attempt):
             self._end(attempt, attempt.over)
 
     @staticmethod
@@ -233,7 +233,7 @@ class Exchange:
             return
         attempt.progress_at = self._clock.now()
         if attempt.raw:
-            self._course.answer.send(data, self._clock.now())
+            self._in_turn.answer.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
                 attempt.whole += data
         else:
@@ -253,16 +253,16 @@ class Exchange:
             self._judge_whole(attempt)
         else:
             attempt.whole.clear()
-            self._course.fail(attempt, too_long(limit))
+            self._in_turn.fail(attempt, too_long(limit))
 
     @_guarded
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
         attempt.ended = True
         self.settle()
-        if self.blind is not None:
-            self.blind.end(attempt, broken)
-        if attempt is not self._course.current or self.blind is not None:
+        if self.pass_through is not None:
+            self.pass_through.end(attempt, broken)
+        if attempt is not self._in_turn.current or self.pass_through is not None:
             return
         attempt.over = broken
         self._end_if_over(attempt)
@@ -271,7 +271,7 @@ class Exchange:
         """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
         if rest := self._find_form(attempt, attempt.clean(b"", last=True), whole=True):
             self._take(attempt, rest)
-            if attempt is not self._course.current or attempt.busy:
+            if attempt is not self._in_turn.current or attempt.busy:
                 return
         try:
             if not broken and (attempt.status or 0) < 300:
@@ -288,35 +288,35 @@ class Exchange:
         elif attempt.raw:
             if broken:
                 cut = f"Stream ended in the middle of the answer: {broken}"
-                self._course.break_off(attempt, Failure(FailureClass.CUT, cut))
-            self._course.succeed_if_current(attempt)
+                self._in_turn.break_off(attempt, Failure(FailureClass.CUT, cut))
+            self._in_turn.succeed_if_current(attempt)
         elif not broken:
             self._judge_whole(attempt)
         elif attempt.status is not None:
-            self._course.fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
+            self._in_turn.fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
         else:
-            self._course.fail(attempt, connection_failure(broken))
+            self._in_turn.fail(attempt, connection_failure(broken))
 
     @_guarded
     def killed(self, attempt: Attempt) -> None:
         """A person, or another addon, ended this attempt: that is no failure to heal."""
         attempt.ended = attempt.killed = True
-        if attempt is self._course.current and not attempt.busy:
-            self._course.settle_account(attempt, None, judged=False)
-            self._course.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
+        if attempt is self._in_turn.current and not attempt.busy:
+            self._in_turn.settle_account(attempt, None, judged=False)
+            self._in_turn.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
     @_guarded
     def malformed(self, attempt: Attempt, flaw: str) -> None:
         """An attempt's answer has a head that is none; `flaw` says why. The attempt is over."""
         attempt.ended = True
-        if attempt is self._course.current:
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
+        if attempt is self._in_turn.current:
+            self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
 
     @_guarded
     def no_credential(self, attempt: Attempt, why: str) -> None:
         """The credential of an attempt's account could not be had; nothing was sent."""
         attempt.ended = True
-        self._course.fail(
+        self._in_turn.fail(
             attempt, Failure(FailureClass.LOCAL, f"no credential for account {attempt.account.name}: {why}", 401)
         )
 
@@ -334,15 +334,15 @@ class Exchange:
     @_guarded
     def client_behind(self, behind: bool) -> None:
         """Whether the client does not take its answer. No more of it is read then, which is no fault of upstream's."""
-        self._course.timing.behind = behind
-        if not behind and self._course.current is not None:
-            current = self._course.current
+        self._in_turn.timing.behind = behind
+        if not behind and self._in_turn.current is not None:
+            current = self._in_turn.current
             current.last_byte_at = current.progress_at = self._clock.now()
 
     @_guarded
     def held_by_hook(self, attempt: Attempt | None, on: bool) -> None:
         """A hook of this attempt's flow, or of the client's (None), begins or is over: nothing is late meanwhile."""
-        now, timing, current = self._clock.now(), self._course.timing, self._course.current
+        now, timing, current = self._clock.now(), self._in_turn.timing, self._in_turn.current
         if attempt is not None:
             since, attempt.held_at = attempt.held_at, now if on else None
         else:
@@ -359,66 +359,66 @@ class Exchange:
         """The client is gone: whatever runs for it is ended."""
         if self.outcome:
             return
-        if self.blind is None and not self.crashed:
-            self._course.leave()
+        if self.pass_through is None and not self.crashed:
+            self._in_turn.leave()
             return
-        self._course.outcome = "failed"
+        self._in_turn.outcome = "failed"
         self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
 
     @_guarded
     def shut_down(self) -> None:
         """The proxy ends, and so does this: the client is told why. Not while what came is being looked at."""
-        attempt = self._course.current
+        attempt = self._in_turn.current
         failure = Failure(FailureClass.LOCAL, "The proxy was shut down", 503)
         if attempt is not None and attempt.busy:
             return
         if attempt is not None and attempt.delivering:
             self._stop_short(attempt, failure)
         elif not self.outcome:
-            self._course.shut_down(failure)
+            self._in_turn.shut_down(failure)
 
     def _go_blind(self) -> None:
-        answer = self._course.answer
-        if self._course.current is not None and self._course.current.busy:
+        answer = self._in_turn.answer
+        if self._in_turn.current is not None and self._in_turn.current.busy:
             self.crashed = True  # nobody can tell what has been made of what has come
             return
         if self._asking.rewrites and not self._gives_as_it_is():
             self._start_over()
             return
-        self.blind = Blind(self.request, self.actions, begun=answer.begun, done=answer.finished)
+        self.pass_through = PassThrough(self.request, self.actions, begun=answer.begun, done=answer.finished)
         try:
-            if self._course.current is not None:
-                self.blind.adopt(self._course.current)
+            if self._in_turn.current is not None:
+                self.pass_through.adopt(self._in_turn.current)
             elif not self.attempts:
-                self.attempts.append(self.blind.start(self._eligible[0], self._clock.now()))
+                self.attempts.append(self.pass_through.start(self._eligible[0], self._clock.now()))
         except Exception:
             logger.exception("what had come could not be passed on")
-            self.blind = None
+            self.pass_through = None
             self.crashed = True
 
     def _gives_as_it_is(self) -> bool:
         """Whether what has come is what the client can take: a whole answer, although a stream was asked for."""
-        current = self._course.current
+        current = self._in_turn.current
         came_whole = current is not None and current.status is not None and current.gate is None
         return came_whole and self._asking.crossing is None
 
     def _start_over(self) -> None:
         """What has come is not what the client can take: ask for what it asked for, if upstream speaks as it does."""
-        answer, current = self._course.answer, self._course.current
+        answer, current = self._in_turn.answer, self._in_turn.current
         if self._asking.crossing is not None or answer.begun:
             self.crashed = True
             return
         if current is not None and not current.ended:
             current.ended = current.aborted = True
             self.actions.append(Abort(current, "internal error of the proxy"))
-        self.blind = Blind(self.request, self.actions, begun=False, done=False)
+        self.pass_through = PassThrough(self.request, self.actions, begun=False, done=False)
         account = current.account if current is not None else self._eligible[0]
-        self.attempts.append(self.blind.start(account, self._clock.now(), len(self.attempts) + 1))
+        self.attempts.append(self.pass_through.start(account, self._clock.now(), len(self.attempts) + 1))
 
     def _end_if_passed(self) -> None:
-        if self.blind is not None and self.blind.done and not self.outcome:
-            self._course.current = None
-            self._course.outcome = "failed"
+        if self.pass_through is not None and self.pass_through.done and not self.outcome:
+            self._in_turn.current = None
+            self._in_turn.outcome = "failed"
             self.meta.update(outcome=self.outcome)
 
     # Time.
@@ -426,30 +426,30 @@ class Exchange:
     @property
     def deadline(self) -> float | None:
         """When `wakeup` is due, None if nothing waits for time."""
-        if self.blind is not None or self.outcome:
+        if self.pass_through is not None or self.outcome:
             return None
-        current = self._course.current
+        current = self._in_turn.current
         if current is not None and self._is_at_work(current):
             return None if current.busy else current.last_byte_at
-        return self._course.timing.deadline(self._course.current, self._course.answer)
+        return self._in_turn.timing.deadline(self._in_turn.current, self._in_turn.answer)
 
     @_guarded
     def wakeup(self) -> None:
         """Time has passed: do what is due by now."""
-        now, timing = self._clock.now(), self._course.timing
-        if self._course.current is not None:
-            if self._course.current.busy:
+        now, timing = self._clock.now(), self._in_turn.timing
+        if self._in_turn.current is not None:
+            if self._in_turn.current.busy:
                 return
-            self._course.current.intake.allow()
+            self._in_turn.current.intake.allow()
         if timing.resumes(now):
-            self._course.go_on(now)
-        stall = timing.stall(self._course.current)
+            self._in_turn.go_on(now)
+        stall = timing.stall(self._in_turn.current)
         if stall and now >= stall[0]:
-            assert self._course.current is not None
-            self._stalled(self._course.current, Failure(FailureClass.STALLED, stall[1], 504))
-        hold_until = None if self.outcome else timing.sign_of_life(self._course.current, self._course.answer)
+            assert self._in_turn.current is not None
+            self._stalled(self._in_turn.current, Failure(FailureClass.STALLED, stall[1], 504))
+        hold_until = None if self.outcome else timing.sign_of_life(self._in_turn.current, self._in_turn.answer)
         if hold_until is not None and now >= hold_until:
-            self._course.keep_waiting(now)
+            self._in_turn.keep_waiting(now)
 
     # Judging.
 
@@ -460,14 +460,14 @@ class Exchange:
         if gate.content and attempt.first_content_at is None:
             attempt.first_content_at = now
         if gate.committed:
-            self._course.deliver_stream(attempt)
-            self._course.answer.send(out, now)
-            self._course.saw(out)
+            self._in_turn.deliver_stream(attempt)
+            self._in_turn.answer.send(out, now)
+            self._in_turn.saw(out)
         attempt.outgoing = b""
         if gate.progress > attempt.seen:
             attempt.seen, attempt.progress_at = gate.progress, now
         if gate.failure is not None:
-            tell = self._course.break_off if gate.committed else self._course.fail
+            tell = self._in_turn.break_off if gate.committed else self._in_turn.fail
             tell(attempt, gate.failure)
         elif gate.closed and attempt.over is None:
             attempt.over = ""  # whatever upstream still does
@@ -492,9 +492,9 @@ class Exchange:
             out = attempt.redactor.redact(attempt.gate.stop_short(failure))
             self._gate_is_over(attempt, out)
         elif attempt.raw:
-            self._course.break_off(attempt, failure)
+            self._in_turn.break_off(attempt, failure)
         else:
-            self._course.fail(attempt, failure)
+            self._in_turn.fail(attempt, failure)
 
     def _judge_whole(self, attempt: Attempt) -> None:
         """A response that is not a stream of events is complete."""
@@ -505,9 +505,9 @@ class Exchange:
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
         """What is wrong with a whole response is known; None for nothing."""
         if failure is not None:
-            self._course.fail(attempt, failure)
+            self._in_turn.fail(attempt, failure)
         elif not attempt.asked.translated:
-            self._course.succeed_if_current(attempt)
+            self._in_turn.succeed_if_current(attempt)
         else:
             self._work(
                 attempt, len(attempt.whole), lambda: self._translated(attempt), partial(self._is_translated, attempt)
@@ -522,33 +522,33 @@ class Exchange:
 
     def _is_translated(self, attempt: Attempt, writer: Rewriting | ValueError | None) -> None:
         if isinstance(writer, ValueError):
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {writer}"))
+            self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {writer}"))
         elif writer is not None and writer.broken:
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
+            self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
         else:
             self._written(attempt, writer)
 
     def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""
         self._through_gate(attempt, out)
-        if attempt is self._course.current and not attempt.busy:
+        if attempt is self._in_turn.current and not attempt.busy:
             self._written(attempt, attempt.writer)
 
     def _written(self, attempt: Attempt, writer: Rewriting | None) -> None:
         """All that this attempt has to say has been taken by its writer."""
         if writer is not None and writer.continuation:
-            self._course.continue_after(attempt, writer)
+            self._in_turn.continue_after(attempt, writer)
         elif writer is not None and writer.whole:
             self._work(attempt, attempt.received, attempt.collect, partial(self._collected, attempt, writer))
         else:
-            self._course.succeed_if_current(attempt)
+            self._in_turn.succeed_if_current(attempt)
 
     def _collected(self, attempt: Attempt, writer: Rewriting, complete: bool) -> None:
         """A stream has been put together as one answer, if it was complete."""
         if complete:
-            self._course.succeed_if_current(attempt)
+            self._in_turn.succeed_if_current(attempt)
         else:
-            self._course.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
+            self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
 
     # Work that takes time.
 
@@ -557,7 +557,7 @@ class Exchange:
 
         The work touches what belongs to this attempt and nothing else.
         """
-        self._course.work(attempt, work, then, beside=size >= LONG_BYTES)
+        self._in_turn.work(attempt, work, then, beside=size >= LONG_BYTES)
 
     @_guarded
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
@@ -566,7 +566,7 @@ class Exchange:
         attempt.busy = False
         if failure is not None:
             raise failure
-        if attempt is not self._course.current:
+        if attempt is not self._in_turn.current:
             return
         if attempt.killed:
             self.killed(attempt)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from healing.policy.exchange import retry_table as retry
+from healing.policy.exchange import retry_table
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
@@ -34,7 +34,7 @@ class Planner:
         self,
         eligible: Sequence[Account],
         accounts: Accounts,
-        budget: retry.RetryBudget,
+        budget: retry_table.RetryBudget,
         settings: schema.Retry,
         random: Random,
         model: str,
@@ -72,7 +72,7 @@ class Planner:
             return Next(chosen)
         if chosen is None:
             return 0.0
-        return self._affordable(Next(None, retry.at_least(chosen, self._random))) or chosen
+        return self._affordable(Next(None, retry_table.at_least(chosen, self._random))) or chosen
 
     def after(self, attempt: Attempt, failure: Failure, now: float) -> Next | None:
         """The attempt that follows a failed one, if the failure, the budgets and the accounts allow one."""
@@ -81,7 +81,7 @@ class Planner:
             self.uncounted += 1
             plan = self._plan_unsent(attempt.account, failure, now)
             return self._affordable(plan) if plan is not None else None
-        rule = retry.RULES.get(failure.kind)
+        rule = retry_table.RULES.get(failure.kind)
         if rule is None or not failure.again:
             return None
         plan = self._plan(attempt.account, failure, rule, now)
@@ -115,24 +115,24 @@ class Planner:
             return True
         was_news = attempt.use is None or not attempt.use.known
         moves_on = plan.account is not None and plan.account.name not in self._refused
-        return was_news and moves_on and retry.says_not_here(failure)
+        return was_news and moves_on and retry_table.says_not_here(failure)
 
     @staticmethod
     def _asks_otherwise(plan: Next, attempt: Attempt, failure: Failure) -> bool:
         """Whether the next attempt is not the one that was refused, but one with another credential."""
-        limited = retry.says_not_here(failure) or failure.kind is FailureClass.RATE_LIMITED
+        limited = retry_table.says_not_here(failure) or failure.kind is FailureClass.RATE_LIMITED
         moves_on = plan.account is not None and plan.account is not attempt.account
         return plan.renew or (limited and moves_on)
 
     def repaired(self, attempt: Attempt) -> Next:
         """The attempt with a repaired body: on the same account, and at the cost of no budget."""
-        wait_s = retry.jittered(retry.REPAIR_WAIT_S, self._random)
+        wait_s = retry_table.jittered(retry_table.REPAIR_WAIT_S, self._random)
         self.waited_s += wait_s
         return Next(attempt.account, wait_s)
 
-    def _plan(self, account: Account, failure: Failure, rule: retry.Rule, now: float) -> Next | None:
+    def _plan(self, account: Account, failure: Failure, rule: retry_table.RetryRule, now: float) -> Next | None:
         nth = self._failures[failure.kind]
-        wait_s = retry.wait_before_retry_s(failure, nth, self._random)
+        wait_s = retry_table.wait_before_retry_s(failure, nth, self._random)
         if self.renews(account, failure):
             self._renewed.add(account.name)
             return Next(account, wait_s, renew=True)
@@ -140,7 +140,7 @@ class Planner:
             busy_for_long = nth > 1 or not self._fits(wait_s)
             elsewhere = self._at_another_upstream(account, now) if busy_for_long else None
             return Next(elsewhere) if elsewhere is not None else Next(account, wait_s)
-        if retry.stays(failure, nth):
+        if retry_table.stays(failure, nth):
             return Next(account, wait_s)
         # A quota without an end in sight is as final for this exchange as a refused key.
         endless = failure.kind is FailureClass.QUOTA and failure.wait_s is None
@@ -154,7 +154,7 @@ class Planner:
             return None
         if isinstance(chosen, Account):
             return Next(chosen, wait_s)
-        return Next(None, wait_s + retry.at_least(chosen, self._random))
+        return Next(None, wait_s + retry_table.at_least(chosen, self._random))
 
     def _at_another_upstream(self, account: Account, now: float) -> Account | None:
         """An account that nothing is wrong with, at a server that has not been met busy."""
@@ -175,13 +175,13 @@ class Planner:
         chosen = self._choose(now)
         if isinstance(chosen, Account) and chosen.name not in self._avoid:
             return Next(chosen)
-        if chosen is None or self._local_waits == len(retry.LOCAL_WAITS_S):
+        if chosen is None or self._local_waits == len(retry_table.LOCAL_WAITS_S):
             return None
         self._local_waits += 1
-        wait_s = retry.wait_before_retry_s(failure, self._local_waits, self._random)
+        wait_s = retry_table.wait_before_retry_s(failure, self._local_waits, self._random)
         if isinstance(chosen, Account):
             return Next(chosen, wait_s)
-        return Next(None, max(wait_s, retry.at_least(chosen, self._random)))
+        return Next(None, max(wait_s, retry_table.at_least(chosen, self._random)))
 
     def _choose(self, at: float) -> Account | float | None:
         return self._accounts.choose(

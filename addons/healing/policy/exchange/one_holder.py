@@ -8,7 +8,7 @@ from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 
 
-class InTurn:
+class OneHolder:
     """Plans one attempt on each account, until one has what the request names. Takes a `Planner`'s place.
 
     How the accounts are does not matter: what keeps them from models is none of the business of files.

@@ -16,7 +16,7 @@ from healing.wire.http.headers import Headers
 _NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
 
 
-class Blind:
+class PassThrough:
     """Passes one attempt's answer through.
 
     begun: whether the answer to the client has begun. done: whether it is over.

@@ -11,7 +11,7 @@ from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
 from healing.policy.settings import schema
 from healing.policy.signing.repairs import Prepared, Repairs
-from healing.policy.signing.rules import Rule
+from healing.policy.signing.rules import RepairRule
 from healing.policy.signing.store import SignatureStore
 from healing.wire.json.value import parse
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _REPAIRED_KINDS = ("generate", "count_tokens")
 
 
-class Mender:
+class RequestRepairs:
     """Looks after the signatures of one exchange.
 
     refused: the first attempt that was refused for its signatures; its answer is the client's if nothing helps.
@@ -73,7 +73,7 @@ class Mender:
             self.repairs.ask(asked.body, asked.value)
         return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(asked.body))
 
-    def after(self, attempt: Attempt, failure: Failure) -> Rule | None:
+    def after(self, attempt: Attempt, failure: Failure) -> RepairRule | None:
         """The repair with which the next attempt is made, None where nothing helps."""
         if failure.kind is FailureClass.SIGNATURE and self.refused is None:
             self.refused = attempt

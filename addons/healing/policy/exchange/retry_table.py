@@ -16,7 +16,7 @@ Place = Literal["stay", "rotate", "second_elsewhere"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RetryRule:
     """What a failure class leads to.
 
     wait_s: seconds before the n-th retry for this class (n from 1) when upstream names no time.
@@ -37,22 +37,22 @@ def _shortly(nth: int) -> float:
     return LOCAL_WAITS_S[min(nth, len(LOCAL_WAITS_S)) - 1]
 
 
-RULES: dict[FailureClass, Rule] = {
-    FailureClass.LOCAL: Rule(_shortly),
-    FailureClass.TRANSPORT: Rule(_at_once, "second_elsewhere"),
-    FailureClass.TRANSIENT: Rule(lambda n: 0.5 * n),
-    FailureClass.OVERLOADED: Rule(lambda n: min(8.0, 2.0 ** (n - 1)), "stay"),
-    FailureClass.RATE_LIMITED: Rule(lambda n: 1.0 * n),
-    FailureClass.QUOTA: Rule(_at_once),
-    FailureClass.BILLING: Rule(_at_once, leave=True),
-    FailureClass.AUTH: Rule(_at_once, leave=True),
-    FailureClass.FORBIDDEN: Rule(_at_once, leave=True),
-    FailureClass.NOT_THEIRS: Rule(_at_once, leave=True),
-    FailureClass.NO_MODEL: Rule(_at_once, leave=True),
-    FailureClass.EMPTY: Rule(_at_once),
-    FailureClass.STALLED: Rule(_at_once),
-    FailureClass.CUT: Rule(_at_once),
-    FailureClass.MALFORMED: Rule(_at_once),
+RULES: dict[FailureClass, RetryRule] = {
+    FailureClass.LOCAL: RetryRule(_shortly),
+    FailureClass.TRANSPORT: RetryRule(_at_once, "second_elsewhere"),
+    FailureClass.TRANSIENT: RetryRule(lambda n: 0.5 * n),
+    FailureClass.OVERLOADED: RetryRule(lambda n: min(8.0, 2.0 ** (n - 1)), "stay"),
+    FailureClass.RATE_LIMITED: RetryRule(lambda n: 1.0 * n),
+    FailureClass.QUOTA: RetryRule(_at_once),
+    FailureClass.BILLING: RetryRule(_at_once, leave=True),
+    FailureClass.AUTH: RetryRule(_at_once, leave=True),
+    FailureClass.FORBIDDEN: RetryRule(_at_once, leave=True),
+    FailureClass.NOT_THEIRS: RetryRule(_at_once, leave=True),
+    FailureClass.NO_MODEL: RetryRule(_at_once, leave=True),
+    FailureClass.EMPTY: RetryRule(_at_once),
+    FailureClass.STALLED: RetryRule(_at_once),
+    FailureClass.CUT: RetryRule(_at_once),
+    FailureClass.MALFORMED: RetryRule(_at_once),
 }
 """What is not here is delivered: `caller`, and `signature` where no repair helps."""
 

@@ -10,7 +10,7 @@ from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.written import Framing, Rewriting
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
 from healing.policy.translating.refused_features import SAYS, Unsupported, refused_feature
-from healing.policy.translating.translation import Crossing
+from healing.policy.translating.translation import Translation
 from healing.wire.errors.parsing import find_error
 from healing.wire.json import exact
 from healing.wire.json.value import dump
@@ -21,7 +21,7 @@ MAX_CONCESSIONS = 3
 MAX_CONTINUATIONS = 50
 
 
-class Asking:
+class UpstreamRequests:
     """Makes the request of each attempt, and what writes its answer. Both may change while the exchange runs.
 
     asked: what is asked now. upgraded: whether that is a stream although the client wants a whole answer.
@@ -30,7 +30,7 @@ class Asking:
     def __init__(
         self,
         request: ClientRequest,
-        crossing: Crossing | None,
+        crossing: Translation | None,
         upstream: str,
         unsupported: Unsupported,
         *,

@@ -32,7 +32,7 @@ _TOO_LONG = tuple(
 )
 
 
-class ToldError(NamedTuple):
+class ClientError(NamedTuple):
     """An error to be written in the client's dialect. wait_s: seconds to wait, None where upstream named none."""
 
     status: int
@@ -40,7 +40,7 @@ class ToldError(NamedTuple):
     wait_s: float | None
 
 
-def told_error(failure: Failure, error: Any, client: Dialect) -> ToldError:
+def client_error(failure: Failure, error: Any, client: Dialect) -> ClientError:
     """What the client is told of a failure.
 
     error: what upstream itself said, parsed; None where it said nothing. client: its dialect.
@@ -50,8 +50,8 @@ def told_error(failure: Failure, error: Any, client: Dialect) -> ToldError:
         # A gateway's wrapping: what stands deepest is what the real upstream said.
         message = message.rpartition("\n")[2]
     if too_long := _too_long(message, client):
-        return ToldError(400, too_long, None)
-    return ToldError(_STATUS.get(failure.kind, failure.status), message or failure.detail, failure.wait_s)
+        return ClientError(400, too_long, None)
+    return ClientError(_STATUS.get(failure.kind, failure.status), message or failure.detail, failure.wait_s)
 
 
 def _too_long(message: str, client: Dialect) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from healing.policy.judging.client_error import told_error
+from healing.policy.judging.client_error import client_error
 from healing.policy.judging.failures import Failure
 from healing.wire.collecting import LONGEST, LONGEST_WHOLE
 from healing.wire.dialect import Dialect, Reading
@@ -203,7 +203,7 @@ class Rewriting:
 
     def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
         """The error in the client's own words for it."""
-        told = told_error(failure, error, self._client)
+        told = client_error(failure, error, self._client)
         return self.framing.failed(told.status, told.message)
 
     def failed(self, failure: Failure) -> bytes:

@@ -52,7 +52,7 @@ class Account:
     priority: int = 0
     weight: float = 1.0
     models: tuple[str, ...] = ("*",)
-    source: schema.Account | None = None
+    source: schema.AccountSettings | None = None
     owner: str = ""
 
     @property

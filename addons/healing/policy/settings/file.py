@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from healing.policy.settings.messages import hint, kind_of, quote
 from healing.policy.settings.schema import (
     FILE_NAME,
-    Account,
+    AccountSettings,
     Config,
     PeekOverrides,
-    Target,
+    RouteSettings,
     Upstream,
 )
 from healing.policy.settings.secret_sources import Source, parse_source
@@ -132,7 +132,7 @@ def misread(config: Config) -> list[str]:
     ]
 
 
-def _sources_of(account: Account) -> list[Source]:
+def _sources_of(account: AccountSettings) -> list[Source]:
     secrets = (account.api_key, account.bearer, *account.headers.values())
     return [parse_source(secret.get_secret_value()) for secret in secrets if secret]
 
@@ -186,11 +186,11 @@ def _explain(details: Any, data: Mapping[str, Any]) -> list[str]:
 def _table(loc: tuple[str | int, ...]) -> type[BaseModel]:
     match loc:
         case ("accounts", int()):
-            return Account
+            return AccountSettings
         case ("upstreams", str()):
             return Upstream
         case ("models", str()):
-            return Target
+            return RouteSettings
         case ("models", str(), "peek"):
             return PeekOverrides
         case (str(name),) if name in Config.model_fields:

@@ -57,7 +57,7 @@ class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class Account(_Table):
+class AccountSettings(_Table):
     """A credential for an upstream."""
 
     name: Text
@@ -234,7 +234,7 @@ class Clients(_Table):
     """Sources of the keys that let a client in from elsewhere."""
     loopback_only: bool = True
     account_header: bool = True
-    """Whether responses carry `X-Account-Email`."""
+    """Whether responses carry `X-AccountSettings-Email`."""
     hosts: Annotated[tuple[Text, ...], Strict(False)] = ()
     """Names by which clients may call the proxy, beside this machine's own and the listen address."""
     max_body: int = Field(default=128 * 1024 * 1024, ge=1024)
@@ -299,7 +299,7 @@ class Flows(_Table):
     """Bytes of a streamed body kept in the flow."""
 
 
-class Capture(_Table):
+class CaptureSettings(_Table):
     """What is kept of exchanges that failed, in files of the data folder. The newest stay."""
 
     enabled: bool = True
@@ -339,14 +339,14 @@ class Translate(_Table):
     """What an Anthropic upstream is asked for where a Gemini client sets no limit; None: as much as the model can."""
 
 
-class Shutdown(_Table):
+class ShutdownSettings(_Table):
     """What becomes of answers that are under way when the proxy is to end."""
 
     grace: Wait = 30.0
     """They may finish within so many seconds."""
 
 
-class Target(_Table):
+class RouteSettings(_Table):
     """What `[models]` makes of a client's model name. `split_target` reads `to`."""
 
     to: str | None = None
@@ -358,7 +358,7 @@ class Target(_Table):
     def _short_form(cls, value: object) -> object:
         if isinstance(value, str):
             return {"to": value}
-        if not isinstance(value, dict | Target):
+        if not isinstance(value, dict | RouteSettings):
             raise ValueError(f'expected "model", "upstream/model" or a table with to and peek, got {kind_of(value)}')
         return value
 
@@ -390,23 +390,23 @@ def _with_built_in(value: object) -> object:
 class Config(_Table):
     """All of `antigravity.toml`. `Config()` is what holds without a file."""
 
-    accounts: Annotated[tuple[Account, ...], Strict(False)] = ()
+    accounts: Annotated[tuple[AccountSettings, ...], Strict(False)] = ()
     upstreams: Annotated[dict[str, Upstream], BeforeValidator(_with_built_in)] = Field(
         default_factory=lambda: dict(BUILT_IN)
     )
     """By name, the built-in ones included."""
-    models: dict[str, Target] = {}
+    models: dict[str, RouteSettings] = {}
     """By the client's name or a pattern, in the order of the file. `models.Routes` applies them."""
     retry: Retry = Retry()
     peek: Peek = Peek()
     clients: Clients = Clients()
     limits: Limits = Limits()
     flows: Flows = Flows()
-    capture: Capture = Capture()
+    capture: CaptureSettings = CaptureSettings()
     signatures: Signatures = Signatures()
     repair: Repair = Repair()
     translate: Translate = Translate()
-    shutdown: Shutdown = Shutdown()
+    shutdown: ShutdownSettings = ShutdownSettings()
 
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:

@@ -9,9 +9,9 @@ from healing.policy.signing import anthropic_signed
 from healing.policy.signing.anthropic_signed import found_turn
 from healing.policy.signing.anthropic_view import AnthropicView
 from healing.policy.signing.by_place import Known
-from healing.policy.signing.rules import REMOVED, Change, Rule
+from healing.policy.signing.rules import REMOVED, Change, RepairRule
 from healing.policy.signing.rules import Case as AnyCase
-from healing.wire.anthropic import history as history
+from healing.wire.anthropic import history
 from healing.wire.anthropic.history import Block, Body, Layout, Turn
 from healing.wire.errors.signature_refusals import SignatureFault
 
@@ -217,28 +217,28 @@ def _notes(case: Case) -> tuple[Note, ...]:
     return (Note(at=at, message=case.view.message_key(at, messages[at]), text=text),)
 
 
-_RESTORE = Rule("restore", _restore, "Retrying with the blocks put back as they were.")
+_RESTORE = RepairRule("restore", _restore, "Retrying with the blocks put back as they were.")
 # Where thinking as text is refused too, it goes.
-_STRIP = (Rule("text", _text_all, REMOVED), Rule("strip", _strip_all, REMOVED))
+_STRIP = (RepairRule("text", _text_all, REMOVED), RepairRule("strip", _strip_all, REMOVED))
 RULES = {
     SignatureFault.PREFIX: (
-        Rule("drop_block", _drop_block, "Retrying with upstream asked to drop the blocks that do not match."),
+        RepairRule("drop_block", _drop_block, "Retrying with upstream asked to drop the blocks that do not match."),
         *_STRIP,
     ),
     SignatureFault.BLOCK: (_RESTORE, *_STRIP),
     SignatureFault.LOST: (_RESTORE, *_STRIP),
     SignatureFault.LATEST: (
         _RESTORE,
-        Rule("strip_latest", _strip_latest, f"{REMOVED} (Those of the latest message.)"),
+        RepairRule("strip_latest", _strip_latest, f"{REMOVED} (Those of the latest message.)"),
         *_STRIP,
     ),
     SignatureFault.UNOPENED: (
         _RESTORE,
-        Rule("thinking_off", _thinking_off, "Retrying with thinking off for the open tool round."),
+        RepairRule("thinking_off", _thinking_off, "Retrying with thinking off for the open tool round."),
     ),
     SignatureFault.UNWANTED: _STRIP,
     SignatureFault.FINAL: (
-        Rule("drop_last", _drop_last, "Retrying without the thinking that the message ends in."),
+        RepairRule("drop_last", _drop_last, "Retrying without the thinking that the message ends in."),
         *_STRIP,
     ),
 }

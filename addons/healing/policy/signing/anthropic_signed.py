@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from healing.policy.signing.by_place import TURN, Known
-from healing.wire.anthropic import history as history
+from healing.wire.anthropic import history
 from healing.wire.anthropic.history import Block, Body, Layout, Turn
 from healing.wire.errors.signature_refusals import Position, SignatureFault
 from healing.wire.requests.places import SHORTEST_SIGNATURE, Place, Side, Spot

@@ -7,7 +7,7 @@ from functools import cached_property
 from healing.policy.signing.anthropic_signed import Spots, is_healthy
 from healing.policy.signing.prefix_check import has_prefix_check
 from healing.policy.signing.rules import View
-from healing.wire.anthropic import history as history
+from healing.wire.anthropic import history
 from healing.wire.anthropic.history import Block, Body, Round, Turn
 from healing.wire.json.value import digest
 from healing.wire.requests.places import is_unguessable

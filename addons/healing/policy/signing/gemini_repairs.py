@@ -9,11 +9,11 @@ from healing.policy.signing import gemini_signed
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_signed import is_healthy, made_for, signed_spots
 from healing.policy.signing.prefix_check import takes_stand_in
-from healing.policy.signing.rules import REMOVED, Change, Rule, View
+from healing.policy.signing.rules import REMOVED, Change, RepairRule, View
 from healing.policy.signing.rules import Case as AnyCase
 from healing.wire.errors.signature_refusals import SignatureFault
-from healing.wire.gemini import history as history
-from healing.wire.gemini.history import Body, Call, Part, Place
+from healing.wire.gemini import history
+from healing.wire.gemini.history import Body, Call, Part, PartPlace
 from healing.wire.json.value import digest
 from healing.wire.requests.places import is_unguessable
 
@@ -72,7 +72,7 @@ class GeminiChange(Change[GeminiView]):
         return body
 
     def _with_signatures(self, body: Body, view: GeminiView, bared: set[int]) -> Body:
-        signatures: dict[Place, str] = {}
+        signatures: dict[PartPlace, str] = {}
         for call in history.calls_of(body):
             own, key = history.signature_of(call.part), view.key(call)
             if (new := self.signed.get(key)) and new.instead == (history.signature_key(own) if own else ""):
@@ -145,12 +145,12 @@ def _unsign(case: Case) -> GeminiChange | None:
     return GeminiChange(anchors=unsure or unsigned, unsigned=unsigned, stand_ins=stand_ins)
 
 
-_RESTORE = Rule("restore", _restore, "Retrying with the signatures put back.")
-_UNSIGN = Rule("strip", _unsign, REMOVED)
+_RESTORE = RepairRule("restore", _restore, "Retrying with the signatures put back.")
+_UNSIGN = RepairRule("strip", _unsign, REMOVED)
 RULES = {
     SignatureFault.CALL_UNSIGNED: (
         _RESTORE,
-        Rule("stand_in", _stand_in, "Retrying with the documented stand-in for what is missing."),
+        RepairRule("stand_in", _stand_in, "Retrying with the documented stand-in for what is missing."),
     ),
     SignatureFault.CALL_CORRUPTED: (_RESTORE, _UNSIGN),
 }

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from healing.policy.signing.by_place import MOST_KEPT, Known
 from healing.wire.errors.signature_refusals import Position, SignatureFault
-from healing.wire.gemini import history as history
-from healing.wire.gemini.history import Body, Part, Place
+from healing.wire.gemini import history
+from healing.wire.gemini.history import Body, Part, PartPlace
 from healing.wire.requests.places import SHORTEST_SIGNATURE, Side, Spot
 
 
@@ -16,20 +16,20 @@ def restore_lost(body: Body, known: Known) -> Body:
     turns = history.turns_of(body, known.places)
     lacking = [turn for turn in turns if history.lacks_signatures([part for _, part in turn[1]])]
     known.look_up(side for side, _ in lacking)
-    found: dict[Place, str] = {}
+    found: dict[PartPlace, str] = {}
     for side, parts in lacking:
         if not known.knows_nothing_of(side) or any(history.call_of(part) for _, part in parts):
             found |= _lost(known, side, parts)
     return with_signatures(body, found)
 
 
-def with_signatures(body: Body, signatures: dict[Place, str]) -> Body:
+def with_signatures(body: Body, signatures: dict[PartPlace, str]) -> Body:
     """The body with these signatures on the parts at these places, spelled as the client spells them."""
     if not signatures:
         return body
     spelling = history.spelling_in(body)
 
-    def change(place: Place, part: Part) -> Part:
+    def change(place: PartPlace, part: Part) -> Part:
         return history.signed(part, signatures[place], spelling) if place in signatures else part
 
     return history.with_parts(body, change)
@@ -43,7 +43,7 @@ def made_for(known: Known, side: Side, part: Part, spot: Spot) -> str:
     return made if isinstance(made, str) and len(made) >= SHORTEST_SIGNATURE else ""
 
 
-def signed_spots(known: Known, body: Body) -> Iterator[tuple[Side, Place, Part, Spot]]:
+def signed_spots(known: Known, body: Body) -> Iterator[tuple[Side, PartPlace, Part, Spot]]:
     """The parts of the history with a signature that was minted for them, each with its spot."""
     for side, parts in history.turns_of(body, known.places):
         if not any(history.real_signature_of(part) for _, part in parts):
@@ -99,7 +99,7 @@ def forget(known: Known, body: Body, fault: SignatureFault, position: Position |
         known.forget(side.place, [spot], by_id)
 
 
-def _lost(known: Known, side: Side, parts: list[tuple[Place, Part]]) -> dict[Place, str]:
+def _lost(known: Known, side: Side, parts: list[tuple[PartPlace, Part]]) -> dict[PartPlace, str]:
     """The signatures that the parts of one turn have lost, by where they belong."""
     places = {id(part): place for place, part in parts}
     at_spot: dict[Spot, Part] = {}

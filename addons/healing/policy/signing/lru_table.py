@@ -42,7 +42,7 @@ _BUSY_MS = 250
 _SECRET_BYTES = 32
 
 
-class Vault:
+class LruTable:
     """Values by their keys, the least recently used ones making room; times are seconds since 1970.
 
     path: the database's file; None keeps all in memory. ttl_s: what is not used for so long is gone.

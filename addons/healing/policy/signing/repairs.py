@@ -10,7 +10,7 @@ from healing.policy.settings import schema
 from healing.policy.signing.anthropic_repairs import AnthropicRepairer
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_repairs import GeminiRepairer
-from healing.policy.signing.rules import Body, Case, Change, Repairer, Rule, View
+from healing.policy.signing.rules import Body, Case, Change, Repairer, RepairRule, View
 from healing.policy.signing.store import KeptRepair, Origin, SignatureStore, conversation_key
 from healing.wire.errors.signature_refusals import Position, SignatureFault, refuses_binding
 from healing.wire.json.span import respell
@@ -18,7 +18,7 @@ from healing.wire.requests.places import Places
 
 MAX_REPAIRS = 3
 REPAIRERS: dict[str, Repairer] = {"anthropic": AnthropicRepairer(), "gemini": GeminiRepairer()}
-_UNRESTORED = Rule("unrestored", lambda _: None, "Retrying without the signatures that were put back.")
+_UNRESTORED = RepairRule("unrestored", lambda _: None, "Retrying without the signatures that were put back.")
 # What is written down at the same moment stays in its order.
 _TICK_S = 1e-6
 
@@ -92,7 +92,7 @@ class Repairs:
             # What is no JSON in UTF-8 is upstream's to refuse.
             return Prepared(self.text)
 
-    def after(self, account: Account, failure: Failure, text: str, now: float) -> Rule | None:
+    def after(self, account: Account, failure: Failure, text: str, now: float) -> RepairRule | None:
         """The repair with which the next attempt on the same account is made, None where nothing helps.
 
         text: what the body of upstream's error says.

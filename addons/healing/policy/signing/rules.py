@@ -87,7 +87,7 @@ class Case[SomeView: View]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RepairRule:
     """A repair.
 
     make: the change for a case, None where the repair can do nothing for it. says: what it does, for people.
@@ -102,7 +102,7 @@ class Repairer(Protocol):
     """What a dialect knows of signatures: where they are, how they are kept, and how they are repaired."""
 
     @property
-    def rules(self) -> Mapping[SignatureFault, Sequence[Rule]]:
+    def rules(self) -> Mapping[SignatureFault, Sequence[RepairRule]]:
         """For each fault the repairs, in the order in which they are tried."""
 
     def places(self, body: Body, client: str) -> Places:

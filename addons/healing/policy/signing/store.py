@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from healing.policy.settings.schema import Signatures
-from healing.policy.signing.lru_table import Vault
+from healing.policy.signing.lru_table import LruTable
 from healing.policy.signing.prefix_check import family_of
 from healing.wire.json import exact
 from healing.wire.json.value import canonical, digest, dump, parse
@@ -102,7 +102,7 @@ class SignatureStore:
 
     def __init__(self, path: Path | None, settings: Signatures) -> None:
         self.settings = settings
-        self._vault = Vault(
+        self._vault = LruTable(
             path if settings.persist else None,
             ttl_s=settings.ttl,
             max_entries=settings.max_entries,

@@ -24,7 +24,7 @@ class Speech(Protocol):
         """The ids of the calls among them."""
 
 
-class Turns:
+class TurnsGiven:
     """What the store knows of the turns of one conversation. It is a `History` of the client's request.
 
     given: by the identity of a turn's content, what was kept of it: for those that were asked for and are known.

@@ -16,7 +16,7 @@ from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_repairs import with_stand_ins
 from healing.policy.signing.prefix_check import has_prefix_check
 from healing.policy.signing.store import Origin, SignatureStore, conversation_key
-from healing.policy.signing.turns_given import Speech, Turns
+from healing.policy.signing.turns_given import Speech, TurnsGiven
 from healing.wire.anthropic import history as anthropic_history
 from healing.wire.anthropic.history import thinking_type, without_blank_text, without_thinking
 from healing.wire.anthropic.prefix import bond_of_answer, with_thinking_that_fits
@@ -44,7 +44,7 @@ from healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_
 _VERSIONED = re.compile(r"/v\d\w*$|/publishers/google$")
 
 
-class Crossing(ABC):
+class Translation(ABC):
     """Translates one exchange.
 
     optional: what upstream may not take, and can be left out.
@@ -143,16 +143,16 @@ class Crossing(ABC):
         """What upstream's turn is bound to, as it is kept."""
         return {}
 
-    def _turns(self, account: str = schema.RESERVED_ACCOUNT) -> Turns | None:
+    def _turns(self, account: str = schema.RESERVED_ACCOUNT) -> TurnsGiven | None:
         if self._store is None:
             return None
         known = Known(self._store, self._origin(account), self._request.owner, self._places, self._clock.wall())
-        return Turns(known, self._speech)
+        return TurnsGiven(known, self._speech)
 
     def _origin(self, account: str) -> Origin:
         return Origin(self._upstream.url, self._request.route.model, account)
 
-    def _history(self) -> Turns | None:
+    def _history(self) -> TurnsGiven | None:
         """What is known of the client's turns, which are about to be asked for one by one."""
         turns = self._turns()
         if turns is not None:
@@ -174,7 +174,7 @@ class Crossing(ABC):
         return path if _VERSIONED.search(self._upstream.path) else version + path
 
 
-class ToGemini(Crossing):
+class ToGemini(Translation):
     """An Anthropic client on a Gemini upstream."""
 
     optional = frozenset(("thinking_level", "thinking_level_low", "call_id"))
@@ -247,7 +247,7 @@ class ToGemini(Crossing):
         return False
 
 
-class ToAnthropic(Crossing):
+class ToAnthropic(Translation):
     """A Gemini client on an Anthropic upstream."""
 
     # The model itself says texts of white space alone, and the API does not take each of them back.
@@ -307,7 +307,7 @@ class ToAnthropic(Crossing):
         return self._with_what_fits(value, turns, without) if turns is not None and turns.given else value
 
     @staticmethod
-    def _with_what_fits(value: Body, turns: Turns, without: frozenset[str]) -> Body:
+    def _with_what_fits(value: Body, turns: TurnsGiven, without: frozenset[str]) -> Body:
         """The body with as much of upstream's own turns as it takes back."""
         if "blank_text" in without:
             value = anthropic_history.with_content(
@@ -321,5 +321,5 @@ class ToAnthropic(Crossing):
         return value
 
 
-DIRECTIONS: dict[str, type[Crossing]] = {"gemini": ToGemini, "anthropic": ToAnthropic}
+DIRECTIONS: dict[str, type[Translation]] = {"gemini": ToGemini, "anthropic": ToAnthropic}
 """By the dialect of who is asked."""

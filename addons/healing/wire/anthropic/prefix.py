@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from healing.wire.anthropic import history as history
+from healing.wire.anthropic import history
 from healing.wire.anthropic.history import Block, Body
 from healing.wire.json.value import canonical, with_items
 

@@ -35,7 +35,7 @@ EMPTY_PART: Part = {"text": "(no text)"}
 """Stands in a content of which nothing is left: one without parts is refused."""
 
 
-class Place(NamedTuple):
+class PartPlace(NamedTuple):
     """Where a part is: the index of its content, and of the part in it."""
 
     content: int
@@ -51,7 +51,7 @@ class Call(NamedTuple):
     current: whether it belongs to the current turn, which is checked.
     """
 
-    place: Place
+    place: PartPlace
     part: Part
     id: str
     said: str
@@ -70,12 +70,12 @@ def parts_of(content: dict[str, Any]) -> list[Part]:
     return only_objects_at(content, "parts")
 
 
-def model_parts(body: Any) -> Iterator[tuple[Place, Part]]:
+def model_parts(body: Any) -> Iterator[tuple[PartPlace, Part]]:
     """All parts that the model said."""
     for index, content in enumerate(contents_of(body)):
         if content.get("role") == "model":
             for number, part in enumerate(parts_of(content)):
-                yield Place(index, number), part
+                yield PartPlace(index, number), part
 
 
 def signature_of(part: Part) -> str:
@@ -257,7 +257,7 @@ def calls_of(body: Any) -> list[Call]:
             if (call := call_of(part)) is None:
                 continue
             said = call_said(call)
-            here, call_id = Place(index, number), str(call.get("id") or "")
+            here, call_id = PartPlace(index, number), str(call.get("id") or "")
             calls.append(Call(here, part, call_id, said, seen[said], not seen, index >= current_from))
             seen[said] += 1
     return calls
@@ -268,14 +268,14 @@ def checked_calls(body: Any) -> list[Call]:
     return [call for call in calls_of(body) if call.current and call.first]
 
 
-def turns_of(body: Any, places: Places) -> Iterator[tuple[Side, list[tuple[Place, Part]]]]:
+def turns_of(body: Any, places: Places) -> Iterator[tuple[Side, list[tuple[PartPlace, Part]]]]:
     """The model's turns: each side, and its parts with their places."""
     contents = contents_of(body)
     for side in places.models:
         yield (
             side,
             [
-                (Place(index, number), part)
+                (PartPlace(index, number), part)
                 for index in range(side.first, side.last + 1)
                 for number, part in enumerate(parts_of(contents[index]))
             ],
@@ -290,14 +290,14 @@ def lacks_signatures(parts: Sequence[Part]) -> bool:
     return call is not None and not signature_of(call)
 
 
-def with_parts(body: Body, change: Callable[[Place, Part], Part | None]) -> Body:
+def with_parts(body: Body, change: Callable[[PartPlace, Part], Part | None]) -> Body:
     """The body with each of the model's parts as `change` gives it; None takes a part out."""
     changed = {}
     for index, content in enumerate(contents_of(body)):
         if content.get("role") != "model":
             continue
         parts = parts_of(content)
-        new = [change(Place(index, number), part) for number, part in enumerate(parts)]
+        new = [change(PartPlace(index, number), part) for number, part in enumerate(parts)]
         if any(after is not before for after, before in zip(new, parts, strict=True)):
             changed[index] = {**content, "parts": [part for part in new if part is not None] or [EMPTY_PART]}
     return with_items(body, "contents", changed)

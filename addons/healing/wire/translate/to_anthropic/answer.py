@@ -7,7 +7,7 @@ from healing.wire.gemini.dialect import BROKEN_STOPS
 from healing.wire.gemini.history import call_flaw, call_of, signature_of
 from healing.wire.json.value import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id
-from healing.wire.translate.to_anthropic.endings import Grounding, Usage, server_tool_id, stop_of, why_stopped
+from healing.wire.translate.to_anthropic.endings import GeminiUsage, Grounding, server_tool_id, stop_of, why_stopped
 
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 # Members of a part that say nothing by themselves.
@@ -30,7 +30,7 @@ class AnthropicAnswer:
         self._model = model
         self._seed = seed
         self._web_search = web_search
-        self._usage = Usage()
+        self._usage = GeminiUsage()
         self._grounding = Grounding()
         self._started = False
         self._ended = False

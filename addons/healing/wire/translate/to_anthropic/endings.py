@@ -47,7 +47,7 @@ def why_stopped(carrier: Body) -> str:
     return "; ".join(part for part in (message if isinstance(message, str) else "", ", ".join(blocked)) if part)
 
 
-class Usage:
+class GeminiUsage:
     """The usage of one message, which may be made of several answers. Of each one the last value of a field counts."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ _SERVERS = {
 _NAMES = anthropic_tool_names()
 
 
-class Tools(NamedTuple):
+class AnthropicTools(NamedTuple):
     """The members `tools` and `tool_choice` of a request. choice: None for the API's default, which is `auto`.
 
     arguments: how the arguments of the client's functions are called, by the functions' names.
@@ -58,7 +58,7 @@ def argument_names(body: Body, function: str) -> PropertyNames:
     return NO_PROPERTIES
 
 
-def anthropic_tools(body: Body) -> Tools:
+def anthropic_tools(body: Body) -> AnthropicTools:
     """The tools. Raises UntranslatableError for one that has no counterpart."""
     declared = _declared(body)
     config = body.get("toolConfig", {})
@@ -70,16 +70,16 @@ def anthropic_tools(body: Body) -> Tools:
     match mode:
         # Calls always fit their tool as well as the model can; to force it is not worth the limits on schemas.
         case "AUTO" | "VALIDATED" | "MODE_UNSPECIFIED":
-            return Tools([*functions, *declared.servers], None, declared.arguments)
+            return AnthropicTools([*functions, *declared.servers], None, declared.arguments)
         case "NONE":
             tools = [*functions, *declared.servers]
-            return Tools(tools, {"type": "none"} if tools else None, declared.arguments)
+            return AnthropicTools(tools, {"type": "none"} if tools else None, declared.arguments)
         case "ANY" if len(functions) == 1 and calling.get("allowedFunctionNames"):
             # Which one is said by its name, so that the tools stay those of the conversation.
             tools = [*declared.functions.values(), *declared.servers]
-            return Tools(tools, {"type": "tool", "name": functions[0]["name"]}, declared.arguments)
+            return AnthropicTools(tools, {"type": "tool", "name": functions[0]["name"]}, declared.arguments)
         case "ANY" if functions:
-            return Tools(functions, {"type": "any"}, declared.arguments)
+            return AnthropicTools(functions, {"type": "any"}, declared.arguments)
         case "ANY":
             raise UntranslatableError("toolConfig: Function calling config is set without function_declarations.")
     raise UntranslatableError(f'toolConfig.functionCallingConfig.mode: "{mode}" has no counterpart')

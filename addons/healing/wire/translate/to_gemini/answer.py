@@ -11,7 +11,7 @@ from healing.wire.json.value import digest
 from healing.wire.translate.common import Block, Body, ToolNames
 from healing.wire.translate.to_anthropic.property_names import PropertyNames
 from healing.wire.translate.to_gemini import server_tools as servers
-from healing.wire.translate.to_gemini.endings import Sources, Usage, finish_of
+from healing.wire.translate.to_gemini.endings import AnthropicUsage, Sources, finish_of
 
 type Part = dict[str, Any]
 
@@ -53,7 +53,7 @@ class GeminiAnswer:
         self._arguments = arguments
         self._model = model
         self._id = f"msg_{digest(seed)[:24]}"
-        self._usage = Usage()
+        self._usage = AnthropicUsage()
         self._sources = Sources()
         self._open: dict[Any, _Open] = {}
         self._started = False

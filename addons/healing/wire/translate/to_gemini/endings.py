@@ -23,26 +23,26 @@ _FINISH = {
 }
 
 
-class Finish(NamedTuple):
+class Ending(NamedTuple):
     """A finish reason, and what is told beside it."""
 
     reason: str
     message: str
 
 
-def finish_of(stop: str, details: Any) -> Finish:
+def finish_of(stop: str, details: Any) -> Ending:
     """The finish reason for a stop reason with its details."""
     if stop == "refusal":
         said = details if isinstance(details, dict) else {}
         told = [str(said[name]) for name in ("category", "explanation") if said.get(name)]
-        return Finish("SAFETY", ": ".join(["Anthropic refused to answer", *told]))
+        return Ending("SAFETY", ": ".join(["Anthropic refused to answer", *told]))
     if stop == "model_context_window_exceeded":
-        return Finish("MAX_TOKENS", "The model's context window is full")
+        return Ending("MAX_TOKENS", "The model's context window is full")
     reason = _FINISH.get(stop, "OTHER")
-    return Finish(reason, f"Anthropic stopped with {stop}" if reason == "OTHER" else "")
+    return Ending(reason, f"Anthropic stopped with {stop}" if reason == "OTHER" else "")
 
 
-class Usage:
+class AnthropicUsage:
     """The usage of one message. It is told more than once; the last value of each field counts."""
 
     def __init__(self) -> None:

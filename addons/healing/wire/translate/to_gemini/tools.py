@@ -23,7 +23,7 @@ _NAMES = gemini_tool_names()
 _FREE: dict[str, Any] = {"mode": "AUTO"}
 
 
-class Tools(NamedTuple):
+class GeminiTools(NamedTuple):
     """The members `tools` and `toolConfig` of a request."""
 
     tools: list[Tool]
@@ -43,7 +43,7 @@ def function_name(name: str) -> str:
     return _NAMES.there(name)
 
 
-def gemini_tools(body: Body, model: GeminiModel, *, vertex: bool) -> Tools:
+def gemini_tools(body: Body, model: GeminiModel, *, vertex: bool) -> GeminiTools:
     """The tools. Raises UntranslatableError for one that has no counterpart.
 
     `disable_parallel_tool_use` is a hint: Gemini calls as many functions at once as it likes.
@@ -65,7 +65,7 @@ def gemini_tools(body: Body, model: GeminiModel, *, vertex: bool) -> Tools:
             config["functionCallingConfig"] = calling
         if declared.built_in:
             config["includeServerSideToolInvocations"] = True
-    return Tools(tools, config)
+    return GeminiTools(tools, config)
 
 
 def _declared(body: Body, *, vertex: bool) -> _Declared:
