@@ -10,7 +10,7 @@ from healing.policy.signing.store import SignatureStore
 from tests.e2e.conversations import lose_signatures
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import DIALECTS
-from tests.policy.through import GEMINI, NEW, OLD, Kind, Through
+from tests.policy.translating.through import GEMINI, NEW, OLD, Kind, Through
 from tests.support import raw
 from tests.upstream import Call, Reply, Talking, Upstream
 from tests.upstream.histories import Send, Sent, Talk, side_by_side

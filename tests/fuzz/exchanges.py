@@ -11,7 +11,7 @@ from healing.policy.signing.store import SignatureStore
 from healing.wire.translate.common import UntranslatableError
 
 from tests.fuzz.target import Target, cut, value_in
-from tests.policy.stage import JSON, SSE, End, Mode, Script, Stage, accounts_named
+from tests.policy.exchange.stage import JSON, SSE, End, Mode, Script, Stage, accounts_named
 from tests.support.recorded import RECORDED
 
 BORDER = b"\n\x00\n"

@@ -10,7 +10,7 @@ from healing.policy.settings.schema import Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policy.stage import Script, accounts_named, play
+from tests.policy.exchange.stage import Script, accounts_named, play
 from tests.upstream import (
     anthropic_end,
     anthropic_error_event,

@@ -1,0 +1,433 @@
+import json
+
+import pytest
+from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
+from healing.policy.routing.accounts import Accounts
+from healing.policy.settings.schema import Peek, Retry
+
+from tests.policy.exchange.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
+from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream
+from tests.upstream import (
+    PING,
+    anthropic_empty,
+    anthropic_error,
+    anthropic_error_event,
+    anthropic_events,
+    anthropic_json,
+    anthropic_start,
+)
+from tests.upstream.replies import Reply
+
+
+def script(reply: Reply, **more: str) -> Script:
+    """What an upstream's reply is for an exchange."""
+    headers = tuple((name.encode(), value.encode()) for name, value in {**dict(reply.headers), **more}.items())
+    return Script(reply.status, headers, tuple(reply.chunks) or (reply.body or b"",))
+
+
+EVENTS = anthropic_events("Hello there")
+STREAM = b"".join(EVENTS)
+GOOD = Script(body=(STREAM,))
+EMPTY = script(anthropic_empty())
+REFUSED = Script(None, end="cut")
+OVERLOADED = script(anthropic_error(529, "overloaded_error", "Overloaded"))
+INTERNAL = script(anthropic_error(500, "api_error", "Oops"))
+LIMITED = script(anthropic_error(429, "rate_limit_error", "Slow down"))
+CALLER = script(anthropic_error(400, "invalid_request_error", "max_tokens: Field required"))
+BAD_KEY = script(anthropic_error(401, "authentication_error", "invalid x-api-key"))
+HEARTBEATS = Script(body=(anthropic_start(), *(PING, 20.0) * 60), end="hang")
+SILENCE = Script(body=(anthropic_start(),), end="hang")
+
+
+def limited_for(seconds: float) -> Script:
+    return script(anthropic_error(429, "rate_limit_error", "Slow down", headers={"retry-after": f"{seconds:g}"}))
+
+
+def with_rules(**settings: object) -> Rules:
+    return Rules(Retry.model_validate(settings))
+
+
+def one_account() -> Accounts:
+    return Accounts(accounts_named("a"))
+
+
+def test_without_a_fault_there_is_one_attempt_and_its_bytes() -> None:
+    played = play([GOOD])
+    assert (played.attempts, played.body, played.exchange.outcome) == (1, STREAM, "clean")
+    assert played.steps() == ["received", "attempt", "commit", "delivered"]
+    assert (played.header("x-healing-outcome"), played.header("x-healing-attempts")) == ("clean", "1")
+    assert played.header("x-mapped-model") == MODEL
+    assert played.header("x-account-email") == f"{played.names[0]}@x.example"
+    assert played.exchange.comment == ""
+
+
+def test_the_first_byte_goes_out_with_the_first_content_and_not_later() -> None:
+    content_at = next(at for at, event in enumerate(EVENTS) if b"text_delta" in event)
+    spaced = tuple(part for event in EVENTS for part in (event, 1.0))
+    played = play([Script(body=spaced)])
+    assert played.body == STREAM
+    assert played.sent[0] == (1000.0 + content_at, b"".join(EVENTS[: content_at + 1]))
+    assert played.responded_at == 1000.0 + content_at
+
+
+@pytest.mark.parametrize(
+    "bad", [EMPTY, REFUSED, OVERLOADED, INTERNAL, LIMITED, BAD_KEY, limited_for(60), limited_for(1)]
+)
+def test_one_failure_is_healed_and_nothing_of_it_shows(bad: Script) -> None:
+    played = play([bad, GOOD])
+    assert (played.attempts, played.body, played.exchange.outcome) == (2, STREAM, "healed")
+    assert (played.header("x-healing-outcome"), played.header("x-healing-attempts")) == ("healed", "2")
+    assert played.header("x-account-email") == f"{played.names[1]}@x.example"
+    assert played.exchange.comment.startswith("healed (attempt 1 on")
+
+
+@pytest.mark.parametrize(
+    ("bad", "elsewhere"),
+    [
+        (EMPTY, True),
+        (INTERNAL, True),
+        (LIMITED, True),
+        (BAD_KEY, True),
+        (limited_for(60), True),
+        (Script(body=(anthropic_start(),), end="cut"), True),
+        (Script(body=(b"data: {oops\n\n",)), True),
+        (REFUSED, False),
+        (OVERLOADED, False),
+        (limited_for(1), False),
+    ],
+)
+def test_where_the_second_attempt_goes(bad: Script, elsewhere: bool) -> None:
+    played = play([bad, GOOD])
+    assert (played.names[0] != played.names[1]) is elsewhere
+
+
+def test_a_dead_connection_is_tried_once_more_where_it_was_and_then_elsewhere() -> None:
+    played = play([REFUSED, REFUSED, GOOD])
+    assert played.names[0] == played.names[1] != played.names[2]
+    assert played.waited_s == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "least_s", "most_s"),
+    [
+        (EMPTY, 0, 0),
+        (INTERNAL, 0.4 + 0.8, 0.6 + 1.2),
+        (OVERLOADED, 0.8 + 1.6, 1.2 + 2.4),
+        (LIMITED, 0.8 + 1.6, 1.2 + 2.4),
+        (limited_for(1.5), 3.0, 3.6),
+        (limited_for(5), 5.0, 6.0),
+    ],
+)
+def test_how_long_is_waited_between_three_attempts(bad: Script, least_s: float, most_s: float) -> None:
+    accounts = one_account()
+    played = play([bad], accounts=accounts, rules=with_rules(max_attempts=2 if bad == limited_for(5) else 3))
+    assert least_s - 1e-9 <= played.waited_s <= most_s + 1e-9
+    assert played.finished_at == played.played[-1].ended_at
+
+
+def test_a_callers_error_is_delivered_as_it_came_the_first_time() -> None:
+    played = play([CALLER])
+    assert played.attempts == 1
+    assert played.respond is not None
+    assert (played.respond.status, played.body) == (400, CALLER.whole)
+    assert played.exchange.outcome == "failed"
+    assert played.header("x-healing-outcome") == "failed"
+
+
+@pytest.mark.parametrize("bad", [OVERLOADED, INTERNAL, LIMITED, BAD_KEY, limited_for(1)])
+def test_the_last_answer_of_upstream_is_the_clients(bad: Script) -> None:
+    played = play([bad])
+    assert played.respond is not None
+    assert (played.respond.status, played.body) == (bad.status, bad.whole)
+    assert check_anthropic_error(played.respond.status, played.body)
+
+
+def test_a_hint_that_does_not_fit_goes_to_the_client_at_once_and_intact() -> None:
+    played = play([limited_for(3600)], accounts=one_account())
+    assert (played.attempts, played.waited_s) == (1, 0)
+    assert played.respond is not None
+    assert (played.respond.status, played.body) == (429, limited_for(3600).whole)
+    assert played.header("retry-after") == "3600"
+
+
+def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:
+    accounts = one_account()
+    (only,) = accounts.all
+    cool(accounts, only.name, 10.0)
+    played = play([GOOD], accounts=accounts)
+    assert 10 <= played.played[0].started_at - 1000.0 <= 12
+    assert played.exchange.outcome == "clean"
+
+
+def test_when_every_account_is_cooling_for_longer_the_client_is_told_for_how_long() -> None:
+    accounts = Accounts(accounts_named("a", "b"))
+    for account, wait_s in zip(accounts.all, (500.0, 90.5), strict=True):
+        cool(accounts, account.name, wait_s)
+    played = play([GOOD], accounts=accounts)
+    assert (played.attempts, played.waited_s) == (0, 0)
+    assert played.respond is not None
+    error = check_anthropic_error(played.respond.status, played.body)
+    assert error["type"] == "rate_limit_error"
+    assert played.header("retry-after") == "91"
+    assert played.header("x-healing-attempts") == "0"
+
+
+def home_and_other() -> tuple[Accounts, str, str]:
+    """Two accounts, and which of them the session is at home on."""
+    accounts = Accounts(accounts_named("a", "b"))
+    home = play([GOOD], accounts=accounts).names[0]
+    return accounts, home, "b" if home == "a" else "a"
+
+
+def test_upstreams_own_answer_is_not_lost_when_the_other_account_cools_for_longer_than_was_planned() -> None:
+    accounts, home, other = home_and_other()
+    cool(accounts, other, 5.0)
+    played = play([BAD_KEY], accounts=accounts, meanwhile=lambda: cool(accounts, other, 86_400.0))
+    assert played.names == [home]
+    assert played.respond is not None
+    assert (played.respond.status, played.body) == (401, BAD_KEY.whole)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_wait_for_another_account_is_long_enough_for_it_to_be_free(seed: int) -> None:
+    accounts, home, other = home_and_other()
+    cool(accounts, other, 5.0)
+
+    def script_for(number: int) -> Script:
+        if number == 1:
+            cool(accounts, home, 100.0)
+        return INTERNAL if number == 1 else GOOD
+
+    played = Stage(script_for, accounts=accounts, seed=seed).play()
+    assert played.names == [home, other]
+    assert "wait" not in played.steps()
+    assert 5.0 <= played.waited_s <= 1.2 * 5.6
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_the_processs_budget_bounds_retries(left: int) -> None:
+    budget = RetryBudget(left)
+    played = play([EMPTY], budget=budget)
+    assert played.attempts == 1 + left
+    assert played.body == EMPTY.whole
+    assert played.exchange.outcome == "failed"
+
+
+def test_the_last_0_token_answer_is_delivered_and_called_failed() -> None:
+    played = play([EMPTY])
+    assert (played.attempts, played.body) == (3, EMPTY.whole)
+    assert played.respond is not None
+    assert played.respond.status == 200
+    assert played.exchange.outcome == "failed"
+    assert check_anthropic_stream(played.body).ended == "complete"
+
+
+def test_the_last_attempt_is_held_like_any_other() -> None:
+    played = play([EMPTY, EMPTY, Script(body=(anthropic_start(), 5.0, *EVENTS[1:]))])
+    assert played.sent[0][0] == 1005.0
+    assert played.body == STREAM
+    played = play([Script(body=(anthropic_start(), anthropic_error_event("overloaded_error", "Overloaded")))])
+    assert played.respond is not None
+    assert (played.respond.status, played.header("x-healing-outcome")) == (529, "failed")
+    assert check_anthropic_error(529, played.body)
+
+
+@pytest.mark.parametrize("commit_first", [False, True])
+def test_an_error_in_the_stream_is_healed_before_commit_and_told_after(commit_first: bool) -> None:
+    begun = b"".join(EVENTS[:4]) if commit_first else EVENTS[0]
+    played = play([Script(body=(begun, anthropic_error_event())), GOOD])
+    if commit_first:
+        assert played.body == begun + anthropic_error_event()
+        assert (played.attempts, played.exchange.outcome) == (1, "failed")
+        assert played.exchange.comment.startswith("failed (attempt 1 on")
+        assert played.steps()[-1] == "broke"
+    else:
+        assert (played.body, played.exchange.outcome) == (STREAM, "healed")
+
+
+def test_an_error_in_the_stream_that_no_retry_mends_comes_with_the_status_it_means() -> None:
+    event = anthropic_error_event("invalid_request_error", "prompt is too long")
+    played = play([Script(body=(EVENTS[0], event))])
+    assert played.respond is not None
+    assert check_anthropic_error(played.respond.status, played.body)["message"] == "prompt is too long"
+    assert (played.respond.status, played.attempts) == (400, 1)
+
+
+def test_a_200_whose_json_is_an_error_is_no_success() -> None:
+    body = json.dumps({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}).encode()
+    played = play([Script(headers=JSON, body=(body,)), GOOD])
+    assert (played.exchange.outcome, played.body) == ("healed", STREAM)
+    played = play([Script(headers=JSON, body=(body,))])
+    assert played.respond is not None
+    assert (played.respond.status, played.body) == (529, body)
+
+
+@pytest.mark.parametrize("late", [HEARTBEATS, SILENCE])
+def test_a_client_that_waits_is_kept_waiting_and_then_served(late: Script) -> None:
+    played = play([late, GOOD])
+    assert played.responded_at == 1015.0
+    report = check_anthropic_stream(played.body)
+    assert (report.text, report.ended, played.exchange.outcome) == ("Hello there", "complete", "healed")
+    keep_alives = [at for at, data in played.sent if data == played.exchange.request.dialect.keep_alive]
+    assert keep_alives == [1015.0 + 10 * n for n in range(len(keep_alives))]
+    assert played.header("x-healing-attempts") == "1"
+
+
+def test_pings_do_not_hide_that_no_content_comes() -> None:
+    played = play([HEARTBEATS, GOOD])
+    assert played.played[0].aborted
+    assert played.played[0].ended_at == 1600.0
+
+
+def test_silence_is_found_sooner_where_upstream_pings() -> None:
+    assert play([SILENCE, GOOD]).played[0].ended_at == 1120.0
+
+
+def test_a_failure_after_a_soft_commit_is_told_in_band() -> None:
+    played = play([SILENCE, CALLER])
+    assert played.respond is not None
+    assert played.respond.status == 200
+    report = check_anthropic_stream(played.body)
+    assert report.error == json.loads(CALLER.whole)["error"]
+    assert played.exchange.outcome == "failed"
+
+
+def test_no_soft_commit_if_it_is_turned_off() -> None:
+    played = play([SILENCE, GOOD], rules=Rules(Retry(), Peek(soft_commit=None)))
+    assert played.responded_at == 1120.0
+    assert played.body == STREAM
+
+
+def test_a_response_that_never_comes_is_given_up() -> None:
+    played = play([Script(None, end="hang"), GOOD])
+    assert (played.played[0].ended_at, played.exchange.outcome) == (1300.0, "healed")
+    for upgrade, ended_at in ((False, 1600.0), (True, 1300.0)):
+        rules = Rules(Retry(upgrade=upgrade))
+        played = play([Script(None, end="hang"), script(anthropic_json("Hi"))], mode="json", rules=rules)
+        assert played.played[0].ended_at == ended_at
+        assert check_anthropic_json(played.body).text == "Hi"
+
+
+def test_a_stall_after_commit_is_told_and_never_retried() -> None:
+    played = play([Script(body=(b"".join(EVENTS[:4]),), end="hang"), GOOD])
+    assert (played.attempts, played.finished_at) == (1, 1300.0)
+    assert check_anthropic_stream(played.body, allow_cut=True).ended == "cut"
+    assert played.finish is not None
+    assert played.finish.broken
+    assert played.exchange.outcome == "failed"
+
+
+@pytest.mark.parametrize("leave_at", [0.0, 5.0, 20.0])
+@pytest.mark.parametrize("running", [Script(None, end="hang"), SILENCE, limited_for(30)])
+def test_when_the_client_leaves_upstream_is_ended_at_once(running: Script, leave_at: float) -> None:
+    played = play([running], accounts=one_account(), leave_at=leave_at, rules=with_rules(max_wait=100))
+    assert played.left
+    assert played.clock.at == 1000.0 + leave_at
+    assert played.exchange.outcome == "failed"
+    assert played.steps()[-1] == "client_left"
+    (report,) = played.accounts.report(1000.0)
+    assert report["benches"] == [] or running.status == 429
+
+
+def test_a_killed_attempt_is_not_retried_and_no_fault_of_its_account() -> None:
+    accounts = one_account()
+    for _ in range(5):
+        played = play([Script(end="killed"), GOOD], accounts=accounts)
+        assert (played.attempts, played.exchange.outcome) == (1, "failed")
+        assert played.respond is not None
+        check_anthropic_error(played.respond.status, played.body)
+    assert accounts.report(1000.0)[0]["healthy"] is True
+
+
+NO_CREDENTIAL = Script(end="no_credential")
+
+
+def test_an_account_without_its_credential_is_left_for_another_at_once() -> None:
+    played = play([NO_CREDENTIAL, GOOD])
+    assert played.names[0] != played.names[1]
+    assert (played.exchange.outcome, played.waits) == ("healed", [])
+
+
+def test_every_account_is_tried_where_credentials_are_missing_whatever_the_budgets() -> None:
+    accounts = Accounts(accounts_named(*"abcdef"))
+    stage = Stage(
+        lambda number: GOOD if number == 6 else NO_CREDENTIAL,
+        accounts=accounts,
+        budget=RetryBudget(0),
+        rules=Rules(Retry(max_attempts=1)),
+    )
+    played = stage.play()
+    assert (sorted(played.names), played.exchange.outcome) == (list("abcdef"), "healed")
+
+
+def test_a_credential_that_is_missing_for_a_moment_is_waited_for_and_its_account_not_blamed() -> None:
+    accounts = one_account()
+    played = play([NO_CREDENTIAL, NO_CREDENTIAL, GOOD], accounts=accounts)
+    assert played.exchange.outcome == "healed"
+    assert [0.16 <= wait <= 0.24 for wait in [played.waits[0][1] - played.waits[0][0]]] == [True]
+    assert played.waited_s <= 0.84
+    assert accounts.report(played.clock.at)[0]["benches"] == []
+
+
+def test_a_credential_that_stays_missing_is_told_and_asked_for_anew_by_the_next_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    accounts = one_account()
+    for _ in range(5):
+        played = play([NO_CREDENTIAL], accounts=accounts)
+        assert played.respond is not None
+        assert played.respond.status == 401
+        assert "no credential" in check_anthropic_error(played.respond.status, played.body)["message"]
+        assert played.waited_s <= 1.2 * sum(LOCAL_WAITS_S)
+    assert accounts.report(played.clock.at)[0]["benches"] == []
+    assert len(caplog.messages) == 1
+    caplog.set_level("INFO")
+    assert play([GOOD], accounts=accounts).exchange.outcome == "clean"
+    assert len(caplog.messages) == 2
+    assert "is over" in caplog.messages[1]
+
+
+@pytest.mark.parametrize(
+    ("why", "benched"),
+    [
+        ("[Errno 24] Too many open files", False),
+        ("[Errno 101] Connect call failed ('192.0.2.1', 443)", False),
+        ("[Errno -3] Temporary failure in name resolution", False),
+        ("[Errno 111] Connect call failed ('192.0.2.1', 443)", True),
+        ("Multiple exceptions: [Errno 111] Connect call failed, [Errno 101] Connect call failed", True),
+        ("HTTP/1 protocol error: [Errno 24] Too many open files", True),
+    ],
+)
+def test_only_what_is_not_this_machines_trouble_is_held_against_an_account(why: str, benched: bool) -> None:
+    accounts = one_account()
+    for _ in range(3):
+        played = play([Script(None, end="end", why=why)], accounts=accounts)
+    assert played.respond is not None
+    assert played.respond.status == 500
+    assert bool(accounts.report(played.clock.at)[0]["benches"]) is benched
+
+
+def test_upstream_that_says_all_and_does_not_close_is_ended() -> None:
+    played = play([Script(body=(b"".join(EVENTS[:-1]),), end="hang")])
+    assert played.played[0].aborted
+    assert played.exchange.outcome == "clean"
+    assert check_anthropic_stream(played.body).ended == "complete"
+
+
+def test_a_coding_that_is_not_known_is_a_failure_and_not_passed_on() -> None:
+    played = play([Script(headers=(*SSE, (b"content-encoding", b"rot13")), body=(STREAM,)), GOOD])
+    assert (played.exchange.outcome, played.body) == ("healed", STREAM)
+
+
+def test_a_failure_of_our_own_names_what_was_tried() -> None:
+    played = play([REFUSED])
+    assert played.respond is not None
+    message = check_anthropic_error(played.respond.status, played.body)["message"]
+    assert "Tried 3 times" in message
+    assert played.respond.status >= 500
+
+
+def test_the_account_can_be_kept_from_the_client() -> None:
+    played = play([GOOD], rules=Rules(account_header=False))
+    assert played.header("x-account-email") is None
