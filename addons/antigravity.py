@@ -1,16 +1,17 @@
 """The healing proxy for LLM APIs, as a mitmproxy addon: `mitmdump -s addons/antigravity.py`."""
 
+from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
+from healing.monitor.health import health
 from healing.monitor.log import Log
+from healing.monitor.replays import Replays
 from healing.policy.exchange.journal import Journal
 from healing.proxy.accepting import Accepting
 from healing.proxy.addon import Healing
-from healing.proxy.capture import Capture
 from healing.proxy.messages import Messages
-from healing.proxy.replays import Replays
 
 _journal = Journal()
-_healing = Healing(_journal)
+_healing = Healing(_journal, health)
 _capture = Capture(_healing)
 _replays = Replays(_healing)
 

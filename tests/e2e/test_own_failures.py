@@ -30,7 +30,8 @@ from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.journal import Journal
 from healing.policy.judging.gate import Gate
 from healing.policy.exchange.retry_table import RetryBudget
-from healing.proxy.governor import Governor
+from healing.proxy.claiming import Claiming
+from healing.proxy.exchange_maker import ExchangeMaker
 from healing.proxy.recorder import Recorder
 from healing.wire.anthropic.dialect import Anthropic, AnthropicReader
 from healing.wire.gemini.dialect import GeminiReader
@@ -62,10 +63,11 @@ for owner, *names in (
     (Anthropic, "clean", "model_of", "session_of"),
     (AnthropicReader, "read"),
     (AttemptsInTurn, "_begin", "deliver_stream", "succeed_if_current"),
+    (Claiming, "claim"),
     (Exchange, "_open_gate", "_through_gate"),
+    (ExchangeMaker, "exchange"),
     (Gate, "end", "feed"),
     (GeminiReader, "read"),
-    (Governor, "claim", "exchange"),
     (Journal, "tell"),
     (Log, "write"),
     (Recorder, "__call__"),
@@ -167,7 +169,7 @@ def test_plain_answer_and_error_arrive_although_something_of_ours_is_broken(brok
     assert (response.status, response.body) == (400, refusal.whole)
 
 
-@pytest.mark.parametrize("what", ["Governor.claim", "Governor.exchange"])
+@pytest.mark.parametrize("what", ["Claiming.claim", "ExchangeMaker.exchange"])
 def test_request_that_can_not_be_looked_at_goes_nowhere_although_the_client_named_its_destination(
     broken: Broken, what: str
 ) -> None:
@@ -191,7 +193,7 @@ OTHERS = (
     "AttemptsInTurn.succeed_if_current",
     "Exchange._open_gate",
     "Exchange._through_gate",
-    "Governor.exchange",
+    "ExchangeMaker.exchange",
     "Journal.tell",
 )
 

@@ -1,1 +1,1 @@
-"""What happened, for people. Reads the journal; nothing else imports it."""
+"""What people look at: log, captured failures, replays, health. Nothing below imports it."""

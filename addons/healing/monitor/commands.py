@@ -6,15 +6,15 @@ from datetime import datetime
 from mitmproxy import command, ctx, exceptions, flow, http, types
 from mitmproxy.addons.view import View
 
+from healing.monitor.capture import Capture
+from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.diff import Sent, request_changes
+from healing.monitor.replays import Replays, tell
 from healing.policy.judging.failures import shortened
 from healing.policy.settings.schema import Config
 from healing.proxy.addon import Healing
-from healing.proxy.attempt_replay import NotReplayedError, sender_of
-from healing.proxy.capture import Capture
-from healing.proxy.captures import Captures
-from healing.proxy.replays import Replays, tell
-from healing.proxy.story import before_replay, body_of, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.flow_story import before_replay, body_of, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.replay_attempt import NotReplayedError, sender_of
 
 ALL = "all"
 
@@ -137,7 +137,7 @@ class Commands:
         governor = self._healing.governor
         if not isinstance(one, http.HTTPFlow) or governor is None:
             return "only HTTP flows can be replayed"
-        if role_of(one) == "exchange" or (not role_of(one) and governor.serves(one.request)):
+        if role_of(one) == "exchange" or (not role_of(one) and governor.claiming.serves(one.request)):
             return one
         if role_of(one) != "attempt":
             return f"{name_of(one)}: this is not for an API that antigravity heals; replay.client replays it as it is"
@@ -218,7 +218,7 @@ def _came_of(story: dict[str, object]) -> str:
     return shortened(str(story.get("detail") or story.get("status") or "no answer"))
 
 
-def _listed(captures: Captures, name: str) -> Iterator[str]:
+def _listed(captures: CapturedFiles, name: str) -> Iterator[str]:
     """The lines about one file."""
     flows = _read(captures, name)
     exchanges = [one for one in flows if role_of(one) != "attempt"]
@@ -231,7 +231,7 @@ def _listed(captures: Captures, name: str) -> Iterator[str]:
         yield f"    {at} {name_of(one)} ({dialect}): {outcome_of(story_of(one), one.response)}{again}"
 
 
-def _load(captures: Captures, name: str, view: View) -> str:
+def _load(captures: CapturedFiles, name: str, view: View) -> str:
     flows = _read(captures, name)
     new = [one for one in flows if view.get_by_id(one.id) is None]
     view.add(new)
@@ -239,7 +239,7 @@ def _load(captures: Captures, name: str, view: View) -> str:
     return f"{name}: {counted(len(new), 'flow')} loaded" + (f", {there} there already" if there else "")
 
 
-def _read(captures: Captures, name: str) -> list[http.HTTPFlow]:
+def _read(captures: CapturedFiles, name: str) -> list[http.HTTPFlow]:
     try:
         return captures.read(name)
     except OSError as error:

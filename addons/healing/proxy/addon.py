@@ -27,14 +27,15 @@ from healing.policy.exchange.retry_table import LOCAL_WAITS_S
 from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
 from healing.proxy.credentials import CredentialError
+from healing.proxy.flow_story import counted
 from healing.proxy.governor import Governor
 from healing.proxy.handlers import handler_of
 from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
+from healing.proxy.local_answers import Health
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
-from healing.proxy.replay import close_transport
+from healing.proxy.replay_exchange import close_transport
 from healing.proxy.shutdown import Shutdown
-from healing.proxy.story import counted
 from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 
@@ -48,8 +49,10 @@ _SWITCH_S = 0.001
 class Healing:
     """Puts the healing layer into each connection."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, health: Health) -> None:
+        """health: what tells how the proxy is."""
         self.journal = journal
+        self._health = health
         self.governor: Governor | None = None
         self._file: Path | None = None
         self._seen: _Stamp | None = None
@@ -262,7 +265,7 @@ class Healing:
 
     def _use(self, settings: schema.Config) -> None:
         if self.governor is None:
-            self.governor = Governor(settings, self.journal, data_folder(ctx.options.antigravity_home))
+            self.governor = Governor(settings, self.journal, self._health, data_folder(ctx.options.antigravity_home))
             self._take_limit(self.governor)
         else:
             self.governor.use(settings)
@@ -283,7 +286,7 @@ class Healing:
     @staticmethod
     async def _warn(governor: Governor) -> None:
         """Say which credentials can't be had. Some may hang: nothing waits for that."""
-        for warning in await governor.warnings():
+        for warning in await governor.attempt_credentials.warnings():
             logger.warning("%s", warning)
 
     @staticmethod

@@ -136,7 +136,7 @@ class IncomingStream(RedactingStream):
         try:
             if recorded is None:
                 for_proxyauth = take_for_proxyauth(event.request, self.context.client)
-            return self.governor.claim(event.request, self.context, self.mode, recorded)
+            return self.governor.claiming.claim(event.request, self.context, self.mode, recorded)
         except ValueError as error:
             logger.warning("a request was refused, as its head can't be read (%s)", type(error).__name__)
             answer = refusal(None, 400, "This request is not taken: its head can't be read for certain.")

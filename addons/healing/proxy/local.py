@@ -26,6 +26,14 @@ _HELP = (
 )
 
 
+class RefusedError(Exception):
+    """A request can't be served; `response` says why."""
+
+    def __init__(self, response: http.Response) -> None:
+        super().__init__(f"refused with {response.status_code}")
+        self.response = response
+
+
 def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
     """A response with a JSON body."""
     content = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_INDENT_2)

@@ -12,7 +12,8 @@ from healing.policy.routing.routes import Route
 from healing.policy.signing.things import Things
 from healing.proxy import local
 from healing.proxy.claims import Claim, query_of
-from healing.proxy.governor import Governor, RefusedError
+from healing.proxy.governor import Governor
+from healing.proxy.local import RefusedError
 from healing.proxy.reading import uncertain, unserved
 from healing.wire.json.value import parse
 from healing.wire.requests.naming import DoubtError, models_of
@@ -32,8 +33,8 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     """
     assert claim.asked is not None
     _, path, dialect, operation = claim.asked
-    there = governor.eligible(claim, _NO_ROUTE, Named())
-    body = governor.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0]) else b""
+    there = governor.eligibility.accounts_for(claim, _NO_ROUTE, Named())
+    body = governor.maker.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0]) else b""
     value, things = None, frozenset[str]()
     if len(there) > 1 and request.method != "HEAD":
         value = _said(body) if may_name(dialect, operation, body) else None
@@ -43,12 +44,12 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     eligible = _fitting(claim, body, there if things else there[:1])
     if len(eligible) < 2:
         return eligible[0]
-    exchange_id = governor.new_id()
+    exchange_id = governor.maker.new_id()
     asked = ClientRequest(
         exchange_id, dialect, operation, request.method, path, claim.query, body, "", False, _NO_ROUTE,
         exchange_id, value, Owner(claim.client),
     )  # fmt: skip
-    return governor.begin(asked, eligible, claim)
+    return governor.maker.begin(asked, eligible, claim)
 
 
 def is_upload(claim: Claim, request: http.Request) -> bool:

@@ -26,9 +26,8 @@ from healing.policy.routing.request import takes_time
 from healing.proxy.attempts import host_header
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
-from healing.proxy.governor import RefusedError
 from healing.proxy.incoming import IncomingStream
-from healing.proxy.local import refusal
+from healing.proxy.local import RefusedError, refusal
 from healing.proxy.onward import goes_elsewhere
 from healing.proxy.passing import is_upload, learn, passing_of
 from healing.proxy.recorder import Recorder
@@ -137,7 +136,7 @@ class PassingStream(IncomingStream):
 
     def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Let a request through as plain mitmproxy does, if it has a destination and there is no account for it."""
-        if asked.target.kind == "proxy" or self.governor.has_accounts(asked.target):
+        if asked.target.kind == "proxy" or self.governor.eligibility.has_accounts(asked.target):
             message = "The proxy failed on this request; its log says why."
             yield from self.answer_with(refusal(asked.dialect, 500, message))
             return False
@@ -196,7 +195,7 @@ class PassingStream(IncomingStream):
     def seal_for(self, account: Account, claim: Claim) -> CommandGenerator[Seal | str]:
         """A generator that gives the account's seal, or says why there is none; not at once, as nobody else has one."""
         try:
-            seal = self.governor.seal_of(account, claim)
+            seal = self.governor.attempt_credentials.seal_of(account, claim)
         except CredentialError:
             seal = None
         if seal is not None:

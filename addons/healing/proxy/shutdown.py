@@ -9,9 +9,9 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy import events
 from mitmproxy.utils import asyncio_utils
 
+from healing.proxy.flow_story import counted
 from healing.proxy.governor import Governor
 from healing.proxy.handlers import handler_of
-from healing.proxy.story import counted
 from healing.proxy.stream import HealingStream
 
 logger = logging.getLogger(__name__)

@@ -149,7 +149,7 @@ class HealingStream(PassingStream):
                 yield from self.begin(found)
             return isinstance(found, Account) and (yield from self.pass_on(found, self.claim, self.claim.asked))
         claim, request = self.claim, self.flow.request
-        understood = UnderstandRequest(lambda: self.governor.exchange(claim, request))
+        understood = UnderstandRequest(lambda: self.governor.maker.exchange(claim, request))
         if (yield from self.understand(understood, at_once="content-encoding" not in request.headers)):
             return False
         if understood.found is None:
@@ -216,7 +216,7 @@ class HealingStream(PassingStream):
         assert self.claim is not None
         refused = self.refused_before(attempt)
         try:
-            seal = self.governor.seal_of(attempt.account, self.claim, refused=refused)
+            seal = self.governor.attempt_credentials.seal_of(attempt.account, self.claim, refused=refused)
         except CredentialError as error:
             self.exchange.no_credential(attempt, str(error))
             return

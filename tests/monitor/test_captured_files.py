@@ -3,11 +3,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from healing.monitor.capture import MOST_WAITING, Waiting
+from healing.monitor.captured_files import CapturedFiles
+from healing.monitor.causes import WITHIN_S, Causes, cause_of
 from healing.policy.settings.schema import CaptureSettings
-from healing.proxy.capture import MOST_WAITING, Waiting
-from healing.proxy.captures import Captures
-from healing.proxy.causes import WITHIN_S, Causes, cause_of
-from healing.proxy.story import role_of
+from healing.proxy.flow_story import role_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
@@ -27,7 +27,7 @@ def exchange(name: str, *, attempts: int = 1, size: int = 100) -> list[http.HTTP
     return flows
 
 
-def kept(captures: Captures) -> list[str]:
+def kept(captures: CapturedFiles) -> list[str]:
     """The names of the exchanges that are there, in their order; all their attempts have to be there too."""
     found = []
     for name in captures.names():
@@ -41,18 +41,18 @@ def kept(captures: Captures) -> list[str]:
 
 
 def add(
-    captures: Captures, *names: str, day: date = TODAY, limits: CaptureSettings = NO_LIMITS, size: int = 100
+    captures: CapturedFiles, *names: str, day: date = TODAY, limits: CaptureSettings = NO_LIMITS, size: int = 100
 ) -> None:
     for name in names:
         captures.add(exchange(name, size=size), limits, day)
 
 
 @pytest.fixture
-def captures(tmp_path: Path) -> Captures:
-    return Captures(tmp_path / "captured")
+def captures(tmp_path: Path) -> CapturedFiles:
+    return CapturedFiles(tmp_path / "captured")
 
 
-def test_a_file_a_day_that_only_its_owner_can_read(captures: Captures) -> None:
+def test_a_file_a_day_that_only_its_owner_can_read(captures: CapturedFiles) -> None:
     assert captures.names() == []
     add(captures, "a", day=TODAY - timedelta(days=1))
     add(captures, "b", "c")
@@ -63,7 +63,7 @@ def test_a_file_a_day_that_only_its_owner_can_read(captures: Captures) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in captures.folder.iterdir()} == {0o600}
 
 
-def test_the_newest_are_kept_when_there_are_too_many(captures: Captures) -> None:
+def test_the_newest_are_kept_when_there_are_too_many(captures: CapturedFiles) -> None:
     limits = CaptureSettings(max_exchanges=8)
     for number in range(30):
         add(captures, str(number), limits=limits)
@@ -73,7 +73,7 @@ def test_the_newest_are_kept_when_there_are_too_many(captures: Captures) -> None
     assert {stat.S_IMODE(path.stat().st_mode) for path in captures.folder.iterdir()} == {0o600}
 
 
-def test_the_newest_are_kept_when_they_are_too_large(captures: Captures) -> None:
+def test_the_newest_are_kept_when_they_are_too_large(captures: CapturedFiles) -> None:
     limits = CaptureSettings(max_bytes=128 * 1024)
     for number in range(20):
         add(captures, str(number), limits=limits, size=10_000)
@@ -83,7 +83,7 @@ def test_the_newest_are_kept_when_they_are_too_large(captures: Captures) -> None
         assert sum(path.stat().st_size for path in captures.folder.iterdir()) <= limits.max_bytes
 
 
-def test_room_is_made_in_the_oldest_file_first(captures: Captures) -> None:
+def test_room_is_made_in_the_oldest_file_first(captures: CapturedFiles) -> None:
     limits = CaptureSettings(max_exchanges=8)
     add(captures, "a", "b", "c", "d", day=TODAY - timedelta(days=2), limits=limits)
     add(captures, "e", "f", day=TODAY - timedelta(days=1), limits=limits)
@@ -96,7 +96,7 @@ def test_room_is_made_in_the_oldest_file_first(captures: Captures) -> None:
     assert captures.names() == ["2025-03-14.flow"]
 
 
-def test_one_that_is_very_large_is_kept_alone_and_one_that_is_too_large_not_at_all(captures: Captures) -> None:
+def test_one_that_is_very_large_is_kept_alone_and_one_that_is_too_large_not_at_all(captures: CapturedFiles) -> None:
     limits = CaptureSettings(max_bytes=128 * 1024)
     add(captures, "a", "b", limits=limits, size=10_000)
     add(captures, "large", limits=limits, size=60_000)
@@ -106,7 +106,7 @@ def test_one_that_is_very_large_is_kept_alone_and_one_that_is_too_large_not_at_a
     assert kept(captures) == ["large"]
 
 
-def test_old_days_are_deleted_and_files_of_others_are_not(captures: Captures) -> None:
+def test_old_days_are_deleted_and_files_of_others_are_not(captures: CapturedFiles) -> None:
     limits = CaptureSettings(days=3)
     for age in range(5, -1, -1):
         add(captures, str(age), day=TODAY - timedelta(days=age))
@@ -118,16 +118,16 @@ def test_old_days_are_deleted_and_files_of_others_are_not(captures: Captures) ->
     assert captures.names() == ["mine.flow"]
 
 
-def test_what_others_have_put_there_counts_as_well(captures: Captures) -> None:
+def test_what_others_have_put_there_counts_as_well(captures: CapturedFiles) -> None:
     add(captures, "a", "b")
-    other = Captures(captures.folder)
+    other = CapturedFiles(captures.folder)
     add(other, "c", "d", limits=CaptureSettings(max_exchanges=4))
     assert kept(captures) == ["a", "b", "c", "d"]
     add(captures, "e", limits=CaptureSettings(max_exchanges=4))
     assert kept(captures) == ["c", "d", "e"]
 
 
-def test_after_a_write_that_was_cut_off_another_file_is_begun(captures: Captures) -> None:
+def test_after_a_write_that_was_cut_off_another_file_is_begun(captures: CapturedFiles) -> None:
     add(captures, "a", "b")
     [path] = captures.folder.iterdir()
     whole = path.read_bytes()
@@ -144,7 +144,7 @@ def test_after_a_write_that_was_cut_off_another_file_is_begun(captures: Captures
     assert captures.names() == []
 
 
-def test_a_file_that_is_no_file_of_flows(captures: Captures) -> None:
+def test_a_file_that_is_no_file_of_flows(captures: CapturedFiles) -> None:
     captures.folder.mkdir()
     (captures.folder / "2025-03-14.flow").write_bytes(b"garbage" * 100)
     add(captures, "a")
@@ -152,7 +152,7 @@ def test_a_file_that_is_no_file_of_flows(captures: Captures) -> None:
     assert captures.read("2025-03-14.flow") == []
 
 
-def test_a_write_that_fails_leaves_nothing_behind(captures: Captures, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_nothing_behind(captures: CapturedFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     add(captures, "a")
 
     def half(stream: object, data: bytes) -> None:
@@ -161,7 +161,7 @@ def test_a_write_that_fails_leaves_nothing_behind(captures: Captures, monkeypatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("healing.proxy.captures._write_all", half)
+        patched.setattr("healing.monitor.captured_files._write_all", half)
         with pytest.raises(OSError, match="No space"):
             add(captures, "b")
     add(captures, "c")
@@ -185,7 +185,7 @@ def test_of_what_waits_there_is_never_more_than_may_be_kept_but_for_one(sizes: l
     assert waiting.take(most + 1, most), "one alone always finds room"
 
 
-def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(captures: Captures) -> None:
+def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(captures: CapturedFiles) -> None:
     add(captures, "a", "b", "c")
     captures.recount("b", 250)
     captures.recount("gone", 3)
@@ -194,7 +194,7 @@ def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(ca
     # What has become longer is known to be so: by this process, and by one that reads it anew.
     add(captures, "d")
     captures.recount("c", 7)
-    other = Captures(captures.folder)
+    other = CapturedFiles(captures.folder)
     other.recount("c", 8)
     add(other, "e")
     assert kept(captures) == ["a", "b", "c", "d", "e"]
@@ -206,7 +206,7 @@ def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(ca
     assert {stat.S_IMODE(path.stat().st_mode) for path in captures.folder.iterdir()} == {0o600}
 
 
-def times(captures: Captures) -> list[int]:
+def times(captures: CapturedFiles) -> list[int]:
     """The counts of all exchanges, oldest first."""
     flows = [flow for name in captures.names() for flow in captures.read(name)]
     return [flow.metadata["antigravity"].get("times", 1) for flow in flows if role_of(flow) != "attempt"]

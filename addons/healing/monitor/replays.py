@@ -12,11 +12,11 @@ from mitmproxy.log import ALERT
 
 from healing.policy.judging.failures import shortened
 from healing.proxy.addon import Healing
-from healing.proxy.attempt_replay import NotReplayedError, replay_attempt
 from healing.proxy.attempts import METADATA
+from healing.proxy.flow_story import before_replay, counted, name_of, outcome_of, role_of, story_of
 from healing.proxy.governor import Governor
-from healing.proxy.replay import HealingServerPlayback, PatientKeepServing, keep_as_recorded, replay
-from healing.proxy.story import before_replay, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.replay_attempt import NotReplayedError, replay_attempt
+from healing.proxy.replay_exchange import HealingServerPlayback, PatientKeepServing, keep_as_recorded, replay
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Replays:
                 "%s %s is an attempt: not replayed by itself", flow.request.method, shortened(flow.request.path)
             )
             keep_as_recorded(flow)
-        elif role_of(flow) == "exchange" or governor.serves(flow.request):
+        elif role_of(flow) == "exchange" or governor.claiming.serves(flow.request):
             return self._replay(flow, governor)
         return None
 

@@ -13,13 +13,13 @@ from mitmproxy import ctx, http
 from mitmproxy.flow import Error
 
 from healing import data_folder
+from healing.monitor.captured_files import CapturedFiles
+from healing.monitor.causes import WITHIN_S, Causes, cause_of
 from healing.policy.exchange.journal import Record
 from healing.policy.routing.trouble import Trouble
 from healing.policy.settings import schema
 from healing.proxy.addon import Healing
-from healing.proxy.captures import Captures
-from healing.proxy.causes import WITHIN_S, Causes, cause_of
-from healing.proxy.story import role_of, story_of
+from healing.proxy.flow_story import role_of, story_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Capture:
         self._attempts: OrderedDict[str, list[http.HTTPFlow]] = OrderedDict()
         self._left: set[str] = set()
         self._failed: list[list[http.HTTPFlow]] = []
-        self._captures: Captures | None = None
+        self._captures: CapturedFiles | None = None
         # Of one thread: writing takes time, and the files bear one writer only.
         self._writer = ThreadPoolExecutor(1, "antigravity capture")
         self._waiting = Waiting()
@@ -57,7 +57,7 @@ class Capture:
         governor = self._healing.governor
         return governor.config.capture if governor else schema.CaptureSettings(enabled=False)
 
-    def captures(self) -> Captures:
+    def captures(self) -> CapturedFiles:
         """The files, with all in them that has been captured so far."""
         assert self._captures is not None
         self._flush()
@@ -68,7 +68,7 @@ class Capture:
     def configure(self, updated: set[str]) -> None:
         """Find the folder."""
         if "antigravity_home" in updated or self._captures is None:
-            self._captures = Captures(data_folder(ctx.options.antigravity_home) / FOLDER)
+            self._captures = CapturedFiles(data_folder(ctx.options.antigravity_home) / FOLDER)
             self._captures.tighten()
 
     def running(self) -> None:
@@ -153,7 +153,7 @@ class Capture:
             if self._captures is not None:
                 self._writer.submit(self._recount, self._captures, met.exchange, met.times)
 
-    def _recount(self, captures: Captures, exchange: str, times: int) -> None:
+    def _recount(self, captures: CapturedFiles, exchange: str, times: int) -> None:
         """In the thread: write a count."""
         try:
             captures.recount(exchange, times)
@@ -163,7 +163,7 @@ class Capture:
             logger.exception("a failure could not be counted; this is a bug")
 
     def _write(
-        self, captures: Captures, flows: list[http.HTTPFlow], settings: schema.CaptureSettings, size: int
+        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: schema.CaptureSettings, size: int
     ) -> None:
         """In the thread: add an exchange to the files."""
         try:
@@ -179,7 +179,7 @@ class Capture:
         finally:
             self._waiting.give_back(size)
 
-    def _prune(self, captures: Captures, settings: schema.CaptureSettings) -> None:
+    def _prune(self, captures: CapturedFiles, settings: schema.CaptureSettings) -> None:
         """In the thread: delete what is too old."""
         try:
             captures.prune(settings, date.today())

@@ -17,9 +17,9 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook, HttpResponseHook
 from mitmproxy.proxy.server import ConnectionHandler
 
 from healing.proxy.attempts import METADATA
+from healing.proxy.flow_story import before_replay, role_of, story_of
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
-from healing.proxy.story import before_replay, role_of, story_of
 
 _OF_THE_REQUEST = ("upstream", "client")
 """What of a story does not come of how the request was answered: where it went, and who sent it."""
@@ -114,7 +114,7 @@ async def replay(flow: http.HTTPFlow, governor: Governor) -> None:
     copy.metadata.pop(METADATA, None)
     if role_of(flow) == "exchange":
         kept = {key: value for key, value in story_of(flow).items() if key in _OF_THE_REQUEST}
-        if "upstream" not in kept and not governor.serves(flow.request):
+        if "upstream" not in kept and not governor.claiming.serves(flow.request):
             # It was refused before it got anywhere: it was meant for the proxy.
             kept["upstream"] = ""
         copy.metadata[METADATA] = {"role": "exchange", **kept}

@@ -17,11 +17,11 @@ from healing.policy.judging.gate import Gate
 from healing.policy.settings import schema
 from healing.proxy.claims import Destination, relative_path, understand
 from healing.proxy.credentials import CredentialError
+from healing.proxy.flow_story import body_of, role_of, story_of
 from healing.proxy.governor import Governor
 from healing.proxy.redacting import RedactingStream, at_the_wire, without_secrets
-from healing.proxy.replay import QuietReplayHandler
+from healing.proxy.replay_exchange import QuietReplayHandler
 from healing.proxy.seal import Seal
-from healing.proxy.story import body_of, role_of, story_of
 from healing.wire.http.paths import PathError, resolved
 from healing.wire.json.value import parse
 

@@ -1,7 +1,7 @@
 import pytest
 from healing.policy.settings.schema import AccountSettings, Config, Upstream
-from healing.proxy.attempt_replay import NotReplayedError, sender_of
 from healing.proxy.attempts import METADATA
+from healing.proxy.replay_attempt import NotReplayedError, sender_of
 from mitmproxy import http
 from mitmproxy.test import tflow
 from pydantic import SecretStr
