@@ -13,7 +13,8 @@ from healing.monitor.replays import Replays, tell
 from healing.policy.judging.failures import shortened
 from healing.policy.settings.schema import Config
 from healing.proxy.addon import Healing
-from healing.proxy.flow_story import before_replay, body_of, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.flow_backup import before_replay
+from healing.proxy.flow_story import body_of, counted, name_of, outcome_of, role_of, story_of
 from healing.proxy.replay_attempt import NotReplayedError, sender_of
 
 ALL = "all"

@@ -10,9 +10,9 @@ from typing import Any
 
 from mitmproxy import connection, ctx
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 
 from healing.policy.routing.trouble import Trouble
+from healing.proxy.server_instances import servers_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +66,8 @@ class Accepting:
             return  # it accepts one by one
         proxyserver: Proxyserver = ctx.master.addons.get("proxyserver")
         for instance in proxyserver.servers:
-            servers = instance._servers if isinstance(instance, AsyncioServerInstance) else []
-            for server in servers:
-                if isinstance(server, asyncio.Server) and server.is_serving():
+            for server in servers_of(instance):
+                if server.is_serving():
                     _accept(loop, server, AT_ONCE)
 
 

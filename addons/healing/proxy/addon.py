@@ -34,8 +34,8 @@ from healing.proxy.layer import HealingLayer
 from healing.proxy.listening import Listening
 from healing.proxy.local_answers import Health
 from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
-from healing.proxy.replay_exchange import close_transport
 from healing.proxy.shutdown import Shutdown
+from healing.proxy.transports import close_transport
 from healing.proxy.turns import Turns, TurnTaking
 from healing.proxy.waits import CredentialRequest, UnderstandRequest
 

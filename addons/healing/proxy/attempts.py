@@ -16,16 +16,6 @@ from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import SendHttp
-from mitmproxy.proxy.layers.http._base import HttpCommand, HttpConnection
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestProtocolError,
-    ResponseData,
-    ResponseEndOfMessage,
-    ResponseHeaders,
-    ResponseProtocolError,
-    ResponseTrailers,
-)
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.exchange.actions import LONG_BYTES
@@ -34,6 +24,18 @@ from healing.policy.exchange.exchange import Exchange
 from healing.policy.settings.schema import Upstream
 from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
+    HttpCommand,
+    HttpConnection,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+)
+from healing.proxy.paused import paused_by
 from healing.proxy.recorder import Recorder
 from healing.proxy.redacting import keep_redacted, redact_head
 from healing.proxy.seal import Seal, take_cookies
@@ -118,7 +120,7 @@ class AttemptStream(InPlaceHooks):
     @property
     def paused(self) -> bool:
         """Whether a hook or a connection is being waited for."""
-        return self._paused is not None
+        return paused_by(self) is not None
 
     @property
     def most_connections(self) -> int:
@@ -128,7 +130,7 @@ class AttemptStream(InPlaceHooks):
     @property
     def waits_for(self) -> object:
         """The command whose completion is being waited for."""
-        return self._paused.command if self._paused else None
+        return paused_by(self)
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> CommandGenerator[None]:
         """Stream every response: the exchange collects what it wants whole. No hook sees a secret in its headers."""

@@ -7,15 +7,6 @@ from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestHeaders,
-    RequestProtocolError,
-    RequestTrailers,
-    ResponseProtocolError,
-)
-from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from healing.policy.settings.schema import Limits
 from healing.proxy import local
@@ -24,6 +15,16 @@ from healing.proxy.governor import Governor
 from healing.proxy.heads import HeadMeter
 from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.lingering import Lingering
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
+    Http1Server,
+    HttpEvent,
+    ReceiveHttp,
+    RequestHeaders,
+    RequestProtocolError,
+    RequestTrailers,
+    ResponseProtocolError,
+)
 from healing.proxy.transports import reset_at_close
 from healing.wire.http.fields import wrong_request
 

@@ -7,9 +7,6 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseHeaders, ResponseProtocolError
-from mitmproxy.proxy.layers.http._http2 import Http2Connection, Http2Server, parse_h2_request_headers
 
 from healing.proxy import local
 from healing.proxy.client_side import HeadClock, RestUnwanted
@@ -17,6 +14,16 @@ from healing.proxy.governor import Governor
 from healing.proxy.heads import HeadRefusal, head_refusal, in_header_list, line_refusal
 from healing.proxy.http2 import Fields, SteadyHttp2
 from healing.proxy.lingering import Lingering
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
+    Http2Connection,
+    Http2Server,
+    ReceiveHttp,
+    RequestProtocolError,
+    ResponseHeaders,
+    ResponseProtocolError,
+    parse_h2_request_headers,
+)
 
 A_MINUTE_S = 60.0
 _HEADERS, _CONTINUATION, _FRAME_HEAD = 1, 9, 9

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import HttpEvent
-from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
 from healing.proxy.governor import Governor
+from healing.proxy.mitmproxy_http import HttpEvent, ResponseProtocolError
 
 
 @dataclass

@@ -13,11 +13,11 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import GetHttpConnection, GetHttpConnectionCompleted, HttpLayer, HttpStream
-from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, ResponseProtocolError
 
 from healing.proxy.attempts import AttemptStream
 from healing.proxy.doubt import DoubtConnection
+from healing.proxy.mitmproxy_http import ErrorCode, HttpConnection, ReceiveHttp, RequestHeaders, ResponseProtocolError
+from healing.proxy.paused import paused_by
 from healing.proxy.upstream_http2 import UpstreamHttp2
 from healing.proxy.upstream_side import FitConnection, protocol_of
 
@@ -158,7 +158,7 @@ class ConnectingLayer(HttpLayer):
 
     def release(self, stream: HttpStream, why: str) -> CommandGenerator[None]:
         """A stream is over that waits for a connection: it waits no longer, and what nobody waits for is given up."""
-        waited = stream._paused.command if stream._paused is not None else None
+        waited = paused_by(stream)
         if not isinstance(waited, GetHttpConnection) or self.command_sources.pop(waited, None) is None:
             return
         if isinstance(waited, FitConnection):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import HttpEvent
 
 from healing.proxy.http2 import SteadyHttp2
+from healing.proxy.mitmproxy_http import HttpEvent
 
 PING_S = 10.0
 """How long an upstream may take to say anything when a ping has asked whether it is there."""

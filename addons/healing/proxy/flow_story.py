@@ -1,6 +1,5 @@
 """What a flow tells of itself: the story that exchanges and attempts leave in its metadata."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,14 +22,6 @@ def story_of(about: flow.Flow) -> Mapping[str, Any]:
 def role_of(about: flow.Flow) -> str:
     """`exchange`, `attempt`, or "" for a flow that is none of ours."""
     return str(story_of(about).get("role", ""))
-
-
-def before_replay(about: http.HTTPFlow) -> http.HTTPFlow | None:
-    """A flow that has been replayed, as it was before; None for one that has not."""
-    backup = getattr(about, "_backup", None)
-    # What reads a state takes it to pieces, and a person may want to revert to this one.
-    recorded = http.HTTPFlow.from_state(copy.deepcopy(backup)) if backup else None
-    return recorded if isinstance(recorded, http.HTTPFlow) else None
 
 
 def name_of(about: http.HTTPFlow) -> str:

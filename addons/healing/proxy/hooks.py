@@ -29,15 +29,16 @@ from mitmproxy.addons import (
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, ResponseProtocolError
-from mitmproxy.proxy.layers.http._hooks import (
+
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
     HttpErrorHook,
     HttpRequestHeadersHook,
     HttpRequestHook,
     HttpResponseHeadersHook,
     HttpResponseHook,
+    ResponseProtocolError,
 )
-
 from healing.wire.http.fields import wrong_fields, wrong_status, wrong_target
 
 _CHANGING = (

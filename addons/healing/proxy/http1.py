@@ -10,17 +10,20 @@ import h11
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
+
+from healing.proxy.chunks import ChunkReader
+from healing.proxy.governor import Governor
+from healing.proxy.mitmproxy_http import (
+    Http1Connection,
+    HttpEvent,
+    ReceiveHttp,
     RequestEndOfMessage,
     RequestTrailers,
     ResponseEndOfMessage,
     ResponseTrailers,
+    TBodyReader,
+    make_body_reader,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Connection, TBodyReader, make_body_reader
-
-from healing.proxy.chunks import ChunkReader
-from healing.proxy.governor import Governor
 
 logger = logging.getLogger(__name__)
 

@@ -13,16 +13,13 @@ from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, Window
 from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode
-from mitmproxy.proxy.layers.http._http2 import Http2Connection
-from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
 from healing.proxy.frame_budget import FrameBudget
 from healing.proxy.frame_feed import FrameFeed
 from healing.proxy.governor import Governor
 from healing.proxy.heads import in_header_list
 from healing.proxy.http1 import failure_in_words
+from healing.proxy.mitmproxy_http import BufferedH2Connection, ErrorCode, Http2Connection, ReceiveHttp, SendH2Data
 from healing.proxy.transports import connections_under
 from healing.proxy.turns import NextTurn, read_on, stop_reading
 from healing.wire.http.fields import Part, wrong_http2_head

@@ -11,16 +11,6 @@ from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
-from mitmproxy.proxy.layers.http._events import (
-    RequestData,
-    RequestEndOfMessage,
-    RequestHeaders,
-    RequestTrailers,
-    ResponseData,
-    ResponseEndOfMessage,
-    ResponseHeaders,
-)
-from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook
 
 from healing.policy.routing.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.attempts import METADATA
@@ -31,6 +21,16 @@ from healing.proxy.hooks import AntigravityAwaitHook
 from healing.proxy.lingering import LastWords, LastWordsInside, TunnelInside
 from healing.proxy.local import refusal, too_long
 from healing.proxy.masks import Masking, Masks, is_masked
+from healing.proxy.mitmproxy_http import (
+    HttpResponseHeadersHook,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestTrailers,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+)
 from healing.proxy.pages import show_to
 from healing.proxy.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from healing.proxy.reach import AntigravityReachHook

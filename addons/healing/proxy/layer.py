@@ -6,16 +6,6 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpClient, HttpLayer, HttpStream
-from mitmproxy.proxy.layers.http._base import HttpConnection
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestData,
-    RequestEndOfMessage,
-    RequestHeaders,
-    RequestProtocolError,
-    ResponseHeaders,
-    ResponseProtocolError,
-)
 
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import FailureClass
@@ -25,6 +15,16 @@ from healing.proxy.client_http2 import ClientHttp2
 from healing.proxy.connecting import ConnectingLayer
 from healing.proxy.departures import Departures
 from healing.proxy.governor import Governor
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
+    HttpConnection,
+    RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
 from healing.proxy.passing_stream import SealRequest
 from healing.proxy.readers import LOOK_EVERY_S, Readers
 from healing.proxy.recorder import Recorder

@@ -11,6 +11,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode, TransparentMode, WireGuardMode
 from mitmproxy.utils import asyncio_utils
 
 from healing.proxy.addresses import is_loopback
+from healing.proxy.server_instances import forget_all, listen_at
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +57,7 @@ class Listening:
                 task.cancel()
                 self._stopped = True
         if self._stopped:
-            # They never began, and would be taken for such as have.
-            self._proxyserver.servers._instances = {}
+            forget_all(self._proxyserver)
 
     @property
     def is_held_back(self) -> bool:
@@ -84,7 +84,7 @@ class Listening:
             if not addresses or all(is_loopback(address[0]) for address in addresses):
                 continue
             await server.stop()
-            server._servers = await server.listen(LOOPBACK, addresses[0][1])
+            await listen_at(server, LOOPBACK, addresses[0][1])
             logger.info("%s keeps to this machine: %s:%d", server.mode.description, LOOPBACK, addresses[0][1])
             await self._proxyserver.servers.changed.send()
 

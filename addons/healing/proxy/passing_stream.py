@@ -9,15 +9,6 @@ from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestData,
-    RequestHeaders,
-    RequestProtocolError,
-    ResponseData,
-    ResponseEndOfMessage,
-    ResponseHeaders,
-)
 from mitmproxy.utils import human
 
 from healing.policy.exchange.exchange import Exchange
@@ -28,6 +19,15 @@ from healing.proxy.claims import Asked, Claim
 from healing.proxy.credentials import CredentialError
 from healing.proxy.incoming import IncomingStream
 from healing.proxy.local import RefusedError, refusal
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
+    RequestData,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+)
 from healing.proxy.onward import goes_elsewhere
 from healing.proxy.passing import is_upload, learn, passing_of
 from healing.proxy.recorder import Recorder

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.layers.http import HttpStream
-from mitmproxy.proxy.layers.http._base import HttpConnection
 
 from healing.policy.settings.schema import Limits
 from healing.proxy.client_http2 import ClientHttp2
+from healing.proxy.mitmproxy_http import HttpConnection
 from healing.proxy.transports import stalled_bytes
 
 LOOK_EVERY_S = 5.0

@@ -9,7 +9,11 @@ from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp
-from mitmproxy.proxy.layers.http._events import (
+from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketMessageHook
+
+from healing.policy.judging.intake import Intake
+from healing.proxy.hooks import InPlaceHooks
+from healing.proxy.mitmproxy_http import (
     ErrorCode,
     RequestData,
     RequestHeaders,
@@ -20,10 +24,6 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
     ResponseTrailers,
 )
-from mitmproxy.proxy.layers.websocket import WebsocketEndHook, WebsocketMessageHook
-
-from healing.policy.judging.intake import Intake
-from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.recorder import Recorder
 from healing.proxy.redaction import Piecewise
 from healing.proxy.seal import Seal, take_cookies

@@ -20,7 +20,7 @@ from healing.proxy.credentials import CredentialError
 from healing.proxy.flow_story import body_of, role_of, story_of
 from healing.proxy.governor import Governor
 from healing.proxy.redacting import RedactingStream, at_the_wire, without_secrets
-from healing.proxy.replay_exchange import QuietReplayHandler
+from healing.proxy.replay_handler import QuietReplayHandler
 from healing.proxy.seal import Seal
 from healing.wire.http.paths import PathError, resolved
 from healing.wire.json.value import parse

@@ -13,15 +13,6 @@ from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestProtocolError,
-    ResponseData,
-    ResponseEndOfMessage,
-    ResponseHeaders,
-    ResponseProtocolError,
-)
-from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
 from healing.policy.exchange.attempt import Attempt
@@ -36,7 +27,17 @@ from healing.proxy.attempts import (
 from healing.proxy.client_side import ResetResponse
 from healing.proxy.credentials import CredentialError
 from healing.proxy.local import refusal
+from healing.proxy.mitmproxy_http import (
+    ErrorCode,
+    HttpErrorHook,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
 from healing.proxy.passing_stream import PassingStream
+from healing.proxy.paused import queued_in
 from healing.proxy.recorder import Recorder
 from healing.proxy.seal import Seal, take_cookies
 from healing.proxy.waits import (
@@ -97,7 +98,7 @@ class HealingStream(PassingStream):
     @property
     def client_has_left(self) -> bool:
         """Whether the client left while something was being waited for, and nobody has been told yet."""
-        return any(isinstance(event, RequestProtocolError) for event in self._paused_event_queue)
+        return any(isinstance(event, RequestProtocolError) for event in queued_in(self))
 
     def handle(self, event: events.Event) -> CommandGenerator[None]:
         """Handle an event; a bug in what handles an exchange ends that exchange and nothing else."""

@@ -12,9 +12,10 @@ from typing import Any, cast
 
 from mitmproxy import ctx
 from mitmproxy.connection import Connection
-from mitmproxy.proxy.layers.http._base import HttpConnection, HttpEvent
-from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.tunnel import TunnelLayer
+
+from healing.proxy.mitmproxy_http import HttpConnection, HttpEvent
 
 
 @dataclass
@@ -94,3 +95,10 @@ def stalled_bytes(protocol: HttpConnection) -> int:
         return 0
     size = transport.get_write_buffer_size()
     return size if size > transport.get_write_buffer_limits()[1] else 0
+
+
+def close_transport(handler: ConnectionHandler, connection: Connection) -> None:
+    """Close a connection's socket, if it is still open."""
+    transport = handler.transports.get(connection)
+    if transport is not None and transport.writer is not None and not transport.writer.is_closing():
+        transport.writer.close()

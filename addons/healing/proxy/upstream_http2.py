@@ -8,17 +8,19 @@ import h2.events
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
+
+from healing.proxy.doubt import DoubtConnection, Doubtful
+from healing.proxy.governor import Governor
+from healing.proxy.mitmproxy_http import (
     ErrorCode,
+    Http2Client,
+    Http2Connection,
+    HttpEvent,
+    ReceiveHttp,
     RequestHeaders,
     RequestProtocolError,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._http2 import Http2Client, Http2Connection
-
-from healing.proxy.doubt import DoubtConnection, Doubtful
-from healing.proxy.governor import Governor
 from healing.proxy.transports import PauseResponse, ResumeResponse
 from healing.wire.http.fields import size_of
 

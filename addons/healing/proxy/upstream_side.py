@@ -16,20 +16,23 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import GetHttpConnection, HttpClient, RegisterHttpConnection
-from mitmproxy.proxy.layers.http._base import HttpConnection, HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import (
+
+from healing.proxy.governor import Governor
+from healing.proxy.http1 import SteadyHttp1, reader_of_body
+from healing.proxy.mitmproxy_http import (
     ErrorCode,
+    Http1Client,
+    HttpConnection,
+    HttpEvent,
+    HttpUpstreamProxy,
+    ReceiveHttp,
     RequestHeaders,
     RequestProtocolError,
     ResponseHeaders,
     ResponseProtocolError,
     ResponseTrailers,
+    should_make_pipe,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Client, should_make_pipe
-from mitmproxy.proxy.layers.http._upstream_proxy import HttpUpstreamProxy
-
-from healing.proxy.governor import Governor
-from healing.proxy.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.transports import PauseResponse, ResumeResponse, connections_under, has_unread
 from healing.proxy.turns import read_on, stop_reading
 from healing.proxy.upstream_http2 import UpstreamHttp2
