@@ -65,7 +65,8 @@ class ExchangeMaker:
             session, value, Owner(claim.client, stated),
         )  # fmt: skip
         needed = route.model or operation.kind in ("generate", "count_tokens")
-        beside = models_beside(model, parsed) if not all(map(takes_all, self._state.accounts.all)) else ()
+        choosy = not all(map(takes_all, self._state.accounts.all))
+        beside = models_beside(model, parsed) if choosy else ()
         named = Named((route.model, *beside) if needed else beside, doubt)
         eligible = self._eligibility.accounts_for(claim, route, named)
         try:
@@ -77,34 +78,12 @@ class ExchangeMaker:
     def begin(self, asked: ClientRequest, eligible: Sequence[Account], claim: Claim) -> Exchange:
         """The exchange for an understood request, on these accounts. Raises UntranslatableError."""
         assert claim.asked is not None
-        limits = self._state.config.limits
-        if self._state.body_size_limit is not None and self._state.body_size_limit < limits.answer_bytes:
-            limits = limits.model_copy(update={"answer_bytes": self._state.body_size_limit})
-        rules = Rules(
-            self._state.config.retry,
-            self._state.config.peek.merged(asked.route.peek),
-            self._state.config.clients.account_header,
-            tuple(self._state.routes.names()),
-            self._state.config.repair,
-            self._state.config.translate,
-            limits,
-        )
-        state = self._state
-        shared = Shared(
-            state.accounts,
-            state.budget,
-            state.journal,
-            state.clock,
-            state.random,
-            state.signatures,
-            state.unsupported,
-        )
         if len(eligible) > 1 and eligible[0].upstream.dialect == asked.dialect.name:
             things = named_in_request(
                 asked.dialect, asked.operation, asked.path, query_of(asked.query), asked.body, asked.value
             )  # fmt: skip
             asked = replace(asked, things=things)
-        exchange = Exchange(asked, eligible, rules, shared)
+        exchange = Exchange(asked, eligible, self._rules(asked.route), self._shared())
         self._state.exchanges += 1
         exchange.meta.update(
             role="exchange",
@@ -114,6 +93,35 @@ class ExchangeMaker:
             conversation=conversation_key(claim.client, asked.session),
         )
         return exchange
+
+    def _rules(self, route: Route) -> Rules:
+        """What the configuration says of exchanges on this route."""
+        state, config = self._state, self._state.config
+        limits = config.limits
+        if state.body_size_limit is not None and state.body_size_limit < limits.answer_bytes:
+            limits = limits.model_copy(update={"answer_bytes": state.body_size_limit})
+        return Rules(
+            config.retry,
+            config.peek.merged(route.peek),
+            config.clients.account_header,
+            tuple(state.routes.names()),
+            config.repair,
+            config.translate,
+            limits,
+        )
+
+    def _shared(self) -> Shared:
+        """What all exchanges have in common."""
+        state = self._state
+        return Shared(
+            state.accounts,
+            state.budget,
+            state.journal,
+            state.clock,
+            state.random,
+            state.signatures,
+            state.unsupported,
+        )
 
     def new_id(self) -> str:
         """A short id for an exchange."""
