@@ -150,16 +150,46 @@ class Streamed(NamedTuple):
     value: Any
 
 
+class CredentialPlaces(NamedTuple):
+    """Where an API's clients put what lets them in.
+
+    headers: their names in lower case; the first is that of an API key. params: names of query parameters.
+    """
+
+    headers: tuple[str, ...]
+    params: tuple[str, ...] = ()
+
+
 class Dialect(Protocol):
     """A wire protocol. Stateless; a stream's state is in its EventReader."""
 
     @property
-    def name(self) -> Literal["anthropic", "gemini"]:
+    def name(self) -> str:
         """As the configuration calls it."""
 
     @property
     def label(self) -> str:
         """As people call it."""
+
+    @property
+    def public_url(self) -> str:
+        """The base URL of the public API, "" where there is none."""
+
+    @property
+    def endpoints(self) -> str:
+        """What of it the proxy serves by itself, in words."""
+
+    @property
+    def credentials(self) -> CredentialPlaces:
+        """Where clients put what lets them in."""
+
+    @property
+    def flag_header(self) -> str:
+        """The header that is a list of flags, each standing for itself: what is added joins them; "" for none."""
+
+    @property
+    def answer_headers(self) -> str:
+        """How the names of an answer's headers begin that are the API's own, "" where none are."""
 
     @property
     def pings(self) -> bool:
@@ -185,6 +215,9 @@ class Dialect(Protocol):
 
         path: as `paths.plain` gives it.
         """
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """Whether these headers are as the clients of this API alone send them."""
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether a request that is no known endpoint belongs to this dialect's API all the same."""

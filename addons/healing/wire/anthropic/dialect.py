@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, unquote
 
 from healing.wire.anthropic.collector import AnthropicCollector
@@ -10,6 +10,7 @@ from healing.wire.anthropic.events_of_whole import events_of
 from healing.wire.dialect import (
     LONGEST_INDEX,
     MOST_OPEN,
+    CredentialPlaces,
     EmptyStop,
     Kind,
     LateEnd,
@@ -191,8 +192,13 @@ def _read_delta(delta: Any) -> Reading:
 class Anthropic:
     """The dialect of the Messages API."""
 
-    name: Literal["anthropic"] = "anthropic"
+    name = "anthropic"
     label = "Anthropic"
+    public_url = "https://api.anthropic.com"
+    endpoints = "POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models (Anthropic)"
+    credentials = CredentialPlaces(("x-api-key", "authorization"))
+    flag_header = "anthropic-beta"
+    answer_headers = "anthropic-"
     pings = True
     keep_alive = encode(b'{"type": "ping"}', "ping")
     # Not the newest: with 2026-10-21 no model takes sampling settings any more.
@@ -215,6 +221,10 @@ class Anthropic:
     def endpoint_like(self, path: str) -> str:
         """`/v1/messages` or `/v1/messages/count_tokens`."""
         return path if path in ("/v1/messages", "/v1/messages/count_tokens") else ""
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """The SDKs name the API's version in each request."""
+        return "anthropic-version" in headers
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API: the SDKs name its version in each."""

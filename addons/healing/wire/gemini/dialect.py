@@ -2,10 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from healing.wire.dialect import LONGEST_INDEX, EmptyStop, Kind, LateEnd, Operation, OperationKind, Reading, Streamed
+from healing.wire.dialect import (
+    LONGEST_INDEX,
+    CredentialPlaces,
+    EmptyStop,
+    Kind,
+    LateEnd,
+    Operation,
+    OperationKind,
+    Reading,
+    Streamed,
+)
 from healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.gemini.collector import GeminiCollector, GeminiParts
 from healing.wire.gemini.history import call_flaw, call_of, wants_pieces
@@ -222,8 +232,13 @@ def _is_empty(part: dict[str, Any]) -> bool:
 class Gemini:
     """The dialect of the Gemini API."""
 
-    name: Literal["gemini"] = "gemini"
+    name = "gemini"
     label = "Gemini"
+    public_url = "https://generativelanguage.googleapis.com"
+    endpoints = "/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (Gemini, also under /v1)"
+    credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
+    flag_header = ""
+    answer_headers = "x-goog-"
     pings = False
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
     keep_alive = b"\r\n\r\n"
@@ -250,6 +265,10 @@ class Gemini:
         match = _MODEL_PATH_LIKE.fullmatch(path)
         verb = _METHOD_OF_LOWER.get(match[2]) if match else None
         return f"{match[1]}MODEL:{verb}" if match and verb else ""
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """Google's clients say who they are in headers of their own."""
+        return any(name.startswith("x-goog-") for name in headers)
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API, by its version path or a Google header."""
