@@ -1,5 +1,6 @@
 """What a dialect is: the questions that policy asks of a wire protocol, and the shapes of the answers."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,7 @@ MOST_OPEN = 10_000
 """How many blocks or candidates a stream may have open: far more than any has."""
 LONGEST_INDEX = 40
 """Characters of a block's or candidate's index by which it is known: far more than a number has."""
+_NEVER = re.compile(r"(?!)")
 OperationKind = Literal["generate", "count_tokens", "list_models", "get_model", "other"]
 
 
@@ -160,6 +162,24 @@ class CredentialPlaces(NamedTuple):
     params: tuple[str, ...] = ()
 
 
+class ThingIds(NamedTuple):
+    """How an API names the things that lie with one account: files, cached contents, batches, containers.
+
+    id: matches where a text begins with an id (or a URL of it), which is its first group.
+    in_segments: whether a path has ids as segments of their own, and not as the whole of it.
+    request_signs, answer_signs: without one of these a conversation's request, or an answer, names nothing; most need
+    not be walked through.
+    event_signs, in_event: the same for an event of a stream, and what finds the ids in it; None: events name nothing.
+    """
+
+    id: re.Pattern[str] = _NEVER
+    in_segments: bool = False
+    request_signs: tuple[bytes, ...] = ()
+    answer_signs: tuple[bytes, ...] = ()
+    event_signs: tuple[bytes, ...] = ()
+    in_event: re.Pattern[bytes] | None = None
+
+
 class Dialect(Protocol):
     """A wire protocol. Stateless; a stream's state is in its EventReader."""
 
@@ -188,6 +208,14 @@ class Dialect(Protocol):
         """The header that is a list of flags, each standing for itself: what is added joins them; "" for none."""
 
     @property
+    def things(self) -> ThingIds:
+        """How it names what lies with one account."""
+
+    @property
+    def secret_signs(self) -> tuple[bytes, ...]:
+        """Without one of these a request's body has no secrets."""
+
+    @property
     def answer_headers(self) -> str:
         """How the names of an answer's headers begin that are the API's own, "" where none are."""
 
@@ -202,6 +230,10 @@ class Dialect(Protocol):
     @property
     def required_headers(self) -> tuple[tuple[bytes, bytes], ...]:
         """Headers without which the API takes no request, for one whose client does not know them."""
+
+    @property
+    def logged_empty(self) -> str:
+        """What the log says of an answer that is empty, "" for the failure's own words."""
 
     @property
     def end_marker(self) -> bytes:
@@ -248,6 +280,12 @@ class Dialect(Protocol):
 
     def broken_stop(self, stop: str) -> bool:
         """Whether this stop reason says that the answer is no good, whatever it has."""
+
+    def too_long(self, limit: str, count: str) -> str:
+        """That a prompt has more tokens than this limit, worded as agents look for it to make it shorter.
+
+        count: how many it has, "" if that is not known.
+        """
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as this dialect's clients bear it: as it came, unless it came oddly; b"" to leave it out."""

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 from healing.wire.anthropic.collector import AnthropicCollector
 from healing.wire.anthropic.events_of_whole import events_of
+from healing.wire.anthropic.things import THINGS
 from healing.wire.dialect import (
     LONGEST_INDEX,
     MOST_OPEN,
@@ -199,10 +200,13 @@ class Anthropic:
     credentials = CredentialPlaces(("x-api-key", "authorization"))
     flag_header = "anthropic-beta"
     answer_headers = "anthropic-"
+    things = THINGS
+    secret_signs = (b'"mcp_server',)
     pings = True
     keep_alive = encode(b'{"type": "ping"}', "ping")
     # Not the newest: with 2026-10-21 no model takes sampling settings any more.
     required_headers = ((b"anthropic-version", b"2023-06-01"),)
+    logged_empty = ""
     end_marker = encode(b'{"type":"message_stop"}', "message_stop")
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
@@ -297,6 +301,12 @@ class Anthropic:
     def broken_stop(self, stop: str) -> bool:
         """None says so."""
         return False
+
+    def too_long(self, limit: str, count: str) -> str:
+        """The API's own words."""
+        if not count:
+            return f"prompt is too long: it has more tokens than the {limit} maximum"
+        return f"prompt is too long: {count} tokens > {limit} maximum"
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as it came, with its blank line and its name: the SDKs bear all else that the standard allows."""

@@ -19,6 +19,7 @@ from healing.wire.dialect import (
 from healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.gemini.collector import GeminiCollector, GeminiParts
 from healing.wire.gemini.history import call_flaw, call_of, wants_pieces
+from healing.wire.gemini.things import THINGS
 from healing.wire.http.sse import SSEEvent
 from healing.wire.json import exact
 from healing.wire.json.value import dump, parse
@@ -239,10 +240,13 @@ class Gemini:
     credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
     flag_header = ""
     answer_headers = "x-goog-"
+    things = THINGS
+    secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
     pings = False
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
     keep_alive = b"\r\n\r\n"
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
+    logged_empty = "Empty first chunk received"
     end_marker = b""
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
@@ -333,6 +337,11 @@ class Gemini:
     def broken_stop(self, stop: str) -> bool:
         """Whether the turn is none: a call that can't be read, or that lacks the signature of its thought."""
         return stop in BROKEN_STOPS
+
+    def too_long(self, limit: str, count: str) -> str:
+        """The API's own words."""
+        counted = f"The input token count ({count})" if count else "The input token count"
+        return f"{counted} exceeds the maximum number of tokens allowed ({limit})."
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as it came if it is one plain `data: ` line, else made so: the SDKs bear nothing else."""
