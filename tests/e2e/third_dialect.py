@@ -19,6 +19,7 @@ from healing.wire.dialect import (
 )
 from healing.wire.dialects import register
 from healing.wire.http.sse import SSEEvent
+from healing.wire.rate_limits import NoRateLimits
 
 
 def _dump(value: Any) -> bytes:
@@ -102,6 +103,7 @@ class Tiny:
     flag_header = ""
     answer_headers = "tiny-"
     things = ThingIds()
+    rate_limits = NoRateLimits()
     secret_signs: tuple[bytes, ...] = ()
     pings = False
     keep_alive = b": wait\n\n"

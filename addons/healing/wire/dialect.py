@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol
 
 from healing.wire.http.sse import SSEEvent
+from healing.wire.rate_limits import RateLimits
 
 MOST_OPEN = 10_000
 """How many blocks or candidates a stream may have open: far more than any has."""
@@ -214,6 +215,10 @@ class Dialect(Protocol):
     @property
     def secret_signs(self) -> tuple[bytes, ...]:
         """Without one of these a request's body has no secrets."""
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What reads its rate-limit headers."""
 
     @property
     def answer_headers(self) -> str:

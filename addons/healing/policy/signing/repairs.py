@@ -27,7 +27,10 @@ _TICK_S = 1e-6
 
 
 class Prepared(NamedTuple):
-    """What an attempt sends. betas: values that `anthropic-beta` has to have. repaired: names of what was changed."""
+    """What an attempt sends.
+
+    betas: flags that the dialect's header for them has to have. repaired: names of what was changed.
+    """
 
     body: bytes
     betas: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote
 
 from healing.wire.anthropic.collector import AnthropicCollector
 from healing.wire.anthropic.events_of_whole import events_of
+from healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from healing.wire.anthropic.things import THINGS
 from healing.wire.dialect import (
     LONGEST_INDEX,
@@ -201,6 +202,7 @@ class Anthropic:
     flag_header = "anthropic-beta"
     answer_headers = "anthropic-"
     things = THINGS
+    rate_limits = AnthropicRateLimits()
     secret_signs = (b'"mcp_server',)
     pings = True
     keep_alive = encode(b'{"type": "ping"}', "ping")

@@ -23,6 +23,7 @@ from healing.wire.gemini.things import THINGS
 from healing.wire.http.sse import SSEEvent
 from healing.wire.json import exact
 from healing.wire.json.value import dump, parse
+from healing.wire.rate_limits import NoRateLimits
 from healing.wire.requests.opening import opening_key
 
 _MODELS = (
@@ -241,6 +242,7 @@ class Gemini:
     flag_header = ""
     answer_headers = "x-goog-"
     things = THINGS
+    rate_limits = NoRateLimits()
     secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
     pings = False
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
