@@ -102,6 +102,7 @@ class Tiny:
     credentials = CredentialPlaces(("x-tiny-pass",), ("tiny-pass",))
     flag_header = ""
     answer_headers = "tiny-"
+    session_header = "x-tiny-talk"
     things = ThingIds()
     rate_limits = NoRateLimits()
     secret_signs: tuple[bytes, ...] = ()

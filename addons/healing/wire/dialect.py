@@ -209,6 +209,10 @@ class Dialect(Protocol):
         """The header that is a list of flags, each standing for itself: what is added joins them; "" for none."""
 
     @property
+    def session_header(self) -> str:
+        """The header in which clients call their conversation something, "" for none."""
+
+    @property
     def things(self) -> ThingIds:
         """How it names what lies with one account."""
 

@@ -62,7 +62,8 @@ class AccountSettings(_Table):
 
     name: Text
     email: Text | None = None
-    upstream: Text = "anthropic"
+    upstream: Text = next(iter(DIALECTS))
+    """Where none is named: the public API of the first dialect."""
     api_key: Secret | None = None
     """A source: what `parse_source` reads. Paths are absolute already."""
     bearer: Secret | None = None

@@ -201,6 +201,7 @@ class Anthropic:
     credentials = CredentialPlaces(("x-api-key", "authorization"))
     flag_header = "anthropic-beta"
     answer_headers = "anthropic-"
+    session_header = "x-claude-code-session-id"
     things = THINGS
     rate_limits = AnthropicRateLimits()
     secret_signs = (b'"mcp_server',)

@@ -241,6 +241,7 @@ class Gemini:
     credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
     flag_header = ""
     answer_headers = "x-goog-"
+    session_header = ""
     things = THINGS
     rate_limits = NoRateLimits()
     secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
