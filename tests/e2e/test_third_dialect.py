@@ -14,6 +14,7 @@ from tests.upstream import Reply, Upstream
 
 SCRIPT = Path(__file__).with_name("third_dialect.py")
 CLIENT_KEY = "the-client-key-of-this-proxy"
+OWN_KEY = "the-clients-own-key-0x77"
 HEADERS = {"content-type": "text/event-stream"}
 
 
@@ -138,12 +139,16 @@ def test_the_flow_of_an_exchange_tells_its_story_without_a_credential(tmp_path: 
         config = upstream("there", "tiny", up.url) + account("first", "there") + account("second", "there")
         with started(tmp_path, config) as proxy:
             Place(proxy, up).ask(saying(), saying("Hello"))
-    ((flow, attempts),) = split_roles(saved_flows(tmp_path / "flows"))
+            up.play(saying("Hello"))
+            shown = raw.request("POST", f"{proxy.url}/tiny/say?tiny-pass={OWN_KEY}", {"model": "m", "stream": True})
+            assert said(shown.body) == "Hello"
+            assert OWN_KEY not in up.calls[-1].query
+    (flow, attempts), _ = split_roles(saved_flows(tmp_path / "flows"))
     assert (story(flow)["dialect"], story(flow)["outcome"]) == ("tiny", "healed")
     assert [story(attempt)["attempt"] for attempt in attempts] == [1, 2]
     kept = (tmp_path / "flows").read_bytes()
-    assert CLIENT_KEY.encode() not in kept
-    assert key_of("first").encode() not in kept
+    for secret in (CLIENT_KEY, OWN_KEY, key_of("first"), key_of("second")):
+        assert secret.encode() not in kept
 
 
 def test_a_configuration_with_an_unknown_dialect_is_told_all_that_there_are(tmp_path: Path) -> None:
