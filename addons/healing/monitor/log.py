@@ -14,6 +14,7 @@ from healing.policy.exchange.journal import Journal, Record
 from healing.policy.judging.failures import FailureClass, one_line
 from healing.policy.settings.schema import Limits
 from healing.proxy.addon import Healing
+from healing.wire.dialects import DIALECTS
 
 logger = logging.getLogger("healing.exchange")
 
@@ -69,8 +70,10 @@ def _text_of(record: Record) -> str:
 def _words(record: Record) -> str:
     failure = record.failure
     assert failure is not None
-    if failure.kind is FailureClass.EMPTY and record.dialect == "Gemini" and not failure.detail.startswith("Stream"):
-        return f"[Gemini] Empty first chunk received, retrying... {failure.detail};"
+    if failure.kind is FailureClass.EMPTY and not failure.detail.startswith("Stream"):
+        said = next((each.logged_empty for each in DIALECTS.values() if each.label == record.dialect), "")
+        if said:
+            return f"[{record.dialect}] {said}, retrying... {failure.detail};"
     return f"{failure.detail} ({failure.kind}), retrying..."
 
 

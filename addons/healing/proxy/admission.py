@@ -10,9 +10,9 @@ from mitmproxy import http
 from healing.policy.settings.schema import Clients
 from healing.proxy import local, pages
 from healing.proxy.credentials import CredentialError, Credentials
-from healing.proxy.seal import CREDENTIAL_HEADERS, CREDENTIAL_PARAMS
 from healing.proxy.visits import Visitor
 from healing.wire.dialect import Dialect
+from healing.wire.dialects import DIALECTS, credential_places
 
 _PROXY_AUTHORIZATION = "proxy-authorization"
 
@@ -52,8 +52,7 @@ class Admission:
             message = f"This proxy serves only clients on its own machine{here}; its configuration's clients.keys lets "
             return local.refusal(dialect, 403, message + "others in.")
         if not proxying:
-            message = "This proxy asks for a client key, as x-api-key, x-goog-api-key, Authorization: Bearer or ?key=."
-            return local.refusal(dialect, 401, message)
+            return local.refusal(dialect, 401, f"This proxy asks for a client key, as {_ways_to_show_a_key()}.")
         message = "This proxy asks for a client key, as Proxy-Authorization: Bearer, or Basic with the key as password."
         answer = local.refusal(dialect, 407, message)
         answer.headers.set_all("proxy-authenticate", ['Basic realm="client key"', 'Bearer realm="client key"'])
@@ -100,6 +99,13 @@ class Admission:
         return keys
 
 
+def _ways_to_show_a_key() -> str:
+    places = [dialect.credentials for dialect in DIALECTS.values()]
+    params = [f"?{each.params[0]}=" for each in places if each.params]
+    *ways, last = dict.fromkeys((*(each.headers[0] for each in places), "Authorization: Bearer", *params))
+    return f"{', '.join(ways)} or {last}"
+
+
 def _match(presented: tuple[str, ...], keys: list[str]) -> str | None:
     secrets = [secret.encode("utf-8", "surrogateescape") for secret in presented]
     for key in keys:
@@ -122,7 +128,7 @@ def _said(credential: str) -> tuple[str, ...]:
 
 def _take_from_headers(request: http.Request, keys: list[str]) -> list[str]:
     found = []
-    for name in (_PROXY_AUTHORIZATION, *CREDENTIAL_HEADERS):
+    for name in (_PROXY_AUTHORIZATION, *credential_places().headers):
         values = request.headers.get_all(name)
         held = [_match(_said(value), keys) for value in values]
         if any(held):
@@ -135,7 +141,7 @@ def _take_from_query(request: http.Request, keys: list[str]) -> list[str]:
     path, _, query = request.path.partition("?")
     params = [(param, *param.partition("=")[::2]) for param in query.split("&")]
     held = [
-        _match((unquote_plus(value),), keys) if unquote_plus(name) in CREDENTIAL_PARAMS else None
+        _match((unquote_plus(value),), keys) if unquote_plus(name) in credential_places().params else None
         for _, name, value in params
     ]
     if any(held):

@@ -280,7 +280,7 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
         headers += (*attempt.asked.dialect.required_headers, _USER_AGENT)
     headers += ((b"Accept-Encoding", b"identity"),)
     if attempt.betas:
-        headers = pairs.with_flags(headers, b"anthropic-beta", attempt.betas)
+        headers = pairs.with_flags(headers, attempt.asked.dialect.flag_header.encode(), attempt.betas)
     if attempt.body or request.method not in ("GET", "HEAD"):
         headers += ((b"Content-Length", str(len(attempt.body)).encode()),)
     if request.is_http2 or request.is_http3:

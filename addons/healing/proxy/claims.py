@@ -124,13 +124,12 @@ def understand(request: http.Request, targets: Iterable[Destination]) -> Asked |
     full_path = resolved(full_path)
     params = query_of(query)
     headers = by_name(request.headers.fields)
-    # Both have `GET /v1/models`: Google's clients are known by their headers, everyone else means Anthropic.
-    google = any(name.startswith("x-goog-") for name in headers) and "anthropic-version" not in headers
+    # Several have `GET /v1/models`: theirs it is by whose headers its client is known, else the first one's.
     places = [
         (target, path, dialect)
         for target in targets
         if (path := relative_path(target, full_path)) is not None
-        for dialect in sorted(_dialects_of(target), key=lambda dialect: (dialect.name == "gemini") != google)
+        for dialect in sorted(_dialects_of(target), key=lambda dialect: not dialect.is_native(headers))
     ]
     for target, path, dialect in places:
         if operation := dialect.operation(method, path, params):

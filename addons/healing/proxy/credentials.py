@@ -11,13 +11,12 @@ from healing.policy.settings import schema
 from healing.policy.settings.secret_sources import Source, parse_source
 from healing.proxy.seal import LONGEST_CREDENTIAL, Seal
 from healing.proxy.source_reading import Readings, SlowSourceError, SourceError
-from healing.wire.http.headers import FLAG_LISTS
+from healing.wire.dialects import DIALECTS, flag_headers
 
 QUICK_S = 0.05
 """For so long a file may be waited for where everybody waits: a healthy one takes a hundredth of it."""
 CHECK_S = 2.0
 """For so long a file is waited for before it is warned about."""
-_KEY_HEADER = {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}
 
 
 class CredentialError(Exception):
@@ -185,14 +184,15 @@ def _seal(account: schema.AccountSettings, dialect: str, values: Mapping[Source,
 
     headers = {name: value_of(value) for name, value in account.headers.items()}
     if account.api_key is not None:
-        headers[_KEY_HEADER[dialect]] = value_of(account.api_key)
+        headers[DIALECTS[dialect].credentials.headers[0]] = value_of(account.api_key)
     if account.bearer is not None:
         headers["authorization"] = "Bearer " + value_of(account.bearer)
     for name, value in headers.items():
         if len(value) > LONGEST_CREDENTIAL:
             raise CredentialError(f"what is for {name} is longer than {LONGEST_CREDENTIAL:,} characters")
-    flags = tuple((name.lower(), value) for name, value in headers.items() if name.lower().encode() in FLAG_LISTS)
-    return Seal(tuple(pair for pair in headers.items() if pair[0].lower().encode() not in FLAG_LISTS), flags=flags)
+    lists = flag_headers()
+    flags = tuple((name.lower(), value) for name, value in headers.items() if name.lower().encode() in lists)
+    return Seal(tuple(pair for pair in headers.items() if pair[0].lower().encode() not in lists), flags=flags)
 
 
 def _value_of(source: Source, values: Mapping[Source, str]) -> str:

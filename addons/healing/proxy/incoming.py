@@ -233,7 +233,7 @@ class IncomingStream(RedactingStream):
             return
         come, store = self.request_body_buf, self.governor.signatures
         coding, key = request.headers.get("content-encoding", ""), store.secret if store is not None else b""
-        masking = Masking(come, coding, asked.dialect.name, key, self.longest_body)
+        masking = Masking(come, coding, asked.dialect, key, self.longest_body)
         # To put the pieces of a long one together takes time, too.
         if coding or len(come) >= LONG_BODY_BYTES or takes_time(bytes(come)):
             yield AntigravityAwaitHook(asyncio.to_thread(masking.run))

@@ -9,6 +9,7 @@ from mitmproxy import http
 
 from healing.policy.judging.failures import shortened
 from healing.wire.dialect import Dialect
+from healing.wire.dialects import DIALECTS
 
 logger = logging.getLogger(__name__)
 
@@ -19,11 +20,6 @@ _KINDS = {
     413: "request_too_large",
     503: "overloaded_error",
 }
-_HELP = (
-    "This is a healing proxy for LLM APIs. It serves POST /v1/messages, POST /v1/messages/count_tokens and "
-    "GET /v1/models (Anthropic), /v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens "
-    "(Gemini, also under /v1), and GET /health."
-)
 
 
 class RefusedError(Exception):
@@ -54,8 +50,10 @@ def _told(status: int, message: str, body: bytes | dict[str, Any]) -> http.Respo
 
 
 def not_found(method: str, path: str) -> http.Response:
-    """404 for what the proxy does not serve, in a shape that either dialect's clients can read."""
-    message = f"{shortened(method)} {shortened(path, 200)} is not served here. {_HELP}"
+    """404 for what the proxy does not serve, in a shape that any dialect's clients can read."""
+    served = ", ".join(dialect.endpoints for dialect in DIALECTS.values())
+    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health."
+    message = f"{shortened(method)} {shortened(path, 200)} is not served here. {says}"
     error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
     return _told(404, message, {"type": "error", "error": error})
 

@@ -8,6 +8,7 @@ from itertools import count
 from mitmproxy.proxy.utils import ReceiveBuffer
 
 from healing.proxy.redaction import SHORTEST_SECRET
+from healing.wire.dialect import Dialect
 from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
 from healing.wire.requests.body_secrets import may_have_secrets, secret_spans
 
@@ -23,7 +24,7 @@ type Masks = tuple[tuple[bytes, bytes], ...]
 class Masking:
     """The masking of one body, which may take time.
 
-    come: the body as it came, in this content-coding; it is emptied. dialect: the name of the one that it speaks.
+    come: the body as it came, in this content-coding; it is emptied. dialect: which it speaks.
     key: whoever does not have it can't find out by trying which secret a mask stands for.
     longest: how many bytes it may decode to.
     body: the same in one piece. masked: plain and without secrets, None where it has none.
@@ -32,7 +33,7 @@ class Masking:
 
     come: ReceiveBuffer
     coding: str
-    dialect: str
+    dialect: Dialect
     key: bytes
     longest: int
     body: bytes = b""

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from mitmproxy import http
 
 from healing.proxy.hosts import host_of, is_loopback_name
+from healing.wire.dialects import DIALECTS
 
 _EXPOSED = ("request-id", "retry-after")
 
@@ -70,7 +71,8 @@ def preflight(request: http.Request) -> http.Response:
 def show_to(response: http.Response, page: str) -> None:
     """Let a page read a response, and what it says in headers of our own and of the APIs."""
     headers = response.headers
-    names = dict.fromkeys(name.lower() for name in headers if name.lower().startswith(("x-", "anthropic-")))
+    own = ("x-", *(dialect.answer_headers for dialect in DIALECTS.values() if dialect.answer_headers))
+    names = dict.fromkeys(name.lower() for name in headers if name.lower().startswith(own))
     names |= dict.fromkeys(name for name in _EXPOSED if name in headers)
     headers["access-control-allow-origin"] = page
     if names:

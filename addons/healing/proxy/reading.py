@@ -49,7 +49,7 @@ def unserved(named: Named, accounts: Sequence[Account]) -> str:
 
 def sessions_of(request: http.Request, dialect: Dialect, body: object) -> tuple[str, str]:
     """What the client calls its conversation, and what keeps it on its account; "" where there is nothing."""
-    stated = _bounded(request.headers.get("x-claude-code-session-id", ""))
+    stated = _bounded(request.headers.get(dialect.session_header, ""))
     try:
         stated = stated or _bounded(dialect.stated_session(body))
         return stated, stated or _bounded(dialect.session_of(body) or "")

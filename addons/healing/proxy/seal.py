@@ -14,14 +14,12 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from healing.proxy.redaction import Piecewise, Redaction
+from healing.wire.dialects import credential_places
 from healing.wire.http.headers import Headers, flags_in, lowered, with_flags, without
 
-CREDENTIAL_HEADERS = ("x-api-key", "authorization", "x-goog-api-key")
-CREDENTIAL_PARAMS = ("key", "access_token")
 LONGEST_CREDENTIAL = 16 * 1024
 """In characters. Every answer is searched for it, in each of its spellings."""
 COOKIES_FOR_CLIENTS = frozenset((b"set-cookie", b"set-cookie2"))
-_CREDENTIAL_NAMES = frozenset(name.encode() for name in CREDENTIAL_HEADERS)
 # What else gateways and clouds let people in by. Not what only ends like it: `idempotency-key`, a session's id.
 _MORE_NAMES = re.compile(
     rb"cookie2?|(?:.*[-_])?(?:authorization|auth|(?:api|access|subscription|functions|encryption)[-_]?key"
@@ -138,8 +136,9 @@ def take_off(request: http.Request) -> Seal:
     if taken:
         request.headers = http.Headers(tuple(pair for pair in fields if not is_credential(pair[0])))
     given = [_as_text(pair) for pair in taken if pair[1] and pair[0] != _TO_THE_PROXY]
-    headers = tuple(pair for pair in given if pair[0] in CREDENTIAL_HEADERS)
-    more = tuple(pair for pair in given if pair[0] not in CREDENTIAL_HEADERS)
+    of_apis = credential_places().headers
+    headers = tuple(pair for pair in given if pair[0] in of_apis)
+    more = tuple(pair for pair in given if pair[0] not in of_apis)
     path, mark, query = request.path.partition("?")
     params = query.split("&") if mark else []
     secret = [param for param in params if _is_credential_param(param)]
@@ -150,7 +149,7 @@ def take_off(request: http.Request) -> Seal:
 
 
 def _is_credential_param(param: str) -> bool:
-    return unquote_plus(param.partition("=")[0]) in CREDENTIAL_PARAMS
+    return unquote_plus(param.partition("=")[0]) in credential_places().params
 
 
 def take_cookies(headers: http.Headers) -> tuple[http.Headers, Headers]:
@@ -163,12 +162,13 @@ def take_cookies(headers: http.Headers) -> tuple[http.Headers, Headers]:
 
 def is_credential(name: bytes) -> bool:
     """Whether a header of this name, in a request, lets its sender in somewhere."""
-    return _is_credential(name.lower() if len(name) <= _LONGEST_NAME else name[-_LONGEST_NAME:].lower())
+    name = name.lower() if len(name) <= _LONGEST_NAME else name[-_LONGEST_NAME:].lower()
+    return _is_credential(name, credential_places().headers)
 
 
 @lru_cache(256)
-def _is_credential(name: bytes) -> bool:
-    return name in _CREDENTIAL_NAMES or _MORE_NAMES.fullmatch(name) is not None
+def _is_credential(name: bytes, of_apis: tuple[str, ...]) -> bool:
+    return name.decode("latin-1") in of_apis or _MORE_NAMES.fullmatch(name) is not None
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:

@@ -1,16 +1,19 @@
 """What a dialect is: the questions that policy asks of a wire protocol, and the shapes of the answers."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol
 
 from healing.wire.http.sse import SSEEvent
+from healing.wire.rate_limits import RateLimits
 
 MOST_OPEN = 10_000
 """How many blocks or candidates a stream may have open: far more than any has."""
 LONGEST_INDEX = 40
 """Characters of a block's or candidate's index by which it is known: far more than a number has."""
+_NEVER = re.compile(r"(?!)")
 OperationKind = Literal["generate", "count_tokens", "list_models", "get_model", "other"]
 
 
@@ -150,16 +153,80 @@ class Streamed(NamedTuple):
     value: Any
 
 
+class CredentialPlaces(NamedTuple):
+    """Where an API's clients put what lets them in.
+
+    headers: their names in lower case; the first is that of an API key. params: names of query parameters.
+    """
+
+    headers: tuple[str, ...]
+    params: tuple[str, ...] = ()
+
+
+class ThingIds(NamedTuple):
+    """How an API names the things that lie with one account: files, cached contents, batches, containers.
+
+    id: matches where a text begins with an id (or a URL of it), which is its first group.
+    in_segments: whether a path has ids as segments of their own, and not as the whole of it.
+    request_signs, answer_signs: without one of these a conversation's request, or an answer, names nothing; most need
+    not be walked through.
+    event_signs, in_event: the same for an event of a stream, and what finds the ids in it; None: events name nothing.
+    """
+
+    id: re.Pattern[str] = _NEVER
+    in_segments: bool = False
+    request_signs: tuple[bytes, ...] = ()
+    answer_signs: tuple[bytes, ...] = ()
+    event_signs: tuple[bytes, ...] = ()
+    in_event: re.Pattern[bytes] | None = None
+
+
 class Dialect(Protocol):
     """A wire protocol. Stateless; a stream's state is in its EventReader."""
 
     @property
-    def name(self) -> Literal["anthropic", "gemini"]:
+    def name(self) -> str:
         """As the configuration calls it."""
 
     @property
     def label(self) -> str:
         """As people call it."""
+
+    @property
+    def public_url(self) -> str:
+        """The base URL of the public API, "" where there is none."""
+
+    @property
+    def endpoints(self) -> str:
+        """What of it the proxy serves by itself, in words."""
+
+    @property
+    def credentials(self) -> CredentialPlaces:
+        """Where clients put what lets them in."""
+
+    @property
+    def flag_header(self) -> str:
+        """The header that is a list of flags, each standing for itself: what is added joins them; "" for none."""
+
+    @property
+    def session_header(self) -> str:
+        """The header in which clients call their conversation something, "" for none."""
+
+    @property
+    def things(self) -> ThingIds:
+        """How it names what lies with one account."""
+
+    @property
+    def secret_signs(self) -> tuple[bytes, ...]:
+        """Without one of these a request's body has no secrets."""
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What reads its rate-limit headers."""
+
+    @property
+    def answer_headers(self) -> str:
+        """How the names of an answer's headers begin that are the API's own, "" where none are."""
 
     @property
     def pings(self) -> bool:
@@ -174,6 +241,10 @@ class Dialect(Protocol):
         """Headers without which the API takes no request, for one whose client does not know them."""
 
     @property
+    def logged_empty(self) -> str:
+        """What the log says of an answer that is empty, "" for the failure's own words."""
+
+    @property
     def end_marker(self) -> bytes:
         """The bare end that may be added when upstream sent its stop reason and then closed."""
 
@@ -185,6 +256,9 @@ class Dialect(Protocol):
 
         path: as `paths.plain` gives it.
         """
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """Whether these headers are as the clients of this API alone send them."""
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether a request that is no known endpoint belongs to this dialect's API all the same."""
@@ -215,6 +289,12 @@ class Dialect(Protocol):
 
     def broken_stop(self, stop: str) -> bool:
         """Whether this stop reason says that the answer is no good, whatever it has."""
+
+    def too_long(self, limit: str, count: str) -> str:
+        """That a prompt has more tokens than this limit, worded as agents look for it to make it shorter.
+
+        count: how many it has, "" if that is not known.
+        """
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as this dialect's clients bear it: as it came, unless it came oddly; b"" to leave it out."""

@@ -9,7 +9,7 @@ from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route
 from healing.policy.settings import schema
 from healing.policy.signing.store import SignatureStore
-from healing.policy.translating.translation import DIRECTIONS, Translation
+from healing.policy.translating.translation import Translation, translation_between
 from healing.wire.dialect import Operation
 from healing.wire.json import exact
 from healing.wire.json.value import dump
@@ -69,4 +69,6 @@ class Border:
             exact.parse(data), Owner(self.client, self.session),
         )  # fmt: skip
         upstream = schema.BUILT_IN[self.upstream]
-        return DIRECTIONS[self.upstream](request, upstream, schema.Translate(), self.store, FakeClock())
+        return translation_between(client.name, self.upstream)(
+            request, upstream, schema.Translate(), self.store, FakeClock()
+        )

@@ -137,10 +137,13 @@ def test_events_name_what_the_protocol_says_and_not_what_a_model_writes() -> Non
     block = {"type": "bash_code_execution_tool_result", "content": {"content": [{"file_id": FILE}]}}
     start = anthropic_event({"type": "content_block_start", "index": 1, "content_block": block})
     end = anthropic_event({"type": "message_delta", "delta": {"container": {"id": BOX}}})
-    assert named_in_events(start + end) == {FILE, BOX}
+    assert named_in_events(ANTHROPIC, start + end) == {FILE, BOX}
     for kind, field in (("text_delta", "text"), ("input_json_delta", "partial_json")):
         delta = {"type": kind, field: f'{{"id": "{BOX}", "file_id":"{FILE}"}}'}
-        assert named_in_events(anthropic_event({"type": "content_block_delta", "index": 0, "delta": delta})) == set()
+        assert (
+            named_in_events(ANTHROPIC, anthropic_event({"type": "content_block_delta", "index": 0, "delta": delta}))
+            == set()
+        )
 
 
 def test_a_list_of_very_many_things_is_read_so_far() -> None:

@@ -57,7 +57,7 @@ class Attempt:
     beginning: what has come before that could be told.
     seen: how much of the gate's progress is known; progress_at: when more than a sign of life came last.
     may_be_over: whether what has come of a whole answer ends as a whole answer does.
-    betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
+    betas: flags that its dialect's header for them has to have. repaired: names of the repairs in its body.
     left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     held_at: since when one of its hooks has not come back.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.

@@ -410,8 +410,8 @@ class AttemptsInTurn:
 
     def saw(self, events: bytes) -> None:
         """The client gets these events of upstream's answer."""
-        if len(self._eligible) > 1 and self.request.dialect.name == "anthropic":
-            self._seen |= named_in_events(events)
+        if len(self._eligible) > 1:
+            self._seen |= named_in_events(self.request.dialect, events)
 
     def _learn(self, attempt: Attempt) -> None:
         """The answer has reached the client: its account has what was named."""
@@ -423,7 +423,8 @@ class AttemptsInTurn:
     def _named_whole(self, attempt: Attempt) -> frozenset[str]:
         """What an answer that did not stream names."""
         whole, request = attempt.whole, self.request
-        seen = len(whole) < LONG_BYTES and (request.operation.kind == "other" or named_in_events(bytes(whole)))
+        is_other, dialect = request.operation.kind == "other", request.dialect
+        seen = len(whole) < LONG_BYTES and (is_other or named_in_events(dialect, bytes(whole)))
         if not seen or not may_be_named(request.dialect, request.path, whole):
             return frozenset()
         try:

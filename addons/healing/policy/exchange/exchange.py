@@ -24,7 +24,7 @@ from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
 from healing.policy.settings.schema import Limits
-from healing.policy.translating.translation import DIRECTIONS
+from healing.policy.translating.translation import translation_between
 from healing.wire.collecting import LONGEST
 from healing.wire.http import headers as http
 from healing.wire.http.encoding import DecodingError
@@ -74,7 +74,7 @@ class Exchange:
         upstream = eligible[0].upstream
         crossing = None
         if upstream.dialect != request.dialect.name:
-            crossing = DIRECTIONS[upstream.dialect](
+            crossing = translation_between(request.dialect.name, upstream.dialect)(
                 request, upstream, rules.translate, shared.signatures, shared.clock
             )  # fmt: skip
         self._asking = UpstreamRequests(

@@ -10,7 +10,7 @@ from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
 from healing.policy.settings import schema
-from healing.policy.signing.repairs import Prepared, Repairs
+from healing.policy.signing.repairs import REPAIRERS, Prepared, Repairs
 from healing.policy.signing.rules import RepairRule
 from healing.policy.signing.store import SignatureStore
 from healing.wire.json.value import parse
@@ -38,7 +38,8 @@ class RequestRepairs:
         self._ready: tuple[str, UpstreamRequest, Prepared] | None = None
         self._clock = clock
         self.repairs: Repairs | None = None
-        if store is not None and asked.operation.kind in _REPAIRED_KINDS:
+        repairable = asked.operation.kind in _REPAIRED_KINDS and asked.dialect.name in REPAIRERS
+        if store is not None and repairable:
             self.repairs = Repairs(
                 asked.dialect.name, asked.body, asked.value, request.route.model, request.owner, request.session,
                 store, settings, asked.translated,

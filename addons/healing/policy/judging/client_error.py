@@ -1,4 +1,4 @@
-"""How an upstream's error is told to a client of the other dialect: the same class, in the client's words for it."""
+"""How an upstream's error is told to a client of another dialect: the same class, in the client's words for it."""
 
 import re
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from healing.policy.judging.failures import Failure, FailureClass
 from healing.wire.dialect import Dialect
 from healing.wire.errors.parsing import read_error
 
-# What these classes are in either dialect, with whatever status they came.
+# What these classes are in each dialect, with whatever status they came.
 _STATUS = {
     FailureClass.AUTH: 401,
     FailureClass.BILLING: 402,
@@ -59,10 +59,4 @@ def _too_long(message: str, client: Dialect) -> str:
     found = next((match for pattern in _TOO_LONG if (match := pattern.search(message))), None)
     if found is None:
         return ""
-    count, limit = found.groupdict().get("count"), found["limit"]
-    if client.name == "anthropic":
-        return f"prompt is too long: {count} tokens > {limit} maximum" if count else (
-            f"prompt is too long: it has more tokens than the {limit} maximum"
-        )  # fmt: skip
-    counted = f"The input token count ({count})" if count else "The input token count"
-    return f"{counted} exceeds the maximum number of tokens allowed ({limit})."
+    return client.too_long(found["limit"], found.groupdict().get("count") or "")

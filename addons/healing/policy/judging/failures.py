@@ -11,11 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from healing.policy.judging.wait_hints import header_wait_s, rejected_plan, until_pacific_midnight_s, upstreams_clock_s
+from healing.policy.judging.wait_hints import (
+    header_wait_s,
+    input_tokens,
+    rejected_plan,
+    until_pacific_midnight_s,
+    upstreams_clock_s,
+)
 from healing.policy.settings.schema import Limits
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.errors.signature_refusals import Position, SignatureFault, named_position
-from healing.wire.http import headers as http
 from healing.wire.http.headers import Headers
 
 
@@ -96,7 +101,6 @@ _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 _NO_CREDIT = "credit balance is too low"
 # More credit than the account has is needed for this model, or for how it is asked; for others it may have enough.
 _MODEL_CREDIT = "credits_required"
-_LONGEST_NUMBER = 15
 _TOO_LARGE = re.compile(r"\brequest too large\b")
 # Things that lie with one account, as refusals call them, and the ids of some.
 _THING_ID = (
@@ -216,8 +220,9 @@ def _limited(
         return Failure(FailureClass.CALLER, detail, status)
     if rejected_plan(headers, wall_s) is not None:
         return _limited_for(headers, error, detail, status, grace_s, wall_s)
-    limit = http.get(headers, "anthropic-ratelimit-input-tokens-limit") or ""
-    allowed = int(limit) if limit.isdecimal() and len(limit) <= _LONGEST_NUMBER else error.input_tokens
+    allowed = input_tokens(headers)
+    if allowed is None:
+        allowed = error.input_tokens
     return replace(_limited_for(headers, error, detail, status, grace_s, wall_s), input_tokens=allowed)
 
 

@@ -5,7 +5,7 @@ where a secret may stand.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -33,12 +33,12 @@ from healing.policy.settings.values import (
     Weight,
     text,
 )
+from healing.wire.dialects import DIALECTS
 
 FILE_NAME = "antigravity.toml"
 RESERVED_ACCOUNT = "client"
 """The name that stands for the client's own credential; no account may have it."""
 
-type Dialect = Literal["anthropic", "gemini"]
 type Strategy = Literal["affinity", "round_robin", "least_used"]
 type RepairStyle = Literal["auto", "strip", "text"]
 type Commit = Literal["first_content", "first_visible", "first_event", "end"]
@@ -62,7 +62,8 @@ class AccountSettings(_Table):
 
     name: Text
     email: Text | None = None
-    upstream: Text = "anthropic"
+    upstream: Text = next(iter(DIALECTS))
+    """Where none is named: the public API of the first dialect."""
     api_key: Secret | None = None
     """A source: what `parse_source` reads. Paths are absolute already."""
     bearer: Secret | None = None
@@ -114,11 +115,19 @@ class AccountSettings(_Table):
 class Upstream(_Table):
     """A base URL that speaks a dialect."""
 
-    dialect: Dialect
+    dialect: str
+    """The name of a registered one."""
     url: str
     """Without a slash at its end."""
     connections: int = Field(default=100, ge=1)
     """How many each client's connection may use at once. What more is asked for waits for its turn."""
+
+    @field_validator("dialect", mode="before")
+    @classmethod
+    def _dialect(cls, name: object) -> object:
+        if not (isinstance(name, str) and name in DIALECTS):
+            raise ValueError(f"expected {' or '.join(map(repr, DIALECTS))}")
+        return name
 
     @field_validator("url")
     @classmethod
@@ -162,10 +171,21 @@ class Upstream(_Table):
         return urlsplit(self.url).path
 
 
-BUILT_IN: Mapping[str, Upstream] = {
-    "anthropic": Upstream(dialect="anthropic", url="https://api.anthropic.com"),
-    "gemini": Upstream(dialect="gemini", url="https://generativelanguage.googleapis.com"),
-}
+class _BuiltIn(Mapping[str, Upstream]):
+    def __getitem__(self, name: str) -> Upstream:
+        if not (url := DIALECTS[name].public_url):
+            raise KeyError(name)
+        return Upstream(dialect=name, url=url)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, dialect in DIALECTS.items() if dialect.public_url)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+BUILT_IN: Mapping[str, Upstream] = _BuiltIn()
+"""The public APIs of the dialects, each as an upstream with the dialect's name."""
 
 
 class Retry(_Table):

@@ -12,19 +12,25 @@ from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_repairs import GeminiRepairer
 from healing.policy.signing.rules import Body, Case, Change, Repairer, RepairRule, View
 from healing.policy.signing.store import KeptRepair, Origin, SignatureStore, conversation_key
+from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.errors.signature_refusals import Position, SignatureFault, refuses_binding
+from healing.wire.gemini.dialect import Gemini
 from healing.wire.json.span import respell
 from healing.wire.requests.places import Places
 
 MAX_REPAIRS = 3
-REPAIRERS: dict[str, Repairer] = {"anthropic": AnthropicRepairer(), "gemini": GeminiRepairer()}
+REPAIRERS: dict[str, Repairer] = {Anthropic.name: AnthropicRepairer(), Gemini.name: GeminiRepairer()}
+"""By the names of the dialects that have signatures; of no other is anything kept or repaired."""
 _UNRESTORED = RepairRule("unrestored", lambda _: None, "Retrying without the signatures that were put back.")
 # What is written down at the same moment stays in its order.
 _TICK_S = 1e-6
 
 
 class Prepared(NamedTuple):
-    """What an attempt sends. betas: values that `anthropic-beta` has to have. repaired: names of what was changed."""
+    """What an attempt sends.
+
+    betas: flags that the dialect's header for them has to have. repaired: names of what was changed.
+    """
 
     body: bytes
     betas: tuple[str, ...] = ()

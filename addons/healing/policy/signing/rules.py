@@ -118,7 +118,7 @@ class Repairer(Protocol):
         """The keys of those pieces of a history that repairs are known for, and that are not known to be in order."""
 
     def betas(self, body: Body) -> tuple[str, ...]:
-        """The values of `anthropic-beta` that the body needs."""
+        """The flags that the body needs in the header that the dialect has for them."""
 
     def restore_lost(self, body: Body, known: Known) -> Body:
         """The body with the signatures that the client lost, each on exactly what it was made for."""

@@ -18,11 +18,13 @@ from healing.policy.signing.prefix_check import has_prefix_check
 from healing.policy.signing.store import Origin, SignatureStore, conversation_key
 from healing.policy.signing.turns_given import Speech, TurnsGiven
 from healing.wire.anthropic import history as anthropic_history
+from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.anthropic.history import thinking_type, without_blank_text, without_thinking
 from healing.wire.anthropic.prefix import bond_of_answer, with_thinking_that_fits
 from healing.wire.dialect import Operation
 from healing.wire.dialects import DIALECTS
 from healing.wire.gemini import history as gemini_history
+from healing.wire.gemini.dialect import Gemini
 from healing.wire.json import exact
 from healing.wire.json.value import dump, objects_at
 from healing.wire.requests.places import Places
@@ -321,5 +323,18 @@ class ToAnthropic(Translation):
         return value
 
 
-DIRECTIONS: dict[str, type[Translation]] = {"gemini": ToGemini, "anthropic": ToAnthropic}
-"""By the dialect of who is asked."""
+_BETWEEN: dict[tuple[str, str], type[Translation]] = {
+    (Anthropic.name, Gemini.name): ToGemini,
+    (Gemini.name, Anthropic.name): ToAnthropic,
+}
+
+
+def translation_between(client: str, upstream: str) -> type[Translation]:
+    """What translates for a client of one dialect on an upstream of another, by their names.
+
+    Raises UntranslatableError where nothing does.
+    """
+    if (translation := _BETWEEN.get((client, upstream))) is not None:
+        return translation
+    own, other = DIALECTS[client].label, DIALECTS[upstream].label
+    raise UntranslatableError(f"Nothing translates {own} for {other}; route to an upstream that speaks {own}.")

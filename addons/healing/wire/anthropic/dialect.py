@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, unquote
 
 from healing.wire.anthropic.collector import AnthropicCollector
 from healing.wire.anthropic.events_of_whole import events_of
+from healing.wire.anthropic.rate_limits import AnthropicRateLimits
+from healing.wire.anthropic.things import THINGS
 from healing.wire.dialect import (
     LONGEST_INDEX,
     MOST_OPEN,
+    CredentialPlaces,
     EmptyStop,
     Kind,
     LateEnd,
@@ -191,12 +194,22 @@ def _read_delta(delta: Any) -> Reading:
 class Anthropic:
     """The dialect of the Messages API."""
 
-    name: Literal["anthropic"] = "anthropic"
+    name = "anthropic"
     label = "Anthropic"
+    public_url = "https://api.anthropic.com"
+    endpoints = "POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models (Anthropic)"
+    credentials = CredentialPlaces(("x-api-key", "authorization"))
+    flag_header = "anthropic-beta"
+    answer_headers = "anthropic-"
+    session_header = "x-claude-code-session-id"
+    things = THINGS
+    rate_limits = AnthropicRateLimits()
+    secret_signs = (b'"mcp_server',)
     pings = True
     keep_alive = encode(b'{"type": "ping"}', "ping")
     # Not the newest: with 2026-10-21 no model takes sampling settings any more.
     required_headers = ((b"anthropic-version", b"2023-06-01"),)
+    logged_empty = ""
     end_marker = encode(b'{"type":"message_stop"}', "message_stop")
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
@@ -215,6 +228,10 @@ class Anthropic:
     def endpoint_like(self, path: str) -> str:
         """`/v1/messages` or `/v1/messages/count_tokens`."""
         return path if path in ("/v1/messages", "/v1/messages/count_tokens") else ""
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """The SDKs name the API's version in each request."""
+        return "anthropic-version" in headers
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API: the SDKs name its version in each."""
@@ -287,6 +304,12 @@ class Anthropic:
     def broken_stop(self, stop: str) -> bool:
         """None says so."""
         return False
+
+    def too_long(self, limit: str, count: str) -> str:
+        """The API's own words."""
+        if not count:
+            return f"prompt is too long: it has more tokens than the {limit} maximum"
+        return f"prompt is too long: {count} tokens > {limit} maximum"
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as it came, with its blank line and its name: the SDKs bear all else that the standard allows."""

@@ -2,16 +2,28 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
-from healing.wire.dialect import LONGEST_INDEX, EmptyStop, Kind, LateEnd, Operation, OperationKind, Reading, Streamed
+from healing.wire.dialect import (
+    LONGEST_INDEX,
+    CredentialPlaces,
+    EmptyStop,
+    Kind,
+    LateEnd,
+    Operation,
+    OperationKind,
+    Reading,
+    Streamed,
+)
 from healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, find_error, read_error
 from healing.wire.gemini.collector import GeminiCollector, GeminiParts
 from healing.wire.gemini.history import call_flaw, call_of, wants_pieces
+from healing.wire.gemini.things import THINGS
 from healing.wire.http.sse import SSEEvent
 from healing.wire.json import exact
 from healing.wire.json.value import dump, parse
+from healing.wire.rate_limits import NoRateLimits
 from healing.wire.requests.opening import opening_key
 
 _MODELS = (
@@ -222,12 +234,22 @@ def _is_empty(part: dict[str, Any]) -> bool:
 class Gemini:
     """The dialect of the Gemini API."""
 
-    name: Literal["gemini"] = "gemini"
+    name = "gemini"
     label = "Gemini"
+    public_url = "https://generativelanguage.googleapis.com"
+    endpoints = "/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (Gemini, also under /v1)"
+    credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
+    flag_header = ""
+    answer_headers = "x-goog-"
+    session_header = ""
+    things = THINGS
+    rate_limits = NoRateLimits()
+    secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
     pings = False
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
     keep_alive = b"\r\n\r\n"
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
+    logged_empty = "Empty first chunk received"
     end_marker = b""
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
@@ -250,6 +272,10 @@ class Gemini:
         match = _MODEL_PATH_LIKE.fullmatch(path)
         verb = _METHOD_OF_LOWER.get(match[2]) if match else None
         return f"{match[1]}MODEL:{verb}" if match and verb else ""
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """Google's clients say who they are in headers of their own."""
+        return any(name.startswith("x-goog-") for name in headers)
 
     def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
         """Whether another request belongs to this API, by its version path or a Google header."""
@@ -314,6 +340,11 @@ class Gemini:
     def broken_stop(self, stop: str) -> bool:
         """Whether the turn is none: a call that can't be read, or that lacks the signature of its thought."""
         return stop in BROKEN_STOPS
+
+    def too_long(self, limit: str, count: str) -> str:
+        """The API's own words."""
+        counted = f"The input token count ({count})" if count else "The input token count"
+        return f"{counted} exceeds the maximum number of tokens allowed ({limit})."
 
     def clean(self, event: SSEEvent, reading: Reading) -> bytes:
         """The event as it came if it is one plain `data: ` line, else made so: the SDKs bear nothing else."""

@@ -20,13 +20,6 @@ HOP_BY_HOP = frozenset(
 """Headers that are about one connection (RFC 9110, section 7.6.1) and never forwarded."""
 
 
-FLAG_LISTS = frozenset((b"anthropic-beta",))
-"""Headers that are lists of flags, each of which stands for itself: whoever has one to add does not replace the others.
-
-Not those whose values belong together, or are of one sender: `accept`, `x-goog-api-client`, `baggage`.
-"""
-
-
 def get(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
     """The first value of a header, None if it is not there; the name in lower case."""
     wanted = name.encode()

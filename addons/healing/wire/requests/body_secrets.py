@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from healing.wire.dialect import Dialect
 from healing.wire.json.skip import contains, skip_space
 from healing.wire.json.span import elements_of, members_of, whole_end
 
@@ -33,16 +34,11 @@ _BODY = {
     "batch": {"inputconfig": {"requests": _BATCHED}},
     "generatecontentrequest": _REQUEST,
 }
-# Without one of these there is none: most bodies need not be looked at.
-_SIGNS = {
-    "anthropic": (b'"mcp_server',),
-    "gemini": (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config"),
-}
 
 
-def may_have_secrets(text: bytes, dialect: str) -> bool:
-    """Whether it is worth to look for secrets in a body of this dialect."""
-    return any(contains(text, sign) for sign in _SIGNS[dialect])
+def may_have_secrets(text: bytes, dialect: Dialect) -> bool:
+    """Whether it is worth to look for secrets in a body of this dialect: most have none."""
+    return any(contains(text, sign) for sign in dialect.secret_signs)
 
 
 def secret_spans(text: bytes) -> list[tuple[int, int]]:

@@ -4,7 +4,6 @@ A thing's id is the same wherever it is named: `file_011…`, `files/abc`. Read 
 never what is said, nor what a model or a tool has put into a call.
 """
 
-import re
 from collections.abc import Container, Iterator, Mapping
 from itertools import islice
 from typing import Any
@@ -16,14 +15,6 @@ MOST_NAMED = 64
 """Things that one request or answer may name; a list of files has more, and is read so far."""
 LONGEST_ID = 200
 
-_FOLDERS = "files|cachedContents|batches|batchPredictionJobs|fileSearchStores|corpora|interactions|operations"
-_PREFIXES = "file|msgbatch|container|skill|agent|sesn|env|vlt|memstore"
-_OF_GEMINI = re.compile(
-    r"(?:(?:https?://[^/]{1,200})?/(?:upload/|download/)?v1[a-z0-9]{0,10}/)?"
-    r"(?:(?:projects|locations|publishers|models|tunedModels)/[^/]{1,200}/){0,4}"
-    rf"((?:{_FOLDERS})/[A-Za-z0-9._-]{{1,200}})"
-)
-_OF_ANTHROPIC = re.compile(rf"(?:{_PREFIXES})_[A-Za-z0-9]{{8,200}}")
 _REQUEST_KEYS = frozenset(
     (
         "agent", "agent_id", "batch_id", "cachedContent", "cached_content", "container", "environment_id", "fileName",
@@ -43,32 +34,21 @@ _MADE = frozenset(
     )
 )  # fmt: skip
 _MADE_OR_SAID = _MADE | {"labels", "metadata", "response"}
-# Without one of these a conversation names nothing: most have none, and need not be walked through.
-_SIGNS = {
-    "anthropic": (b'"file_id"', b'"container"', b'"skill_id"'),
-    "gemini": (b'ileUri"', b'file_uri"', b'achedContent"', b'ached_content"', b'StoreNames"', b'store_names"'),
-}
-# The same for whatever else is asked, and for answers.
+# Without one of these what is no conversation names nothing.
 _SIGNS_OF_ALL = tuple(f'"{key}"'.encode() for key in sorted(_REQUEST_KEYS))
-_SIGNS_OF_IDS = {
-    "anthropic": tuple(f'"{prefix}_'.encode() for prefix in _PREFIXES.split("|")),
-    "gemini": tuple(f"{folder}/".encode() for folder in _FOLDERS.split("|")),
-}
-# In an event of a stream. What a model writes stands there within a string, where its quotes are escaped.
-_IN_EVENT = re.compile(rb'"(?:id|file_id)":\s*"((?:file|container)_[A-Za-z0-9]{8,200})"')
 _MOST_VALUES = 200_000
 _READ = (dict, list, str)
 
 
 def may_name(dialect: Dialect, operation: Operation, body: bytes) -> bool:
     """Whether it is worth finding out what a request's body names, which takes time where it is long."""
-    signs = _SIGNS_OF_ALL if operation.kind == "other" else _SIGNS[dialect.name]
+    signs = _SIGNS_OF_ALL if operation.kind == "other" else dialect.things.request_signs
     return any(sign in body for sign in signs)
 
 
 def may_be_named(dialect: Dialect, path: str, content: bytes | bytearray) -> bool:
     """Whether it is worth finding out what an answer names. path: of its request."""
-    return _is_of_interactions(path) or any(sign in content for sign in _SIGNS_OF_IDS[dialect.name])
+    return _is_of_interactions(path) or any(sign in content for sign in dialect.things.answer_signs)
 
 
 def named_in_request(
@@ -91,11 +71,12 @@ def named_in_answer(dialect: Dialect, path: str, value: Any) -> frozenset[str]:
     return frozenset(found)
 
 
-def named_in_events(events: bytes) -> frozenset[str]:
-    """The things that whole events of an Anthropic stream name."""
-    if b'"container_' not in events and b'"file_' not in events:
+def named_in_events(dialect: Dialect, events: bytes) -> frozenset[str]:
+    """The things that whole events of a stream name."""
+    things = dialect.things
+    if things.in_event is None or not any(sign in events for sign in things.event_signs):
         return frozenset()
-    return frozenset(name.decode() for name in _IN_EVENT.findall(events)[:MOST_NAMED])
+    return frozenset(name.decode() for name in things.in_event.findall(events)[:MOST_NAMED])
 
 
 def _is_of_interactions(path: str) -> bool:
@@ -103,20 +84,16 @@ def _is_of_interactions(path: str) -> bool:
 
 
 def _in_path(dialect: Dialect, path: str) -> Iterator[str]:
-    if dialect.name == "gemini":
-        yield from _ids(dialect, "", unquote(path))
-    else:
-        yield from (part for part in map(unquote, path.split("/")) if _OF_ANTHROPIC.fullmatch(part))
+    for part in path.split("/") if dialect.things.in_segments else (path,):
+        yield from _ids(dialect, "", unquote(part))
 
 
 def _ids(dialect: Dialect, key: str, text: str) -> Iterator[str]:
     """The thing that a text names which stands under a key, if it is one."""
     if key in _INTERACTION_KEYS:
         yield f"interactions/{text[:LONGEST_ID]}"
-    elif dialect.name == "gemini":
-        yield from (found[1] for found in (_OF_GEMINI.match(text),) if found)
-    elif _OF_ANTHROPIC.fullmatch(text):
-        yield text
+    elif found := dialect.things.id.match(text):
+        yield found[1]
 
 
 def _named_in(dialect: Dialect, value: Any, keys: Container[str], passed_over: Container[str]) -> Iterator[str]:
