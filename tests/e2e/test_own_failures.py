@@ -26,7 +26,7 @@ from pathlib import Path
 from healing.monitor.log import Log
 from healing.policy.routing.accounts import Accounts
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
-from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.reading_answer import AnswerReader
 from healing.policy.exchange.journal import Journal
 from healing.policy.judging.gate import Gate
 from healing.policy.exchange.retry_table import RetryBudget
@@ -62,7 +62,7 @@ for owner, *names in (
     (Anthropic, "clean", "model_of", "session_of"),
     (AnthropicReader, "read"),
     (AttemptsInTurn, "_begin", "deliver_stream", "succeed_if_current"),
-    (Exchange, "_open_gate", "_through_gate"),
+    (AnswerReader, "_open_gate", "_through_gate"),
     (Gate, "end", "feed"),
     (GeminiReader, "read"),
     (Governor, "claim", "exchange"),
@@ -189,8 +189,8 @@ OTHERS = (
     "AttemptsInTurn._begin",
     "AttemptsInTurn.deliver_stream",
     "AttemptsInTurn.succeed_if_current",
-    "Exchange._open_gate",
-    "Exchange._through_gate",
+    "AnswerReader._open_gate",
+    "AnswerReader._through_gate",
     "Governor.exchange",
     "Journal.tell",
 )

@@ -142,6 +142,11 @@ class Attempt:
         """Whether bytes of this attempt have been let through to the client."""
         return self.raw or (self.gate is not None and self.gate.committed)
 
+    @property
+    def at_work(self) -> bool:
+        """Whether there is still something to make of what has come."""
+        return self.busy or self.intake.waiting
+
     def skip(self, since: float, now: float) -> None:
         """Nothing between these two times was upstream's: its clocks did not run."""
         pause = now - since

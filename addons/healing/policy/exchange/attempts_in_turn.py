@@ -13,12 +13,12 @@ from healing.policy.exchange import retry_table
 from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Leave, Rules, Start, Work
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.client_answer import Answer
+from healing.policy.exchange.clocks import Timing
 from healing.policy.exchange.journal import Journal, Step
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.exchange.repairs_of_request import RequestRepairs
 from healing.policy.exchange.story import Story
-from healing.policy.exchange.timing import Timing
 from healing.policy.exchange.upstream_request import UpstreamRequests
 from healing.policy.judging.failures import Failure, FailureClass, about_things, bounded, outgrown, shortened
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
@@ -116,7 +116,7 @@ class AttemptsInTurn:
         """The client is gone: what runs for it is ended."""
         attempt = self.current
         if attempt is not None:
-            self.settle_account(attempt, None, judged=False)
+            self._settle_account(attempt, None, judged=False)
             attempt.note(self.request.id, "the client left", self._clock.now())
             self._abort(attempt, "the client left")
             if attempt.delivering and not attempt.busy:
@@ -125,6 +125,16 @@ class AttemptsInTurn:
         self._story.tell("client_left", "", attempt=attempt)
         self._close("failed")
 
+    def abandon(self) -> None:
+        """The answer is no matter of the attempts' any more."""
+        self.current = None
+        self.outcome = "failed"
+
+    @property
+    def deadline(self) -> float | None:
+        """When something is due, None if nothing waits for time."""
+        return self.timing.deadline(self.current, self.answer)
+
     # Attempts.
 
     def _choose_and_begin(self, now: float) -> None:
@@ -132,7 +142,7 @@ class AttemptsInTurn:
         if not isinstance(plan, Next):
             last = self.attempts[-1] if self.attempts else None
             if last is not None and last.failure is not None:
-                self.give_up(last, last.failure)
+                self._give_up(last, last.failure)
             else:
                 self._refuse(plan, now)
             return
@@ -181,17 +191,24 @@ class AttemptsInTurn:
         if plan.wait_s:
             self.timing.resume_at = now + plan.wait_s
         else:
-            self.go_on(now)
+            self._go_on(now)
 
-    def go_on(self, now: float) -> None:
-        """Make the attempt that was planned."""
+    def go_on_if_due(self, now: float) -> None:
+        """Make the attempt that was planned, if the wait before it is over."""
+        if self.timing.resumes(now):
+            self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
         if self._next.account is not None:
             self._begin(self._next.account, now, renew=self._next.renew)
         else:
             self._choose_and_begin(now)
 
-    def keep_waiting(self, now: float) -> None:
-        """Give the waiting client a sign of life, and a status before it."""
+    def keep_waiting_if_due(self, now: float) -> None:
+        """Give a client that has waited for so long a sign of life, and a status before it."""
+        due = None if self.outcome else self.timing.sign_of_life(self.current, self.answer)
+        if due is None or now < due:
+            return
         stream, since = self.timing.held, self.timing.held_since
         assert stream is not None
         assert since is not None
@@ -219,7 +236,7 @@ class AttemptsInTurn:
     def fail(self, attempt: Attempt, failure: Failure) -> None:
         """An attempt did not serve and nothing of it has reached the client: try again, or give up."""
         failure = self._blame(attempt, failure)
-        self.settle_account(attempt, failure)
+        self._settle_account(attempt, failure)
         if failure.kind is FailureClass.NOT_THEIRS:
             self._planner.widen(self._eligible)
         beside = self._is_long and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER)
@@ -236,7 +253,7 @@ class AttemptsInTurn:
         same = rule is not None or bool(conceded)
         plan = self._planner.repaired(attempt) if same else self._planner.after(attempt, failure, now)
         if plan is None:
-            self.give_up(attempt, failure)
+            self._give_up(attempt, failure)
             return
         step: Step = "repair" if rule else "retry"
         text = rule.says if rule else conceded or _where(plan, attempt)
@@ -252,11 +269,16 @@ class AttemptsInTurn:
         failure = outgrown(bounded(failure, self._limits), lambda: tokens_of(attempt.body, attempt.asked.value))
         return attempt.blame(about_things(failure) if self._things.named else failure)
 
-    def give_up(self, attempt: Attempt, failure: Failure) -> None:
+    def killed(self, attempt: Attempt) -> None:
+        """A person, or another addon, ended this attempt."""
+        self._settle_account(attempt, None, judged=False)
+        self._give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
+
+    def _give_up(self, attempt: Attempt, failure: Failure) -> None:
         """No other try: the client gets the real cause."""
         now = self._clock.now()
         failure = attempt.blame(failure)
-        self.settle_account(attempt, failure)
+        self._settle_account(attempt, failure)
         told = self._repairs.to_tell(attempt, failure)
         if told is not attempt:
             self._abort(attempt, failure.detail)
@@ -319,9 +341,9 @@ class AttemptsInTurn:
     def _continue(self, attempt: Attempt, goes_on: bool) -> None:
         now = self._clock.now()
         if not goes_on:
-            self.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
+            self._give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
             return
-        self.settle_account(attempt, None)
+        self._settle_account(attempt, None)
         attempt.note(self.request.id, "go on", now)
         self._story.tell("continued", "", attempt=attempt)
         self._leave(attempt)
@@ -357,7 +379,7 @@ class AttemptsInTurn:
         now, attempt = self._clock.now(), self.current
         self.timing.resume_at = None
         if attempt is not None:
-            self.settle_account(attempt, None, judged=False)
+            self._settle_account(attempt, None, judged=False)
             attempt.blame(failure)
             attempt.note(self.request.id, "shut down", now)
             self._abort(attempt, failure.detail)
@@ -371,7 +393,7 @@ class AttemptsInTurn:
     def break_off(self, attempt: Attempt, failure: Failure) -> None:
         """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
         failure = self._blame(attempt, failure)
-        self.settle_account(attempt, failure)
+        self._settle_account(attempt, failure)
         attempt.note(self.request.id, "told the client", self._clock.now())
         self._abort(attempt, failure.detail)
         self._story.tell("broke", "", attempt=attempt, failure=failure)
@@ -387,7 +409,7 @@ class AttemptsInTurn:
         now = self._clock.now()
         if attempt.gate is not None and attempt.failure is None and (failure := attempt.gate.no_answer):
             attempt.blame(failure)
-        self.settle_account(attempt, attempt.failure)
+        self._settle_account(attempt, attempt.failure)
         outcome = "failed" if attempt.failure else self._served()
         if attempt.failure and not attempt.told:
             self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
@@ -408,8 +430,13 @@ class AttemptsInTurn:
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
 
-    def saw(self, events: bytes) -> None:
-        """The client gets these events of upstream's answer."""
+    def send(self, data: bytes, now: float) -> None:
+        """Send the client more of the answer that is delivered."""
+        self.answer.send(data, now)
+
+    def send_events(self, events: bytes, now: float) -> None:
+        """Send the client more of it, which are events."""
+        self.send(events, now)
         if len(self._eligible) > 1 and self.request.dialect.name == "anthropic":
             self._seen |= named_in_events(events)
 
@@ -450,7 +477,7 @@ class AttemptsInTurn:
             if attempt.sent:
                 self.actions.append(Abort(attempt, why))
 
-    def settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
+    def _settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
         """Tell the account, once, how this attempt ended; `judged` is False where that says nothing of the account."""
         if not attempt.settled and attempt.use is not None:
             attempt.settled = True

@@ -7,6 +7,7 @@ from collections import deque
 
 from healing.policy.exchange.actions import Action, Finish, Respond, Send, Start
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.events import Events
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
 from healing.wire.http import headers as http
@@ -16,7 +17,7 @@ from healing.wire.http.headers import Headers
 _NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
 
 
-class PassThrough:
+class PassThrough(Events):
     """Passes one attempt's answer through.
 
     begun: whether the answer to the client has begun. done: whether it is over.
@@ -30,7 +31,7 @@ class PassThrough:
         self._request = request
         self._actions = actions
 
-    def start(self, account: Account, now: float, number: int = 1) -> Attempt:
+    def ask(self, account: Account, now: float, number: int = 1) -> Attempt:
         """Make the one attempt that passes, on this account."""
         request = self._request
         asked = request.as_it_is()
