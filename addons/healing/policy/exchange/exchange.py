@@ -15,6 +15,7 @@ from healing.policy.exchange.attempts_in_turn import AttemptsInTurn, Shared
 from healing.policy.exchange.events import Events
 from healing.policy.exchange.healing import Healing
 from healing.policy.exchange.pass_through import PassThrough
+from healing.policy.exchange.progress import State
 from healing.policy.exchange.reading_answer import AnswerReader
 from healing.policy.exchange.upstream_request import UpstreamRequests
 from healing.policy.routing.accounts import Account
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Exchange(Events):
     """Decides what becomes of one client request.
 
-    pass_through: what passes upstream's answer through after a bug; crashed: whether not even that is possible.
+    pass_through: what passes upstream's answer through after a bug.
     """
 
     def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
@@ -39,7 +40,6 @@ class Exchange(Events):
         """
         self.request = request
         self.pass_through: PassThrough | None = None
-        self.crashed = False
         self._eligible = tuple(eligible)
         self._rules = rules
         self._clock = shared.clock
@@ -58,6 +58,7 @@ class Exchange(Events):
             longest=rules.limits.answer_bytes,
         )
         self._in_turn = AttemptsInTurn(request, eligible, rules, shared, self._asking)
+        self._progress = self._in_turn.progress
         reader = AnswerReader(request, rules, shared.clock, self._asking, self._in_turn)
         self._healing = Healing(self._in_turn, reader, shared.clock)
         self._now: Events = self._healing
@@ -70,17 +71,22 @@ class Exchange(Events):
     @property
     def attempts(self) -> list[Attempt]:
         """All attempts that were begun."""
-        return self._in_turn.attempts
+        return self._in_turn.delivery.attempts
+
+    @property
+    def crashed(self) -> bool:
+        """Whether a bug was met after which not even passing upstream's answer through is possible."""
+        return self._progress.state is State.CRASHED
 
     @property
     def outcome(self) -> str:
         """Nothing while it runs, then `clean`, `healed` or `failed`."""
-        return self._in_turn.outcome
+        return self._progress.outcome
 
     @property
     def meta(self) -> dict[str, Any]:
         """What is kept of it in the client's flow: JSON-serialisable, without secrets."""
-        return self._in_turn.meta
+        return self._in_turn.delivery.meta
 
     @property
     def limits(self) -> Limits:
@@ -90,12 +96,13 @@ class Exchange(Events):
     @property
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
-        return self._in_turn.comment
+        return self._in_turn.delivery.comment
 
     @property
     def deadline(self) -> float | None:
         """When `wakeup` is due, None if nothing waits for time."""
-        return None if self.pass_through is not None or self.outcome else self._healing.deadline
+        going_on = self._progress.state in (State.WAITING, State.UNDER_WAY)
+        return self._healing.deadline if going_on else None
 
     # What happens: it is told to whatever takes it now.
 
@@ -161,12 +168,12 @@ class Exchange(Events):
 
     def client_left(self) -> None:
         """The client is gone: whatever runs for it is ended."""
-        if self.outcome:
+        if self._progress.state is State.OVER:
             return
         if self._now is self._healing:
             self._in_turn.leave()
             return
-        self._in_turn.abandon()
+        self._progress.close("failed")
         self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
 
     def _tell[**P](self, event: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -178,14 +185,14 @@ class Exchange(Events):
                 raise
             logger.exception("an exchange failed inside the proxy, its answer passes unseen; this is a bug")
             self._fall_back()
-        if self.pass_through is not None and self.pass_through.done and not self.outcome:
-            self._in_turn.abandon()
+        if self.pass_through is not None and self.pass_through.done and self._progress.state is State.PASSING:
+            self._progress.close("failed")
             self.meta.update(outcome=self.outcome)
 
     # After a bug.
 
     def _fall_back(self) -> None:
-        answer, current = self._in_turn.answer, self._in_turn.current
+        answer, current = self._in_turn.delivery.answer, self._progress.current
         if current is not None and current.busy:
             self._crash()  # nobody can tell what has been made of what has come
             return
@@ -211,7 +218,7 @@ class Exchange(Events):
 
     def _start_over(self, current: Attempt | None) -> None:
         """What has come is not what the client can take: ask for what it asked for, if upstream speaks as it does."""
-        if self._asking.crossing is not None or self._in_turn.answer.begun:
+        if self._asking.crossing is not None or self._in_turn.delivery.answer.begun:
             self._crash()
             return
         if current is not None and not current.ended:
@@ -223,7 +230,9 @@ class Exchange(Events):
         self._pass(passing)
 
     def _pass(self, passing: PassThrough) -> None:
+        self._progress.pass_on()
         self._now = self.pass_through = passing
 
     def _crash(self) -> None:
-        self._now, self.crashed = Events(), True
+        self._progress.crash()
+        self._now = Events()

@@ -17,13 +17,15 @@ class Healing(Events):
 
     def __init__(self, in_turn: AttemptsInTurn, reader: AnswerReader, clock: Clock) -> None:
         self._in_turn = in_turn
+        self._delivery = in_turn.delivery
+        self._progress = in_turn.progress
         self._reader = reader
         self._clock = clock
 
     @property
     def deadline(self) -> float | None:
         """When `wakeup` is due, None if nothing waits for time."""
-        current = self._in_turn.current
+        current = self._progress.current
         if current is not None and current.at_work:
             return None if current.busy else current.last_byte_at
         return self._in_turn.deadline
@@ -34,18 +36,18 @@ class Healing(Events):
 
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """Begin to read an answer."""
-        if attempt is self._in_turn.current:
+        if attempt is self._progress.current:
             self._reader.head(attempt, status, headers)
 
     def data(self, attempt: Attempt, data: bytes) -> None:
         """Take more of it in."""
-        if attempt is self._in_turn.current:
+        if attempt is self._progress.current:
             attempt.intake.put(data)
             attempt.received += len(data)
 
     def settle(self) -> None:
         """Read what has come of it."""
-        attempt = self._in_turn.current
+        attempt = self._progress.current
         if attempt is not None and not attempt.busy and attempt.intake.due:
             self._reader.read(attempt)
             self._end_if_over(attempt)
@@ -54,7 +56,7 @@ class Healing(Events):
         """Read it to its end."""
         attempt.ended = True
         self.settle()
-        if attempt is self._in_turn.current:
+        if attempt is self._progress.current:
             attempt.over = broken
             self._end_if_over(attempt)
 
@@ -64,10 +66,10 @@ class Healing(Events):
         attempt.busy = False
         if failure is not None:
             raise failure
-        if attempt is not self._in_turn.current:
+        if attempt is not self._progress.current:
             return
         if attempt.killed:
-            self._in_turn.killed(attempt)
+            self._delivery.killed(attempt)
             return
         attempt.last_byte_at = self._clock.now()
         attempt.intake.allow()
@@ -76,7 +78,7 @@ class Healing(Events):
 
     def _end_if_over(self, attempt: Attempt) -> None:
         """End an attempt of whose body all has come and been looked at."""
-        if attempt is self._in_turn.current and attempt.over is not None and not attempt.at_work:
+        if attempt is self._progress.current and attempt.over is not None and not attempt.at_work:
             self._reader.end(attempt, attempt.over)
 
     # An attempt that comes to no answer.
@@ -84,13 +86,13 @@ class Healing(Events):
     def killed(self, attempt: Attempt) -> None:
         """Tell the client so."""
         attempt.ended = attempt.killed = True
-        if attempt is self._in_turn.current and not attempt.busy:
-            self._in_turn.killed(attempt)
+        if attempt is self._progress.current and not attempt.busy:
+            self._delivery.killed(attempt)
 
     def malformed(self, attempt: Attempt, flaw: str) -> None:
         """Judge it by that."""
         attempt.ended = True
-        if attempt is self._in_turn.current:
+        if attempt is self._progress.current:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
 
     def no_credential(self, attempt: Attempt, why: str) -> None:
@@ -102,13 +104,13 @@ class Healing(Events):
 
     def shut_down(self) -> None:
         """End the answer with that, where it has begun with what there was to say."""
-        attempt = self._in_turn.current
+        attempt = self._progress.current
         failure = Failure(FailureClass.LOCAL, "The proxy was shut down", 503)
         if attempt is not None and attempt.busy:
             return
         if attempt is not None and attempt.delivering:
             self._reader.stop_short(attempt, failure)
-        elif not self._in_turn.outcome:
+        elif not self._progress.outcome:
             self._in_turn.shut_down(failure)
 
     # Time.
@@ -116,12 +118,16 @@ class Healing(Events):
     def wakeup(self) -> None:
         """Do what is due: the next attempt, the end of a stalled one, a sign of life."""
         now, in_turn = self._clock.now(), self._in_turn
-        if in_turn.current is not None:
-            if in_turn.current.busy:
+        if self._progress.current is not None:
+            if self._progress.current.busy:
                 return
-            in_turn.current.intake.allow()
+            self._progress.current.intake.allow()
         in_turn.go_on_if_due(now)
-        if (attempt := in_turn.current) is not None and (stall := in_turn.timing.stall(attempt)) and now >= stall[0]:
+        if (
+            (attempt := self._progress.current) is not None
+            and (stall := in_turn.timing.stall(attempt))
+            and now >= stall[0]
+        ):
             self._reader.stall(attempt, Failure(FailureClass.STALLED, stall[1], 504))
         in_turn.keep_waiting_if_due(now)
 
@@ -137,12 +143,12 @@ class Healing(Events):
     def client_behind(self, behind: bool) -> None:
         """Let them stand still, and begin anew."""
         self._in_turn.timing.behind = behind
-        if not behind and (current := self._in_turn.current) is not None:
+        if not behind and (current := self._progress.current) is not None:
             current.last_byte_at = current.progress_at = self._clock.now()
 
     def held_by_hook(self, attempt: Attempt | None, on: bool) -> None:
         """Let them stand still meanwhile."""
-        now, timing, current = self._clock.now(), self._in_turn.timing, self._in_turn.current
+        now, timing, current = self._clock.now(), self._in_turn.timing, self._progress.current
         if attempt is not None:
             since, attempt.held_at = attempt.held_at, now if on else None
         else:

@@ -1,7 +1,7 @@
 """Reading the answer of an attempt as it comes, until it is known what it is worth.
 
-What it comes to is told to the attempts in turn: `deliver_stream` and what is sent after it, then one of `fail`,
-`break_off`, `continue_after` and `succeed_if_current`.
+What it comes to is told as one of a few outcomes. To the client's delivery: `deliver_stream`, and what is sent after
+it, `break_off`, `succeed_if_current`; to the attempts in turn: `fail` and `continue_after`.
 """
 
 from collections.abc import Callable
@@ -39,6 +39,8 @@ class AnswerReader:
         self._clock = clock
         self._asking = asking
         self._in_turn = in_turn
+        self._delivery = in_turn.delivery
+        self._progress = in_turn.progress
 
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers have come."""
@@ -53,13 +55,13 @@ class AnswerReader:
             return
         if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
             attempt.raw = True
-            self._in_turn.deliver_stream(attempt)
+            self._delivery.deliver_stream(attempt)
             return
         if not (200 <= status < 300 and asked.operation.kind == "generate"):
             return
         if asked.streams and not asked.operation.sse:
             attempt.raw = True
-            self._in_turn.deliver_stream(attempt)
+            self._delivery.deliver_stream(attempt)
             return
         attempt.asks_for = Form.EVENTS if asked.streams else Form.JSON
         if asked.streams:
@@ -81,7 +83,7 @@ class AnswerReader:
         """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
         if rest := self._find_form(attempt, attempt.clean(b"", last=True), whole=True):
             self._take(attempt, rest)
-            if attempt is not self._in_turn.current or attempt.busy:
+            if attempt is not self._progress.current or attempt.busy:
                 return
         try:
             if not broken and (attempt.status or 0) < 300:
@@ -98,8 +100,8 @@ class AnswerReader:
         elif attempt.raw:
             if broken:
                 cut = f"Stream ended in the middle of the answer: {broken}"
-                self._in_turn.break_off(attempt, Failure(FailureClass.CUT, cut))
-            self._in_turn.succeed_if_current(attempt)
+                self._delivery.break_off(attempt, Failure(FailureClass.CUT, cut))
+            self._delivery.succeed_if_current(attempt)
         elif not broken:
             self._judge_whole(attempt)
         elif attempt.status is not None:
@@ -122,14 +124,14 @@ class AnswerReader:
             out = attempt.redactor.redact(attempt.gate.stop_short(failure))
             self._gate_is_over(attempt, out)
         elif attempt.raw:
-            self._in_turn.break_off(attempt, failure)
+            self._delivery.break_off(attempt, failure)
         else:
             self._in_turn.fail(attempt, failure)
 
     def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""
         self._through_gate(attempt, out)
-        if attempt is self._in_turn.current and not attempt.busy:
+        if attempt is self._progress.current and not attempt.busy:
             self._written(attempt, attempt.writer)
 
     # What has come.
@@ -181,7 +183,7 @@ class AnswerReader:
             return
         attempt.progress_at = self._clock.now()
         if attempt.raw:
-            self._in_turn.send(data, self._clock.now())
+            self._delivery.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
                 attempt.whole += data
         else:
@@ -210,13 +212,13 @@ class AnswerReader:
         if gate.content and attempt.first_content_at is None:
             attempt.first_content_at = now
         if gate.committed:
-            self._in_turn.deliver_stream(attempt)
-            self._in_turn.send_events(out, now)
+            self._delivery.deliver_stream(attempt)
+            self._delivery.send_events(out, now)
         attempt.outgoing = b""
         if gate.progress > attempt.seen:
             attempt.seen, attempt.progress_at = gate.progress, now
         if gate.failure is not None:
-            tell = self._in_turn.break_off if gate.committed else self._in_turn.fail
+            tell = self._delivery.break_off if gate.committed else self._in_turn.fail
             tell(attempt, gate.failure)
         elif gate.closed and attempt.over is None:
             attempt.over = ""  # whatever upstream still does
@@ -239,7 +241,7 @@ class AnswerReader:
         if failure is not None:
             self._in_turn.fail(attempt, failure)
         elif not attempt.asked.translated:
-            self._in_turn.succeed_if_current(attempt)
+            self._delivery.succeed_if_current(attempt)
         else:
             self._work(
                 attempt, len(attempt.whole), lambda: self._translated(attempt), partial(self._is_translated, attempt)
@@ -267,12 +269,12 @@ class AnswerReader:
         elif writer is not None and writer.whole:
             self._work(attempt, attempt.received, attempt.collect, partial(self._collected, attempt, writer))
         else:
-            self._in_turn.succeed_if_current(attempt)
+            self._delivery.succeed_if_current(attempt)
 
     def _collected(self, attempt: Attempt, writer: Rewriting, complete: bool) -> None:
         """A stream has been put together as one answer, if it was complete."""
         if complete:
-            self._in_turn.succeed_if_current(attempt)
+            self._delivery.succeed_if_current(attempt)
         else:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, writer.flaw))
 
