@@ -1,6 +1,7 @@
 """One request sent upstream for an exchange: what it asks, and what came of it."""
 
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from healing.policy.judging.body_form import Form
@@ -10,6 +11,7 @@ from healing.policy.judging.intake import Intake
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account, Use
 from healing.policy.routing.request import UpstreamRequest
+from healing.policy.signing.repairs import Prepared
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.http.headers import Headers
 from healing.wire.json.value import dump
@@ -48,18 +50,63 @@ class NoSecrets:
         return data
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
-    """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
+class AttemptState(Enum):
+    """How far an attempt has come. It only goes on from one to the next."""
 
-    asked: what is asked of upstream; body: the same with what was repaired.
-    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
-    beginning: what has come before that could be told.
-    seen: how much of the gate's progress is known; progress_at: when more than a sign of life came last.
-    may_be_over: whether what has come of a whole answer ends as a whole answer does.
-    betas: values that its `anthropic-beta` header has to have. repaired: names of the repairs in its body.
+    PREPARING = auto()
+    """What it asks is being made, or its upstream has not been told."""
+    SENT = auto()
+    """Upstream has been asked."""
+    DELIVERING = auto()
+    """The client gets its answer, and no other."""
+
+
+class End(Enum):
+    """How upstream's side of an attempt came to be over."""
+
+    BY_ITSELF = auto()
+    ABORTED = auto()
+    """The exchange ended it."""
+    KILLED = auto()
+    """A person did, or another addon."""
+
+
+@dataclass(slots=True)
+class Times:
+    """When what happened to an attempt, in monotonic seconds; None where it has not.
+
     left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     held_at: since when one of its hooks has not come back.
+    head_at: its response headers. first_content_at: the first of an answer in its stream.
+    last_byte_at: anything; progress_at: more than a sign of life.
+    """
+
+    left_at: float | None = None
+    held_at: float | None = None
+    head_at: float | None = None
+    first_content_at: float | None = None
+    last_byte_at: float = 0.0
+    progress_at: float = 0.0
+
+    def skip(self, since: float, now: float) -> None:
+        """Nothing between these two times was upstream's: its clocks did not run."""
+        pause = now - since
+        if self.left_at is not None:
+            self.left_at = min(now, self.left_at + pause)
+        self.last_byte_at = min(now, self.last_byte_at + pause)
+        self.progress_at = min(now, self.progress_at + pause)
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An attempt's request, what has been seen of its response, and how it ended.
+
+    asked: what is asked of upstream; prepared: the same with what was repaired. started_at: monotonic seconds.
+    state: how far it has come. end: how upstream's side ended; None as long as it has not.
+    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
+    beginning: what has come before that could be told.
+    seen: how much of the gate's progress is known.
+    may_be_over: whether what has come of a whole answer ends as a whole answer does.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
@@ -73,10 +120,8 @@ class Attempt:
     writer: makes what the client gets, where that is not what upstream sends.
     rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
     incoming: what is about to go into the gate.
-    outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
-    delivering: whether the client gets this attempt's answer.
+    outgoing: what has come out of the gate and is about to be sent.
     told: whether the journal knows that it failed for good.
-    ended: whether upstream's side is over; aborted: because the exchange ended it; killed: because a person did.
     over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
     settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
@@ -86,27 +131,20 @@ class Attempt:
     account: Account
     model: str
     asked: UpstreamRequest
-    body: bytes
     started_at: float
     renew: bool = False
-    betas: tuple[str, ...] = ()
-    repaired: tuple[str, ...] = ()
+    prepared: Prepared = field(init=False)
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     use: Use | None = None
     cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()
-    left_at: float | None = None
-    held_at: float | None = None
-    head_at: float | None = None
-    first_content_at: float | None = None
-    last_byte_at: float = 0.0
+    times: Times = field(default_factory=Times)
     asks_for: Form | None = None
     form: Form | None = None
     beginning: bytes = b""
     seen: int = 0
-    progress_at: float = 0.0
     may_be_over: bool = False
     received: int = 0
     gate: Gate | None = None
@@ -116,21 +154,56 @@ class Attempt:
     whole_complete: bool = False
     error: UpstreamError | None = None
     busy: bool = False
-    killed: bool = False
     writer: Rewriting | None = None
     rewritten: bool = False
     upstream_whole: bytes = b""
     incoming: bytes = b""
     outgoing: bytes = b""
-    sent: bool = False
-    delivering: bool = False
     told: bool = False
-    ended: bool = False
+    state: AttemptState = AttemptState.PREPARING
+    end: End | None = None
     over: str | None = None
-    aborted: bool = False
     settled: bool = False
     failure: Failure | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.prepared = Prepared(self.asked.body)
+
+    @property
+    def body(self) -> bytes:
+        """What it sends."""
+        return self.prepared.body
+
+    @property
+    def sent(self) -> bool:
+        """Whether upstream has been asked."""
+        return self.state is not AttemptState.PREPARING
+
+    @property
+    def delivering(self) -> bool:
+        """Whether the client gets this attempt's answer."""
+        return self.state is AttemptState.DELIVERING
+
+    @property
+    def ended(self) -> bool:
+        """Whether upstream's side is over."""
+        return self.end is not None
+
+    @property
+    def aborted(self) -> bool:
+        """Whether that is so because the exchange ended it."""
+        return self.end is End.ABORTED
+
+    @property
+    def killed(self) -> bool:
+        """Whether that is so because a person did, or another addon."""
+        return self.end is End.KILLED
+
+    def has_ended(self, how: End) -> None:
+        """Upstream's side is over; one that has ended by itself can still be killed."""
+        if self.end is None or (self.end is End.BY_ITSELF and how is End.KILLED):
+            self.end = how
 
     @property
     def path(self) -> str:
@@ -146,14 +219,6 @@ class Attempt:
     def at_work(self) -> bool:
         """Whether there is still something to make of what has come."""
         return self.busy or self.intake.waiting
-
-    def skip(self, since: float, now: float) -> None:
-        """Nothing between these two times was upstream's: its clocks did not run."""
-        pause = now - since
-        if self.left_at is not None:
-            self.left_at = min(now, self.left_at + pause)
-        self.last_byte_at = min(now, self.last_byte_at + pause)
-        self.progress_at = min(now, self.progress_at + pause)
 
     def blame(self, failure: Failure) -> Failure:
         """Remember why it failed, in words without secrets."""
@@ -204,12 +269,12 @@ class Attempt:
             status=self.status,
             failure=str(self.failure.kind) if self.failure else None,
             detail=self.failure.detail if self.failure else None,
-            time_to_first_byte_s=since_start(self.head_at),
-            time_to_first_content_s=since_start(self.first_content_at),
+            time_to_first_byte_s=since_start(self.times.head_at),
+            time_to_first_content_s=since_start(self.times.first_content_at),
             bytes=self.received,
         )
-        if self.repaired:
-            self.meta["repaired"] = list(self.repaired)
+        if self.prepared.repaired:
+            self.meta["repaired"] = list(self.prepared.repaired)
         if verdict:
             self.meta["verdict"] = verdict
         if now is not None:

@@ -4,7 +4,7 @@ from collections import deque
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import Abort, Action, Leave
-from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempt import Attempt, End
 from healing.policy.exchange.next_attempt import Planner
 from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.judging.failures import Failure, about_things, bounded, outgrown
@@ -57,6 +57,6 @@ class AttemptEnds:
     def abort(self, attempt: Attempt, why: str) -> None:
         """End its upstream call, if that runs."""
         if not attempt.ended:
-            attempt.ended = attempt.aborted = True
+            attempt.has_ended(End.ABORTED)
             if attempt.sent:
                 self._actions.append(Abort(attempt, why))

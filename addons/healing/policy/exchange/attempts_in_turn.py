@@ -9,7 +9,7 @@ from random import Random
 from healing.policy.clock import Clock
 from healing.policy.exchange import retry_table
 from healing.policy.exchange.actions import Action, Rules, Start, Work
-from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempt import Attempt, AttemptState
 from healing.policy.exchange.attempt_ends import AttemptEnds
 from healing.policy.exchange.clocks import Timing
 from healing.policy.exchange.delivery import Delivery
@@ -221,7 +221,7 @@ class AttemptsInTurn:
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         model, asking = self._request.route.model, self._asking
-        attempt = Attempt(len(self.delivery.attempts) + 1, account, model, asking.asked, asking.asked.body, now, renew)
+        attempt = Attempt(len(self.delivery.attempts) + 1, account, model, asking.asked, now, renew)
         attempt.tries = attempt.number - self._repairs.count - asking.extra - self._planner.uncounted
         attempt.note(self._request.id)
         self.delivery.attempts.append(attempt)
@@ -236,12 +236,12 @@ class AttemptsInTurn:
         return self._repairs.prepare(attempt.account, attempt.asked)
 
     def _start(self, attempt: Attempt, prepared: Prepared) -> None:
-        attempt.body, attempt.betas, attempt.repaired = prepared
+        attempt.prepared = prepared
         attempt.note(self._request.id)
         how = ", ".join((attempt.account.upstream_name, *self._asking.says, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
-        attempt.sent = True
+        attempt.state = AttemptState.SENT
 
     def work[T](self, attempt: Attempt, work: Callable[[], T], then: Callable[[T], None], *, beside: bool) -> None:
         """Do work and go on with what it gives: at once, or, if it may take time, `beside` everything else.

@@ -49,7 +49,7 @@ class Timing:
         """When the attempt that is under way counts as stalled, and what to say then."""
         if current is None or current.ended or self.behind:
             return None
-        if current.held_at is not None or self.client_held_at is not None:
+        if current.times.held_at is not None or self.client_held_at is not None:
             return None
         asked = current.asked
         return attempt_deadline(current, self._peek, streams=asked.streams, pings=asked.dialect.pings)
@@ -68,24 +68,25 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
 
     streams: whether upstream was asked for a stream. pings: whether a healthy stream says something now and then.
     """
-    if attempt.left_at is None:
+    times = attempt.times
+    if times.left_at is None:
         return None
     clocks: list[tuple[float, float | None, str]] = []
-    if attempt.head_at is None:
+    if times.head_at is None:
         limit_s = peek.first_byte if streams else peek.first_byte_json
-        clocks.append((attempt.left_at, limit_s, f"{_FIRST}: no response headers"))
+        clocks.append((times.left_at, limit_s, f"{_FIRST}: no response headers"))
     else:
         gate = attempt.gate
         # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
         waits_for_content = gate is not None and not gate.content
         if attempt.may_be_over or (gate is not None and gate.complete):
-            clocks.append((attempt.progress_at, LINGER_S, "the answer did not end"))
+            clocks.append((times.progress_at, LINGER_S, "the answer did not end"))
         if attempt.committed or not waits_for_content:
-            clocks.append((attempt.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
-            clocks.append((attempt.progress_at, peek.progress, "the answer stopped: nothing but signs of life came"))
+            clocks.append((times.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
+            clocks.append((times.progress_at, peek.progress, "the answer stopped: nothing but signs of life came"))
         if waits_for_content and pings:
-            clocks.append((attempt.last_byte_at, peek.silence, f"{_FIRST}: nothing came"))
+            clocks.append((times.last_byte_at, peek.silence, f"{_FIRST}: nothing came"))
         if waits_for_content:
-            clocks.append((attempt.left_at, peek.first_content, f"{_FIRST}: no content came"))
+            clocks.append((times.left_at, peek.first_content, f"{_FIRST}: no content came"))
     due = [(start + limit_s, f"{what} for {limit_s:g} s") for start, limit_s, what in clocks if limit_s is not None]
     return min(due, default=None)

@@ -6,7 +6,7 @@ from typing import Any
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import LONG_BYTES, Action, Rules, Work
-from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempt import Attempt, AttemptState
 from healing.policy.exchange.attempt_ends import AttemptEnds
 from healing.policy.exchange.client_answer import Answer
 from healing.policy.exchange.journal import Story
@@ -71,7 +71,7 @@ class Delivery:
     def deliver_stream(self, attempt: Attempt) -> None:
         """From now on the client gets this attempt's answer, and no other."""
         if not attempt.delivering:
-            attempt.delivering = True
+            attempt.state = AttemptState.DELIVERING
             gate = attempt.gate
             known = gate is not None and (gate.content or gate.complete)
             self.answer.begin_stream(attempt, self._served() if known else "pending")
@@ -151,7 +151,7 @@ class Delivery:
         if gate.writer.whole:
             attempt.collect()
         else:
-            attempt.delivering = True
+            attempt.state = AttemptState.DELIVERING
             self.answer.begin_stream(attempt, "failed")
             self.answer.send(attempt.redactor.redact(out), now)
         self.succeed_if_current(attempt)
@@ -225,7 +225,7 @@ class Delivery:
         self._ends.leave(attempt)
         if not attempt.delivering:
             self.answer.deliver(attempt, outcome, now)
-            attempt.delivering = True
+            attempt.state = AttemptState.DELIVERING
         self._finish(attempt, outcome)
 
     def _served(self) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from healing.policy.exchange.actions import Abort, Action, Rules, Work
-from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempt import Attempt, End
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn, Shared
 from healing.policy.exchange.events import Events
 from healing.policy.exchange.healing import Healing
@@ -222,7 +222,7 @@ class Exchange(Events):
             self._crash()
             return
         if current is not None and not current.ended:
-            current.ended = current.aborted = True
+            current.has_ended(End.ABORTED)
             self.actions.append(Abort(current, "internal error of the proxy"))
         passing = PassThrough(self.request, self.actions, begun=False, done=False)
         account = current.account if current is not None else self._eligible[0]

@@ -4,7 +4,7 @@ from typing import Any
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import Work
-from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.attempt import Attempt, End
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
 from healing.policy.exchange.reading_answer import AnswerReader
@@ -27,7 +27,7 @@ class Healing(Events):
         """When `wakeup` is due, None if nothing waits for time."""
         current = self._progress.current
         if current is not None and current.at_work:
-            return None if current.busy else current.last_byte_at
+            return None if current.busy else current.times.last_byte_at
         return self._in_turn.deadline
 
     def start(self) -> None:
@@ -54,7 +54,7 @@ class Healing(Events):
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
         """Read it to its end."""
-        attempt.ended = True
+        attempt.has_ended(End.BY_ITSELF)
         self.settle()
         if attempt is self._progress.current:
             attempt.over = broken
@@ -71,7 +71,7 @@ class Healing(Events):
         if attempt.killed:
             self._delivery.killed(attempt)
             return
-        attempt.last_byte_at = self._clock.now()
+        attempt.times.last_byte_at = self._clock.now()
         attempt.intake.allow()
         action.then(found)
         self._end_if_over(attempt)
@@ -85,19 +85,19 @@ class Healing(Events):
 
     def killed(self, attempt: Attempt) -> None:
         """Tell the client so."""
-        attempt.ended = attempt.killed = True
+        attempt.has_ended(End.KILLED)
         if attempt is self._progress.current and not attempt.busy:
             self._delivery.killed(attempt)
 
     def malformed(self, attempt: Attempt, flaw: str) -> None:
         """Judge it by that."""
-        attempt.ended = True
+        attempt.has_ended(End.BY_ITSELF)
         if attempt is self._progress.current:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
 
     def no_credential(self, attempt: Attempt, why: str) -> None:
         """Try the next account."""
-        attempt.ended = True
+        attempt.has_ended(End.BY_ITSELF)
         self._in_turn.fail(
             attempt, Failure(FailureClass.LOCAL, f"no credential for account {attempt.account.name}: {why}", 401)
         )
@@ -133,30 +133,30 @@ class Healing(Events):
 
     def on_its_way(self, attempt: Attempt, since: float) -> None:
         """Let its clocks run."""
-        if attempt.left_at is None:
-            attempt.left_at = since
+        if attempt.times.left_at is None:
+            attempt.times.left_at = since
 
     def held_up(self, attempt: Attempt) -> None:
         """Let none of them run."""
-        attempt.left_at = None
+        attempt.times.left_at = None
 
     def client_behind(self, behind: bool) -> None:
         """Let them stand still, and begin anew."""
         self._in_turn.timing.behind = behind
         if not behind and (current := self._progress.current) is not None:
-            current.last_byte_at = current.progress_at = self._clock.now()
+            current.times.last_byte_at = current.times.progress_at = self._clock.now()
 
     def held_by_hook(self, attempt: Attempt | None, on: bool) -> None:
         """Let them stand still meanwhile."""
         now, timing, current = self._clock.now(), self._in_turn.timing, self._progress.current
         if attempt is not None:
-            since, attempt.held_at = attempt.held_at, now if on else None
+            since, attempt.times.held_at = attempt.times.held_at, now if on else None
         else:
             since, timing.client_held_at = timing.client_held_at, now if on else None
             attempt = current
         if on or since is None:
             return
         if attempt is not None:
-            attempt.skip(since, now)
+            attempt.times.skip(since, now)
         if timing.held_since is not None and attempt is current:
             timing.held_since = min(now, timing.held_since + now - since)

@@ -34,8 +34,7 @@ class PassThrough(Events):
     def ask(self, account: Account, now: float, number: int = 1) -> Attempt:
         """Make the one attempt that passes, on this account."""
         request = self._request
-        asked = request.as_it_is()
-        self.attempt = Attempt(number, account, request.route.model, asked, asked.body, now)
+        self.attempt = Attempt(number, account, request.route.model, request.as_it_is(), now)
         self._actions.append(Start(self.attempt))
         return self.attempt
 

@@ -45,8 +45,8 @@ class AnswerReader:
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers have come."""
         now, asked = self._clock.now(), attempt.asked
-        attempt.status, attempt.headers, attempt.head_at = status, headers, now
-        attempt.last_byte_at = attempt.progress_at = now
+        attempt.status, attempt.headers, attempt.times.head_at = status, headers, now
+        attempt.times.last_byte_at = attempt.times.progress_at = now
         attempt.note(self._request.id)
         try:
             attempt.intake = Intake(http.get(headers, "content-encoding") or "")
@@ -69,7 +69,7 @@ class AnswerReader:
 
     def read(self, attempt: Attempt) -> None:
         """Look at a share of what has come of the body."""
-        attempt.last_byte_at = self._clock.now()
+        attempt.times.last_byte_at = self._clock.now()
         try:
             data = attempt.intake.take()
         except DecodingError as error:
@@ -181,7 +181,7 @@ class AnswerReader:
                 partial(self._through_gate, attempt),
             )
             return
-        attempt.progress_at = self._clock.now()
+        attempt.times.progress_at = self._clock.now()
         if attempt.raw:
             self._delivery.send(data, self._clock.now())
             if len(attempt.whole) <= LONGEST:
@@ -209,14 +209,14 @@ class AnswerReader:
         gate, now = attempt.gate, self._clock.now()
         assert gate is not None
         attempt.incoming, attempt.outgoing = b"", out
-        if gate.content and attempt.first_content_at is None:
-            attempt.first_content_at = now
+        if gate.content and attempt.times.first_content_at is None:
+            attempt.times.first_content_at = now
         if gate.committed:
             self._delivery.deliver_stream(attempt)
             self._delivery.send_events(out, now)
         attempt.outgoing = b""
         if gate.progress > attempt.seen:
-            attempt.seen, attempt.progress_at = gate.progress, now
+            attempt.seen, attempt.times.progress_at = gate.progress, now
         if gate.failure is not None:
             tell = self._delivery.break_off if gate.committed else self._in_turn.fail
             tell(attempt, gate.failure)
