@@ -97,30 +97,63 @@ class Times:
         self.progress_at = min(now, self.progress_at + pause)
 
 
+@dataclass(slots=True)
+class IncomingBody:
+    """The body of an attempt's answer, as far as it has come and as far as it has been looked at.
+
+    intake: what has come and has not been looked at. received: bytes that have come.
+    cleaning: what takes secrets out of it, once it comes.
+    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
+    beginning: what has come before that could be told.
+    into_gate: what is about to go into the gate; out_of_gate: what has come out and is about to be sent.
+    whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
+    signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
+    may_be_over: whether what has come of a whole answer ends as a whole answer does.
+    error: what the body of an error says, once all of it has come.
+    rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
+    """
+
+    intake: Intake = field(default_factory=Intake)
+    received: int = 0
+    cleaning: Cleaning | None = None
+    asks_for: Form | None = None
+    form: Form | None = None
+    beginning: bytes = b""
+    into_gate: bytes = b""
+    out_of_gate: bytes = b""
+    whole: bytearray = field(default_factory=bytearray)
+    whole_complete: bool = False
+    may_be_over: bool = False
+    error: UpstreamError | None = None
+    rewritten: bool = False
+    upstream_whole: bytes = b""
+
+    def rewrite(self, body: bytes) -> None:
+        """Put what the client gets in the place of what upstream sent."""
+        self.upstream_whole, self.whole = bytes(self.whole), bytearray(body)
+        self.rewritten = self.whole_complete = True
+
+    def forget(self) -> None:
+        """Let go of what upstream said."""
+        self.whole, self.upstream_whole, self.into_gate, self.out_of_gate = bytearray(), b"", b"", b""
+        self.error = None
+        self.intake.drop()
+
+
 @dataclass(slots=True, eq=False)
 class Attempt:
     """An attempt's request, what has been seen of its response, and how it ended.
 
     asked: what is asked of upstream; prepared: the same with what was repaired. started_at: monotonic seconds.
     state: how far it has come. end: how upstream's side ended; None as long as it has not.
-    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
-    beginning: what has come before that could be told.
+    came: the body of its answer, as far as that has come.
     seen: how much of the gate's progress is known.
-    may_be_over: whether what has come of a whole answer ends as a whole answer does.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
-    intake: what has come of the body and has not been looked at.
-    cleaning: what takes them out of the body, once that comes.
-    whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
-    signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
-    error: what the body of an error says, once all of it has come.
     busy: whether something that takes time is being made of what has come; nothing else may touch that meanwhile.
     writer: makes what the client gets, where that is not what upstream sends.
-    rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
-    incoming: what is about to go into the gate.
-    outgoing: what has come out of the gate and is about to be sent.
     told: whether the journal knows that it failed for good.
     over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
     settled: whether its account has been told.
@@ -137,28 +170,15 @@ class Attempt:
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     use: Use | None = None
-    cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()
     times: Times = field(default_factory=Times)
-    asks_for: Form | None = None
-    form: Form | None = None
-    beginning: bytes = b""
     seen: int = 0
-    may_be_over: bool = False
-    received: int = 0
     gate: Gate | None = None
     raw: bool = False
-    intake: Intake = field(default_factory=Intake)
-    whole: bytearray = field(default_factory=bytearray)
-    whole_complete: bool = False
-    error: UpstreamError | None = None
+    came: IncomingBody = field(default_factory=IncomingBody)
     busy: bool = False
     writer: Rewriting | None = None
-    rewritten: bool = False
-    upstream_whole: bytes = b""
-    incoming: bytes = b""
-    outgoing: bytes = b""
     told: bool = False
     state: AttemptState = AttemptState.PREPARING
     end: End | None = None
@@ -218,7 +238,7 @@ class Attempt:
     @property
     def at_work(self) -> bool:
         """Whether there is still something to make of what has come."""
-        return self.busy or self.intake.waiting
+        return self.busy or self.came.intake.waiting
 
     def blame(self, failure: Failure) -> Failure:
         """Remember why it failed, in words without secrets."""
@@ -228,9 +248,9 @@ class Attempt:
 
     def clean(self, data: bytes, *, last: bool = False) -> bytes:
         """The next piece of the plain body without secrets; what may be the beginning of one waits for the next."""
-        if self.cleaning is None:
-            self.cleaning = self.redactor.piecewise()
-        return self.cleaning.feed(data, last=last)
+        if self.came.cleaning is None:
+            self.came.cleaning = self.redactor.piecewise()
+        return self.came.cleaning.feed(data, last=last)
 
     def collect(self) -> bool:
         """Put together what a stream has said as one answer. False where it is none."""
@@ -245,14 +265,11 @@ class Attempt:
 
     def rewrite(self, value: Any) -> None:
         """Put what the client gets in the place of what upstream sent."""
-        self.upstream_whole, self.whole = bytes(self.whole), bytearray(self.redactor.redact(dump(value)))
-        self.rewritten = self.whole_complete = True
+        self.came.rewrite(self.redactor.redact(dump(value)))
 
     def forget(self) -> None:
         """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
-        self.whole, self.upstream_whole, self.incoming, self.outgoing = bytearray(), b"", b"", b""
-        self.error = None
-        self.intake.drop()
+        self.came.forget()
 
     def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
         """Bring `meta` up to date; with `now` where the attempt is over."""
@@ -271,7 +288,7 @@ class Attempt:
             detail=self.failure.detail if self.failure else None,
             time_to_first_byte_s=since_start(self.times.head_at),
             time_to_first_content_s=since_start(self.times.first_content_at),
-            bytes=self.received,
+            bytes=self.came.received,
         )
         if self.prepared.repaired:
             self.meta["repaired"] = list(self.prepared.repaired)

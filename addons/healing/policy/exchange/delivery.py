@@ -125,7 +125,11 @@ class Delivery:
         attempt.note(self._request.id, "deliver", now)
         if attempt.asked.translated and failure.kind in EMPTY_CLASS.values():
             self._translate_empty(attempt)
-        if attempt.whole_complete and not self.answer.begun and (attempt.rewritten or not attempt.asked.translated):
+        if (
+            attempt.came.whole_complete
+            and not self.answer.begun
+            and (attempt.came.rewritten or not attempt.asked.translated)
+        ):
             # An error that came with status 200 is told with the status that it means.
             answered = (attempt.status or 0) >= 300 or failure.kind in EMPTY_CLASS.values()
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
@@ -136,7 +140,7 @@ class Delivery:
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
         # None that is so long is without content for any good reason.
-        if not attempt.whole_complete or attempt.rewritten or len(attempt.whole) >= LONG_BYTES:
+        if not attempt.came.whole_complete or attempt.came.rewritten or len(attempt.came.whole) >= LONG_BYTES:
             return
         try:
             writer = self._asking.rewrite(attempt)
@@ -244,7 +248,7 @@ class Delivery:
 
     def _keep_signed(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
-        if attempt.received < LONG_BYTES and not self._is_long:
+        if attempt.came.received < LONG_BYTES and not self._is_long:
             self._keep(attempt)
         else:
             self._actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))

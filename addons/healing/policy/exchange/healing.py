@@ -42,13 +42,13 @@ class Healing(Events):
     def data(self, attempt: Attempt, data: bytes) -> None:
         """Take more of it in."""
         if attempt is self._progress.current:
-            attempt.intake.put(data)
-            attempt.received += len(data)
+            attempt.came.intake.put(data)
+            attempt.came.received += len(data)
 
     def settle(self) -> None:
         """Read what has come of it."""
         attempt = self._progress.current
-        if attempt is not None and not attempt.busy and attempt.intake.due:
+        if attempt is not None and not attempt.busy and attempt.came.intake.due:
             self._reader.read(attempt)
             self._end_if_over(attempt)
 
@@ -72,7 +72,7 @@ class Healing(Events):
             self._delivery.killed(attempt)
             return
         attempt.times.last_byte_at = self._clock.now()
-        attempt.intake.allow()
+        attempt.came.intake.allow()
         action.then(found)
         self._end_if_over(attempt)
 
@@ -121,7 +121,7 @@ class Healing(Events):
         if self._progress.current is not None:
             if self._progress.current.busy:
                 return
-            self._progress.current.intake.allow()
+            self._progress.current.came.intake.allow()
         in_turn.go_on_if_due(now)
         if (
             (attempt := self._progress.current) is not None

@@ -44,7 +44,7 @@ class NamedThings:
 
     def _named_whole(self, attempt: Attempt) -> frozenset[str]:
         """What an answer that did not stream names."""
-        whole, request = attempt.whole, self._request
+        whole, request = attempt.came.whole, self._request
         seen = len(whole) < LONG_BYTES and (request.operation.kind == "other" or named_in_events(bytes(whole)))
         if not seen or not may_be_named(request.dialect, request.path, whole):
             return frozenset()

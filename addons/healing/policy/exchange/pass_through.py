@@ -45,10 +45,13 @@ class PassThrough(Events):
         if attempt.status is None or self.done:
             return
         # A whole answer that has been begun has been sent, too.
-        whole = b"" if self.begun else bytes(attempt.whole)
+        whole = b"" if self.begun else bytes(attempt.came.whole)
         self._begin(attempt.status, attempt.headers)
         waiting = attempt.gate.unsent() if attempt.gate is not None else b""
-        self._send(attempt, whole + attempt.outgoing + waiting + attempt.beginning + attempt.incoming)
+        self._send(
+            attempt,
+            whole + attempt.came.out_of_gate + waiting + attempt.came.beginning + attempt.came.into_gate,
+        )
         self._send_rest(attempt)
         if attempt.ended:
             self.end(attempt)
@@ -63,7 +66,7 @@ class PassThrough(Events):
         """More of the body has come."""
         if self._is_other(attempt):
             return
-        attempt.intake.put(data)
+        attempt.came.intake.put(data)
         self._send_rest(attempt)
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
@@ -94,7 +97,7 @@ class PassThrough(Events):
 
     def _send_rest(self, attempt: Attempt) -> None:
         try:
-            for data in attempt.intake.rest():
+            for data in attempt.came.intake.rest():
                 self._send(attempt, attempt.clean(data))
         except DecodingError as error:
             self._finish(f"the body is not what its content-encoding says: {error}")

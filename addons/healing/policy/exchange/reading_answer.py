@@ -49,7 +49,7 @@ class AnswerReader:
         attempt.times.last_byte_at = attempt.times.progress_at = now
         attempt.note(self._request.id)
         try:
-            attempt.intake = Intake(http.get(headers, "content-encoding") or "")
+            attempt.came.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
@@ -63,7 +63,7 @@ class AnswerReader:
             attempt.raw = True
             self._delivery.deliver_stream(attempt)
             return
-        attempt.asks_for = Form.EVENTS if asked.streams else Form.JSON
+        attempt.came.asks_for = Form.EVENTS if asked.streams else Form.JSON
         if asked.streams:
             self._open_gate(attempt)
 
@@ -71,7 +71,7 @@ class AnswerReader:
         """Look at a share of what has come of the body."""
         attempt.times.last_byte_at = self._clock.now()
         try:
-            data = attempt.intake.take()
+            data = attempt.came.intake.take()
         except DecodingError as error:
             wrong = f"the body is not what its content-encoding says: {error}"
             self.stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
@@ -87,7 +87,7 @@ class AnswerReader:
                 return
         try:
             if not broken and (attempt.status or 0) < 300:
-                attempt.intake.finish()
+                attempt.came.intake.finish()
         except DecodingError:
             broken = "its content-encoding has no end"
         if (gate := attempt.gate) is not None:
@@ -111,11 +111,11 @@ class AnswerReader:
 
     def stall(self, attempt: Attempt, failure: Failure) -> None:
         """Nothing more came in time. A whole answer may be there all the same."""
-        if not attempt.may_be_over:
+        if not attempt.came.may_be_over:
             self.stop_short(attempt, failure)
             return
-        attempt.may_be_over = False
-        whole = bytes(attempt.whole)
+        attempt.came.may_be_over = False
+        whole = bytes(attempt.came.whole)
         self._work(attempt, len(whole), lambda: is_json(whole), partial(self._judge_if_whole, attempt))
 
     def stop_short(self, attempt: Attempt, failure: Failure) -> None:
@@ -138,24 +138,24 @@ class AnswerReader:
 
     def _find_form(self, attempt: Attempt, data: bytes, *, whole: bool) -> bytes:
         """What can be looked at now, once it is known what the body is; labels are not believed."""
-        if attempt.asks_for is None or attempt.form is not None:
+        if attempt.came.asks_for is None or attempt.came.form is not None:
             return data
-        data = attempt.beginning + data
-        label = labelled(http.get(attempt.headers, "content-type") or "", attempt.asks_for)
-        attempt.form = form_of(data, label, whole=whole)
-        attempt.beginning = data if attempt.form is None else b""
-        if attempt.form is Form.JSON:
+        data = attempt.came.beginning + data
+        label = labelled(http.get(attempt.headers, "content-type") or "", attempt.came.asks_for)
+        attempt.came.form = form_of(data, label, whole=whole)
+        attempt.came.beginning = data if attempt.came.form is None else b""
+        if attempt.came.form is Form.JSON:
             attempt.gate = None
-            attempt.intake.events = False
-        elif attempt.form is Form.EVENTS and attempt.gate is None:
+            attempt.came.intake.events = False
+        elif attempt.came.form is Form.EVENTS and attempt.gate is None:
             if attempt.writer is None:
                 attempt.writer = self._asking.writer(attempt.seed(self._request.id), whole=True)
             self._open_gate(attempt)
-        return data if attempt.form is not None else b""
+        return data if attempt.came.form is not None else b""
 
     def _open_gate(self, attempt: Attempt) -> None:
         rules = self._rules
-        attempt.intake.events = True
+        attempt.came.intake.events = True
         attempt.gate = Gate(
             attempt.asked.dialect,
             rules.peek.commit,
@@ -172,7 +172,7 @@ class AnswerReader:
     def _take(self, attempt: Attempt, data: bytes) -> None:
         """Look at plain data, in which no secret is any more: nobody behind this has to think of them."""
         if (gate := attempt.gate) is not None:
-            attempt.incoming = data
+            attempt.came.into_gate = data
             self._work(
                 attempt,
                 gate.looks_at(data),
@@ -184,37 +184,37 @@ class AnswerReader:
         attempt.times.progress_at = self._clock.now()
         if attempt.raw:
             self._delivery.send(data, self._clock.now())
-            if len(attempt.whole) <= LONGEST:
-                attempt.whole += data
+            if len(attempt.came.whole) <= LONGEST:
+                attempt.came.whole += data
         else:
-            attempt.whole += data
-            attempt.may_be_over = attempt.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
+            attempt.came.whole += data
+            attempt.came.may_be_over = attempt.came.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
             self._bound(attempt)
 
     def _bound(self, attempt: Attempt) -> None:
         """A body that has come to be longer than it may be: of an error, the beginning says all."""
         limits, is_error = self._rules.limits, (attempt.status or 0) >= 300
         limit = limits.error_bytes if is_error else limits.answer_bytes
-        if len(attempt.whole) <= limit:
+        if len(attempt.came.whole) <= limit:
             return
-        attempt.intake.drop()
+        attempt.came.intake.drop()
         if is_error:
-            del attempt.whole[limit:]
+            del attempt.came.whole[limit:]
             self._judge_whole(attempt)
         else:
-            attempt.whole.clear()
+            attempt.came.whole.clear()
             self._in_turn.fail(attempt, too_long(limit))
 
     def _through_gate(self, attempt: Attempt, out: bytes) -> None:
         gate, now = attempt.gate, self._clock.now()
         assert gate is not None
-        attempt.incoming, attempt.outgoing = b"", out
+        attempt.came.into_gate, attempt.came.out_of_gate = b"", out
         if gate.content and attempt.times.first_content_at is None:
             attempt.times.first_content_at = now
         if gate.committed:
             self._delivery.deliver_stream(attempt)
             self._delivery.send_events(out, now)
-        attempt.outgoing = b""
+        attempt.came.out_of_gate = b""
         if gate.progress > attempt.seen:
             attempt.seen, attempt.times.progress_at = gate.progress, now
         if gate.failure is not None:
@@ -222,7 +222,7 @@ class AnswerReader:
             tell(attempt, gate.failure)
         elif gate.closed and attempt.over is None:
             attempt.over = ""  # whatever upstream still does
-            attempt.intake.drop()
+            attempt.came.intake.drop()
 
     # What it comes to.
 
@@ -232,8 +232,8 @@ class AnswerReader:
 
     def _judge_whole(self, attempt: Attempt) -> None:
         """A response that is not a stream of events is complete."""
-        attempt.whole_complete = True
-        size, judging = len(attempt.whole), Judging(attempt, self._rules, self._clock.wall())
+        attempt.came.whole_complete = True
+        size, judging = len(attempt.came.whole), Judging(attempt, self._rules, self._clock.wall())
         self._work(attempt, size, judging.run, partial(self._judged, attempt))
 
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
@@ -244,7 +244,10 @@ class AnswerReader:
             self._delivery.succeed_if_current(attempt)
         else:
             self._work(
-                attempt, len(attempt.whole), lambda: self._translated(attempt), partial(self._is_translated, attempt)
+                attempt,
+                len(attempt.came.whole),
+                lambda: self._translated(attempt),
+                partial(self._is_translated, attempt),
             )
 
     def _translated(self, attempt: Attempt) -> Rewriting | ValueError | None:
@@ -267,7 +270,7 @@ class AnswerReader:
         if writer is not None and writer.continuation:
             self._in_turn.continue_after(attempt, writer)
         elif writer is not None and writer.whole:
-            self._work(attempt, attempt.received, attempt.collect, partial(self._collected, attempt, writer))
+            self._work(attempt, attempt.came.received, attempt.collect, partial(self._collected, attempt, writer))
         else:
             self._delivery.succeed_if_current(attempt)
 
