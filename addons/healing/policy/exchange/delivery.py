@@ -66,7 +66,7 @@ class Delivery:
         """One line for the flow list; "" for an exchange that went as any other."""
         return self._story.comment(self._progress.outcome, self.attempts)
 
-    # An answer.
+    # An answer as it comes.
 
     def deliver_stream(self, attempt: Attempt) -> None:
         """From now on the client gets this attempt's answer, and no other."""
@@ -94,7 +94,7 @@ class Delivery:
             self.answer.begin_stream(stream, "pending")
         self.answer.send(self._request.dialect.keep_alive, self._clock.now())
 
-    # None.
+    # No answer.
 
     def killed(self, attempt: Attempt) -> None:
         """A person, or another addon, ended this attempt."""
@@ -123,19 +123,21 @@ class Delivery:
             return
         self._ends.abort(attempt, failure.detail)
         attempt.note(self._request.id, "deliver", now)
-        if attempt.asked.translated and failure.kind in EMPTY_CLASS.values():
+        self._tell_failure(attempt, failure, now)
+        self._finish(attempt, "failed")
+
+    def _tell_failure(self, attempt: Attempt, failure: Failure, now: float) -> None:
+        """The client gets what upstream said of it, if that came whole and can still be sent, or words of our own."""
+        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.came
+        if attempt.asked.translated and is_empty:
             self._translate_empty(attempt)
-        if (
-            attempt.came.whole_complete
-            and not self.answer.begun
-            and (attempt.came.rewritten or not attempt.asked.translated)
-        ):
+        clients = came.rewritten or not attempt.asked.translated
+        if came.whole_complete and clients and not self.answer.begun:
             # An error that came with status 200 is told with the status that it means.
-            answered = (attempt.status or 0) >= 300 or failure.kind in EMPTY_CLASS.values()
+            answered = (attempt.status or 0) >= 300 or is_empty
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
         else:
             self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
-        self._finish(attempt, "failed")
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
