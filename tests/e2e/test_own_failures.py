@@ -26,7 +26,8 @@ from pathlib import Path
 from healing.monitor.log import Log
 from healing.policy.routing.accounts import Accounts
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
-from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.delivery import Delivery
+from healing.policy.exchange.reading_answer import AnswerReader
 from healing.policy.exchange.journal import Journal
 from healing.policy.judging.gate import Gate
 from healing.policy.exchange.retry_table import RetryBudget
@@ -62,9 +63,10 @@ for owner, *names in (
     (Accounts, "choose", "settle", "take"),
     (Anthropic, "clean", "model_of", "session_of"),
     (AnthropicReader, "read"),
-    (AttemptsInTurn, "_begin", "deliver_stream", "succeed_if_current"),
+    (AttemptsInTurn, "_begin"),
     (Claiming, "claim"),
-    (Exchange, "_open_gate", "_through_gate"),
+    (Delivery, "deliver_stream", "succeed_if_current"),
+    (AnswerReader, "_open_gate", "_through_gate"),
     (ExchangeMaker, "exchange"),
     (Gate, "end", "feed"),
     (GeminiReader, "read"),
@@ -189,10 +191,10 @@ OTHERS = (
     "Accounts.take",
     "Anthropic.model_of",
     "AttemptsInTurn._begin",
-    "AttemptsInTurn.deliver_stream",
-    "AttemptsInTurn.succeed_if_current",
-    "Exchange._open_gate",
-    "Exchange._through_gate",
+    "Delivery.deliver_stream",
+    "Delivery.succeed_if_current",
+    "AnswerReader._open_gate",
+    "AnswerReader._through_gate",
     "ExchangeMaker.exchange",
     "Journal.tell",
 )

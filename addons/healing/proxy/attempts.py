@@ -279,8 +279,8 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
         headers = tuple(pair for pair in headers if pair[0].lower() in _OF_NO_DIALECT)
         headers += (*attempt.asked.dialect.required_headers, _USER_AGENT)
     headers += ((b"Accept-Encoding", b"identity"),)
-    if attempt.betas:
-        headers = pairs.with_flags(headers, attempt.asked.dialect.flag_header.encode(), attempt.betas)
+    if attempt.prepared.betas:
+        headers = pairs.with_flags(headers, attempt.asked.dialect.flag_header.encode(), attempt.prepared.betas)
     if attempt.body or request.method not in ("GET", "HEAD"):
         headers += ((b"Content-Length", str(len(attempt.body)).encode()),)
     if request.is_http2 or request.is_http3:

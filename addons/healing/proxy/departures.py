@@ -44,12 +44,12 @@ class Departures:
         begun = False
         for stream in list(self._waiting):
             attempt, waits_for = stream.attempt, stream.waits_for
-            waited = attempt.left_at is None
+            waited = attempt.times.left_at is None
             if attempt.ended:
                 self._waiting.remove(stream)
-            elif attempt.head_at is not None:
+            elif attempt.times.head_at is not None:
                 self._waiting.remove(stream)
-                stream.exchange.on_its_way(attempt, attempt.head_at)
+                stream.exchange.on_its_way(attempt, attempt.times.head_at)
             elif isinstance(waits_for, GetHttpConnection):
                 made = made_for(waits_for)
                 began = _began_at(connections[made]) if made is not None else None
@@ -62,7 +62,7 @@ class Departures:
             else:
                 self._waiting.remove(stream)
                 stream.exchange.on_its_way(attempt, clock.now())
-            begun |= waited and attempt.left_at is not None
+            begun |= waited and attempt.times.left_at is not None
         return begun
 
 

@@ -199,7 +199,7 @@ class HealingLayer(ConnectingLayer):
         """Have upstream wait where the client does not take what has come, or it is still being understood."""
         for attempt, source in tuple(self.attempts.items()):
             behind = self.readers.behind.get(source.client_stream_id)
-            on = attempt.intake.crowded or (behind is not None and behind.held)
+            on = attempt.came.intake.crowded or (behind is not None and behind.held)
             if on != (attempt in self.held) and source.context.server in self.connections:
                 self.held ^= {attempt}
                 yield from self.hold(source, on)

@@ -7,7 +7,7 @@ from weakref import WeakSet
 from mitmproxy import http
 from mitmproxy.connection import Client
 
-from healing.policy.exchange.attempts_in_turn import COME_AGAIN_S
+from healing.policy.exchange.delivery import COME_AGAIN_S
 from healing.proxy.local import refusal
 from healing.wire.dialect import Dialect
 

@@ -280,8 +280,10 @@ class Stage:
     @property
     def _progress(self) -> tuple[object, ...]:
         """What each wakeup has to change: an attempt is made, the next thing falls due, or more of a body is read."""
-        read = sum(len(played.attempt.whole) for played in self.played)
-        waiting = [played.attempt.intake._pending_bytes + len(played.attempt.intake._left) for played in self.played]
+        read = sum(len(played.attempt.came.whole) for played in self.played)
+        waiting = [
+            played.attempt.came.intake._pending_bytes + len(played.attempt.came.intake._left) for played in self.played
+        ]
         return len(self.played), self.exchange.deadline, read, waiting
 
     # What must hold.

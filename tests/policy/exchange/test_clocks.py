@@ -17,10 +17,10 @@ OFF = Peek(first_byte=None, silence=None, first_content=None, idle=None, progres
 def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = "", **more: Any) -> Attempt:
     """An attempt that began at 90 and was held up until 100; gate: "held", "committed" or "answering"."""
     account = Account("work", "work", "anthropic", BUILT_IN["anthropic"])
-    made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), b"", 90.0, **more)
-    made.left_at = 100.0
-    made.head_at, made.last_byte_at = head, last_byte
-    made.progress_at = last_byte
+    made = Attempt(1, account, "m", request_in("anthropic").as_it_is(), 90.0, **more)
+    made.times.left_at = 100.0
+    made.times.head_at, made.times.last_byte_at = head, last_byte
+    made.times.progress_at = last_byte
     if gate:
         made.gate = Gate(Anthropic(), "first_content", grace_s=2.0, wall_s=0.0)
         if gate != "held":
@@ -81,6 +81,6 @@ def test_pings_do_not_move_the_clock_of_the_first_content() -> None:
 
 def test_no_clock_runs_for_what_has_not_left() -> None:
     made = attempt()
-    made.left_at = None
+    made.times.left_at = None
     assert attempt_deadline(made, PEEK, streams=True, pings=True) is None
     assert attempt_deadline(made, PEEK, streams=False, pings=True) is None

@@ -42,8 +42,8 @@ def through_blind_passing(said: bytes) -> bytes:
     """What it gets once our own code has failed."""
     actions: deque[Action] = deque()
     blind = PassThrough(request_in("anthropic"), actions, begun=False, done=False)
-    attempt = blind.start(accounts_named("a")[0], 0.0)
-    attempt.redactor, attempt.intake = Redaction((KEY,)), Intake("gzip")
+    attempt = blind.ask(accounts_named("a")[0], 0.0)
+    attempt.redactor, attempt.came.intake = Redaction((KEY,)), Intake("gzip")
     blind.head(attempt, 400, GZIPPED)
     blind.data(attempt, gzip.compress(said))
     blind.end(attempt)

@@ -98,7 +98,7 @@ class Through:
             exchange.wakeup()
 
     def _answer(self, exchange: Exchange, attempt: Attempt, send: talk.Send) -> None:
-        headers: Mapping[str, str] = {"x-api-key": self.key, "anthropic-beta": ",".join(attempt.betas)}
+        headers: Mapping[str, str] = {"x-api-key": self.key, "anthropic-beta": ",".join(attempt.prepared.betas)}
         if attempt.asked.dialect.name == "gemini":
             headers = {"x-goog-api-key": self.key}
         reply = send(talk.Sent(attempt.path.partition("?")[0], attempt.body, dict(headers)))

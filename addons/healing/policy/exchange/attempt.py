@@ -1,6 +1,7 @@
 """One request sent upstream for an exchange: what it asks, and what came of it."""
 
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from healing.policy.judging.body_form import Form
@@ -10,6 +11,7 @@ from healing.policy.judging.intake import Intake
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account, Use
 from healing.policy.routing.request import UpstreamRequest
+from healing.policy.signing.repairs import Prepared
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.http.headers import Headers
 from healing.wire.json.value import dump
@@ -48,35 +50,111 @@ class NoSecrets:
         return data
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
-    """An attempt's request, what has been seen of its response, and how it ended. Times are monotonic seconds.
+class AttemptState(Enum):
+    """How far an attempt has come. It only goes on from one to the next."""
 
-    asked: what is asked of upstream; body: the same with what was repaired.
-    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
-    beginning: what has come before that could be told.
-    seen: how much of the gate's progress is known; progress_at: when more than a sign of life came last.
-    may_be_over: whether what has come of a whole answer ends as a whole answer does.
-    betas: flags that its dialect's header for them has to have. repaired: names of the repairs in its body.
+    PREPARING = auto()
+    """What it asks is being made, or its upstream has not been told."""
+    SENT = auto()
+    """Upstream has been asked."""
+    DELIVERING = auto()
+    """The client gets its answer, and no other."""
+
+
+class End(Enum):
+    """How upstream's side of an attempt came to be over."""
+
+    BY_ITSELF = auto()
+    ABORTED = auto()
+    """The exchange ended it."""
+    KILLED = auto()
+    """A person did, or another addon."""
+
+
+@dataclass(slots=True)
+class Times:
+    """When what happened to an attempt, in monotonic seconds; None where it has not.
+
     left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     held_at: since when one of its hooks has not come back.
+    head_at: its response headers. first_content_at: the first of an answer in its stream.
+    last_byte_at: anything; progress_at: more than a sign of life.
+    """
+
+    left_at: float | None = None
+    held_at: float | None = None
+    head_at: float | None = None
+    first_content_at: float | None = None
+    last_byte_at: float = 0.0
+    progress_at: float = 0.0
+
+    def skip(self, since: float, now: float) -> None:
+        """Nothing between these two times was upstream's: its clocks did not run."""
+        pause = now - since
+        if self.left_at is not None:
+            self.left_at = min(now, self.left_at + pause)
+        self.last_byte_at = min(now, self.last_byte_at + pause)
+        self.progress_at = min(now, self.progress_at + pause)
+
+
+@dataclass(slots=True)
+class IncomingBody:
+    """The body of an attempt's answer, as far as it has come and as far as it has been looked at.
+
+    intake: what has come and has not been looked at. received: bytes that have come.
+    cleaning: what takes secrets out of it, once it comes.
+    asks_for: what a good answer comes as; form: what it is by its first bytes, None before they have come;
+    beginning: what has come before that could be told.
+    into_gate: what is about to go into the gate; out_of_gate: what has come out and is about to be sent.
+    whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
+    signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
+    may_be_over: whether what has come of a whole answer ends as a whole answer does.
+    error: what the body of an error says, once all of it has come.
+    rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
+    """
+
+    intake: Intake = field(default_factory=Intake)
+    received: int = 0
+    cleaning: Cleaning | None = None
+    asks_for: Form | None = None
+    form: Form | None = None
+    beginning: bytes = b""
+    into_gate: bytes = b""
+    out_of_gate: bytes = b""
+    whole: bytearray = field(default_factory=bytearray)
+    whole_complete: bool = False
+    may_be_over: bool = False
+    error: UpstreamError | None = None
+    rewritten: bool = False
+    upstream_whole: bytes = b""
+
+    def rewrite(self, body: bytes) -> None:
+        """Put what the client gets in the place of what upstream sent."""
+        self.upstream_whole, self.whole = bytes(self.whole), bytearray(body)
+        self.rewritten = self.whole_complete = True
+
+    def forget(self) -> None:
+        """Let go of what upstream said."""
+        self.whole, self.upstream_whole, self.into_gate, self.out_of_gate = bytearray(), b"", b"", b""
+        self.error = None
+        self.intake.drop()
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """An attempt's request, what has been seen of its response, and how it ended.
+
+    asked: what is asked of upstream; prepared: the same with what was repaired. started_at: monotonic seconds.
+    state: how far it has come. end: how upstream's side ended; None as long as it has not.
+    came: the body of its answer, as far as that has come.
+    seen: how much of the gate's progress is known.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
     redactor: knows the secrets that this attempt carries.
-    intake: what has come of the body and has not been looked at.
-    cleaning: what takes them out of the body, once that comes.
-    whole: the body, decoded, where it is not a stream of events (of one that passes unread, as much as is read for
-    signatures), and what a stream was put together to; whole_complete: all of it is there, to be judged.
-    error: what the body of an error says, once all of it has come.
     busy: whether something that takes time is being made of what has come; nothing else may touch that meanwhile.
     writer: makes what the client gets, where that is not what upstream sends.
-    rewritten: whether `whole` has been made what the client gets; upstream_whole: what it was before.
-    incoming: what is about to go into the gate.
-    outgoing: what has come out of the gate and is about to be sent; sent: whether upstream has been asked.
-    delivering: whether the client gets this attempt's answer.
     told: whether the journal knows that it failed for good.
-    ended: whether upstream's side is over; aborted: because the exchange ended it; killed: because a person did.
     over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
     settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
@@ -86,51 +164,66 @@ class Attempt:
     account: Account
     model: str
     asked: UpstreamRequest
-    body: bytes
     started_at: float
     renew: bool = False
-    betas: tuple[str, ...] = ()
-    repaired: tuple[str, ...] = ()
+    prepared: Prepared = field(init=False)
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     use: Use | None = None
-    cleaning: Cleaning | None = None
     status: int | None = None
     headers: Headers = ()
-    left_at: float | None = None
-    held_at: float | None = None
-    head_at: float | None = None
-    first_content_at: float | None = None
-    last_byte_at: float = 0.0
-    asks_for: Form | None = None
-    form: Form | None = None
-    beginning: bytes = b""
+    times: Times = field(default_factory=Times)
     seen: int = 0
-    progress_at: float = 0.0
-    may_be_over: bool = False
-    received: int = 0
     gate: Gate | None = None
     raw: bool = False
-    intake: Intake = field(default_factory=Intake)
-    whole: bytearray = field(default_factory=bytearray)
-    whole_complete: bool = False
-    error: UpstreamError | None = None
+    came: IncomingBody = field(default_factory=IncomingBody)
     busy: bool = False
-    killed: bool = False
     writer: Rewriting | None = None
-    rewritten: bool = False
-    upstream_whole: bytes = b""
-    incoming: bytes = b""
-    outgoing: bytes = b""
-    sent: bool = False
-    delivering: bool = False
     told: bool = False
-    ended: bool = False
+    state: AttemptState = AttemptState.PREPARING
+    end: End | None = None
     over: str | None = None
-    aborted: bool = False
     settled: bool = False
     failure: Failure | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.prepared = Prepared(self.asked.body)
+
+    @property
+    def body(self) -> bytes:
+        """What it sends."""
+        return self.prepared.body
+
+    @property
+    def sent(self) -> bool:
+        """Whether upstream has been asked."""
+        return self.state is not AttemptState.PREPARING
+
+    @property
+    def delivering(self) -> bool:
+        """Whether the client gets this attempt's answer."""
+        return self.state is AttemptState.DELIVERING
+
+    @property
+    def ended(self) -> bool:
+        """Whether upstream's side is over."""
+        return self.end is not None
+
+    @property
+    def aborted(self) -> bool:
+        """Whether that is so because the exchange ended it."""
+        return self.end is End.ABORTED
+
+    @property
+    def killed(self) -> bool:
+        """Whether that is so because a person did, or another addon."""
+        return self.end is End.KILLED
+
+    def has_ended(self, how: End) -> None:
+        """Upstream's side is over; one that has ended by itself can still be killed."""
+        if self.end is None or (self.end is End.BY_ITSELF and how is End.KILLED):
+            self.end = how
 
     @property
     def path(self) -> str:
@@ -142,13 +235,10 @@ class Attempt:
         """Whether bytes of this attempt have been let through to the client."""
         return self.raw or (self.gate is not None and self.gate.committed)
 
-    def skip(self, since: float, now: float) -> None:
-        """Nothing between these two times was upstream's: its clocks did not run."""
-        pause = now - since
-        if self.left_at is not None:
-            self.left_at = min(now, self.left_at + pause)
-        self.last_byte_at = min(now, self.last_byte_at + pause)
-        self.progress_at = min(now, self.progress_at + pause)
+    @property
+    def at_work(self) -> bool:
+        """Whether there is still something to make of what has come."""
+        return self.busy or self.came.intake.waiting
 
     def blame(self, failure: Failure) -> Failure:
         """Remember why it failed, in words without secrets."""
@@ -158,9 +248,9 @@ class Attempt:
 
     def clean(self, data: bytes, *, last: bool = False) -> bytes:
         """The next piece of the plain body without secrets; what may be the beginning of one waits for the next."""
-        if self.cleaning is None:
-            self.cleaning = self.redactor.piecewise()
-        return self.cleaning.feed(data, last=last)
+        if self.came.cleaning is None:
+            self.came.cleaning = self.redactor.piecewise()
+        return self.came.cleaning.feed(data, last=last)
 
     def collect(self) -> bool:
         """Put together what a stream has said as one answer. False where it is none."""
@@ -175,14 +265,11 @@ class Attempt:
 
     def rewrite(self, value: Any) -> None:
         """Put what the client gets in the place of what upstream sent."""
-        self.upstream_whole, self.whole = bytes(self.whole), bytearray(self.redactor.redact(dump(value)))
-        self.rewritten = self.whole_complete = True
+        self.came.rewrite(self.redactor.redact(dump(value)))
 
     def forget(self) -> None:
         """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
-        self.whole, self.upstream_whole, self.incoming, self.outgoing = bytearray(), b"", b"", b""
-        self.error = None
-        self.intake.drop()
+        self.came.forget()
 
     def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
         """Bring `meta` up to date; with `now` where the attempt is over."""
@@ -199,12 +286,12 @@ class Attempt:
             status=self.status,
             failure=str(self.failure.kind) if self.failure else None,
             detail=self.failure.detail if self.failure else None,
-            time_to_first_byte_s=since_start(self.head_at),
-            time_to_first_content_s=since_start(self.first_content_at),
-            bytes=self.received,
+            time_to_first_byte_s=since_start(self.times.head_at),
+            time_to_first_content_s=since_start(self.times.first_content_at),
+            bytes=self.came.received,
         )
-        if self.repaired:
-            self.meta["repaired"] = list(self.repaired)
+        if self.prepared.repaired:
+            self.meta["repaired"] = list(self.prepared.repaired)
         if verdict:
             self.meta["verdict"] = verdict
         if now is not None:

@@ -58,29 +58,14 @@ class Answer:
             own = None
         self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 
-    def send(self, data: bytes, now: float) -> None:
-        """Send more of the body; pieces that wait to be sent are joined."""
-        if not data:
-            return
-        self.last_sent_at = now
-        if self._actions and isinstance(last := self._actions[-1], Send):
-            last.data += data
-        else:
-            self._actions.append(Send(data))
-
-    def finish(self, broken: str = "", end: LateEnd | None = None) -> None:
-        """End the answer; with `broken`, by breaking the connection in the way that `end` says."""
-        self.finished = True
-        self._actions.append(Finish(broken, end.pause_s, end.reset) if end is not None and broken else Finish(broken))
-
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
         """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
         status = status or attempt.status or 502
-        body = bytes(attempt.whole)
+        body = bytes(attempt.came.whole)
         events = self._as_events(body) if self._wants_events and status < 300 else None
         if not self.begun:
-            mislabelled = attempt.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
-            own = _EVENTS if events is not None else _JSON if attempt.rewritten or mislabelled else None
+            mislabelled = attempt.came.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
+            own = _EVENTS if events is not None else _JSON if attempt.came.rewritten or mislabelled else None
             self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
         self.send(events if events is not None else body, now)
 
@@ -163,6 +148,21 @@ class Answer:
         headers = http.without(attempt.headers, _NOT_FORWARDED)
         return headers if own is None else (*http.without(headers, _OF_THE_BODY), *own)
 
+    def send(self, data: bytes, now: float) -> None:
+        """Send more of the body; pieces that wait to be sent are joined."""
+        if not data:
+            return
+        self.last_sent_at = now
+        if self._actions and isinstance(last := self._actions[-1], Send):
+            last.data += data
+        else:
+            self._actions.append(Send(data))
+
+    def finish(self, broken: str = "", end: LateEnd | None = None) -> None:
+        """End the answer; with `broken`, by breaking the connection in the way that `end` says."""
+        self.finished = True
+        self._actions.append(Finish(broken, end.pause_s, end.reset) if end is not None and broken else Finish(broken))
+
 
 def _label(attempt: Attempt) -> str:
     return (http.get(attempt.headers, "content-type") or "").lower()
@@ -173,6 +173,6 @@ def _error_object(attempt: Attempt) -> dict[str, object] | None:
     if attempt.gate is not None:
         error = attempt.gate.relayed_error
     else:
-        told = attempt.error if (attempt.status or 0) >= 400 else None
+        told = attempt.came.error if (attempt.status or 0) >= 400 else None
         error = told.value if told is not None else None
     return error if isinstance(error, dict) else None

@@ -7,6 +7,7 @@ from collections import deque
 
 from healing.policy.exchange.actions import Action, Finish, Respond, Send, Start
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.events import Events
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
 from healing.wire.http import headers as http
@@ -16,7 +17,7 @@ from healing.wire.http.headers import Headers
 _NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
 
 
-class PassThrough:
+class PassThrough(Events):
     """Passes one attempt's answer through.
 
     begun: whether the answer to the client has begun. done: whether it is over.
@@ -30,11 +31,10 @@ class PassThrough:
         self._request = request
         self._actions = actions
 
-    def start(self, account: Account, now: float, number: int = 1) -> Attempt:
+    def ask(self, account: Account, now: float, number: int = 1) -> Attempt:
         """Make the one attempt that passes, on this account."""
         request = self._request
-        asked = request.as_it_is()
-        self.attempt = Attempt(number, account, request.route.model, asked, asked.body, now)
+        self.attempt = Attempt(number, account, request.route.model, request.as_it_is(), now)
         self._actions.append(Start(self.attempt))
         return self.attempt
 
@@ -45,10 +45,13 @@ class PassThrough:
         if attempt.status is None or self.done:
             return
         # A whole answer that has been begun has been sent, too.
-        whole = b"" if self.begun else bytes(attempt.whole)
+        whole = b"" if self.begun else bytes(attempt.came.whole)
         self._begin(attempt.status, attempt.headers)
         waiting = attempt.gate.unsent() if attempt.gate is not None else b""
-        self._send(attempt, whole + attempt.outgoing + waiting + attempt.beginning + attempt.incoming)
+        self._send(
+            attempt,
+            whole + attempt.came.out_of_gate + waiting + attempt.came.beginning + attempt.came.into_gate,
+        )
         self._send_rest(attempt)
         if attempt.ended:
             self.end(attempt)
@@ -63,7 +66,7 @@ class PassThrough:
         """More of the body has come."""
         if self._is_other(attempt):
             return
-        attempt.intake.put(data)
+        attempt.came.intake.put(data)
         self._send_rest(attempt)
 
     def end(self, attempt: Attempt, broken: str = "") -> None:
@@ -94,7 +97,7 @@ class PassThrough:
 
     def _send_rest(self, attempt: Attempt) -> None:
         try:
-            for data in attempt.intake.rest():
+            for data in attempt.came.intake.rest():
                 self._send(attempt, attempt.clean(data))
         except DecodingError as error:
             self._finish(f"the body is not what its content-encoding says: {error}")

@@ -78,7 +78,7 @@ class RequestRepairs:
         """The repair with which the next attempt is made, None where nothing helps."""
         if failure.kind is FailureClass.SIGNATURE and self.refused is None:
             self.refused = attempt
-        text, now = attempt.error.text if attempt.error is not None else "", self._clock.wall()
+        text, now = attempt.came.error.text if attempt.came.error is not None else "", self._clock.wall()
         return self._safely(lambda repairs: repairs.after(attempt.account, failure, text, now), None)
 
     def to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
@@ -105,7 +105,7 @@ class RequestRepairs:
         if attempt.gate is not None:
             return attempt.gate.signed_content
         try:
-            return attempt.asked.dialect.content_of(parse(attempt.upstream_whole or attempt.whole))
+            return attempt.asked.dialect.content_of(parse(attempt.came.upstream_whole or attempt.came.whole))
         except ValueError:
             return []  # an array that was cut, or is too long to be kept
 

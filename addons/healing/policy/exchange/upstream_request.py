@@ -130,7 +130,7 @@ class UpstreamRequests:
         Raises ValueError for what is no such answer.
         """
         assert self.crossing is not None
-        value = exact.parse(attempt.whole)
+        value = exact.parse(attempt.came.whole)
         if find_error(value):
             raise ValueError("it is an error")
         if self.asked.operation.kind != "generate":
@@ -162,12 +162,16 @@ class UpstreamRequests:
 
     def concede(self, attempt: Attempt, failure: Failure) -> str:
         """Leave out what upstream did not take: what is done, in words; "" where nothing helps."""
-        if failure.kind is not FailureClass.CALLER or attempt.error is None or self._concessions >= MAX_CONCESSIONS:
+        if (
+            failure.kind is not FailureClass.CALLER
+            or attempt.came.error is None
+            or self._concessions >= MAX_CONCESSIONS
+        ):
             return ""
         used = frozenset(("stream",)) if self.upgraded else frozenset()
         if self.crossing is not None:
             used |= self.crossing.optional
-        feature = refused_feature(attempt.error.text, self._without, used)
+        feature = refused_feature(attempt.came.error.text, self._without, used)
         if feature is None:
             return ""
         self._unsupported.add(self._upstream, self._request.route.model, feature)

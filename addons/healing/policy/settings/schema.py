@@ -254,7 +254,7 @@ class Clients(_Table):
     """Sources of the keys that let a client in from elsewhere."""
     loopback_only: bool = True
     account_header: bool = True
-    """Whether responses carry `X-AccountSettings-Email`."""
+    """Whether responses carry `X-Account-Email`."""
     hosts: Annotated[tuple[Text, ...], Strict(False)] = ()
     """Names by which clients may call the proxy, beside this machine's own and the listen address."""
     max_body: int = Field(default=128 * 1024 * 1024, ge=1024)

@@ -1,0 +1,264 @@
+"""What the client gets: an attempt's answer, or why there is none. With its end the exchange is over."""
+
+import math
+from collections import deque
+from typing import Any
+
+from healing.policy.clock import Clock
+from healing.policy.exchange.actions import LONG_BYTES, Action, Rules, Work
+from healing.policy.exchange.attempt import Attempt, AttemptState
+from healing.policy.exchange.attempt_ends import AttemptEnds
+from healing.policy.exchange.client_answer import Answer
+from healing.policy.exchange.journal import Story
+from healing.policy.exchange.named_things import NamedThings
+from healing.policy.exchange.next_attempt import Planner
+from healing.policy.exchange.one_holder import OneHolder
+from healing.policy.exchange.progress import Progress
+from healing.policy.exchange.repairs_of_request import RequestRepairs
+from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.judging.gate import EMPTY_CLASS, Gate
+from healing.policy.routing.request import ClientRequest, takes_time
+from healing.wire.dialect import LateEnd
+
+COME_AGAIN_S = 5
+"""After so many seconds a proxy that was shut down may be there again."""
+
+
+class Delivery:
+    """Delivers to the client of one exchange.
+
+    attempts: all that were begun. answer: what the client gets. meta: what is kept of it in its flow.
+    """
+
+    def __init__(
+        self,
+        request: ClientRequest,
+        rules: Rules,
+        clock: Clock,
+        actions: deque[Action],
+        *,
+        asking: UpstreamRequests,
+        repairs: RequestRepairs,
+        planner: Planner | OneHolder,
+        ends: AttemptEnds,
+        things: NamedThings,
+        story: Story,
+        progress: Progress,
+    ) -> None:
+        self.attempts: list[Attempt] = []
+        self.answer = Answer(request, rules, actions)
+        self.meta: dict[str, Any] = {}
+        self._request = request
+        self._clock = clock
+        self._actions = actions
+        self._asking = asking
+        self._repairs = repairs
+        self._planner = planner
+        self._ends = ends
+        self._things = things
+        self._story = story
+        self._progress = progress
+        self._is_long = takes_time(asking.asked.body)
+
+    @property
+    def comment(self) -> str:
+        """One line for the flow list; "" for an exchange that went as any other."""
+        return self._story.comment(self._progress.outcome, self.attempts)
+
+    # An answer as it comes.
+
+    def deliver_stream(self, attempt: Attempt) -> None:
+        """From now on the client gets this attempt's answer, and no other."""
+        if not attempt.delivering:
+            attempt.state = AttemptState.DELIVERING
+            gate = attempt.gate
+            known = gate is not None and (gate.content or gate.complete)
+            self.answer.begin_stream(attempt, self._served() if known else "pending")
+            early = gate is not None and gate.overflowed and not gate.complete
+            self._story.tell("commit", "more came than is held" if early else "", attempt=attempt)
+
+    def send_events(self, events: bytes, now: float) -> None:
+        """Send the client more of it, which are events."""
+        self.send(events, now)
+        self._things.see(events)
+
+    def send(self, data: bytes, now: float) -> None:
+        """Send the client more of the answer that is delivered."""
+        self.answer.send(data, now)
+
+    def keep_alive(self, stream: Attempt, waited_s: float) -> None:
+        """Give a client that has waited for so long for this stream a sign of life, and a status before it."""
+        if not self.answer.begun:
+            self._story.tell("hold", f"{waited_s:.0f} s without content", attempt=stream)
+            self.answer.begin_stream(stream, "pending")
+        self.answer.send(self._request.dialect.keep_alive, self._clock.now())
+
+    # No answer.
+
+    def killed(self, attempt: Attempt) -> None:
+        """A person, or another addon, ended this attempt."""
+        self._ends.settle_account(attempt, None, judged=False)
+        self.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
+
+    def give_up(self, attempt: Attempt, failure: Failure) -> None:
+        """No other try: the client gets the real cause."""
+        now = self._clock.now()
+        failure = attempt.blame(failure)
+        self._ends.settle_account(attempt, failure)
+        told = self._repairs.to_tell(attempt, failure)
+        if told is not attempt:
+            self._ends.abort(attempt, failure.detail)
+            attempt.note(self._request.id, "repaired in vain", now)
+            attempt, failure = told, told.failure or failure
+            self._progress.turn_to(told)
+            self.answer.attempts = len(self.attempts)
+        attempt.note(self._request.id, "deliver", now if attempt.ended else None)
+        attempt.told = True
+        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        gate = attempt.gate
+        whole = not attempt.aborted or attempt is self._repairs.refused
+        if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
+            self._deliver_anyway(attempt, gate, now)
+            return
+        self._ends.abort(attempt, failure.detail)
+        attempt.note(self._request.id, "deliver", now)
+        self._tell_failure(attempt, failure, now)
+        self._finish(attempt, "failed")
+
+    def _tell_failure(self, attempt: Attempt, failure: Failure, now: float) -> None:
+        """The client gets what upstream said of it, if that came whole and can still be sent, or words of our own."""
+        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.came
+        if attempt.asked.translated and is_empty:
+            self._translate_empty(attempt)
+        clients = came.rewritten or not attempt.asked.translated
+        if came.whole_complete and clients and not self.answer.begun:
+            # An error that came with status 200 is told with the status that it means.
+            answered = (attempt.status or 0) >= 300 or is_empty
+            self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
+        else:
+            self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
+
+    def _translate_empty(self, attempt: Attempt) -> None:
+        """A whole answer without content is the client's if it can be told at all."""
+        # None that is so long is without content for any good reason.
+        if not attempt.came.whole_complete or attempt.came.rewritten or len(attempt.came.whole) >= LONG_BYTES:
+            return
+        try:
+            writer = self._asking.rewrite(attempt)
+        except ValueError:
+            return
+        if writer is not None and not writer.broken and not writer.continuation:
+            attempt.collect()
+
+    def _deliver_anyway(self, attempt: Attempt, gate: Gate, now: float) -> None:
+        """The client gets the stream that is no answer: it is what upstream said."""
+        out = gate.deliver_anyway()
+        if gate.writer.whole:
+            attempt.collect()
+        else:
+            attempt.state = AttemptState.DELIVERING
+            self.answer.begin_stream(attempt, "failed")
+            self.answer.send(attempt.redactor.redact(out), now)
+        self.succeed_if_current(attempt)
+
+    def break_off(self, attempt: Attempt, failure: Failure) -> None:
+        """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
+        failure = self._ends.blame(attempt, failure)
+        self._ends.settle_account(attempt, failure)
+        attempt.note(self._request.id, "told the client", self._clock.now())
+        self._ends.abort(attempt, failure.detail)
+        self._story.tell("broke", "", attempt=attempt, failure=failure)
+        said = attempt.gate is not None and attempt.gate.relayed_error is not None
+        # A JSON array has no place for an error: a broken connection is the only truth left.
+        end = LateEnd(broken=True) if attempt.raw else self._request.dialect.late_end(said=said)
+        self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
+
+    def refuse(self, cooling_s: float, now: float) -> None:
+        """No attempt can be made: every account is cooling for longer than may be waited."""
+        wait_s = max(1, math.ceil(cooling_s))
+        message = self._planner.says_cooling(self._request.model, wait_s)
+        self._story.tell("gave_up", message)
+        self.answer.refuse(429, message, wait_s, now)
+        self._finish(None, "failed")
+
+    def shut_down(self, failure: Failure) -> None:
+        """The proxy ends before anything of an answer has reached the client, which is told so."""
+        now, attempt = self._clock.now(), self._progress.current
+        if attempt is not None:
+            self._ends.settle_account(attempt, None, judged=False)
+            attempt.blame(failure)
+            attempt.note(self._request.id, "shut down", now)
+            self._ends.abort(attempt, failure.detail)
+        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        if self.answer.begun:
+            self.answer.fail(self.attempts[-1], failure, self._tried(), self._asking.framing(), now)
+        else:
+            self.answer.refuse(failure.status, f"{failure.detail}.", COME_AGAIN_S, now)
+        self._finish(attempt, "failed")
+
+    def _tried(self) -> str:
+        names = ", ".join(dict.fromkeys(attempt.account.name for attempt in self.attempts))
+        count = len(self.attempts)
+        return f"Tried {count} time{'' if count == 1 else 's'}, on {names}."
+
+    def client_left(self) -> None:
+        """The client is gone: what runs for it is ended."""
+        attempt = self._progress.current
+        if attempt is not None:
+            self._ends.settle_account(attempt, None, judged=False)
+            attempt.note(self._request.id, "the client left", self._clock.now())
+            self._ends.abort(attempt, "the client left")
+            if attempt.delivering and not attempt.busy:
+                self._keep_signed(attempt)
+        self._story.tell("client_left", "", attempt=attempt)
+        self._close("failed")
+
+    # The end.
+
+    def succeed_if_current(self, attempt: Attempt) -> None:
+        """The attempt has served, unless what came last was a failure and has been dealt with."""
+        if attempt is not self._progress.current:
+            return
+        now = self._clock.now()
+        if attempt.gate is not None and attempt.failure is None and (failure := attempt.gate.no_answer):
+            attempt.blame(failure)
+        self._ends.settle_account(attempt, attempt.failure)
+        outcome = "failed" if attempt.failure else self._served()
+        if attempt.failure and not attempt.told:
+            self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
+        attempt.note(self._request.id, "deliver", now)
+        self._ends.leave(attempt)
+        if not attempt.delivering:
+            self.answer.deliver(attempt, outcome, now)
+            attempt.state = AttemptState.DELIVERING
+        self._finish(attempt, outcome)
+
+    def _served(self) -> str:
+        """The outcome of an answer that serves."""
+        return "healed" if any(attempt.failure for attempt in self.attempts) else "clean"
+
+    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", end: LateEnd | None = None) -> None:
+        # Before its end, as the client may say it again at once.
+        if attempt is not None and attempt.delivering:
+            self._keep_signed(attempt)
+            self._things.learn(attempt)
+        self.answer.finish(broken, end)
+        if outcome != "failed":
+            self._story.tell("delivered", outcome, attempt=attempt)
+        self._close(outcome)
+
+    def _keep_signed(self, attempt: Attempt) -> None:
+        """The answer of this attempt has reached the client, wholly or in part."""
+        if attempt.came.received < LONG_BYTES and not self._is_long:
+            self._keep(attempt)
+        else:
+            self._actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
+
+    def _keep(self, attempt: Attempt) -> None:
+        self._repairs.over(attempt)
+        self._asking.keep(attempt, self._repairs.sent)
+
+    def _close(self, outcome: str) -> None:
+        self._progress.close(outcome)
+        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s, self._asking.says)
