@@ -130,7 +130,10 @@ def shared_court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
         config += account("spare", "near", models=["fresh-*"], priority=1)
         config += account("slots", "near", models=["slot-*", "slow-*"]) + account("clock", "near", models=["clock-*"])
         servers = {"near": near, "far": far, "secure": secure}
-        config += "".join(upstream(name, "anthropic", server.url) for name, server in servers.items())
+        config += "".join(
+            upstream(name, "anthropic", server.url) + f"connections = {CONNECTIONS}\n"
+            for name, server in servers.items()
+        )
         config += routes(slot="first_byte", clock="first_byte", slow="idle")
         options = {"ssl_verify_upstream_trusted_ca": str(secure.ca_file)}
         with Proxy(folder, config, options=options) as proxy:

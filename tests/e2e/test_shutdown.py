@@ -197,7 +197,7 @@ def test_a_client_key_is_asked_for_before_anything_is_said(tmp_path: Path) -> No
 @each_dialect
 def test_a_whole_answer_finishes_and_one_that_does_not_is_a_503(tmp_path: Path, dialect: str) -> None:
     with ending(tmp_path, LONG) as place:
-        place.server.play(slow(dialect), unfinished(dialect))
+        place.server.play(slow(dialect).but(gap=0.3), unfinished(dialect))
         whole = place.pool.submit(ask, place.proxy.url, dialect, "whole", stream=False)
         place.proxy.wait_for_log("attempt 1 on")
         never = place.pool.submit(ask, place.proxy.url, dialect, "never", stream=False)

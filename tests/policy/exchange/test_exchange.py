@@ -1,7 +1,9 @@
 import json
+from unittest.mock import patch
 
 import pytest
 from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
 from healing.policy.routing.accounts import Accounts
 from healing.policy.settings.schema import Peek, Retry
@@ -16,6 +18,7 @@ from tests.upstream import (
     anthropic_events,
     anthropic_json,
     anthropic_start,
+    gemini_empty,
 )
 from tests.upstream.replies import Reply
 
@@ -187,6 +190,21 @@ def test_upstreams_own_answer_is_not_lost_when_the_other_account_cools_for_longe
     assert played.names == [home]
     assert played.respond is not None
     assert (played.respond.status, played.body) == (401, BAD_KEY.whole)
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_a_stream_without_content_is_delivered_when_no_account_can_be_waited_for_after_all(dialect: str) -> None:
+    answers = iter([Next(Accounts(accounts_named("a", dialect=dialect)).all[0]), 86_400.0])
+    empty = script(anthropic_empty() if dialect == "anthropic" else gemini_empty())
+    with (
+        patch.object(Planner, "first", lambda *_: next(answers)),
+        patch.object(Planner, "after", lambda *_: Next(None, 1.0)),
+    ):
+        stage = Stage(lambda _: empty, dialect=dialect, accounts=Accounts(accounts_named("a", dialect=dialect)))
+        stage.leave_at = 60.0
+        stage.play()
+    assert not stage.left
+    assert stage.finish is not None
 
 
 @pytest.mark.parametrize("seed", range(10))

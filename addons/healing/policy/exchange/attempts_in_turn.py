@@ -197,6 +197,8 @@ class AttemptsInTurn:
         if not isinstance(plan, Next):
             last = self.delivery.attempts[-1] if self.delivery.attempts else None
             if last is not None and last.failure is not None:
+                # It may have ended by itself, and be what the client gets.
+                self.progress.turn_to(last)
                 self.delivery.give_up(last, last.failure)
             else:
                 self.delivery.refuse(plan, now)
