@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 import pytest
 
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import ask, body, read_error, read_json, read_stream, stream, target
 from tests.support import raw
+from tests.support.listening import Listening
 from tests.upstream import Reply, Upstream, anthropic_json, anthropic_stream, gemini_json
 
 WATCHING = Path(__file__).with_name("watching.py")
@@ -24,45 +24,29 @@ PEEK = (
 
 
 @dataclass
-class Staged:
+class Staged(Listening):
     """A server that says the first half of a stream, and the other one when it is told to."""
 
-    port: int = 0
     go_on: threading.Event = field(default_factory=threading.Event)
     calls: int = 0
 
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *how: Any) -> None:
         self.go_on.set()
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(5)
+        super().__exit__(*how)
 
-    def _serve(self) -> None:
+    def serve(self, connection: socket.socket) -> None:
+        """Answer one request."""
         chunks = list(anthropic_stream("In two halves", pieces=4).chunks)
         middle = next(number for number, chunk in enumerate(chunks) if b"text_delta" in chunk) + 1
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(15)
-                while b'"messages"' not in connection.recv(65536):
-                    pass
-                self.calls += 1
-                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
-                connection.sendall(b"".join(chunks[:middle]))
-                self.go_on.wait(30)
-                connection.sendall(b"".join(chunks[middle:]))
+        with connection:
+            connection.settimeout(15)
+            while b'"messages"' not in connection.recv(65536):
+                pass
+            self.calls += 1
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+            connection.sendall(b"".join(chunks[:middle]))
+            self.go_on.wait(30)
+            connection.sendall(b"".join(chunks[middle:]))
 
 
 @dataclass(frozen=True)

@@ -4,50 +4,28 @@ import base64
 import hashlib
 import re
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
 
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import CLIENT_KEY, free_port, saved_flows
 from tests.support import raw
+from tests.support.listening import Listening
 
 LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 
 
 @dataclass
-class Talking:
+class Repeating(Listening):
     """A WebSocket server that says what it was shown, and then repeats what it is told."""
 
     heads: list[bytes] = field(default_factory=list)
-    port: int = 0
 
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
+        """Talk with one client."""
         with client:
             client.settimeout(15)
             head = b""
@@ -81,14 +59,14 @@ class Lively:
     """A proxy in two modes, and the server behind it."""
 
     proxy: Proxy
-    server: Talking
+    server: Repeating
     reverse: str
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lively]:
     folder = tmp_path_factory.mktemp("live")
-    with Talking() as server:
+    with Repeating() as server:
         port, reverse = free_port(), free_port()
         url = f"http://127.0.0.1:{server.port}"
         config = account("narrow", "gemini", models=["some-model"]) + account("live", "gemini", priority=1)

@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import body, empty, error, read_json, read_stream, saved_flows, stream, target
 from tests.support import raw
+from tests.support.listening import Listening
 from tests.upstream import Reply, Upstream, anthropic_json, gemini_json
 
 WATCHING = Path(__file__).with_name("watching.py")
@@ -22,48 +22,26 @@ JSON = {"content-type": "application/json"}
 
 
 @dataclass
-class Slow:
+class Slow(Listening):
     """A server for one connection after the other, which shows what has come of a request that is not complete."""
 
-    port: int = 0
     got: bytes = b""
     changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(5)
 
     def wait_for(self, text: bytes) -> None:
         with self.changed:
             assert self.changed.wait_for(lambda: text in self.got, 10), self.got
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(15)
-                self.got = b""
-                try:
-                    while b"the end" not in self.got and (data := connection.recv(65536)):
-                        with self.changed:
-                            self.got += data
-                            self.changed.notify_all()
-                    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-                except OSError:
-                    continue
+    def serve(self, connection: socket.socket) -> None:
+        """Answer a request that says that it has come to its end."""
+        with connection:
+            connection.settimeout(15)
+            self.got = b""
+            while b"the end" not in self.got and (data := connection.recv(65536)):
+                with self.changed:
+                    self.got += data
+                    self.changed.notify_all()
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,8 @@
 """Requests that are not ours pass exactly as in plain mitmproxy; other API paths get one account's credential."""
 
-import re
 import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 from urllib.parse import urlsplit
 
 import pytest
@@ -14,55 +10,23 @@ import pytest
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import CLIENT_KEY, free_port, wait_for_modes
 from tests.support import raw
+from tests.support.listening import Listening, read_request
 from tests.upstream import Reply, Upstream
 
 
 @dataclass
-class Recording:
+class Recording(Listening):
     """A server that keeps the very bytes of each request and answers with canned bytes, then closes."""
 
     answer: bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     requests: list[bytes] = field(default_factory=list)
-    port: int = 0
 
-    def __enter__(self) -> Self:
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # Closing alone would not wake the accept.
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(5)
-                got = b""
-                while not _is_whole(got) and (data := connection.recv(65536)):
-                    got += data
-                self.requests.append(got)
-                connection.sendall(self.answer)
-
-
-def _is_whole(got: bytes) -> bool:
-    head, end, rest = got.partition(b"\r\n\r\n")
-    if not end:
-        return False
-    if b"chunked" in head.lower():
-        return rest.endswith(b"0\r\n\r\n")
-    length = re.search(rb"(?i)content-length: *(\d+)", head)
-    return len(rest) >= (int(length.group(1)) if length else 0)
+    def serve(self, connection: socket.socket) -> None:
+        """Answer one request."""
+        with connection:
+            connection.settimeout(5)
+            self.requests.append(read_request(connection))
+            connection.sendall(self.answer)
 
 
 def talk(port: int, request: bytes) -> bytes:
