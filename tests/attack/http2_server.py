@@ -95,16 +95,20 @@ class Peer:
 
     def flush(self) -> None:
         if data := self.h2.data_to_send():
-            try:
-                self.socket.sendall(data)
-            except OSError:
-                self.over = True
+            self._send(data)
 
     def frame(self, frame: Frame) -> None:
         """Send a frame that h2 itself would not, or not without ending the connection."""
         with self.lock:
             self.flush()
-            self.socket.sendall(frame.serialize())
+            self._send(frame.serialize())
+
+    def _send(self, data: bytes) -> None:
+        """The proxy may have closed the connection meanwhile: it is over then."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            self.over = True
 
     def goaway(self, last_stream_id: int, error: h2.errors.ErrorCodes = h2.errors.ErrorCodes.NO_ERROR) -> None:
         """Say that no stream beyond the last one is begun."""
