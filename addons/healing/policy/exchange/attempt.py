@@ -15,6 +15,7 @@ from healing.policy.signing.repairs import Prepared
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.http.headers import Headers
 from healing.wire.json.value import dump
+from healing.wire.usage import UsageTally
 
 
 class Cleaning(Protocol):
@@ -151,6 +152,7 @@ class Attempt:
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
+    tally: counts the tokens that its answer tells of.
     redactor: knows the secrets that this attempt carries.
     busy: whether something that takes time is being made of what has come; nothing else may touch that meanwhile.
     writer: makes what the client gets, where that is not what upstream sends.
@@ -167,6 +169,7 @@ class Attempt:
     started_at: float
     renew: bool = False
     prepared: Prepared = field(init=False)
+    tally: UsageTally = field(init=False)
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     use: Use | None = None
@@ -189,6 +192,7 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.prepared = Prepared(self.asked.body)
+        self.tally = self.asked.dialect.usage_tally()
 
     @property
     def body(self) -> bytes:

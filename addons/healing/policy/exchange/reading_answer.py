@@ -165,6 +165,7 @@ class AnswerReader:
             longest=rules.limits.answer_bytes,
             longest_event=rules.limits.event_bytes,
             asked=attempt.asked.value,
+            tally=attempt.tally,
         )
         if not attempt.gate.writer.whole:
             self._in_turn.timing.hold(attempt, self._clock.now())

@@ -11,6 +11,7 @@ from healing.wire.errors.parsing import UpstreamError, parse_error, read_error
 from healing.wire.http.headers import Headers
 from healing.wire.json import exact
 from healing.wire.json.value import dump, parse
+from healing.wire.usage import UsageTally
 
 _BAD_GATEWAY = 502
 
@@ -41,6 +42,7 @@ class Judging:
             grace_s=self._rules.retry.grace,
             wall_s=self._wall_s,
             error=attempt.came.error,
+            tally=attempt.tally,
         )
         if failure is not None and failure.kind is FailureClass.CALLER and attempt.came.error is None:
             attempt.came.error = parse_error(body)
@@ -64,10 +66,12 @@ def judge_whole(
     grace_s: float,
     wall_s: float,
     error: UpstreamError | None = None,
+    tally: UsageTally | None = None,
 ) -> Failure | None:
     """What is wrong with a whole response, None if it is an answer.
 
     grace_s, wall_s: as in `failures.classify`. error: what the body of an error says, where that is known.
+    tally: takes what it tells of its tokens.
     """
     if status >= 400:
         return classify(status, headers, error or parse_error(body), grace_s=grace_s, wall_s=wall_s)
@@ -79,6 +83,8 @@ def judge_whole(
         value = exact.parse(body)
     except ValueError:
         return Failure(FailureClass.MALFORMED, "the answer is not JSON")
+    if tally is not None and operation == "generate":
+        tally.take(value)
     reading = dialect.read_answer(value)
     if reading.kind is Kind.ERROR:
         return classify(None, (), read_error(reading.error), grace_s=grace_s, wall_s=wall_s)

@@ -14,6 +14,7 @@ from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors.parsing import read_error
 from healing.wire.errors.signature_refusals import SignatureFault
 from healing.wire.http.sse import SSEDecoder, SSEEvent
+from healing.wire.usage import UsageTally
 
 logger = logging.getLogger(__name__)
 
@@ -74,11 +75,13 @@ class Gate:
         longest: int = LONGEST_BYTES,
         longest_event: int = LONGEST_EVENT,
         asked: Any = None,
+        tally: UsageTally | None = None,
     ) -> None:
         """
         dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
+        tally: takes what the events tell of their tokens.
         """
         self.writer: Writer = Passing(dialect) if writer is None else writer
         self._passing = writer is None
@@ -92,6 +95,7 @@ class Gate:
         self._visible = False
         self._dialect = dialect
         self._reader = dialect.reader(asked)
+        self._tally = dialect.usage_tally() if tally is None else tally
         self._decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s
@@ -266,6 +270,7 @@ class Gate:
                 self._visible = self._visible or reading.visible
         self._said = True
         self._events += 1
+        self._tally.take(self._reader.body)
         self.stop = reading.stop or self.stop
         made = self.writer.event(event, reading, self._reader.body)
         # A translation may have to wait for the rest of a call before it can say anything.

@@ -9,6 +9,7 @@ from healing.wire.anthropic.collector import AnthropicCollector
 from healing.wire.anthropic.events_of_whole import events_of
 from healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from healing.wire.anthropic.things import THINGS
+from healing.wire.anthropic.usage import AnthropicUsage
 from healing.wire.dialect import (
     LONGEST_INDEX,
     MOST_OPEN,
@@ -291,6 +292,10 @@ class Anthropic:
         """The blocks of a whole message."""
         blocks = answer.get("content") if isinstance(answer, dict) else None
         return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+
+    def usage_tally(self) -> AnthropicUsage:
+        """A tally of the tokens of a new answer."""
+        return AnthropicUsage()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """`end_turn` without content is the 0-token answer; a tool call without a call is broken."""

@@ -20,6 +20,7 @@ from healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, find_error, rea
 from healing.wire.gemini.collector import GeminiCollector, GeminiParts
 from healing.wire.gemini.history import call_flaw, call_of, wants_pieces
 from healing.wire.gemini.things import THINGS
+from healing.wire.gemini.usage import GeminiUsage
 from healing.wire.http.sse import SSEEvent
 from healing.wire.json import exact
 from healing.wire.json.value import dump, parse
@@ -328,6 +329,10 @@ class Gemini:
         for chunk in answer if isinstance(answer, list) else [answer]:
             reader.read_chunk(chunk)
         return reader.content
+
+    def usage_tally(self) -> GeminiUsage:
+        """A tally of the tokens of a new answer."""
+        return GeminiUsage()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What a finish reason means without content."""
