@@ -137,7 +137,7 @@ def test_a_bug_of_ours_in_a_translation_ends_the_exchange_and_nothing_is_made_up
     attempt = exchange.attempts[0]
     exchange.head(attempt, 200, GEMINI.headers)
     exchange.data(attempt, GEMINI.whole)
-    exchange.settle()
+    exchange.read_data()
     assert exchange.crashed
     assert all(type(action).__name__ != "Send" for action in exchange.actions)
     exchange.client_left()

@@ -104,5 +104,5 @@ class Through:
         reply = send(talk.Sent(attempt.path.partition("?")[0], attempt.body, dict(headers)))
         exchange.head(attempt, reply.status, ((b"content-type", b"application/json"),))
         exchange.data(attempt, reply.whole)
-        exchange.settle()
-        exchange.end(attempt)
+        exchange.read_data()
+        exchange.body_ended(attempt)

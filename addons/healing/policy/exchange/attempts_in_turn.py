@@ -56,7 +56,7 @@ class AttemptsInTurn:
         eligible: Sequence[Account],
         rules: Rules,
         shared: Shared,
-        asking: UpstreamRequests,
+        upstream_requests: UpstreamRequests,
     ) -> None:
         self.actions: deque[Action] = deque()
         self.progress = Progress()
@@ -64,14 +64,14 @@ class AttemptsInTurn:
         self._request = request
         self._accounts, self._budget, self._clock = shared.accounts, shared.budget, shared.clock
         self._eligible = tuple(eligible)
-        self._asking = asking
+        self._upstream_requests = upstream_requests
         self._next = Next(None)
         self._things = NamedThings(request, eligible, shared.signatures, shared.clock)
         self._planner = self._plan_for(self._things.holders, rules, shared)
-        self._repairs = RequestRepairs(request, asking.asked, shared.signatures, rules.repair, shared.clock)
+        self._repairs = RequestRepairs(request, upstream_requests.asked, shared.signatures, rules.repair, shared.clock)
         # Of a long request this is the longest work; here it is done beside the event loop.
-        self._repairs.make_ready(eligible[0], asking.asked)
-        self._is_long = takes_time(asking.asked.body)
+        self._repairs.make_ready(eligible[0], upstream_requests.asked)
+        self._is_long = takes_time(upstream_requests.asked.body)
         self._story = Story(request, shared.journal, shared.clock)
         self._ends = AttemptEnds(request, rules.limits, shared.accounts, self._planner, shared.clock, self.actions)
         self.delivery = Delivery(
@@ -79,7 +79,7 @@ class AttemptsInTurn:
             rules,
             shared.clock,
             self.actions,
-            asking=asking,
+            upstream_requests=upstream_requests,
             repairs=self._repairs,
             planner=self._planner,
             ends=self._ends,
@@ -150,7 +150,7 @@ class AttemptsInTurn:
     def _remedy(self, attempt: Attempt, failure: Failure) -> tuple[RepairRule | None, str]:
         """The repair that helps against this failure, and what is conceded in words, if anything is."""
         rule = self._repairs.after(attempt, failure)
-        return rule, "" if rule else self._asking.concede(attempt, failure)
+        return rule, "" if rule else self._upstream_requests.concede(attempt, failure)
 
     def _after(self, attempt: Attempt, failure: Failure, remedy: tuple[RepairRule | None, str]) -> None:
         now, (rule, conceded) = self._clock.now(), remedy
@@ -172,8 +172,8 @@ class AttemptsInTurn:
         """Upstream has more to say: it is asked to go on, and the client gets that in the same answer."""
 
         def ask_again() -> bool:
-            if goes_on := self._asking.go_on(writer):
-                self._repairs.over(attempt)
+            if goes_on := self._upstream_requests.continue_after(writer):
+                self._repairs.keep_signed(attempt)
             return goes_on
 
         self.work(attempt, ask_again, partial(self._continue, attempt), beside=self._is_long)
@@ -222,25 +222,27 @@ class AttemptsInTurn:
             self._choose_and_begin(now)
 
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
-        model, asking = self._request.route.model, self._asking
-        attempt = Attempt(len(self.delivery.attempts) + 1, account, model, asking.asked, now, renew)
-        attempt.tries = attempt.number - self._repairs.count - asking.extra - self._planner.uncounted
+        model, upstream_requests = self._request.route.model, self._upstream_requests
+        attempt = Attempt(len(self.delivery.attempts) + 1, account, model, upstream_requests.asked, now, renew)
+        attempt.tries = attempt.number - self._repairs.count - upstream_requests.extra - self._planner.uncounted
         attempt.note(self._request.id)
         self.delivery.attempts.append(attempt)
         self.progress.turn_to(attempt)
         self._things.begin()
-        attempt.use = self._accounts.take(account, model, now)
-        beside = asking.continues or (self._is_long and not self._repairs.is_ready(account, asking.asked))
+        attempt.use = self._accounts.begin_use(account, model, now)
+        beside = upstream_requests.continues or (
+            self._is_long and not self._repairs.is_ready(account, upstream_requests.asked)
+        )
         self.work(attempt, partial(self._prepare, attempt), partial(self._start, attempt), beside=beside)
 
     def _prepare(self, attempt: Attempt) -> Prepared:
-        attempt.writer = self._asking.writer(attempt.seed(self._request.id))
+        attempt.writer = self._upstream_requests.writer(attempt.seed(self._request.id))
         return self._repairs.prepare(attempt.account, attempt.asked)
 
     def _start(self, attempt: Attempt, prepared: Prepared) -> None:
         attempt.prepared = prepared
         attempt.note(self._request.id)
-        how = ", ".join((attempt.account.upstream_name, *self._asking.says, *_repaired(prepared)))
+        how = ", ".join((attempt.account.upstream_name, *self._upstream_requests.in_words, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
         attempt.state = AttemptState.SENT
@@ -253,7 +255,7 @@ class AttemptsInTurn:
         if not beside:
             then(work())
             return
-        attempt.busy = True
+        attempt.work_running = True
         self.actions.append(Work(attempt, work, then))
 
 

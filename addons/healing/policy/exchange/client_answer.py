@@ -61,11 +61,11 @@ class Answer:
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
         """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
         status = status or attempt.status or 502
-        body = bytes(attempt.came.whole)
+        body = bytes(attempt.incoming.whole)
         events = self._as_events(body) if self._wants_events and status < 300 else None
         if not self.begun:
-            mislabelled = attempt.came.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
-            own = _EVENTS if events is not None else _JSON if attempt.came.rewritten or mislabelled else None
+            mislabelled = attempt.incoming.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
+            own = _EVENTS if events is not None else _JSON if attempt.incoming.rewritten or mislabelled else None
             self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
         self.send(events if events is not None else body, now)
 
@@ -173,6 +173,6 @@ def _error_object(attempt: Attempt) -> dict[str, object] | None:
     if attempt.gate is not None:
         error = attempt.gate.relayed_error
     else:
-        told = attempt.came.error if (attempt.status or 0) >= 400 else None
+        told = attempt.incoming.error if (attempt.status or 0) >= 400 else None
         error = told.value if told is not None else None
     return error if isinstance(error, dict) else None

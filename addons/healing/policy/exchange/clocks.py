@@ -79,7 +79,7 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
         gate = attempt.gate
         # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
         waits_for_content = gate is not None and not gate.content
-        if attempt.came.may_be_over or (gate is not None and gate.complete):
+        if attempt.incoming.may_be_over or (gate is not None and gate.complete):
             clocks.append((times.progress_at, LINGER_S, "the answer did not end"))
         if attempt.committed or not waits_for_content:
             clocks.append((times.last_byte_at, peek.idle, "the answer stopped: nothing more came"))

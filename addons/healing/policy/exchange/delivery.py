@@ -38,7 +38,7 @@ class Delivery:
         clock: Clock,
         actions: deque[Action],
         *,
-        asking: UpstreamRequests,
+        upstream_requests: UpstreamRequests,
         repairs: RequestRepairs,
         planner: Planner | OneHolder,
         ends: AttemptEnds,
@@ -52,14 +52,14 @@ class Delivery:
         self._request = request
         self._clock = clock
         self._actions = actions
-        self._asking = asking
+        self._upstream_requests = upstream_requests
         self._repairs = repairs
         self._planner = planner
         self._ends = ends
         self._things = things
         self._story = story
         self._progress = progress
-        self._is_long = takes_time(asking.asked.body)
+        self._is_long = takes_time(upstream_requests.asked.body)
 
     @property
     def comment(self) -> str:
@@ -114,7 +114,7 @@ class Delivery:
             self._progress.turn_to(told)
             self.answer.attempts = len(self.attempts)
         attempt.note(self._request.id, "deliver", now if attempt.ended else None)
-        attempt.told = True
+        attempt.failure_told = True
         self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
@@ -128,7 +128,7 @@ class Delivery:
 
     def _tell_failure(self, attempt: Attempt, failure: Failure, now: float) -> None:
         """The client gets what upstream said of it, if that came whole and can still be sent, or words of our own."""
-        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.came
+        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.incoming
         if attempt.asked.translated and is_empty:
             self._translate_empty(attempt)
         clients = came.rewritten or not attempt.asked.translated
@@ -137,15 +137,19 @@ class Delivery:
             answered = (attempt.status or 0) >= 300 or is_empty
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
         else:
-            self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
+            self.answer.fail(attempt, failure, self._tried(), self._upstream_requests.framing(), now)
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
         # None that is so long is without content for any good reason.
-        if not attempt.came.whole_complete or attempt.came.rewritten or len(attempt.came.whole) >= LONG_BYTES:
+        if (
+            not attempt.incoming.whole_complete
+            or attempt.incoming.rewritten
+            or len(attempt.incoming.whole) >= LONG_BYTES
+        ):
             return
         try:
-            writer = self._asking.rewrite(attempt)
+            writer = self._upstream_requests.rewrite(attempt)
         except ValueError:
             return
         if writer is not None and not writer.broken and not writer.continuation:
@@ -192,7 +196,7 @@ class Delivery:
             self._ends.abort(attempt, failure.detail)
         self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         if self.answer.begun:
-            self.answer.fail(self.attempts[-1], failure, self._tried(), self._asking.framing(), now)
+            self.answer.fail(self.attempts[-1], failure, self._tried(), self._upstream_requests.framing(), now)
         else:
             self.answer.refuse(failure.status, f"{failure.detail}.", COME_AGAIN_S, now)
         self._finish(attempt, "failed")
@@ -209,8 +213,8 @@ class Delivery:
             self._ends.settle_account(attempt, None, judged=False)
             attempt.note(self._request.id, "the client left", self._clock.now())
             self._ends.abort(attempt, "the client left")
-            if attempt.delivering and not attempt.busy:
-                self._keep_signed(attempt)
+            if attempt.delivering and not attempt.work_running:
+                self._keep_turn(attempt)
         self._story.tell("client_left", "", attempt=attempt)
         self._close("failed")
 
@@ -225,7 +229,7 @@ class Delivery:
             attempt.blame(failure)
         self._ends.settle_account(attempt, attempt.failure)
         outcome = "failed" if attempt.failure else self._served()
-        if attempt.failure and not attempt.told:
+        if attempt.failure and not attempt.failure_told:
             self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
         attempt.note(self._request.id, "deliver", now)
         self._ends.leave(attempt)
@@ -241,24 +245,26 @@ class Delivery:
     def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", end: LateEnd | None = None) -> None:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
-            self._keep_signed(attempt)
+            self._keep_turn(attempt)
             self._things.learn(attempt)
         self.answer.finish(broken, end)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
 
-    def _keep_signed(self, attempt: Attempt) -> None:
+    def _keep_turn(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
-        if attempt.came.received < LONG_BYTES and not self._is_long:
-            self._keep(attempt)
+        if attempt.incoming.received < LONG_BYTES and not self._is_long:
+            self._keep_turn_now(attempt)
         else:
-            self._actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
+            self._actions.append(Work(attempt, lambda: self._keep_turn_now(attempt), lambda _: None))
 
-    def _keep(self, attempt: Attempt) -> None:
-        self._repairs.over(attempt)
-        self._asking.keep(attempt, self._repairs.sent)
+    def _keep_turn_now(self, attempt: Attempt) -> None:
+        self._repairs.keep_signed(attempt)
+        self._upstream_requests.keep_turn(attempt, self._repairs.sent)
 
     def _close(self, outcome: str) -> None:
         self._progress.close(outcome)
-        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s, self._asking.says)
+        self._story.write_into(
+            self.meta, outcome, self.attempts, self._planner.waited_s, self._upstream_requests.in_words
+        )
