@@ -68,7 +68,7 @@ for owner, *names in (
     (Delivery, "deliver_stream", "succeed_if_current"),
     (AnswerReader, "_open_gate", "_through_gate"),
     (ExchangeMaker, "exchange"),
-    (Gate, "end", "feed"),
+    (Gate, "end_stream", "feed"),
     (GeminiReader, "read"),
     (Journal, "tell"),
     (Log, "write"),
@@ -134,9 +134,10 @@ def broken(workshop: Broken) -> Iterator[Broken]:
 
 THINKING = anthropic_stream("a long story", thinking="well", pieces=4)
 ESSENTIAL = (
-    "AnthropicReader.read", "AnthropicReader.read 4", "AnthropicReader.read 7", "Gate.feed", "Gate.feed 2", "Gate.end",
-    "SSEDecoder.decode", "SSEDecoder.decode 2", "SSEDecoder.flush", "Anthropic.clean", "Anthropic.clean 7",
-    "Log.write", "Recorder.__call__", "Accounts.end_use", "Anthropic.session_of", "RetryBudget.request",
+    "AnthropicReader.read", "AnthropicReader.read 4", "AnthropicReader.read 7", "Gate.feed", "Gate.feed 2",
+    "Gate.end_stream", "SSEDecoder.decode", "SSEDecoder.decode 2", "SSEDecoder.flush", "Anthropic.clean",
+    "Anthropic.clean 7", "Log.write", "Recorder.__call__", "Accounts.end_use", "Anthropic.session_of",
+    "RetryBudget.request",
 )  # fmt: skip
 
 

@@ -351,7 +351,9 @@ class Stage:
 
     def _check_end(self) -> None:
         exchange = self.exchange
-        assert not any(attempt.gate and attempt.gate._blind for attempt in exchange.attempts), "a bug in the gate"
+        assert not any(attempt.gate and attempt.gate._passes_unseen for attempt in exchange.attempts), (
+            "a bug in the gate"
+        )
         assert exchange.outcome in ("clean", "healed", "failed")
         assert exchange.deadline is None
         assert not exchange.actions

@@ -106,12 +106,12 @@ class Delivery:
         now = self._clock.now()
         failure = attempt.blame(failure)
         self._ends.settle_account(attempt, failure)
-        told = self._repairs.to_tell(attempt, failure)
-        if told is not attempt:
+        cause = self._repairs.attempt_to_tell(attempt, failure)
+        if cause is not attempt:
             self._ends.abort(attempt, failure.detail)
             attempt.note(self._request.id, "repaired in vain", now)
-            attempt, failure = told, told.failure or failure
-            self._progress.turn_to(told)
+            attempt, failure = cause, cause.failure or failure
+            self._progress.turn_to(cause)
             self.answer.attempts = len(self.attempts)
         attempt.note(self._request.id, "deliver", now if attempt.ended else None)
         attempt.failure_told = True
@@ -173,9 +173,9 @@ class Delivery:
         attempt.note(self._request.id, "told the client", self._clock.now())
         self._ends.abort(attempt, failure.detail)
         self._story.tell("broke", "", attempt=attempt, failure=failure)
-        said = attempt.gate is not None and attempt.gate.relayed_error is not None
+        upstream_said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
-        end = LateEnd(broken=True) if attempt.raw else self._request.dialect.late_end(said=said)
+        end = LateEnd(broken=True) if attempt.raw else self._request.dialect.late_end(said=upstream_said)
         self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
 
     def refuse(self, cooling_s: float, now: float) -> None:

@@ -76,7 +76,7 @@ class AnswerReader:
         """Look at a share of what has come of the body."""
         attempt.times.last_byte_at = self._clock.now()
         try:
-            data = attempt.incoming.intake.take()
+            data = attempt.incoming.intake.take_share()
         except DecodingError as error:
             wrong = f"the body is not what its content-encoding says: {error}"
             self.stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
@@ -99,7 +99,7 @@ class AnswerReader:
             self._work(
                 attempt,
                 gate.looks_at(b""),
-                lambda: attempt.redactor.redact(gate.end(broken)),
+                lambda: attempt.redactor.redact(gate.end_stream(broken)),
                 partial(self._gate_is_over, attempt),
             )
         elif attempt.raw:

@@ -81,7 +81,7 @@ class RequestRepairs:
         text, now = attempt.incoming.error.text if attempt.incoming.error is not None else "", self._clock.wall()
         return self._safely(lambda repairs: repairs.after(attempt.account, failure, text, now), None)
 
-    def to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
+    def attempt_to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
         """The attempt of whose failure the client is told: where no repair has helped, the first that was refused."""
         if self.refused is not None and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER):
             return self.refused

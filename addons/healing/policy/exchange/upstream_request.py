@@ -139,7 +139,7 @@ class UpstreamRequests:
         writer = attempt.writer = self.writer(attempt.seed(self._request.id), whole=True)
         assert writer is not None
         for event in self.asked.dialect.events_of(value):
-            writer.take(event)
+            writer.take_event(event)
         if not (writer.broken or writer.continuation):
             writer.end()
         return writer
