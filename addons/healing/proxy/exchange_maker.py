@@ -5,9 +5,8 @@ from dataclasses import replace
 
 from mitmproxy import http
 
-from healing.policy.exchange.actions import Rules
-from healing.policy.exchange.attempts_in_turn import Shared
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.given import Rules, Shared
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.named_models import Named, takes_all
 from healing.policy.routing.request import ClientRequest, Owner

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Rules, Send, Start, Work
+from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.attempts_in_turn import Shared
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.journal import Journal, Record
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
 from healing.policy.judging.failures import Failure, FailureClass

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Accounts

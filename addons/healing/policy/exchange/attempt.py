@@ -146,6 +146,7 @@ class Attempt:
 
     asked: what is asked of upstream; prepared: the same with what was repaired. started_at: monotonic seconds.
     state: how far it has come. upstream_end: how upstream's side ended; None as long as it has not.
+    passes_unread: whether its answer goes to the client without being looked at, for no more is known of it.
     incoming: the body of its answer, as far as that has come.
     progress_seen: how much of the gate's progress is known.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
@@ -175,7 +176,7 @@ class Attempt:
     times: Times = field(default_factory=Times)
     progress_seen: int = 0
     gate: Gate | None = None
-    raw: bool = False
+    passes_unread: bool = False
     incoming: IncomingBody = field(default_factory=IncomingBody)
     work_running: bool = False
     writer: Rewriting | None = None
@@ -233,7 +234,7 @@ class Attempt:
     @property
     def committed(self) -> bool:
         """Whether bytes of this attempt have been let through to the client."""
-        return self.raw or (self.gate is not None and self.gate.committed)
+        return self.passes_unread or (self.gate is not None and self.gate.committed)
 
     @property
     def still_to_read(self) -> bool:

@@ -5,8 +5,8 @@ from collections import deque
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import Abort, Action, Leave
 from healing.policy.exchange.attempt import Attempt, UpstreamEnd
+from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.next_attempt import Planner
-from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.judging.failures import Failure, about_things, bounded, outgrown
 from healing.policy.routing.accounts import Accounts
 from healing.policy.routing.request import ClientRequest
@@ -22,7 +22,7 @@ class AttemptEnds:
         request: ClientRequest,
         limits: Limits,
         accounts: Accounts,
-        planner: Planner | OneHolder,
+        planner: Planner | HolderSearch,
         clock: Clock,
         actions: deque[Action],
     ) -> None:

@@ -3,8 +3,9 @@
 import math
 from collections import deque
 
-from healing.policy.exchange.actions import Action, Finish, Respond, Rules, Send
+from healing.policy.exchange.actions import Action, Finish, Respond, Send
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.given import Rules
 from healing.policy.judging.client_error import ClientError, client_error
 from healing.policy.judging.failures import Failure, one_line
 from healing.policy.judging.written import Framing
@@ -31,7 +32,7 @@ _EVENT_STREAM = "text/event-stream"
 _EVENTS: Headers = ((b"content-type", _EVENT_STREAM.encode()),)
 
 
-class Answer:
+class ClientAnswer:
     """Writes one exchange's answer as actions.
 
     begun: whether the client has been sent a status; after that failures are told in the body.
@@ -54,7 +55,7 @@ class Answer:
         if self.begun:
             return
         own: Headers | None = _EVENTS if self._request.operation.sse else _JSON
-        if attempt.writer is None and (attempt.raw or _label(attempt).startswith(_EVENT_STREAM)):
+        if attempt.writer is None and (attempt.passes_unread or _label(attempt).startswith(_EVENT_STREAM)):
             own = None
         self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 

@@ -5,14 +5,15 @@ from collections import deque
 from typing import Any
 
 from healing.policy.clock import Clock
-from healing.policy.exchange.actions import LONG_BYTES, Action, Rules, Work
+from healing.policy.exchange.actions import LONG_BYTES, Action, Work
 from healing.policy.exchange.attempt import Attempt, AttemptState
 from healing.policy.exchange.attempt_ends import AttemptEnds
-from healing.policy.exchange.client_answer import Answer
+from healing.policy.exchange.client_answer import ClientAnswer
+from healing.policy.exchange.given import Rules
+from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.journal import Story
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Planner
-from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.exchange.progress import Progress
 from healing.policy.exchange.repairs_of_request import RequestRepairs
 from healing.policy.exchange.upstream_request import UpstreamRequests
@@ -40,14 +41,14 @@ class Delivery:
         *,
         upstream_requests: UpstreamRequests,
         repairs: RequestRepairs,
-        planner: Planner | OneHolder,
+        planner: Planner | HolderSearch,
         ends: AttemptEnds,
         things: NamedThings,
         story: Story,
         progress: Progress,
     ) -> None:
         self.attempts: list[Attempt] = []
-        self.answer = Answer(request, rules, actions)
+        self.answer = ClientAnswer(request, rules, actions)
         self.meta: dict[str, Any] = {}
         self._request = request
         self._clock = clock
@@ -175,7 +176,7 @@ class Delivery:
         self._story.tell("broke", "", attempt=attempt, failure=failure)
         upstream_said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
-        end = LateEnd(broken=True) if attempt.raw else self._request.dialect.late_end(said=upstream_said)
+        end = LateEnd(broken=True) if attempt.passes_unread else self._request.dialect.late_end(said=upstream_said)
         self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
 
     def refuse(self, cooling_s: float, now: float) -> None:

@@ -8,7 +8,10 @@ from healing.wire.http.headers import Headers
 
 
 class Events:
-    """Takes what happens to an exchange, one method each. This one takes no notice of anything."""
+    """Takes what happens to an exchange, one method each: `Exchange` hands it on to what handles it now.
+
+    That is `Healing`, or after a bug `PassThrough`, or this, which takes no notice of anything.
+    """
 
     def start(self) -> None:
         """The client's request is complete."""

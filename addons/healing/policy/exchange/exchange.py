@@ -7,12 +7,13 @@ Sans-io: what happens is told by method calls, what is to be done is left in `ac
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, override
 
-from healing.policy.exchange.actions import Abort, Action, Rules, Work
+from healing.policy.exchange.actions import Abort, Action, Work
 from healing.policy.exchange.attempt import Attempt, UpstreamEnd
-from healing.policy.exchange.attempts_in_turn import AttemptsInTurn, Shared
+from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
+from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.healing import Healing
 from healing.policy.exchange.pass_through import PassThrough
 from healing.policy.exchange.progress import State
@@ -104,66 +105,66 @@ class Exchange(Events):
         going_on = self._progress.state in (State.WAITING, State.UNDER_WAY)
         return self._healing.deadline if going_on else None
 
-    # What happens: it is told to whatever takes it now.
+    # What happens. `Events` says what each is; it is told to whatever handles it now.
 
+    @override
     def start(self) -> None:
-        """The client's request is complete."""
         self._tell(self._handler.start)
 
+    @override
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
-        """The response headers of an attempt have come."""
         self._tell(self._handler.head, attempt, status, headers)
 
+    @override
     def data(self, attempt: Attempt, data: bytes) -> None:
-        """More of an attempt's body has come. It is looked at in `read_data`, many pieces at once."""
         self._tell(self._handler.data, attempt, data)
 
+    @override
     def read_data(self) -> None:
-        """Look at the data that has come, or at a share of it where that takes long; `wakeup` is due for the next."""
         self._tell(self._handler.read_data)
 
+    @override
     def body_ended(self, attempt: Attempt, broken: str = "") -> None:
-        """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
         self._tell(self._handler.body_ended, attempt, broken)
 
+    @override
     def killed(self, attempt: Attempt) -> None:
-        """A person, or another addon, ended this attempt: that is no failure to heal."""
         self._tell(self._handler.killed, attempt)
 
+    @override
     def malformed(self, attempt: Attempt, flaw: str) -> None:
-        """An attempt's answer has a head that is none; `flaw` says why. The attempt is over."""
         self._tell(self._handler.malformed, attempt, flaw)
 
+    @override
     def no_credential(self, attempt: Attempt, why: str) -> None:
-        """The credential of an attempt's account could not be had; nothing was sent."""
         self._tell(self._handler.no_credential, attempt, why)
 
+    @override
     def on_its_way(self, attempt: Attempt, since: float) -> None:
-        """Nothing here holds an attempt up any more, since then (monotonic seconds): upstream's clocks run."""
         self._tell(self._handler.on_its_way, attempt, since)
 
+    @override
     def held_up(self, attempt: Attempt) -> None:
-        """An attempt waits here for something that is no matter of its upstream's."""
         self._tell(self._handler.held_up, attempt)
 
+    @override
     def client_behind(self, behind: bool) -> None:
-        """Whether the client does not take its answer. No more of it is read then, which is no fault of upstream's."""
         self._tell(self._handler.client_behind, behind)
 
+    @override
     def held_by_hook(self, attempt: Attempt | None, on: bool) -> None:
-        """A hook of this attempt's flow, or of the client's (None), begins or is over: nothing is late meanwhile."""
         self._tell(self._handler.held_by_hook, attempt, on)
 
+    @override
     def wakeup(self) -> None:
-        """Time has passed: do what is due by now."""
         self._tell(self._handler.wakeup)
 
+    @override
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
-        """What was asked for by this action is done; `found` is what it gave, `failure` what it raised."""
         self._tell(self._handler.worked, action, found, failure)
 
+    @override
     def shut_down(self) -> None:
-        """The proxy ends, and so does this: the client is told why. Not while what came is being looked at."""
         self._tell(self._handler.shut_down)
 
     def client_left(self) -> None:
@@ -171,7 +172,7 @@ class Exchange(Events):
         if self._progress.state is State.OVER:
             return
         if self._handler is self._healing:
-            self._in_turn.leave()
+            self._in_turn.client_left()
             return
         self._progress.close("failed")
         self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
@@ -235,4 +236,4 @@ class Exchange(Events):
 
     def _crash(self) -> None:
         self._progress.crash()
-        self._handler = Events()
+        self._handler = Events()  # nothing that happens matters any more

@@ -13,7 +13,7 @@ from healing.wire.http.headers import Headers
 
 
 class Healing(Events):
-    """Takes what happens while all goes as it is meant to."""
+    """Handles what happens while all goes as it is meant to."""
 
     def __init__(self, in_turn: AttemptsInTurn, reader: AnswerReader, clock: Clock) -> None:
         self._in_turn = in_turn
@@ -50,7 +50,7 @@ class Healing(Events):
         attempt = self._progress.current
         if attempt is not None and not attempt.work_running and attempt.incoming.intake.due:
             self._reader.read(attempt)
-            self._end_if_over(attempt)
+            self._end_if_all_read(attempt)
 
     def body_ended(self, attempt: Attempt, broken: str = "") -> None:
         """Read it to its end."""
@@ -58,7 +58,7 @@ class Healing(Events):
         self.read_data()
         if attempt is self._progress.current:
             attempt.body_end = broken
-            self._end_if_over(attempt)
+            self._end_if_all_read(attempt)
 
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
         """Go on with what the work gave. Raises what it raised."""
@@ -74,9 +74,9 @@ class Healing(Events):
         attempt.times.last_byte_at = self._clock.now()
         attempt.incoming.intake.allow()
         action.then(found)
-        self._end_if_over(attempt)
+        self._end_if_all_read(attempt)
 
-    def _end_if_over(self, attempt: Attempt) -> None:
+    def _end_if_all_read(self, attempt: Attempt) -> None:
         """End an attempt of whose body all has come and been looked at."""
         if attempt is self._progress.current and attempt.body_end is not None and not attempt.still_to_read:
             self._reader.body_ended(attempt, attempt.body_end)
@@ -122,7 +122,7 @@ class Healing(Events):
             if self._progress.current.work_running:
                 return
             self._progress.current.incoming.intake.allow()
-        in_turn.go_on_if_due(now)
+        in_turn.make_planned_if_due(now)
         if (
             (attempt := self._progress.current) is not None
             and (stall := in_turn.timing.stall(attempt))

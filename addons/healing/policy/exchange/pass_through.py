@@ -18,7 +18,7 @@ _NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
 
 
 class PassThrough(Events):
-    """Passes one attempt's answer through.
+    """Handles what happens after a bug: passes one attempt's answer through.
 
     begun: whether the answer to the client has begun. done: whether it is over.
     attempt: the one that was started here, None where it was under way.

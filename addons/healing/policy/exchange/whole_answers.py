@@ -2,8 +2,8 @@
 
 import contextlib
 
-from healing.policy.exchange.actions import Rules
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.given import Rules
 from healing.policy.judging.failures import Failure, FailureClass, classify
 from healing.policy.judging.gate import no_answer
 from healing.wire.dialect import Dialect, Kind, OperationKind
