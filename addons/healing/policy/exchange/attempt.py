@@ -146,7 +146,7 @@ class Attempt:
 
     asked: what is asked of upstream; prepared: the same with what was repaired. started_at: monotonic seconds.
     state: how far it has come. upstream_end: how upstream's side ended; None as long as it has not.
-    passes_unread: whether its answer goes to the client without being looked at, for no more is known of it.
+    passes_unread: whether its answer goes to the client as it comes, judged by its status alone.
     incoming: the body of its answer, as far as that has come.
     progress_seen: how much of the gate's progress is known.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
