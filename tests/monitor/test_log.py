@@ -2,7 +2,7 @@ from typing import get_args
 
 import pytest
 from healing.monitor.log import line_of
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.journal import Record, Step
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Accounts

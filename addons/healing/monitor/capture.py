@@ -130,7 +130,7 @@ class Capture:
                 self._count_soon()
                 continue
             settings, size = self.settings(), sum(map(_size, flows))
-            if not self._waiting.take(size, settings.max_bytes):
+            if not self._waiting.reserve(size, settings.max_bytes):
                 self._trouble.met("failures come faster than they can be written")
                 continue
             # Snapshots: people may go on to change these flows, or replay them.
@@ -195,7 +195,7 @@ class Waiting:
         self._count = 0
         self._bytes = 0
 
-    def take(self, size: int, most_bytes: int) -> bool:
+    def reserve(self, size: int, most_bytes: int) -> bool:
         """Whether there is room for one more exchange of so many bytes; one alone may be of any size."""
         with self._lock:
             if self._count >= MOST_WAITING or (self._count and self._bytes + size > most_bytes):

@@ -45,7 +45,7 @@ def _text_of(record: Record) -> str:
             return f"{head} {on}: {record.model or 'no model'} at {record.text}"
         case "retry":
             after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
-            return f"{head} {on}: {_words(record)} {record.text}{after}"
+            return f"{head} {on}: {_why_retried(record)} {record.text}{after}"
         case "repair":
             return f"{head} {on}: Unexpected thinking signature error: {detail}. {record.text} ({record.wait_s:.1f} s)"
         case "wait":
@@ -67,13 +67,13 @@ def _text_of(record: Record) -> str:
             return f"{head} {on + ': ' if on else ''}the client left"
 
 
-def _words(record: Record) -> str:
+def _why_retried(record: Record) -> str:
     failure = record.failure
     assert failure is not None
     if failure.kind is FailureClass.EMPTY and not failure.detail.startswith("Stream"):
-        said = next((each.logged_empty for each in DIALECTS.values() if each.label == record.dialect), "")
-        if said:
-            return f"[{record.dialect}] {said}, retrying... {failure.detail};"
+        logged = next((each.logged_empty for each in DIALECTS.values() if each.label == record.dialect), "")
+        if logged:
+            return f"[{record.dialect}] {logged}, retrying... {failure.detail};"
     return f"{failure.detail} ({failure.kind}), retrying..."
 
 

@@ -22,6 +22,7 @@ from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.settings.schema import Upstream
+from healing.proxy.flow_story import METADATA
 from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.mitmproxy_http import (
@@ -43,9 +44,6 @@ from healing.proxy.waits import AntigravityUnderstandHook, UnderstandRequest
 from healing.wire.http import headers as pairs
 
 logger = logging.getLogger(__name__)
-
-METADATA = "antigravity"
-"""The key under which both an exchange's and an attempt's flow carry what was done."""
 
 # The body is sent as what it says, whatever coding the client chose for it.
 _NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
@@ -111,7 +109,7 @@ class AttemptStream(InPlaceHooks):
         except Exception:
             logger.exception("an attempt failed inside the proxy; this is a bug")
             self.client_state = self.server_state = self.state_errored
-            self.exchange.end(self.attempt, "internal error of the proxy")
+            self.exchange.body_ended(self.attempt, "internal error of the proxy")
 
     def in_hook(self, on: bool) -> None:
         """No clock runs meanwhile."""
@@ -172,7 +170,7 @@ class AttemptStream(InPlaceHooks):
         elif isinstance(event, ResponseEndOfMessage):
             yield from self._keep_body()
             # Before the response hook, so that whoever saves the flow there saves the verdict too.
-            self.exchange.end(self.attempt)
+            self.exchange.body_ended(self.attempt)
             yield from self.send_response(already_streamed=True)
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
@@ -182,7 +180,7 @@ class AttemptStream(InPlaceHooks):
             assert self.flow.response
             self._tell_head(self.flow.response)
             self.exchange.data(self.attempt, self.flow.response.raw_content or b"")
-            self.exchange.end(self.attempt)
+            self.exchange.body_ended(self.attempt)
         yield from super().send_response(already_streamed=True)
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
@@ -191,7 +189,7 @@ class AttemptStream(InPlaceHooks):
             if event.code is ErrorCode.RESPONSE_VALIDATION_FAILED:
                 self.exchange.malformed(self.attempt, event.message)
             else:
-                self.exchange.end(self.attempt, event.message)
+                self.exchange.body_ended(self.attempt, event.message)
         yield from self._keep_body()
         yield from super().handle_protocol_error(event)
 
@@ -242,7 +240,7 @@ class Sink(HttpConnection):
             elif event.code is ErrorCode.RESPONSE_VALIDATION_FAILED:
                 self.stream.exchange.malformed(self.stream.attempt, event.message)
             else:
-                self.stream.exchange.end(self.stream.attempt, event.message)
+                self.stream.exchange.body_ended(self.stream.attempt, event.message)
         yield from ()
 
 

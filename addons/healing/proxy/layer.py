@@ -121,7 +121,7 @@ class HealingLayer(ConnectingLayer):
                 yield from self.launch(command) if isinstance(command, LaunchAttempt) else self.abort(command)
             for stream in tuple(self.exchanges.values()):
                 if stream.exchange is not None:
-                    stream.exchange.settle()
+                    stream.exchange.read_data()
                     if stream.needs_poke:
                         busy = stream.poked = True
                         yield from self.event_to_child(stream, ExchangeReady())
@@ -199,7 +199,7 @@ class HealingLayer(ConnectingLayer):
         """Have upstream wait where the client does not take what has come, or it is still being understood."""
         for attempt, source in tuple(self.attempts.items()):
             behind = self.readers.behind.get(source.client_stream_id)
-            on = attempt.came.intake.crowded or (behind is not None and behind.held)
+            on = attempt.incoming.intake.crowded or (behind is not None and behind.held)
             if on != (attempt in self.held) and source.context.server in self.connections:
                 self.held ^= {attempt}
                 yield from self.hold(source, on)

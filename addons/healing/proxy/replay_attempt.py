@@ -150,7 +150,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     if streams and operation.sse and response.status_code < 300 and not json:
         gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time(), asked=value)
         gate.feed(body)
-        gate.end()
+        gate.end_stream()
         return gate.failure or gate.no_answer
     if streams and not operation.sse and response.status_code < 300:
         return None

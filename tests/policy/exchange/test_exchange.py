@@ -2,7 +2,7 @@ import json
 from unittest.mock import patch
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
 from healing.policy.routing.accounts import Accounts

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget
 from healing.policy.settings import schema
 from healing.policy.settings.schema import Retry

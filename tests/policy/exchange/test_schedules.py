@@ -7,7 +7,7 @@ from typing import Any, Literal
 from unittest.mock import patch
 
 from healing.policy.exchange import delivery, reading_answer
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget, says_not_here
 from healing.policy.routing.accounts import Accounts
 from healing.policy.settings.schema import Commit, Peek, Retry, Signatures

@@ -133,7 +133,7 @@ def while_preparing() -> tuple[Stage, Work]:
     stage.exchange.start()
     (start,) = drained(stage.exchange)
     assert isinstance(start, Start)
-    stage.exchange.end(start.attempt, "connection reset")
+    stage.exchange.body_ended(start.attempt, "connection reset")
     (work,) = drained(stage.exchange)
     assert isinstance(work, Work)
     return stage, work
@@ -184,7 +184,7 @@ def tell(exchange: Exchange, attempt: Attempt, body: bytes) -> None:
     """More of the body comes, as a socket brings it."""
     for at in range(0, len(body), 65536):
         exchange.data(attempt, body[at : at + 65536])
-        exchange.settle()
+        exchange.read_data()
 
 
 def done(exchange: Exchange, work: Work) -> list[Action]:
@@ -192,7 +192,7 @@ def done(exchange: Exchange, work: Work) -> list[Action]:
     exchange.worked(work, work.work())
     actions: list[Action] = []
     while True:
-        exchange.settle()
+        exchange.read_data()
         if not (found := drained(exchange)):
             return actions
         for action in found:
@@ -215,13 +215,13 @@ def test_what_comes_meanwhile_waits(ended: str) -> None:
     exchange, attempt, work = at_work(BEGIN)
     tell(exchange, attempt, REST)
     if ended == "before":
-        exchange.end(attempt)
+        exchange.body_ended(attempt)
     exchange.wakeup()
     assert exchange.deadline is None
     assert not drained(exchange)
     actions = done(exchange, work)
     if ended == "after":
-        exchange.end(attempt)
+        exchange.body_ended(attempt)
         actions += drained(exchange)
     assert sent(actions) == BEGIN + REST
     assert isinstance(actions[0], Respond)
@@ -253,7 +253,7 @@ def test_a_bug_in_it_costs_the_client_nothing(more: bytes) -> None:
     tell(exchange, attempt, more)
     exchange.worked(work, None, RuntimeError("a bug"))
     tell(exchange, attempt, REST.removeprefix(more))
-    exchange.end(attempt)
+    exchange.body_ended(attempt)
     actions = drained(exchange)
     assert sent(actions) == BEGIN + REST
     assert isinstance(actions[-1], Finish)

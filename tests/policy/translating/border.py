@@ -49,7 +49,7 @@ class Border:
         translator = crossing.translator(f"answer {self.answers} of {self.client}")
         writer = Rewriting(client, translator, whole=True, framing=Framing(client), upstream=upstream)
         for event in upstream.events_of(exact.parse(dump(self._whole(own)))):
-            writer.take(event)
+            writer.take_event(event)
         writer.end()
         crossing.keep(Account("work", "work", self.upstream, schema.BUILT_IN[self.upstream]), writer, sent)
         return writer.content

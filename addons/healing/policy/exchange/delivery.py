@@ -5,14 +5,15 @@ from collections import deque
 from typing import Any
 
 from healing.policy.clock import Clock
-from healing.policy.exchange.actions import LONG_BYTES, Action, Rules, Work
+from healing.policy.exchange.actions import LONG_BYTES, Action, Work
 from healing.policy.exchange.attempt import Attempt, AttemptState
 from healing.policy.exchange.attempt_ends import AttemptEnds
-from healing.policy.exchange.client_answer import Answer
+from healing.policy.exchange.client_answer import ClientAnswer
+from healing.policy.exchange.given import Rules
+from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.journal import Story
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Planner
-from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.exchange.progress import Progress
 from healing.policy.exchange.repairs_of_request import RequestRepairs
 from healing.policy.exchange.upstream_request import UpstreamRequests
@@ -38,28 +39,28 @@ class Delivery:
         clock: Clock,
         actions: deque[Action],
         *,
-        asking: UpstreamRequests,
+        upstream_requests: UpstreamRequests,
         repairs: RequestRepairs,
-        planner: Planner | OneHolder,
+        planner: Planner | HolderSearch,
         ends: AttemptEnds,
         things: NamedThings,
         story: Story,
         progress: Progress,
     ) -> None:
         self.attempts: list[Attempt] = []
-        self.answer = Answer(request, rules, actions)
+        self.answer = ClientAnswer(request, rules, actions)
         self.meta: dict[str, Any] = {}
         self._request = request
         self._clock = clock
         self._actions = actions
-        self._asking = asking
+        self._upstream_requests = upstream_requests
         self._repairs = repairs
         self._planner = planner
         self._ends = ends
         self._things = things
         self._story = story
         self._progress = progress
-        self._is_long = takes_time(asking.asked.body)
+        self._is_long = takes_time(upstream_requests.asked.body)
 
     @property
     def comment(self) -> str:
@@ -106,15 +107,15 @@ class Delivery:
         now = self._clock.now()
         failure = attempt.blame(failure)
         self._ends.settle_account(attempt, failure)
-        told = self._repairs.to_tell(attempt, failure)
-        if told is not attempt:
+        cause = self._repairs.attempt_to_tell(attempt, failure)
+        if cause is not attempt:
             self._ends.abort(attempt, failure.detail)
             attempt.note(self._request.id, "repaired in vain", now)
-            attempt, failure = told, told.failure or failure
-            self._progress.turn_to(told)
+            attempt, failure = cause, cause.failure or failure
+            self._progress.turn_to(cause)
             self.answer.attempts = len(self.attempts)
         attempt.note(self._request.id, "deliver", now if attempt.ended else None)
-        attempt.told = True
+        attempt.failure_told = True
         self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
@@ -128,7 +129,7 @@ class Delivery:
 
     def _tell_failure(self, attempt: Attempt, failure: Failure, now: float) -> None:
         """The client gets what upstream said of it, if that came whole and can still be sent, or words of our own."""
-        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.came
+        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.incoming
         if attempt.asked.translated and is_empty:
             self._translate_empty(attempt)
         clients = came.rewritten or not attempt.asked.translated
@@ -137,15 +138,19 @@ class Delivery:
             answered = (attempt.status or 0) >= 300 or is_empty
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
         else:
-            self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
+            self.answer.fail(attempt, failure, self._tried(), self._upstream_requests.framing(), now)
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
         # None that is so long is without content for any good reason.
-        if not attempt.came.whole_complete or attempt.came.rewritten or len(attempt.came.whole) >= LONG_BYTES:
+        if (
+            not attempt.incoming.whole_complete
+            or attempt.incoming.rewritten
+            or len(attempt.incoming.whole) >= LONG_BYTES
+        ):
             return
         try:
-            writer = self._asking.rewrite(attempt)
+            writer = self._upstream_requests.rewrite(attempt)
         except ValueError:
             return
         if writer is not None and not writer.broken and not writer.continuation:
@@ -169,9 +174,9 @@ class Delivery:
         attempt.note(self._request.id, "told the client", self._clock.now())
         self._ends.abort(attempt, failure.detail)
         self._story.tell("broke", "", attempt=attempt, failure=failure)
-        said = attempt.gate is not None and attempt.gate.relayed_error is not None
+        upstream_said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
-        end = LateEnd(broken=True) if attempt.raw else self._request.dialect.late_end(said=said)
+        end = LateEnd(broken=True) if attempt.passes_unread else self._request.dialect.late_end(said=upstream_said)
         self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
 
     def refuse(self, cooling_s: float, now: float) -> None:
@@ -192,7 +197,7 @@ class Delivery:
             self._ends.abort(attempt, failure.detail)
         self._story.tell("gave_up", "", attempt=attempt, failure=failure)
         if self.answer.begun:
-            self.answer.fail(self.attempts[-1], failure, self._tried(), self._asking.framing(), now)
+            self.answer.fail(self.attempts[-1], failure, self._tried(), self._upstream_requests.framing(), now)
         else:
             self.answer.refuse(failure.status, f"{failure.detail}.", COME_AGAIN_S, now)
         self._finish(attempt, "failed")
@@ -209,8 +214,8 @@ class Delivery:
             self._ends.settle_account(attempt, None, judged=False)
             attempt.note(self._request.id, "the client left", self._clock.now())
             self._ends.abort(attempt, "the client left")
-            if attempt.delivering and not attempt.busy:
-                self._keep_signed(attempt)
+            if attempt.delivering and not attempt.work_running:
+                self._keep_turn(attempt)
         self._story.tell("client_left", "", attempt=attempt)
         self._close("failed")
 
@@ -225,7 +230,7 @@ class Delivery:
             attempt.blame(failure)
         self._ends.settle_account(attempt, attempt.failure)
         outcome = "failed" if attempt.failure else self._served()
-        if attempt.failure and not attempt.told:
+        if attempt.failure and not attempt.failure_told:
             self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
         attempt.note(self._request.id, "deliver", now)
         self._ends.leave(attempt)
@@ -241,24 +246,26 @@ class Delivery:
     def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", end: LateEnd | None = None) -> None:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
-            self._keep_signed(attempt)
+            self._keep_turn(attempt)
             self._things.learn(attempt)
         self.answer.finish(broken, end)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
 
-    def _keep_signed(self, attempt: Attempt) -> None:
+    def _keep_turn(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
-        if attempt.came.received < LONG_BYTES and not self._is_long:
-            self._keep(attempt)
+        if attempt.incoming.received < LONG_BYTES and not self._is_long:
+            self._keep_turn_now(attempt)
         else:
-            self._actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
+            self._actions.append(Work(attempt, lambda: self._keep_turn_now(attempt), lambda _: None))
 
-    def _keep(self, attempt: Attempt) -> None:
-        self._repairs.over(attempt)
-        self._asking.keep(attempt, self._repairs.sent)
+    def _keep_turn_now(self, attempt: Attempt) -> None:
+        self._repairs.keep_signed(attempt)
+        self._upstream_requests.keep_turn(attempt, self._repairs.sent)
 
     def _close(self, outcome: str) -> None:
         self._progress.close(outcome)
-        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s, self._asking.says)
+        self._story.write_into(
+            self.meta, outcome, self.attempts, self._planner.waited_s, self._upstream_requests.in_words
+        )

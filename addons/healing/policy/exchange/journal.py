@@ -97,7 +97,7 @@ class Story:
         )
         self._journal.tell(record)
 
-    def end(
+    def write_into(
         self, meta: dict[str, Any], outcome: str, attempts: Sequence[Attempt], waited_s: float, asked: Sequence[str]
     ) -> None:
         """Put the whole story into what is kept in the client's flow. asked: how upstream was asked, in words."""

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from functools import partial
 
 from healing.policy.clock import Clock
-from healing.policy.exchange.actions import LONG_BYTES, Rules
+from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.upstream_request import UpstreamRequests
 from healing.policy.exchange.whole_answers import Judging
 from healing.policy.judging.body_form import Form, form_of, labelled
@@ -32,15 +33,22 @@ class AnswerReader:
     """Reads the answers of an exchange's attempts, each of which is the one that is under way."""
 
     def __init__(
-        self, request: ClientRequest, rules: Rules, clock: Clock, asking: UpstreamRequests, in_turn: AttemptsInTurn
+        self,
+        request: ClientRequest,
+        rules: Rules,
+        clock: Clock,
+        upstream_requests: UpstreamRequests,
+        in_turn: AttemptsInTurn,
     ) -> None:
         self._request = request
         self._rules = rules
         self._clock = clock
-        self._asking = asking
+        self._upstream_requests = upstream_requests
         self._in_turn = in_turn
         self._delivery = in_turn.delivery
         self._progress = in_turn.progress
+
+    # Its head.
 
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers have come."""
@@ -49,113 +57,28 @@ class AnswerReader:
         attempt.times.last_byte_at = attempt.times.progress_at = now
         attempt.note(self._request.id)
         try:
-            attempt.came.intake = Intake(http.get(headers, "content-encoding") or "")
+            attempt.incoming.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
         if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
-            attempt.raw = True
+            attempt.passes_unread = True
             self._delivery.deliver_stream(attempt)
             return
         if not (200 <= status < 300 and asked.operation.kind == "generate"):
             return
         if asked.streams and not asked.operation.sse:
-            attempt.raw = True
+            attempt.passes_unread = True
             self._delivery.deliver_stream(attempt)
             return
-        attempt.came.asks_for = Form.EVENTS if asked.streams else Form.JSON
+        attempt.incoming.asks_for = Form.EVENTS if asked.streams else Form.JSON
         if asked.streams:
             self._open_gate(attempt)
 
-    def read(self, attempt: Attempt) -> None:
-        """Look at a share of what has come of the body."""
-        attempt.times.last_byte_at = self._clock.now()
-        try:
-            data = attempt.came.intake.take()
-        except DecodingError as error:
-            wrong = f"the body is not what its content-encoding says: {error}"
-            self.stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
-            return
-        if data:
-            self._take(attempt, self._find_form(attempt, attempt.clean(data), whole=False))
-
-    def end(self, attempt: Attempt, broken: str) -> None:
-        """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
-        if rest := self._find_form(attempt, attempt.clean(b"", last=True), whole=True):
-            self._take(attempt, rest)
-            if attempt is not self._progress.current or attempt.busy:
-                return
-        try:
-            if not broken and (attempt.status or 0) < 300:
-                attempt.came.intake.finish()
-        except DecodingError:
-            broken = "its content-encoding has no end"
-        if (gate := attempt.gate) is not None:
-            self._work(
-                attempt,
-                gate.looks_at(b""),
-                lambda: attempt.redactor.redact(gate.end(broken)),
-                partial(self._gate_is_over, attempt),
-            )
-        elif attempt.raw:
-            if broken:
-                cut = f"Stream ended in the middle of the answer: {broken}"
-                self._delivery.break_off(attempt, Failure(FailureClass.CUT, cut))
-            self._delivery.succeed_if_current(attempt)
-        elif not broken:
-            self._judge_whole(attempt)
-        elif attempt.status is not None:
-            self._in_turn.fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
-        else:
-            self._in_turn.fail(attempt, connection_failure(broken))
-
-    def stall(self, attempt: Attempt, failure: Failure) -> None:
-        """Nothing more came in time. A whole answer may be there all the same."""
-        if not attempt.came.may_be_over:
-            self.stop_short(attempt, failure)
-            return
-        attempt.came.may_be_over = False
-        whole = bytes(attempt.came.whole)
-        self._work(attempt, len(whole), lambda: is_json(whole), partial(self._judge_if_whole, attempt))
-
-    def stop_short(self, attempt: Attempt, failure: Failure) -> None:
-        """The attempt can't go on; a stream that has said all there is to say is merely ended."""
-        if attempt.gate is not None:
-            out = attempt.redactor.redact(attempt.gate.stop_short(failure))
-            self._gate_is_over(attempt, out)
-        elif attempt.raw:
-            self._delivery.break_off(attempt, failure)
-        else:
-            self._in_turn.fail(attempt, failure)
-
-    def _gate_is_over(self, attempt: Attempt, out: bytes) -> None:
-        """The stream has come to its end, unless what came last was a failure and has been dealt with."""
-        self._through_gate(attempt, out)
-        if attempt is self._progress.current and not attempt.busy:
-            self._written(attempt, attempt.writer)
-
-    # What has come.
-
-    def _find_form(self, attempt: Attempt, data: bytes, *, whole: bool) -> bytes:
-        """What can be looked at now, once it is known what the body is; labels are not believed."""
-        if attempt.came.asks_for is None or attempt.came.form is not None:
-            return data
-        data = attempt.came.beginning + data
-        label = labelled(http.get(attempt.headers, "content-type") or "", attempt.came.asks_for)
-        attempt.came.form = form_of(data, label, whole=whole)
-        attempt.came.beginning = data if attempt.came.form is None else b""
-        if attempt.came.form is Form.JSON:
-            attempt.gate = None
-            attempt.came.intake.events = False
-        elif attempt.came.form is Form.EVENTS and attempt.gate is None:
-            if attempt.writer is None:
-                attempt.writer = self._asking.writer(attempt.seed(self._request.id), whole=True)
-            self._open_gate(attempt)
-        return data if attempt.came.form is not None else b""
-
     def _open_gate(self, attempt: Attempt) -> None:
+        """From here on its events are held, and judged one by one."""
         rules = self._rules
-        attempt.came.intake.events = True
+        attempt.incoming.intake.events = True
         attempt.gate = Gate(
             attempt.asked.dialect,
             rules.peek.commit,
@@ -170,10 +93,41 @@ class AnswerReader:
         if not attempt.gate.writer.whole:
             self._in_turn.timing.hold(attempt, self._clock.now())
 
-    def _take(self, attempt: Attempt, data: bytes) -> None:
+    # Its body, as it comes.
+
+    def read(self, attempt: Attempt) -> None:
+        """Look at a share of what has come of the body."""
+        attempt.times.last_byte_at = self._clock.now()
+        try:
+            data = attempt.incoming.intake.take_share()
+        except DecodingError as error:
+            wrong = f"the body is not what its content-encoding says: {error}"
+            self.stop_short(attempt, Failure(FailureClass.MALFORMED, wrong))
+            return
+        if data:
+            self._read_plain(attempt, self._find_form(attempt, attempt.clean(data), whole=False))
+
+    def _find_form(self, attempt: Attempt, data: bytes, *, whole: bool) -> bytes:
+        """What can be looked at now, once it is known what the body is; labels are not believed."""
+        if attempt.incoming.asks_for is None or attempt.incoming.form is not None:
+            return data
+        data = attempt.incoming.beginning + data
+        label = labelled(http.get(attempt.headers, "content-type") or "", attempt.incoming.asks_for)
+        attempt.incoming.form = form_of(data, label, whole=whole)
+        attempt.incoming.beginning = data if attempt.incoming.form is None else b""
+        if attempt.incoming.form is Form.JSON:
+            attempt.gate = None
+            attempt.incoming.intake.events = False
+        elif attempt.incoming.form is Form.EVENTS and attempt.gate is None:
+            if attempt.writer is None:
+                attempt.writer = self._upstream_requests.writer(attempt.seed(self._request.id), whole=True)
+            self._open_gate(attempt)
+        return data if attempt.incoming.form is not None else b""
+
+    def _read_plain(self, attempt: Attempt, data: bytes) -> None:
         """Look at plain data, in which no secret is any more: nobody behind this has to think of them."""
         if (gate := attempt.gate) is not None:
-            attempt.came.into_gate = data
+            attempt.incoming.into_gate = data
             self._work(
                 attempt,
                 gate.looks_at(data),
@@ -183,47 +137,105 @@ class AnswerReader:
             )
             return
         attempt.times.progress_at = self._clock.now()
-        if attempt.raw:
+        if attempt.passes_unread:
             self._delivery.send(data, self._clock.now())
-            if len(attempt.came.whole) <= LONGEST:
-                attempt.came.whole += data
+            if len(attempt.incoming.whole) <= LONGEST:
+                attempt.incoming.whole += data
         else:
-            attempt.came.whole += data
-            attempt.came.may_be_over = attempt.came.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
+            attempt.incoming.whole += data
+            attempt.incoming.may_be_over = attempt.incoming.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
             self._bound(attempt)
 
-    def _bound(self, attempt: Attempt) -> None:
-        """A body that has come to be longer than it may be: of an error, the beginning says all."""
-        limits, is_error = self._rules.limits, (attempt.status or 0) >= 300
-        limit = limits.error_bytes if is_error else limits.answer_bytes
-        if len(attempt.came.whole) <= limit:
-            return
-        attempt.came.intake.drop()
-        if is_error:
-            del attempt.came.whole[limit:]
-            self._judge_whole(attempt)
-        else:
-            attempt.came.whole.clear()
-            self._in_turn.fail(attempt, too_long(limit))
-
     def _through_gate(self, attempt: Attempt, out: bytes) -> None:
+        """These bytes may go to the client by now, and the gate says how the stream stands."""
         gate, now = attempt.gate, self._clock.now()
         assert gate is not None
-        attempt.came.into_gate, attempt.came.out_of_gate = b"", out
+        attempt.incoming.into_gate, attempt.incoming.out_of_gate = b"", out
         if gate.content and attempt.times.first_content_at is None:
             attempt.times.first_content_at = now
         if gate.committed:
             self._delivery.deliver_stream(attempt)
             self._delivery.send_events(out, now)
-        attempt.came.out_of_gate = b""
-        if gate.progress > attempt.seen:
-            attempt.seen, attempt.times.progress_at = gate.progress, now
+        attempt.incoming.out_of_gate = b""
+        if gate.progress > attempt.progress_seen:
+            attempt.progress_seen, attempt.times.progress_at = gate.progress, now
         if gate.failure is not None:
             tell = self._delivery.break_off if gate.committed else self._in_turn.fail
             tell(attempt, gate.failure)
-        elif gate.closed and attempt.over is None:
-            attempt.over = ""  # whatever upstream still does
-            attempt.came.intake.drop()
+        elif gate.closed and attempt.body_end is None:
+            attempt.body_end = ""  # whatever upstream still does
+            attempt.incoming.intake.drop()
+
+    def _bound(self, attempt: Attempt) -> None:
+        """A body that has come to be longer than it may be: of an error, the beginning says all."""
+        limits, is_error = self._rules.limits, (attempt.status or 0) >= 300
+        limit = limits.error_bytes if is_error else limits.answer_bytes
+        if len(attempt.incoming.whole) <= limit:
+            return
+        attempt.incoming.intake.drop()
+        if is_error:
+            del attempt.incoming.whole[limit:]
+            self._judge_whole(attempt)
+        else:
+            attempt.incoming.whole.clear()
+            self._in_turn.fail(attempt, too_long(limit))
+
+    # Its end.
+
+    def body_ended(self, attempt: Attempt, broken: str) -> None:
+        """All that came of the body has been looked at, but for what may have been the beginning of a secret."""
+        if rest := self._find_form(attempt, attempt.clean(b"", last=True), whole=True):
+            self._read_plain(attempt, rest)
+            if attempt is not self._progress.current or attempt.work_running:
+                return
+        try:
+            if not broken and (attempt.status or 0) < 300:
+                attempt.incoming.intake.finish()
+        except DecodingError:
+            broken = "its content-encoding has no end"
+        if (gate := attempt.gate) is not None:
+            self._work(
+                attempt,
+                gate.looks_at(b""),
+                lambda: attempt.redactor.redact(gate.end_stream(broken)),
+                partial(self._stream_over, attempt),
+            )
+        elif attempt.passes_unread:
+            if broken:
+                cut = f"Stream ended in the middle of the answer: {broken}"
+                self._delivery.break_off(attempt, Failure(FailureClass.CUT, cut))
+            self._delivery.succeed_if_current(attempt)
+        elif not broken:
+            self._judge_whole(attempt)
+        elif attempt.status is not None:
+            self._in_turn.fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
+        else:
+            self._in_turn.fail(attempt, connection_failure(broken))
+
+    def _stream_over(self, attempt: Attempt, out: bytes) -> None:
+        """The stream has come to its end, unless what came last was a failure and has been dealt with."""
+        self._through_gate(attempt, out)
+        if attempt is self._progress.current and not attempt.work_running:
+            self._all_written(attempt, attempt.writer)
+
+    def stall(self, attempt: Attempt, failure: Failure) -> None:
+        """Nothing more came in time. A whole answer may be there all the same."""
+        if not attempt.incoming.may_be_over:
+            self.stop_short(attempt, failure)
+            return
+        attempt.incoming.may_be_over = False
+        whole = bytes(attempt.incoming.whole)
+        self._work(attempt, len(whole), lambda: is_json(whole), partial(self._judge_if_whole, attempt))
+
+    def stop_short(self, attempt: Attempt, failure: Failure) -> None:
+        """The attempt can't go on; a stream that has said all there is to say is merely ended."""
+        if attempt.gate is not None:
+            out = attempt.redactor.redact(attempt.gate.stop_short(failure))
+            self._stream_over(attempt, out)
+        elif attempt.passes_unread:
+            self._delivery.break_off(attempt, failure)
+        else:
+            self._in_turn.fail(attempt, failure)
 
     # What it comes to.
 
@@ -233,8 +245,8 @@ class AnswerReader:
 
     def _judge_whole(self, attempt: Attempt) -> None:
         """A response that is not a stream of events is complete."""
-        attempt.came.whole_complete = True
-        size, judging = len(attempt.came.whole), Judging(attempt, self._rules, self._clock.wall())
+        attempt.incoming.whole_complete = True
+        size, judging = len(attempt.incoming.whole), Judging(attempt, self._rules, self._clock.wall())
         self._work(attempt, size, judging.run, partial(self._judged, attempt))
 
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
@@ -246,32 +258,32 @@ class AnswerReader:
         else:
             self._work(
                 attempt,
-                len(attempt.came.whole),
-                lambda: self._translated(attempt),
-                partial(self._is_translated, attempt),
+                len(attempt.incoming.whole),
+                lambda: self._translate(attempt),
+                partial(self._translated, attempt),
             )
 
-    def _translated(self, attempt: Attempt) -> Rewriting | ValueError | None:
+    def _translate(self, attempt: Attempt) -> Rewriting | ValueError | None:
         """The writer that has taken a whole answer, if it needs one; why it can't be translated."""
         try:
-            return self._asking.rewrite(attempt)
+            return self._upstream_requests.rewrite(attempt)
         except ValueError as error:
             return error
 
-    def _is_translated(self, attempt: Attempt, writer: Rewriting | ValueError | None) -> None:
+    def _translated(self, attempt: Attempt, writer: Rewriting | ValueError | None) -> None:
         if isinstance(writer, ValueError):
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the answer can't be translated: {writer}"))
         elif writer is not None and writer.broken:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, writer.broken))
         else:
-            self._written(attempt, writer)
+            self._all_written(attempt, writer)
 
-    def _written(self, attempt: Attempt, writer: Rewriting | None) -> None:
+    def _all_written(self, attempt: Attempt, writer: Rewriting | None) -> None:
         """All that this attempt has to say has been taken by its writer."""
         if writer is not None and writer.continuation:
             self._in_turn.continue_after(attempt, writer)
         elif writer is not None and writer.whole:
-            self._work(attempt, attempt.came.received, attempt.collect, partial(self._collected, attempt, writer))
+            self._work(attempt, attempt.incoming.received, attempt.collect, partial(self._collected, attempt, writer))
         else:
             self._delivery.succeed_if_current(attempt)
 

@@ -2,8 +2,8 @@
 
 import contextlib
 
-from healing.policy.exchange.actions import Rules
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.given import Rules
 from healing.policy.judging.failures import Failure, FailureClass, classify
 from healing.policy.judging.gate import no_answer
 from healing.wire.dialect import Dialect, Kind, OperationKind
@@ -30,9 +30,9 @@ class Judging:
     def run(self) -> Failure | None:
         """What is wrong, None for nothing. Leaves on the attempt what an error says."""
         attempt, asked = self._attempt, self._attempt.asked
-        status, body = attempt.status or _BAD_GATEWAY, bytes(attempt.came.whole)
+        status, body = attempt.status or _BAD_GATEWAY, bytes(attempt.incoming.whole)
         if status >= 400:
-            attempt.came.error = parse_error(body)
+            attempt.incoming.error = parse_error(body)
         failure = judge_whole(
             asked.dialect,
             asked.operation.kind,
@@ -41,11 +41,11 @@ class Judging:
             body,
             grace_s=self._rules.retry.grace,
             wall_s=self._wall_s,
-            error=attempt.came.error,
+            error=attempt.incoming.error,
             tally=attempt.tally,
         )
-        if failure is not None and failure.kind is FailureClass.CALLER and attempt.came.error is None:
-            attempt.came.error = parse_error(body)
+        if failure is not None and failure.kind is FailureClass.CALLER and attempt.incoming.error is None:
+            attempt.incoming.error = parse_error(body)
         elif failure is None and asked.operation.kind == "list_models" and status == 200 and self._rules.listed_models:
             self._list_more(body)
         return failure
@@ -53,7 +53,7 @@ class Judging:
     def _list_more(self, body: bytes) -> None:
         names = list(self._rules.listed_models)
         with contextlib.suppress(ValueError):
-            self._attempt.came.whole = bytearray(dump(self._attempt.asked.dialect.with_models(parse(body), names)))
+            self._attempt.incoming.whole = bytearray(dump(self._attempt.asked.dialect.with_models(parse(body), names)))
 
 
 def judge_whole(

@@ -175,8 +175,8 @@ class Accounts:
         """Whether nothing keeps this model away from the account."""
         return self._of(account).free(model, now)
 
-    def take(self, account: Account, model: str, now: float) -> Use:
-        """An attempt on this account begins; `settle` must follow, with what this gives."""
+    def begin_use(self, account: Account, model: str, now: float) -> Use:
+        """An attempt on this account begins; `end_use` must follow, with what this gives."""
         health = self._of(account)
         if account.owner and account.name not in self._health:
             self._own[account.owner] = health
@@ -189,7 +189,7 @@ class Accounts:
         known = health.known(model, now)
         return Use(account, model, health, known, health.begin_probe(known, now, self._probe_s))
 
-    def settle(self, use: Use, failure: Failure | None, now: float, *, judged: bool = True) -> None:
+    def end_use(self, use: Use, failure: Failure | None, now: float, *, judged: bool = True) -> None:
         """An attempt on an account ended: with success (no failure), a failure, or unjudged (the client left)."""
         health = use.health
         health.active -= 1

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.clocks import attempt_deadline
+from healing.policy.exchange.timing import attempt_deadline
 from healing.policy.judging.gate import Gate
 from healing.policy.routing.accounts import Account
 from healing.policy.settings.schema import BUILT_IN, Peek
