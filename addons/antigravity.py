@@ -5,7 +5,7 @@ from healing.monitor.commands import Commands
 from healing.monitor.health import health
 from healing.monitor.log import Log
 from healing.monitor.replays import Replays
-from healing.policy.exchange.journal import Journal
+from healing.policy.journal.records import Journal
 from healing.proxy.accepting import Accepting
 from healing.proxy.addon import Healing
 from healing.proxy.messages import Messages

@@ -15,7 +15,6 @@ from mitmproxy.flow import Error
 from healing import data_folder
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
-from healing.policy.exchange.journal import Record
 from healing.policy.routing.trouble import Trouble
 from healing.policy.settings import schema
 from healing.proxy.addon import Healing
@@ -40,7 +39,6 @@ class Capture:
     def __init__(self, healing: Healing) -> None:
         self._healing = healing
         self._attempts: OrderedDict[str, list[http.HTTPFlow]] = OrderedDict()
-        self._left: set[str] = set()
         self._failed: list[list[http.HTTPFlow]] = []
         self._captures: CapturedFiles | None = None
         # Of one thread: writing takes time, and the files bear one writer only.
@@ -50,7 +48,6 @@ class Capture:
         self._counting: asyncio.TimerHandle | None = None
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
-        healing.journal.listen(self._hear)
 
     def settings(self) -> schema.CaptureSettings:
         """The settings of now."""
@@ -98,9 +95,7 @@ class Capture:
         story = story_of(flow)
         exchange = str(story.get("exchange"))
         attempts = self._attempts.pop(exchange, [])
-        left = exchange in self._left
-        self._left.discard(exchange)
-        if left or story.get("outcome") != "failed" or flow.is_replay or not flow.live:
+        if story.get("outcome") != "failed" or flow.is_replay or not flow.live:
             return
         if self._ended or not self.settings().enabled:
             return
@@ -111,12 +106,6 @@ class Capture:
     def error(self, flow: http.HTTPFlow) -> None:
         """A flow is over, without an answer or with one that broke."""
         self.response(flow)
-
-    def _hear(self, record: Record) -> None:
-        if record.step == "client_left":
-            if len(self._left) > _MOST_RUNNING:
-                self._left.clear()
-            self._left.add(record.exchange)
 
     def _flush(self) -> None:
         failed, self._failed = self._failed, []

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from mitmproxy import ctx
 
 from healing import data_folder, private
 from healing.monitor.log_file import NAME, LogFile
-from healing.policy.exchange.journal import Journal, Record
+from healing.policy.journal.records import AttemptFacts, Finding, Journal, Record
 from healing.policy.judging.failures import FailureClass, one_line
 from healing.policy.settings.schema import Limits
 from healing.proxy.addon import Healing
@@ -35,17 +34,20 @@ def line_of(record: Record) -> str:
 
 
 def _text_of(record: Record) -> str:
-    head = f"[{record.exchange}]"
-    on = f"attempt {record.attempt} on {record.account}" if record.attempt else ""
-    detail = record.failure.detail if record.failure else record.text
+    attempt, facts = record.attempt, record.exchange
+    head = f"[{facts.exchange}]"
+    on = f"attempt {attempt.attempt} on {attempt.account}" if attempt else ""
+    detail = attempt.detail if attempt and attempt.failure else record.text
     match record.step:
         case "received":
-            return f"{head} {record.dialect}: {record.text}"
-        case "attempt":
-            return f"{head} {on}: {record.model or 'no model'} at {record.text}"
-        case "retry":
+            return f"{head} {DIALECTS[facts.dialect].label}: {record.text}"
+        case "refused":
+            return f"{head} refused: {record.text}"
+        case "attempt" if attempt:
+            return f"{head} {on}: {attempt.mapped_model or 'no model'} at {record.text}"
+        case "retry" if attempt:
             after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
-            return f"{head} {on}: {_why_retried(record)} {record.text}{after}"
+            return f"{head} {on}: {_words(facts.dialect, attempt)} {record.text}{after}"
         case "repair":
             return f"{head} {on}: Unexpected thinking signature error: {detail}. {record.text} ({record.wait_s:.1f} s)"
         case "wait":
@@ -56,25 +58,45 @@ def _text_of(record: Record) -> str:
             return f"{head} {on}: the answer begins{f' ({record.text})' if record.text else ''}"
         case "continued":
             return f"{head} {on}: upstream has more to say; going on with its token"
+        case "attempt_over" if attempt:
+            return f"{head} {on}: {_measured(attempt)}"
         case "delivered":
             return f"{head} {on}: delivered, {record.text}"
         case "gave_up":
-            kind = f" ({record.failure.kind})" if record.failure else ""
+            kind = f" ({attempt.failure})" if attempt and attempt.failure else ""
             return f"{head} {on + ': ' if on else ''}{detail}{kind}; no other try, the client gets this"
         case "broke":
             return f"{head} {on}: {detail}; the client has been told"
+        case "over" if record.end:
+            return f"{head} {record.end.outcome}: {told(record.end.finding)}"
         case _:
             return f"{head} {on + ': ' if on else ''}the client left"
 
 
-def _why_retried(record: Record) -> str:
-    failure = record.failure
-    assert failure is not None
-    if failure.kind is FailureClass.EMPTY and not failure.detail.startswith("Stream"):
-        logged = next((each.logged_empty for each in DIALECTS.values() if each.label == record.dialect), "")
-        if logged:
-            return f"[{record.dialect}] {logged}, retrying... {failure.detail};"
-    return f"{failure.detail} ({failure.kind}), retrying..."
+def told(finding: Finding) -> str:
+    """A finding in one line."""
+    parts = (finding.what, finding.done, f"to do: {finding.do}" if finding.do else "")
+    return "; ".join(part for part in parts if part)
+
+
+def _measured(attempt: AttemptFacts) -> str:
+    """What came of it, in figures."""
+    told = [f"over after {attempt.over_s or 0:.2f} s", f"{attempt.bytes:,} bytes"]
+    if attempt.status is not None:
+        told.insert(0, f"status {attempt.status}")
+    if attempt.first_content_s is not None:
+        told.append(f"first content after {attempt.first_content_s:.2f} s")
+    if (usage := attempt.usage) is not None:
+        told.append(f"{usage.input:,} tokens in ({usage.cache_read:,} from the cache), {usage.output:,} out")
+    return ", ".join(told) + (f": {attempt.verdict}" if attempt.verdict else "")
+
+
+def _words(dialect: str, attempt: AttemptFacts) -> str:
+    if attempt.failure is FailureClass.EMPTY and not attempt.detail.startswith("Stream"):
+        known = DIALECTS[dialect]
+        if known.logged_empty:
+            return f"[{known.label}] {known.logged_empty}, retrying... {attempt.detail};"
+    return f"{attempt.detail} ({attempt.failure}), retrying..."
 
 
 class Log:
@@ -106,7 +128,9 @@ class Log:
 
     def write(self, record: Record) -> None:
         """Log a record, a moment later: a line costs a tenth of a millisecond, and no answer waits for it."""
-        self._waiting.append((time.time(), record))
+        if record.step == "over":
+            return  # what became of it is told in one line of its own
+        self._waiting.append((record.at, record))
         if len(self._waiting) == 1:
             try:
                 asyncio.get_running_loop().call_later(DELAY_S, self._flush)

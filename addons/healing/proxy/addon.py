@@ -22,8 +22,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils, human
 
 from healing import APP_NAME, data_folder
-from healing.policy.exchange.journal import Journal
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S
+from healing.policy.journal.records import Journal
 from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
 from healing.proxy.credentials import CredentialError

@@ -73,7 +73,7 @@ class ExchangeMaker:
                 value = {**parsed, "model": route.model}
         return ClientRequest(
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
-            session, value, Owner(claim.client, stated),
+            session, value, Owner(claim.client, stated), conversation_key(claim.client, session),
         )  # fmt: skip
 
     def _named(self, asked: ClientRequest, parsed: Any, doubt: str) -> Named:
@@ -99,7 +99,7 @@ class ExchangeMaker:
             exchange=asked.id,
             upstream=claim.asked.target.upstream_name,
             client=claim.client,
-            conversation=conversation_key(claim.client, asked.session),
+            conversation=asked.conversation,
         )
         return exchange
 

@@ -44,6 +44,8 @@ def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
             return "clean"
         case "healed":
             return f"healed ({counted(len(attempts), 'attempt')})"
+        case "client_left":
+            return "the client left"
         case None if response is None:
             return "no answer"
         case None if response is not None and response.status_code < 400:

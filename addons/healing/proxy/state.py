@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from random import Random, SystemRandom
 
-from healing.policy.exchange.journal import Journal
 from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.journal.records import Journal
 from healing.policy.routing.accounts import Accounts, named_models, runtime_accounts
 from healing.policy.routing.routes import Routes
 from healing.policy.settings.schema import Config

@@ -9,8 +9,8 @@ from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send,
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.given import Rules, Shared
-from healing.policy.exchange.journal import Journal, Record
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
+from healing.policy.journal.records import Journal, Record
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest

@@ -10,8 +10,8 @@ from healing.policy.exchange.actions import Abort, Finish, Respond, Send, Start
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.given import Rules, Shared
-from healing.policy.exchange.journal import Journal
 from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.journal.records import Journal
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route

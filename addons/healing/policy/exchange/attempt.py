@@ -4,8 +4,10 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from healing.policy.clock import Clock
+from healing.policy.journal.records import AttemptFacts
 from healing.policy.judging.body_form import Form
-from healing.policy.judging.failures import Failure, one_line
+from healing.policy.judging.failures import Failure, FailureClass, one_line
 from healing.policy.judging.gate import Gate
 from healing.policy.judging.intake import Intake
 from healing.policy.judging.written import Rewriting
@@ -16,6 +18,9 @@ from healing.wire.errors.parsing import UpstreamError
 from healing.wire.http.headers import Headers
 from healing.wire.json.value import dump
 from healing.wire.usage import UsageTally
+
+# Upstream says until when it is not to be asked, which is worth telling.
+_FREE_LATER = (FailureClass.QUOTA, FailureClass.RATE_LIMITED)
 
 
 class Cleaning(Protocol):
@@ -158,6 +163,7 @@ class Attempt:
     work_running: whether something that takes time is being made of what has come; nothing else may touch that then.
     writer: makes what the client gets, where that is not what upstream sends.
     failure_told: whether the journal knows that it failed for good.
+    verdict: what followed, in words. over_at: when all of it was over for us, in monotonic seconds.
     body_end: how its body ended, as `Exchange.body_ended` was told; None as long as it has not.
     account_settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
@@ -184,6 +190,8 @@ class Attempt:
     work_running: bool = False
     writer: Rewriting | None = None
     failure_told: bool = False
+    verdict: str = ""
+    over_at: float | None = None
     state: AttemptState = AttemptState.PREPARING
     upstream_end: UpstreamEnd | None = None
     body_end: str | None = None
@@ -276,28 +284,34 @@ class Attempt:
         """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
         self.incoming.forget()
 
-    def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
-        """Bring `meta` up to date; with `now` where the attempt is over."""
+    def facts(self, clock: Clock) -> AttemptFacts:
+        """What is known of it by now."""
 
         def since_start(at: float | None) -> float | None:
-            return None if at is None else round(at - self.started_at, 4)
+            return None if at is None else at - self.started_at
 
-        self.meta.update(
-            role="attempt",
-            exchange=exchange_id,
-            attempt=self.number,
-            account=self.account.name,
-            mapped_model=one_line(self.model),
+        ahead_s, source, failure = clock.wall() - clock.now(), self.account.source, self.failure
+        waits_s = failure.wait_s if failure is not None and failure.kind in _FREE_LATER else None
+        over_at = clock.now() if self.over_at is None else self.over_at
+        return AttemptFacts(
+            self.number,
+            self.account.name,
+            self.account.upstream_name,
+            one_line(self.model),
+            self.started_at + ahead_s,
+            place="" if source is None else source.place,
+            url=self.account.upstream.url,
             status=self.status,
-            failure=str(self.failure.kind) if self.failure else None,
-            detail=self.failure.detail if self.failure else None,
-            time_to_first_byte_s=since_start(self.times.head_at),
-            time_to_first_content_s=since_start(self.times.first_content_at),
+            failure=None if failure is None else failure.kind,
+            detail="" if failure is None else failure.detail,
+            verdict=self.verdict,
+            free_at=None if waits_s is None else over_at + ahead_s + waits_s,
+            first_byte_s=since_start(self.times.head_at),
+            first_content_s=since_start(self.times.first_content_at),
+            last_byte_s=since_start(self.times.last_byte_at or None),
+            over_s=since_start(self.over_at),
             bytes=self.incoming.received,
+            usage=self.tally.usage,
+            repaired=tuple(self.prepared.repaired),
+            delivered=self.delivering,
         )
-        if self.prepared.repaired:
-            self.meta["repaired"] = list(self.prepared.repaired)
-        if verdict:
-            self.meta["verdict"] = verdict
-        if now is not None:
-            self.meta["duration_s"] = since_start(now)

@@ -10,13 +10,14 @@ from healing.policy.exchange.attempt_ends import AttemptEnds
 from healing.policy.exchange.delivery import Delivery
 from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.holder_search import HolderSearch
-from healing.policy.exchange.journal import Step, Story
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.progress import Progress, State
 from healing.policy.exchange.repairs_of_request import RequestRepairs
+from healing.policy.exchange.story import Story
 from healing.policy.exchange.timing import Timing
 from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.journal.records import Step
 from healing.policy.judging.failures import Failure, FailureClass, shortened
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account
@@ -123,7 +124,7 @@ class AttemptsInTurn:
         model, upstream_requests = self._request.route.model, self._upstream_requests
         attempt = Attempt(len(self.delivery.attempts) + 1, account, model, upstream_requests.asked, now, renew)
         attempt.tries = attempt.number - self._repairs.count - upstream_requests.extra - self._planner.uncounted
-        attempt.note(self._request.id)
+        self._story.attempt_changed(attempt)
         self.delivery.attempts.append(attempt)
         self.progress.turn_to(attempt)
         self._things.begin()
@@ -139,7 +140,7 @@ class AttemptsInTurn:
 
     def _send(self, attempt: Attempt, prepared: Prepared) -> None:
         attempt.prepared = prepared
-        attempt.note(self._request.id)
+        self._story.attempt_changed(attempt)
         how = ", ".join((attempt.account.upstream_name, *self._upstream_requests.in_words, *_repaired(prepared)))
         self._story.tell("attempt", how, attempt=attempt)
         self.actions.append(Start(attempt))
@@ -172,8 +173,8 @@ class AttemptsInTurn:
         step: Step = "repair" if rule else "retry"
         text = rule.says if rule else conceded or _where(plan, attempt)
         verdict = f"repair ({rule.name})" if rule else f"retry {text}"
-        attempt.note(self._request.id, f"{verdict} after {plan.wait_s:.2f} s", now)
-        self._story.tell(step, text, attempt=attempt, failure=failure, wait_s=plan.wait_s)
+        self._story.attempt_over(attempt, f"{verdict} after {plan.wait_s:.2f} s")
+        self._story.tell(step, text, attempt=attempt, wait_s=plan.wait_s)
         self._ends.abort(attempt, failure.detail)
         self.progress.wait()
         self._make_when_due(plan, now)
@@ -194,8 +195,8 @@ class AttemptsInTurn:
             self.delivery.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
             return
         self._ends.settle_account(attempt, None)
-        attempt.note(self._request.id, "go on", now)
-        self._story.tell("continued", "", attempt=attempt)
+        self._story.attempt_over(attempt, "go on")
+        self._story.tell("continued", attempt=attempt)
         self._ends.leave(attempt)
         self.progress.wait()
         self._make_when_due(Next(attempt.account), now)

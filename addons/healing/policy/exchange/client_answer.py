@@ -35,20 +35,25 @@ _EVENTS: Headers = ((b"content-type", _EVENT_STREAM.encode()),)
 class ClientAnswer:
     """Writes one exchange's answer as actions.
 
-    begun: whether the client has been sent a status; after that failures are told in the body.
+    status: what the client has been sent, None before; after that failures are told in the body.
     finished: whether the answer is over.
     last_sent_at: monotonic seconds of the last bytes sent.
     attempts: how many the client is told of; 0: up to the one that it gets the answer of.
     """
 
     def __init__(self, request: ClientRequest, rules: Rules, actions: deque[Action]) -> None:
-        self.begun = False
+        self.status: int | None = None
         self.finished = False
         self.last_sent_at = 0.0
         self.attempts = 0
         self._request = request
         self._rules = rules
         self._actions = actions
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has been sent a status."""
+        return self.status is not None
 
     def begin_stream(self, attempt: Attempt, outcome: str) -> None:
         """Begin to stream an attempt's answer, unless that has been begun. outcome: what is known of it by now."""
@@ -129,7 +134,7 @@ class ClientAnswer:
     def _begin(
         self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False
     ) -> None:
-        self.begun = True
+        self.status = status
         count = self.attempts or (attempt.number if attempt else 0)
         about = {
             "X-Account-Email": attempt.account.label if attempt and self._rules.account_header else "",

@@ -11,12 +11,14 @@ from healing.policy.exchange.attempt_ends import AttemptEnds
 from healing.policy.exchange.client_answer import ClientAnswer
 from healing.policy.exchange.given import Rules
 from healing.policy.exchange.holder_search import HolderSearch
-from healing.policy.exchange.journal import Story
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Planner
 from healing.policy.exchange.progress import Progress
 from healing.policy.exchange.repairs_of_request import RequestRepairs
+from healing.policy.exchange.story import Story
 from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.journal import findings
+from healing.policy.journal.records import Finding, Outcome
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
 from healing.policy.routing.request import ClientRequest, takes_time
@@ -60,12 +62,17 @@ class Delivery:
         self._things = things
         self._story = story
         self._progress = progress
+        self._special: Finding | None = None
         self._is_long = takes_time(upstream_requests.asked.body)
 
     @property
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
-        return self._story.comment(self._progress.outcome, self.attempts)
+        return self._story.comment
+
+    def attempt_changed(self, attempt: Attempt) -> None:
+        """More is known of an attempt that runs."""
+        self._story.attempt_changed(attempt)
 
     # An answer as it comes.
 
@@ -78,6 +85,8 @@ class Delivery:
             self.answer.begin_stream(attempt, self._served() if known else "pending")
             early = gate is not None and gate.overflowed and not gate.complete
             self._story.tell("commit", "more came than is held" if early else "", attempt=attempt)
+        if attempt.gate is None or attempt.gate.content:
+            self._story.answer_begun()
 
     def send_events(self, events: bytes, now: float) -> None:
         """Send the client more of it, which are events."""
@@ -100,6 +109,7 @@ class Delivery:
     def killed(self, attempt: Attempt) -> None:
         """A person, or another addon, ended this attempt."""
         self._ends.settle_account(attempt, None, judged=False)
+        self._special = findings.KILLED
         self.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
     def give_up(self, attempt: Attempt, failure: Failure) -> None:
@@ -110,20 +120,20 @@ class Delivery:
         cause = self._repairs.attempt_to_tell(attempt, failure)
         if cause is not attempt:
             self._ends.abort(attempt, failure.detail)
-            attempt.note(self._request.id, "repaired in vain", now)
+            self._story.attempt_over(attempt, "repaired in vain")
             attempt, failure = cause, cause.failure or failure
             self._progress.turn_to(cause)
             self.answer.attempts = len(self.attempts)
-        attempt.note(self._request.id, "deliver", now if attempt.ended else None)
+        attempt.verdict = "deliver"
         attempt.failure_told = True
-        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        self._story.tell("gave_up", attempt=attempt)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
         if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
             self._deliver_anyway(attempt, gate, now)
             return
         self._ends.abort(attempt, failure.detail)
-        attempt.note(self._request.id, "deliver", now)
+        self._story.attempt_over(attempt)
         self._tell_failure(attempt, failure, now)
         self._finish(attempt, "failed")
 
@@ -171,9 +181,9 @@ class Delivery:
         """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
         failure = self._ends.blame(attempt, failure)
         self._ends.settle_account(attempt, failure)
-        attempt.note(self._request.id, "told the client", self._clock.now())
+        self._story.attempt_over(attempt, "told the client")
         self._ends.abort(attempt, failure.detail)
-        self._story.tell("broke", "", attempt=attempt, failure=failure)
+        self._story.tell("broke", attempt=attempt)
         upstream_said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
         end = LateEnd(broken=True) if attempt.passes_unread else self._request.dialect.late_end(said=upstream_said)
@@ -183,6 +193,7 @@ class Delivery:
         """No attempt can be made: every account is cooling for longer than may be waited."""
         wait_s = max(1, math.ceil(cooling_s))
         message = self._planner.says_cooling(self._request.model, wait_s)
+        self._special = findings.cooling(self._request.route.model, self._clock.wall(), wait_s)
         self._story.tell("gave_up", message)
         self.answer.refuse(429, message, wait_s, now)
         self._finish(None, "failed")
@@ -190,12 +201,13 @@ class Delivery:
     def shut_down(self, failure: Failure) -> None:
         """The proxy ends before anything of an answer has reached the client, which is told so."""
         now, attempt = self._clock.now(), self._progress.current
+        self._special = findings.SHUT_DOWN
         if attempt is not None:
             self._ends.settle_account(attempt, None, judged=False)
             attempt.blame(failure)
-            attempt.note(self._request.id, "shut down", now)
+            self._story.attempt_over(attempt, "shut down")
             self._ends.abort(attempt, failure.detail)
-        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        self._story.tell("gave_up", attempt=attempt)
         if self.answer.begun:
             self.answer.fail(self.attempts[-1], failure, self._tried(), self._upstream_requests.framing(), now)
         else:
@@ -212,12 +224,12 @@ class Delivery:
         attempt = self._progress.current
         if attempt is not None:
             self._ends.settle_account(attempt, None, judged=False)
-            attempt.note(self._request.id, "the client left", self._clock.now())
+            self._story.attempt_over(attempt, "the client left")
             self._ends.abort(attempt, "the client left")
             if attempt.delivering and not attempt.work_running:
                 self._keep_turn(attempt)
-        self._story.tell("client_left", "", attempt=attempt)
-        self._close("failed")
+        self._story.tell("client_left", attempt=attempt)
+        self._close("client_left")
 
     # The end.
 
@@ -229,21 +241,24 @@ class Delivery:
         if attempt.gate is not None and attempt.failure is None and (failure := attempt.gate.no_answer):
             attempt.blame(failure)
         self._ends.settle_account(attempt, attempt.failure)
-        outcome = "failed" if attempt.failure else self._served()
+        outcome: Outcome = "failed" if attempt.failure else self._served()
         if attempt.failure and not attempt.failure_told:
-            self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
-        attempt.note(self._request.id, "deliver", now)
+            self._story.tell("gave_up", attempt=attempt)
         self._ends.leave(attempt)
         if not attempt.delivering:
             self.answer.deliver(attempt, outcome, now)
             attempt.state = AttemptState.DELIVERING
+            self._story.answer_begun()
+        self._story.attempt_over(attempt, "deliver")
         self._finish(attempt, outcome)
 
-    def _served(self) -> str:
+    def _served(self) -> Outcome:
         """The outcome of an answer that serves."""
         return "healed" if any(attempt.failure for attempt in self.attempts) else "clean"
 
-    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", end: LateEnd | None = None) -> None:
+    def _finish(
+        self, attempt: Attempt | None, outcome: Outcome, *, broken: str = "", end: LateEnd | None = None
+    ) -> None:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
             self._keep_turn(attempt)
@@ -264,8 +279,14 @@ class Delivery:
         self._repairs.keep_signed(attempt)
         self._upstream_requests.keep_turn(attempt, self._repairs.sent)
 
-    def _close(self, outcome: str) -> None:
+    def passed_unseen(self, *, left: bool) -> None:
+        """After a bug of ours upstream's answer went to the client as it came. left: the client left meanwhile."""
+        self._special = None if left else findings.BUG
+        self._close("client_left" if left else "failed")
+
+    def _close(self, outcome: Outcome) -> None:
         self._progress.close(outcome)
-        self._story.write_into(
-            self.meta, outcome, self.attempts, self._planner.waited_s, self._upstream_requests.in_words
-        )
+        self._story.status = self.answer.status
+        if in_words := self._upstream_requests.in_words:
+            self.meta["asked"] = list(in_words)
+        self._story.over(self.meta, outcome, self.attempts, self._planner.waited_s, self._special)

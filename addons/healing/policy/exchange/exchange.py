@@ -174,7 +174,7 @@ class Exchange(Events):
         if self._handler is self._healing:
             self._in_turn.client_left()
             return
-        self._progress.close("failed")
+        self._in_turn.delivery.passed_unseen(left=True)
         self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
 
     def _tell[**P](self, event: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -187,8 +187,7 @@ class Exchange(Events):
             logger.exception("an exchange failed inside the proxy, its answer passes unseen; this is a bug")
             self._fall_back()
         if self.pass_through is not None and self.pass_through.done and self._progress.state is State.PASSING:
-            self._progress.close("failed")
-            self.meta.update(outcome=self.outcome)
+            self._in_turn.delivery.passed_unseen(left=False)
 
     # After a bug.
 

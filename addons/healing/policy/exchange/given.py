@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from healing.policy.clock import Clock
-from healing.policy.exchange.journal import Journal
 from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.journal.records import Journal
 from healing.policy.routing.accounts import Accounts
 from healing.policy.settings.schema import Limits, Peek, Repair, Retry, Translate
 from healing.policy.signing.store import SignatureStore

@@ -55,7 +55,7 @@ class AnswerReader:
         now, asked = self._clock.now(), attempt.asked
         attempt.status, attempt.headers, attempt.times.head_at = status, headers, now
         attempt.times.last_byte_at = attempt.times.progress_at = now
-        attempt.note(self._request.id)
+        self._delivery.attempt_changed(attempt)
         try:
             attempt.incoming.intake = Intake(http.get(headers, "content-encoding") or "")
         except ValueError as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from healing.policy.journal.records import NOTHING, AttemptFacts, ExchangeFacts, Finding, Outcome
+from healing.policy.journal.records import NOTHING, AttemptFacts, Finding, Outcome
 from healing.policy.judging.failures import FailureClass
 from healing.policy.settings.schema import RESERVED_ACCOUNT
 
@@ -144,8 +144,30 @@ WORDS: dict[FailureClass, Words] = {
 """Every failure class. The README's table is made of it."""
 
 
-def finding(exchange: ExchangeFacts, outcome: Outcome, attempts: Sequence[AttemptFacts], *, text: str = "") -> Finding:
-    """What became of an exchange. text: why, where no attempt says it."""
+KILLED = Finding("a person, or another addon, killed the attempt in mitmproxy", "the client was told", AGAIN)
+SHUT_DOWN = Finding("the proxy was shut down meanwhile", "the client was told", "start it again, then send it again")
+BUG = Finding(
+    "an error inside the proxy", "upstream's answer went through unseen", "report it, with what the log says (a bug)"
+)
+
+
+def cooling(model: str, now: float, wait_s: float) -> Finding:
+    """Nobody could be asked: every account is cooling. now: seconds since 1970. wait_s: until the first is free."""
+    at = f"{clock_time(now + wait_s, now)} (in {span(wait_s)})"
+    return Finding(
+        f"no account is free for {model or 'this'}; the first is at {at}",
+        "nobody was asked; the client was told when to come again",
+        "wait, add an account, or reset one if you know better (antigravity.account.reset)",
+    )
+
+
+def refused(text: str) -> Finding:
+    """The proxy itself said no."""
+    return Finding(f"the proxy refused it: {text}", "nobody was asked; the client was told", "change what it says")
+
+
+def finding(outcome: Outcome, attempts: Sequence[AttemptFacts]) -> Finding:
+    """What became of an exchange, as its attempts tell."""
     match outcome:
         case "clean":
             return Finding(f"{_server(attempts)} answered", do=NOTHING)
@@ -153,10 +175,8 @@ def finding(exchange: ExchangeFacts, outcome: Outcome, attempts: Sequence[Attemp
             return _healed(attempts)
         case "client_left":
             return _left(attempts)
-        case "refused":
-            return Finding(f"the proxy refused this: {text}", do="change what it says")
-        case "failed":
-            return _failed(attempts, text)
+        case _:
+            return _failed(attempts)
 
 
 def attempt_finding(attempt: AttemptFacts) -> str:
@@ -221,10 +241,10 @@ def _left(attempts: Sequence[AttemptFacts]) -> Finding:
     return Finding(f"the client left {where}{before}", "what ran for it was ended", NOTHING)
 
 
-def _failed(attempts: Sequence[AttemptFacts], text: str) -> Finding:
+def _failed(attempts: Sequence[AttemptFacts]) -> Finding:
     failed = _failures(attempts)
     if not failed:
-        return Finding(text or "no answer came", "the client was told", AGAIN)
+        return Finding("no answer came", "the client was told", AGAIN)
     last, names = failed[-1], ", ".join(dict.fromkeys(account_of(attempt) for attempt in attempts))
     tries = f"tried {len(attempts)} time{'' if len(attempts) == 1 else 's'}, on {names}; the client was told"
     assert last.failure is not None
@@ -232,12 +252,12 @@ def _failed(attempts: Sequence[AttemptFacts], text: str) -> Finding:
     earlier = [WORDS[each.failure].healed(each) for each in failed[:-1] if each.failure is not None]
     do = _joined((*earlier, WORDS[last.failure].do(last)))
     why = why_no_other_try(last)
-    return Finding(_what(failed) + (f"; {text}" if text else ""), f"{tries}; {why}" if why else tries, do)
+    return Finding(_what(failed), f"{tries}; {why}" if why else tries, do)
 
 
 def why_no_other_try(attempt: AttemptFacts) -> str:
     """Why none followed an attempt that failed, "" where tries ran out."""
-    if attempt.delivered:
+    if attempt.delivered and attempt.first_content_s is not None:
         return "no other try, as content had already reached the client"
     match attempt.failure:
         case FailureClass.CALLER:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from healing.policy.judging.failures import FailureClass
 from healing.wire.usage import Usage
 
-type Step = Literal[
+Step = Literal[
     "received",
     "refused",
     "attempt",
@@ -25,7 +25,7 @@ type Step = Literal[
     "client_left",
     "over",
 ]
-type Outcome = Literal["clean", "healed", "failed", "client_left", "refused"]
+Outcome = Literal["clean", "healed", "failed", "client_left", "refused"]
 NOTHING = "nothing"
 """How what is to be done begins where it is nothing."""
 OUTCOMES: tuple[Outcome, ...] = ("clean", "healed", "failed", "client_left", "refused")

@@ -14,6 +14,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     Strict,
     field_validator,
@@ -77,6 +78,17 @@ class AccountSettings(_Table):
     """Patterns of the models it may serve, after mapping."""
     ttl: Seconds = 300.0
     """How many seconds what a `cmd:` source printed is kept."""
+
+    _place: str = PrivateAttr("")
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words; "" before `stands_in` has been called."""
+        return self._place
+
+    def stands_in(self, place: str) -> None:
+        """Remember where it stands."""
+        self._place = place
 
     @property
     def label(self) -> str:
