@@ -27,7 +27,7 @@ from healing.monitor.log import Log
 from healing.policy.routing.accounts import Accounts
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.delivery import Delivery
-from healing.policy.exchange.reading_answer import AnswerReader
+from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.exchange.journal import Journal
 from healing.policy.judging.gate import Gate
 from healing.policy.exchange.retry_table import RetryBudget

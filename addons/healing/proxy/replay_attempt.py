@@ -11,9 +11,9 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 
-from healing.policy.exchange.whole_answers import judge_whole
 from healing.policy.judging.failures import Failure
 from healing.policy.judging.gate import Gate
+from healing.policy.judging.whole_answers import judge_whole
 from healing.policy.settings import schema
 from healing.proxy.claims import Destination, relative_path, understand
 from healing.proxy.credentials import CredentialError

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Literal
 from unittest.mock import patch
 
-from healing.policy.exchange import delivery, reading_answer
+from healing.policy.exchange import answer_reader, delivery
 from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget, says_not_here
 from healing.policy.routing.accounts import Accounts
@@ -496,7 +496,7 @@ def test_without_a_fault_there_is_one_call_whose_bytes_are_the_answer(world: Wor
 @given(worlds)
 def test_what_is_found_out_beside_everything_else_is_the_same(world: World) -> None:
     at_once = staged(world).play()
-    with patch.object(reading_answer, "LONG_BYTES", 0), patch.object(delivery, "LONG_BYTES", 0):
+    with patch.object(answer_reader, "LONG_BYTES", 0), patch.object(delivery, "LONG_BYTES", 0):
         beside = staged(world).play()
     assert beside.works or beside.exchange.outcome == "failed"
     assert (beside.body, beside.respond, beside.finish) == (at_once.body, at_once.respond, at_once.finish)

@@ -15,8 +15,8 @@ from healing.policy.exchange.journal import Story
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Planner
 from healing.policy.exchange.progress import Progress
-from healing.policy.exchange.repairs_of_request import RequestRepairs
-from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.exchange.request_repairs import RequestRepairs
+from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
 from healing.policy.routing.request import ClientRequest, takes_time

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, override
 
 from healing.policy.exchange.actions import Abort, Action, Work
+from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.exchange.attempt import Attempt, UpstreamEnd
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
@@ -17,8 +18,7 @@ from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.healing import Healing
 from healing.policy.exchange.pass_through import PassThrough
 from healing.policy.exchange.progress import State
-from healing.policy.exchange.reading_answer import AnswerReader
-from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
 from healing.policy.settings.schema import Limits

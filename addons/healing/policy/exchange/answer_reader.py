@@ -4,6 +4,7 @@ What it comes to is told as one of a few outcomes. To the client's delivery: `de
 it, `break_off`, `succeed_if_current`; to the attempts in turn: `fail` and `continue_after`.
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 
@@ -12,20 +13,22 @@ from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.given import Rules
-from healing.policy.exchange.upstream_request import UpstreamRequests
-from healing.policy.exchange.whole_answers import Judging
+from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.judging.body_form import Form, form_of, labelled
 from healing.policy.judging.failures import Failure, FailureClass, connection_failure
 from healing.policy.judging.gate import Gate, too_long
 from healing.policy.judging.intake import Intake
+from healing.policy.judging.whole_answers import judge_whole
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.request import ClientRequest
 from healing.wire.collecting import LONGEST
+from healing.wire.errors.parsing import parse_error
 from healing.wire.http import headers as http
 from healing.wire.http.encoding import DecodingError
 from healing.wire.http.headers import Headers
-from healing.wire.json.value import is_json
+from healing.wire.json.value import dump, is_json, parse
 
+_BAD_GATEWAY = 502
 _LAST_BYTES = 64
 
 
@@ -245,8 +248,32 @@ class AnswerReader:
     def _judge_whole(self, attempt: Attempt) -> None:
         """A response that is not a stream of events is complete."""
         attempt.incoming.whole_complete = True
-        size, judging = len(attempt.incoming.whole), Judging(attempt, self._rules, self._clock.wall())
-        self._work(attempt, size, judging.run, partial(self._judged, attempt))
+        judge = partial(self._judge, attempt, self._clock.wall())
+        self._work(attempt, len(attempt.incoming.whole), judge, partial(self._judged, attempt))
+
+    def _judge(self, attempt: Attempt, wall_s: float) -> Failure | None:
+        """What is wrong with a whole response, None for nothing. Leaves on the attempt what an error says."""
+        asked, incoming = attempt.asked, attempt.incoming
+        status, body = attempt.status or _BAD_GATEWAY, bytes(incoming.whole)
+        if status >= 400:
+            incoming.error = parse_error(body)
+        failure = judge_whole(
+            asked.dialect,
+            asked.operation.kind,
+            status,
+            attempt.headers,
+            body,
+            grace_s=self._rules.retry.grace,
+            wall_s=wall_s,
+            error=incoming.error,
+        )
+        if failure is not None and failure.kind is FailureClass.CALLER and incoming.error is None:
+            incoming.error = parse_error(body)
+        elif failure is None and asked.operation.kind == "list_models" and status == 200 and self._rules.listed_models:
+            with contextlib.suppress(ValueError):
+                names = list(self._rules.listed_models)
+                incoming.whole = bytearray(dump(asked.dialect.with_models(parse(body), names)))
+        return failure
 
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
         """What is wrong with a whole response is known; None for nothing."""
