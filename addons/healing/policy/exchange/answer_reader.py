@@ -130,13 +130,8 @@ class AnswerReader:
         """Look at plain data, in which no secret is any more: nobody behind this has to think of them."""
         if (gate := attempt.gate) is not None:
             attempt.incoming.into_gate = data
-            self._work(
-                attempt,
-                gate.looks_at(data),
-                # What was put together of several events may have a secret that none of them had.
-                lambda: attempt.redactor.redact(gate.feed(data)),
-                partial(self._through_gate, attempt),
-            )
+            feed = partial(self._pass_gate, attempt, gate.feed, data)
+            self._work(attempt, gate.looks_at(data), feed, partial(self._through_gate, attempt))
             return
         attempt.times.progress_at = self._clock.now()
         if attempt.passes_unread:
@@ -148,11 +143,19 @@ class AnswerReader:
             attempt.incoming.may_be_over = attempt.incoming.whole[-_LAST_BYTES:].rstrip().endswith((b"}", b"]"))
             self._bound(attempt)
 
+    @staticmethod
+    def _pass_gate[T](attempt: Attempt, step: Callable[[T], bytes], what: T) -> bytes:
+        """What comes out of the gate by this step; from now on it is what is about to be sent, and nothing goes in."""
+        incoming = attempt.incoming
+        incoming.out_of_gate, incoming.into_gate = step(what), b""
+        # What was put together of several events may have a secret that none of them had.
+        incoming.out_of_gate = attempt.redactor.redact(incoming.out_of_gate)
+        return incoming.out_of_gate
+
     def _through_gate(self, attempt: Attempt, out: bytes) -> None:
         """These bytes may go to the client by now, and the gate says how the stream stands."""
         gate, now = attempt.gate, self._clock.now()
         assert gate is not None
-        attempt.incoming.into_gate, attempt.incoming.out_of_gate = b"", out
         if gate.content and attempt.times.first_content_at is None:
             attempt.times.first_content_at = now
         if gate.committed:
@@ -196,12 +199,8 @@ class AnswerReader:
         except DecodingError:
             broken = "its content-encoding has no end"
         if (gate := attempt.gate) is not None:
-            self._work(
-                attempt,
-                gate.looks_at(b""),
-                lambda: attempt.redactor.redact(gate.end_stream(broken)),
-                partial(self._stream_over, attempt),
-            )
+            end = partial(self._pass_gate, attempt, gate.end_stream, broken)
+            self._work(attempt, gate.looks_at(b""), end, partial(self._stream_over, attempt))
         elif attempt.passes_unread:
             if broken:
                 cut = f"Stream ended in the middle of the answer: {broken}"
@@ -232,8 +231,7 @@ class AnswerReader:
     def stop_short(self, attempt: Attempt, failure: Failure) -> None:
         """The attempt can't go on; a stream that has said all there is to say is merely ended."""
         if attempt.gate is not None:
-            out = attempt.redactor.redact(attempt.gate.stop_short(failure))
-            self._stream_over(attempt, out)
+            self._stream_over(attempt, self._pass_gate(attempt, attempt.gate.stop_short, failure))
         elif attempt.passes_unread:
             self._delivery.break_off(attempt, failure)
         else:
