@@ -1,6 +1,6 @@
 import pytest
 from healing.policy.settings.schema import AccountSettings, Config, Upstream
-from healing.proxy.flow_story import METADATA
+from healing.proxy.attempts import METADATA
 from healing.proxy.replay_attempt import NotReplayedError, sender_of
 from mitmproxy import http
 from mitmproxy.test import tflow

@@ -12,8 +12,9 @@ from mitmproxy.log import ALERT
 
 from healing.policy.judging.failures import shortened
 from healing.proxy.addon import Healing
+from healing.proxy.attempts import METADATA
 from healing.proxy.flow_backup import before_replay
-from healing.proxy.flow_story import METADATA, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.flow_story import counted, name_of, outcome_of, role_of, story_of
 from healing.proxy.governor import Governor
 from healing.proxy.mitmproxy_replay import HealingServerPlayback, PatientKeepServing
 from healing.proxy.replay_attempt import NotReplayedError, replay_attempt

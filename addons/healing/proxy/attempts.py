@@ -22,7 +22,6 @@ from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.settings.schema import Upstream
-from healing.proxy.flow_story import METADATA
 from healing.proxy.heads import answer_head_flaw
 from healing.proxy.hooks import InPlaceHooks
 from healing.proxy.mitmproxy_http import (
@@ -44,6 +43,9 @@ from healing.proxy.waits import AntigravityUnderstandHook, UnderstandRequest
 from healing.wire.http import headers as pairs
 
 logger = logging.getLogger(__name__)
+
+METADATA = "antigravity"
+"""The key under which both an exchange's and an attempt's flow carry what was done."""
 
 # The body is sent as what it says, whatever coding the client chose for it.
 _NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}

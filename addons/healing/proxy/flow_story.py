@@ -6,11 +6,10 @@ from typing import Any
 from mitmproxy import flow, http
 
 from healing.policy.judging.failures import one_line, shortened
+from healing.proxy.attempts import METADATA
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.encoding import readable
 
-METADATA = "antigravity"
-"""The key under which both an exchange's and an attempt's flow carry what was done."""
 _MOST_READ_BYTES = 128 * 1024 * 1024
 
 

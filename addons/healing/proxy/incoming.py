@@ -13,9 +13,9 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import DropStream, SendHttp
 
 from healing.policy.routing.request import LONG_BODY_BYTES, takes_time
+from healing.proxy.attempts import METADATA
 from healing.proxy.claims import Asked, Claim
 from healing.proxy.client_side import RestUnwanted
-from healing.proxy.flow_story import METADATA
 from healing.proxy.governor import Governor
 from healing.proxy.hooks import AntigravityAwaitHook
 from healing.proxy.lingering import LastWords, LastWordsInside, TunnelInside

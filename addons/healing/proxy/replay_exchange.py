@@ -6,8 +6,9 @@ healing layer, and its answer is put on the flow: the stock replay then has noth
 
 from mitmproxy import ctx, http
 
+from healing.proxy.attempts import METADATA
 from healing.proxy.flow_backup import before_replay
-from healing.proxy.flow_story import METADATA, role_of, story_of
+from healing.proxy.flow_story import role_of, story_of
 from healing.proxy.governor import Governor
 from healing.proxy.layer import HealingLayer
 from healing.proxy.replay_handler import QuietReplayHandler

@@ -19,10 +19,13 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.timing import LINGER_S
 from healing.policy.routing.accounts import Account
-from healing.proxy.attempts import AbortAttempt, LaunchAttempt
+from healing.proxy.attempts import (
+    METADATA,
+    AbortAttempt,
+    LaunchAttempt,
+)
 from healing.proxy.client_side import ResetResponse
 from healing.proxy.credentials import CredentialError
-from healing.proxy.flow_story import METADATA
 from healing.proxy.local import refusal
 from healing.proxy.mitmproxy_http import (
     ErrorCode,
