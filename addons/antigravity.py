@@ -6,9 +6,9 @@ from healing.monitor.health import health
 from healing.monitor.log import Log
 from healing.monitor.replays import Replays
 from healing.policy.exchange.journal import Journal
-from healing.proxy.accepting import Accepting
 from healing.proxy.addon import Healing
-from healing.proxy.messages import Messages
+from healing.proxy.connections.accepting import Accepting
+from healing.proxy.kept_messages import Messages
 
 _journal = Journal()
 _healing = Healing(_journal, health)

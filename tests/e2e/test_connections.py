@@ -17,9 +17,9 @@ from tests.upstream.tls import server_context
 
 # Of the addon's clocks this is the only one that no setting is for.
 SCRIPT = """
-import healing.proxy.doubt
+import healing.proxy.connections.doubt
 
-healing.proxy.doubt.PING_S = 0.5
+healing.proxy.connections.doubt.PING_S = 0.5
 
 
 def responseheaders(flow):

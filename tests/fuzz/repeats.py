@@ -7,7 +7,7 @@ from time import process_time
 from healing.policy.routing.routes import matches
 from healing.policy.signing.prefix_check import family_of
 from healing.policy.translating.refused_features import refused_feature
-from healing.proxy.seal import Seal, take_off
+from healing.proxy.secrets.seal import Seal, take_off
 from healing.wire.dialects import DIALECTS
 from healing.wire.errors.parsing import parse_duration_s, parse_error
 from healing.wire.errors.signature_refusals import named_position, refuses_binding, signature_fault

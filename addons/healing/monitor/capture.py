@@ -19,7 +19,7 @@ from healing.policy.exchange.journal import Record
 from healing.policy.routing.trouble import Trouble
 from healing.policy.settings import schema
 from healing.proxy.addon import Healing
-from healing.proxy.flow_story import role_of, story_of
+from healing.proxy.streams.flow_story import role_of, story_of
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from healing.monitor.replays import Replays, tell
 from healing.policy.judging.failures import shortened
 from healing.policy.settings.schema import Config
 from healing.proxy.addon import Healing
-from healing.proxy.flow_backup import before_replay
-from healing.proxy.flow_story import body_of, counted, name_of, outcome_of, role_of, story_of
-from healing.proxy.replay_attempt import NotReplayedError, sender_of
+from healing.proxy.internals.flow_backup import before_replay
+from healing.proxy.replaying.attempt import NotReplayedError, sender_of
+from healing.proxy.streams.flow_story import body_of, counted, name_of, outcome_of, role_of, story_of
 
 ALL = "all"
 

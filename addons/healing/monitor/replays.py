@@ -12,13 +12,13 @@ from mitmproxy.log import ALERT
 
 from healing.policy.judging.failures import shortened
 from healing.proxy.addon import Healing
-from healing.proxy.attempts import METADATA
-from healing.proxy.flow_backup import before_replay
-from healing.proxy.flow_story import counted, name_of, outcome_of, role_of, story_of
-from healing.proxy.governor import Governor
-from healing.proxy.mitmproxy_replay import HealingServerPlayback, PatientKeepServing
-from healing.proxy.replay_attempt import NotReplayedError, replay_attempt
-from healing.proxy.replay_exchange import keep_as_recorded, replay
+from healing.proxy.claiming.governor import Governor
+from healing.proxy.internals.flow_backup import before_replay
+from healing.proxy.replaying.attempt import NotReplayedError, replay_attempt
+from healing.proxy.replaying.exchange import keep_as_recorded, replay
+from healing.proxy.replaying.mitmproxy_addons import HealingServerPlayback, PatientKeepServing
+from healing.proxy.streams.attempt_stream import METADATA
+from healing.proxy.streams.flow_story import counted, name_of, outcome_of, role_of, story_of
 
 logger = logging.getLogger(__name__)
 

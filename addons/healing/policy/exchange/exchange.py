@@ -1,7 +1,7 @@
 """One client request and everything done to answer it.
 
 Sans-io: what happens is told by method calls, what is to be done is left in `actions`. Whoever carries the actions out
-(`healing.proxy.layer`) holds no policy of its own.
+(`healing.proxy.streams.layer`) holds no policy of its own.
 """
 
 import logging
