@@ -11,10 +11,10 @@ from healing.policy.judging.failures import classify
 from healing.policy.judging.wait_hints import header_wait_s
 from healing.policy.settings import file as config_file
 from healing.policy.settings.schema import Upstream
-from healing.proxy.claiming.claims import Destination as Place
 from healing.proxy.claiming.claims import understand
 from healing.proxy.guarding import pages
 from healing.proxy.guarding.addresses import literal
+from healing.proxy.guarding.destinations import Destination as Place
 from healing.proxy.guarding.hosts import hosts_named
 from healing.proxy.secrets.redaction import SHORTEST_SECRET
 from healing.proxy.secrets.seal import Seal, take_off

@@ -21,8 +21,7 @@ from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
 from healing.policy.settings.schema import CaptureSettings
-from healing.proxy.streams.attempt_stream import METADATA
-from healing.proxy.streams.flow_story import role_of, story_of
+from healing.proxy.streams.flow_story import METADATA, role_of, story_of
 
 _PIECE = 64 * 1024
 # A second file a day is there only where the first one can't be read to its end.

@@ -17,8 +17,7 @@ from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.replaying.attempt import NotReplayedError, replay_attempt
 from healing.proxy.replaying.exchange import keep_as_recorded, replay
 from healing.proxy.replaying.mitmproxy_addons import HealingServerPlayback, PatientKeepServing
-from healing.proxy.streams.attempt_stream import METADATA
-from healing.proxy.streams.flow_story import counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.streams.flow_story import METADATA, counted, name_of, outcome_of, role_of, story_of
 
 logger = logging.getLogger(__name__)
 

@@ -28,9 +28,8 @@ from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.claiming.local_answers import Health
-from healing.proxy.connections.handlers import handler_of
 from healing.proxy.connections.listening import Listening
-from healing.proxy.connections.transports import close_transport
+from healing.proxy.connections.transports import close_transport, handler_of
 from healing.proxy.connections.turns import Turns, TurnTaking
 from healing.proxy.guarding.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.secrets.credentials import CredentialError

@@ -10,7 +10,7 @@ from mitmproxy.proxy import events
 from mitmproxy.utils import asyncio_utils
 
 from healing.proxy.claiming.governor import Governor
-from healing.proxy.connections.handlers import handler_of
+from healing.proxy.connections.transports import handler_of
 from healing.proxy.streams.flow_story import counted
 from healing.proxy.streams.healing_stream import HealingStream
 

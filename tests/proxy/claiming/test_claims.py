@@ -1,6 +1,7 @@
 import pytest
 from healing.policy.settings.schema import BUILT_IN, Upstream
-from healing.proxy.claiming.claims import Destination, find_targets, query_of, relative_path, understand
+from healing.proxy.claiming.claims import query_of, understand
+from healing.proxy.guarding.destinations import Destination, find_targets, relative_path
 from healing.wire.http.paths import PathError
 from mitmproxy import http
 from mitmproxy.connection import Server

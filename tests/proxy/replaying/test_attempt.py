@@ -1,7 +1,7 @@
 import pytest
 from healing.policy.settings.schema import AccountSettings, Config, Upstream
 from healing.proxy.replaying.attempt import NotReplayedError, sender_of
-from healing.proxy.streams.attempt_stream import METADATA
+from healing.proxy.streams.flow_story import METADATA
 from mitmproxy import http
 from mitmproxy.test import tflow
 from pydantic import SecretStr

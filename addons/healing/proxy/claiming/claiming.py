@@ -8,12 +8,13 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from healing.proxy.claiming.claims import Claim, Destination, find_targets, understand
+from healing.proxy.claiming.claims import Claim, understand
 from healing.proxy.claiming.eligibility import Eligibility
 from healing.proxy.claiming.local_answers import LocalAnswers
 from healing.proxy.claiming.state import State
 from healing.proxy.guarding import refusals
 from healing.proxy.guarding.addresses import is_loopback
+from healing.proxy.guarding.destinations import Destination, find_targets
 from healing.proxy.guarding.door import Entry
 from healing.proxy.guarding.pages import as_asked, show_to
 from healing.proxy.secrets.seal import Seal, take_off

@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Sequence
 
+from healing.policy.judging.failures import shortened
 from healing.policy.routing.accounts import Account, eligible_accounts
 from healing.policy.routing.named_models import Named
 from healing.policy.routing.routes import Route
 from healing.policy.settings.schema import RESERVED_ACCOUNT, Upstream
-from healing.proxy.claiming.claims import Claim, Destination
-from healing.proxy.claiming.reading import uncertain, unserved
+from healing.proxy.claiming.claims import Claim
 from healing.proxy.claiming.state import State
 from healing.proxy.guarding import refusals
+from healing.proxy.guarding.destinations import Destination
 from healing.proxy.guarding.refusals import RefusedError
 
 logger = logging.getLogger(__name__)
@@ -62,3 +63,18 @@ class Eligibility:
             secrets = claim.seal.secrets or [value for _, value in claim.seal.more]
         owner = self._state.digest("\0".join((upstream.url, *(secrets or ("", claim.client)))))
         return Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstream, owner=owner)
+
+
+def uncertain(doubt: str) -> str:
+    """What a client is told whose request can't be read for certain."""
+    return f"This request is not sent with an account's credential: {doubt}."
+
+
+def unserved(named: Named, accounts: Sequence[Account]) -> str:
+    """Why none of these accounts may serve this."""
+    see = "see `models` of the accounts " + ", ".join(account.name for account in accounts)
+    if not all(named.models):
+        return f"The request names no model, and no account may serve every model: {see}."
+    if len(named.models) == 1:
+        return f"No account may serve model {shortened(named.models[0])!r}: {see}."
+    return f"No account may serve all of the models that this request names: {see}."

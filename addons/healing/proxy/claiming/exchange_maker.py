@@ -1,7 +1,9 @@
 """The making of exchanges from claimed requests."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from mitmproxy import http
 
@@ -15,15 +17,18 @@ from healing.policy.routing.routes import Route
 from healing.policy.signing.store import conversation_key
 from healing.proxy.claiming.claims import Claim, query_of
 from healing.proxy.claiming.eligibility import Eligibility
-from healing.proxy.claiming.reading import read_body, sessions_of
 from healing.proxy.claiming.state import State
 from healing.proxy.guarding import refusals
 from healing.proxy.guarding.refusals import RefusedError
 from healing.wire.dialect import Dialect
 from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
-from healing.wire.requests.naming import models_beside
+from healing.wire.json.value import digest, parse
+from healing.wire.requests.naming import DoubtError, models_beside, read_certainly
 from healing.wire.requests.things import named_in_request
 from healing.wire.translate.common import UntranslatableError
+
+logger = logging.getLogger(__name__)
+_LONGEST_SESSION = 256
 
 
 class ExchangeMaker:
@@ -143,3 +148,33 @@ class ExchangeMaker:
             message = f"The request body is not what its content-encoding says: {error}"
             raise RefusedError(refusals.refusal(dialect, 400, message)) from None
         return plain
+
+
+def read_body(body: bytes) -> tuple[Any, str]:
+    """What a request's body says, None where that is no JSON; and why it is not certain, "" if it is."""
+    if not body:
+        return None, ""
+    try:
+        return read_certainly(body), ""
+    except DoubtError as error:
+        doubt = str(error)
+    try:
+        return parse(body), doubt
+    except ValueError:
+        return None, doubt  # who asks with a credential of its own is told by upstream
+
+
+def sessions_of(request: http.Request, dialect: Dialect, body: object) -> tuple[str, str]:
+    """What the client calls its conversation, and what keeps it on its account; "" where there is nothing."""
+    stated = _bounded(request.headers.get(dialect.session_header, ""))
+    try:
+        stated = stated or _bounded(dialect.stated_session(body))
+        return stated, stated or _bounded(dialect.session_of(body) or "")
+    except Exception:
+        logger.exception("a conversation could not be recognised; this is a bug")
+        return stated, stated
+
+
+def _bounded(session: str) -> str:
+    """What a client calls its conversation, or a digest of it where that is long."""
+    return session if len(session) <= _LONGEST_SESSION else digest("session", session)

@@ -11,8 +11,8 @@ from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route
 from healing.policy.signing.things import Things
 from healing.proxy.claiming.claims import Claim, query_of
+from healing.proxy.claiming.eligibility import uncertain, unserved
 from healing.proxy.claiming.governor import Governor
-from healing.proxy.claiming.reading import uncertain, unserved
 from healing.proxy.guarding import refusals
 from healing.proxy.guarding.refusals import RefusedError
 from healing.wire.json.value import parse

@@ -9,11 +9,11 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
 from healing.policy.settings.schema import Limits
-from healing.proxy.claiming.governor import Governor
-from healing.proxy.connections.client_side import HeadClock, ResetResponse, RestUnwanted
-from healing.proxy.connections.heads import HeadMeter
+from healing.proxy.connections.bounds import Bounds
+from healing.proxy.connections.heads import HeadClock, HeadMeter
 from healing.proxy.connections.http1 import SteadyHttp1, reader_of_body
 from healing.proxy.connections.lingering import Lingering
+from healing.proxy.connections.own_events import ResetResponse, RestUnwanted
 from healing.proxy.connections.transports import reset_at_close
 from healing.proxy.guarding import refusals
 from healing.proxy.internals.http_layer import (
@@ -36,16 +36,16 @@ class ClientHttp1(SteadyHttp1, Http1Server):
 
     receive_trailers = RequestTrailers
 
-    def __init__(self, context: Context, governor: Governor) -> None:
+    def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
-        self.governor = governor
+        self.bounds = bounds
         self._meter = HeadMeter(self._limits)
-        self._clock = HeadClock(governor)
+        self._clock = HeadClock(bounds)
         self._lingering: Lingering | None = None
 
     @property
     def _limits(self) -> Limits:
-        return self.governor.config.limits
+        return self.bounds.config.limits
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if self._lingering is not None and isinstance(event, events.ConnectionEvent | events.Wakeup):

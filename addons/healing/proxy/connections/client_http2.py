@@ -8,11 +8,11 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.proxy.claiming.governor import Governor
-from healing.proxy.connections.client_side import HeadClock, RestUnwanted
-from healing.proxy.connections.heads import HeadRefusal, head_refusal, in_header_list, line_refusal
+from healing.proxy.connections.bounds import Bounds
+from healing.proxy.connections.heads import HeadClock, HeadRefusal, head_refusal, in_header_list, line_refusal
 from healing.proxy.connections.http2 import Fields, SteadyHttp2
 from healing.proxy.connections.lingering import Lingering
+from healing.proxy.connections.own_events import RestUnwanted
 from healing.proxy.guarding import refusals
 from healing.proxy.internals.http_layer import (
     ErrorCode,
@@ -34,14 +34,14 @@ class ClientHttp2(SteadyHttp2, Http2Server):
 
     h2_conf = h2.config.H2Configuration(**Http2Connection.h2_conf_defaults, client_side=False)
 
-    def __init__(self, context: Context, governor: Governor) -> None:
+    def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
-        self.steady(governor)
-        self._clock = HeadClock(governor)
+        self.steady(bounds)
+        self._clock = HeadClock(bounds)
         self._unanswered: set[int] = set()
         # A bucket that runs dry in a minute.
         self._resets = 0.0
-        self._resets_at = governor.clock.now()
+        self._resets_at = bounds.clock.now()
 
     def waiting(self, stream_id: int) -> int:
         """How many bytes of an answer wait for the client to give them room."""
@@ -116,7 +116,7 @@ class ClientHttp2(SteadyHttp2, Http2Server):
         if stream_id not in self._unanswered:
             return False
         self._unanswered.discard(stream_id)
-        most, now = self.governor.config.limits.resets, self.governor.clock.now()
+        most, now = self.bounds.config.limits.resets, self.bounds.clock.now()
         self._resets = max(0.0, self._resets - (now - self._resets_at) * most / A_MINUTE_S) + 1
         self._resets_at = now
         if self._resets <= most:
@@ -126,7 +126,7 @@ class ClientHttp2(SteadyHttp2, Http2Server):
         return True
 
     def _too_much(self, fields: Fields | None) -> HeadRefusal | None:
-        limits = self.governor.config.limits
+        limits = self.bounds.config.limits
         if any(name == b":path" and len(value) > limits.line_bytes for name, value in fields or ()):
             return line_refusal(limits)
         return head_refusal(fields or (), limits)
@@ -152,11 +152,9 @@ class ClientHttp2(SteadyHttp2, Http2Server):
         if self.conn.state is ConnectionState.CLOSED:
             return
         held = sum(len(frame.data) for frame in self.h2_conn.incoming_buffer._headers_buffer)
-        if held > in_header_list(self.governor.config.limits):
+        if held > in_header_list(self.bounds.config.limits):
             code = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
-            yield from self.protocol_error(
-                f"more than {self.governor.config.limits.head_bytes:,} bytes of headers", code
-            )
+            yield from self.protocol_error(f"more than {self.bounds.config.limits.head_bytes:,} bytes of headers", code)
         elif self._in_head:
             yield from self._clock.start()
         else:

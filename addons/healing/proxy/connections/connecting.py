@@ -5,6 +5,7 @@ for that. Here nobody waits behind a request that is over, nothing is sent where
 closed is forgotten.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from weakref import WeakSet
 
@@ -15,8 +16,8 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import GetHttpConnection, GetHttpConnectionCompleted, HttpLayer, HttpStream
 
 from healing.proxy.connections.doubt import DoubtConnection
+from healing.proxy.connections.upstream_connection import FitConnection, protocol_of
 from healing.proxy.connections.upstream_http2 import UpstreamHttp2
-from healing.proxy.connections.upstream_side import FitConnection, protocol_of
 from healing.proxy.internals.http_layer import (
     ErrorCode,
     HttpConnection,
@@ -25,7 +26,6 @@ from healing.proxy.internals.http_layer import (
     ResponseProtocolError,
 )
 from healing.proxy.internals.paused import paused_by
-from healing.proxy.streams.attempt_stream import AttemptStream
 
 
 class Gone(HttpConnection):
@@ -64,17 +64,26 @@ class Connections(dict[Connection, layer.Layer]):
         return [connection for connection, each in self.items() if each is stack]
 
 
+class LimitedStream(HttpStream):
+    """A stream to an upstream that may have only so many connections at once."""
+
+    @property
+    @abstractmethod
+    def most_connections(self) -> int:
+        """How many connections to its upstream there may be."""
+
+
 class ConnectingLayer(HttpLayer):
     """mitmproxy's HTTP layer, which gives its streams no connection that is of no use to them.
 
-    in_line: the attempts that wait until their upstream may have one more connection, first come, first served.
+    in_line: the streams that wait until their upstream may have one more connection, first come, first served.
     left: the connections on which an answer failed to come: what is under way there goes on, nothing new is begun.
     ended: those whose end has come; they are forgotten when we have closed our side, too.
-    line_moves: whether there may be room for an attempt that waits.
+    line_moves: whether there may be room for one that waits.
     """
 
     connections: Connections
-    in_line: dict[FitConnection, AttemptStream]
+    in_line: dict[FitConnection, LimitedStream]
     left: WeakSet[Server]
     ended: set[Connection]
     line_moves: bool
@@ -108,7 +117,7 @@ class ConnectingLayer(HttpLayer):
         if stream is None:
             return
         event = FitConnection.adopt(event, self._unfit())
-        if isinstance(stream, AttemptStream):
+        if isinstance(stream, LimitedStream):
             others_wait = any(each.leads_where(event) for each in self.in_line)
             if others_wait or self._is_full(event, stream, reuse=reuse):
                 self.in_line[event] = stream
@@ -139,7 +148,7 @@ class ConnectingLayer(HttpLayer):
             and (connection in self.left or ((found := protocol_of(stack)) is not None and not found.usable))
         )
 
-    def _is_full(self, event: FitConnection, stream: AttemptStream, *, reuse: bool) -> bool:
+    def _is_full(self, event: FitConnection, stream: LimitedStream, *, reuse: bool) -> bool:
         """Whether one more connection would have to be made, and its upstream has as many as it may have."""
         if reuse and any(self._shares(event, connection) for connection in self.connections):
             return False
@@ -194,9 +203,9 @@ class ConnectingLayer(HttpLayer):
         for each in self._forget(connection):
             yield commands.CloseConnection(each)
 
-    def connection_of(self, stream: AttemptStream) -> Connection:
-        """The connection that an attempt runs on, or waits for."""
-        return self.made_for(stream.waits_for) or stream.context.server
+    def connection_of(self, stream: HttpStream) -> Connection:
+        """The connection that a stream to an upstream runs on, or waits for."""
+        return self.made_for(paused_by(stream)) or stream.context.server
 
     def doubt(self, connection: Connection, stream_id: int) -> CommandGenerator[None]:
         """An answer did not come on a connection: find out whether it is dead, and begin nothing more on it."""

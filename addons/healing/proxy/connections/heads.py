@@ -1,10 +1,14 @@
-"""How much a head may be: its first line, its bytes, how many headers it has."""
+"""How much a head may be: its first line, its bytes, how many headers it has, how long it takes."""
 
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import CommandGenerator
+
 from healing.policy.settings.schema import Limits
+from healing.proxy.connections.bounds import Bounds
 from healing.wire.http.fields import FIELD_OVERHEAD_BYTES
 
 _END = re.compile(rb"\n\r?\n")
@@ -86,3 +90,45 @@ def _over(size: int, count: int, limits: Limits) -> str:
     if size > limits.head_bytes:
         return f"more than {limits.head_bytes:,} bytes of headers"
     return f"more than {limits.headers} headers" if count > limits.headers else ""
+
+
+class HeadClock:
+    """How long a head may take. Nothing runs while none is under way."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._since: float | None = None
+        self._timer: commands.RequestWakeup | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long that is."""
+        return self._bounds.config.limits.head_seconds
+
+    def start(self) -> CommandGenerator[None]:
+        """A head has begun, now or before."""
+        if self._since is None:
+            self._since = self._bounds.clock.now()
+            yield from self._arm()
+
+    def stop(self) -> None:
+        """It is complete."""
+        self._since = None
+
+    def has_run_out(self, event: events.Wakeup) -> CommandGenerator[bool]:
+        """A generator that says whether this is the end of a head's time."""
+        if event.command is not self._timer:
+            return False
+        self._timer = None
+        if self._since is None:
+            return False
+        if self._bounds.clock.now() >= self._since + self.seconds:
+            return True
+        # Started for a head before this one.
+        yield from self._arm()
+        return False
+
+    def _arm(self) -> CommandGenerator[None]:
+        if self._timer is None and self._since is not None:
+            self._timer = commands.RequestWakeup(max(0.0, self._since + self.seconds - self._bounds.clock.now()))
+            yield self._timer

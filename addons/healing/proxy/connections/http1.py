@@ -11,7 +11,7 @@ from mitmproxy import http
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.proxy.claiming.governor import Governor
+from healing.proxy.connections.bounds import Bounds
 from healing.proxy.connections.chunks import ChunkReader
 from healing.proxy.internals.http_layer import (
     Http1Connection,
@@ -33,7 +33,7 @@ LAST_CHUNK = b"0\r\n"
 class SteadyHttp1(Http1Connection):
     """One side's HTTP/1. Whatever goes wrong in it ends the message under way and the connection, and nothing else."""
 
-    governor: Governor
+    bounds: Bounds
     receive_trailers: type[RequestTrailers | ResponseTrailers]
     trailers: http.Headers | None = None
     """What is still to be sent behind the body that is being sent."""
@@ -41,7 +41,7 @@ class SteadyHttp1(Http1Connection):
     @property
     def longest_head(self) -> int:
         """How many bytes a head, a line of a chunk or the trailers may have."""
-        return self.governor.config.limits.head_bytes
+        return self.bounds.config.limits.head_bytes
 
     @abstractmethod
     def fail(self, why: str) -> CommandGenerator[None]:

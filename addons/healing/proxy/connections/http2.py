@@ -14,9 +14,8 @@ from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.proxy.claiming.governor import Governor
-from healing.proxy.connections.frame_budget import FrameBudget
-from healing.proxy.connections.frame_feed import FrameFeed
+from healing.proxy.connections.bounds import Bounds
+from healing.proxy.connections.frames import FrameBudget, FrameFeed
 from healing.proxy.connections.heads import in_header_list
 from healing.proxy.connections.http1 import failure_in_words
 from healing.proxy.connections.transports import connections_under
@@ -63,12 +62,12 @@ class WaitingData(deque[SendH2Data]):
 class SteadyH2Connection(BufferedH2Connection):
     """The state of a connection: it outlives a graceful GOAWAY, and can keep a single stream's window closed."""
 
-    def __init__(self, config: h2.config.H2Configuration, governor: Governor, stream_window: int | None = None) -> None:
+    def __init__(self, config: h2.config.H2Configuration, bounds: Bounds, stream_window: int | None = None) -> None:
         """stream_window: how many bytes a peer may send on a stream before they are acknowledged; else any number."""
         super().__init__(config)
-        self._governor = governor
-        limits = governor.config.limits
-        self._budget = FrameBudget(governor.clock)
+        self._bounds = bounds
+        limits = bounds.config.limits
+        self._budget = FrameBudget(bounds.clock)
         self.feed = FrameFeed(0 if config.client_side else PREFACE_BYTES)
         if stream_window is not None:
             self.local_settings.initial_window_size = stream_window
@@ -121,7 +120,7 @@ class SteadyH2Connection(BufferedH2Connection):
     def receive_data(self, data: bytes) -> list[h2.events.Event]:
         """Understand as much of what has come as one turn has room for; `feed` holds the rest. Raises ProtocolError."""
         self.feed.add(data)
-        most = self._governor.config.limits.idle_frames
+        most = self._bounds.config.limits.idle_frames
         taken, frames = self.feed.take()
         if not all(self._budget.allows(frame, most) for frame in frames):
             raise FloodError(f"more than {most:,} frames that carry nothing within a minute")
@@ -146,7 +145,7 @@ class SteadyH2Connection(BufferedH2Connection):
 class SteadyHttp2(Http2Connection):
     """One side's HTTP/2."""
 
-    governor: Governor
+    bounds: Bounds
     h2_conn: SteadyH2Connection
     draining = False
     """Whether the peer said that it is going away."""
@@ -155,12 +154,12 @@ class SteadyHttp2(Http2Connection):
     held_end: events.ConnectionClosed | None = None
     """The end of the connection, behind what waits."""
 
-    def steady(self, governor: Governor, stream_window: int | None = None) -> None:
+    def steady(self, bounds: Bounds, stream_window: int | None = None) -> None:
         """Take a connection state that knows the above. To be called before anything has happened."""
-        self.governor = governor
+        self.bounds = bounds
         # Heads are judged stream by stream, below. h2's own judgement ends the connection with all its streams.
         self.h2_conf.validate_inbound_headers = False
-        self.h2_conn = SteadyH2Connection(self.h2_conf, governor, stream_window)
+        self.h2_conn = SteadyH2Connection(self.h2_conf, bounds, stream_window)
 
     # What comes.
 
@@ -215,7 +214,7 @@ class SteadyHttp2(Http2Connection):
         """What is wrong with a block of headers, "" for nothing."""
         if not strict and not self.context.options.validate_inbound_headers:
             return ""
-        return wrong_http2_head(part, fields or (), self.governor.config.limits.headers)
+        return wrong_http2_head(part, fields or (), self.bounds.config.limits.headers)
 
     def handle_h2_event(self, event: h2.events.Event) -> CommandGenerator[bool]:
         """Handle an event; gives whether the connection is over."""

@@ -1,4 +1,4 @@
-"""What lies under mitmproxy's layers: the sockets of a client's connections, and what waits in them."""
+"""What lies under mitmproxy's layers: the handler of a client's connection, its sockets, and what waits in them."""
 
 import asyncio
 import fcntl
@@ -7,29 +7,18 @@ import socket
 import struct
 import sys
 import termios
-from dataclasses import dataclass
 from typing import Any, cast
 
 from mitmproxy import ctx
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Client, Connection
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.tunnel import TunnelLayer
 
-from healing.proxy.internals.http_layer import HttpConnection, HttpEvent
-
-
-@dataclass
-class PauseResponse(HttpEvent):
-    """Take no more of this stream's response from its upstream: its client does not, or it is being understood."""
-
-
-@dataclass
-class ResumeResponse(HttpEvent):
-    """Take more of it again."""
+from healing.proxy.internals.http_layer import HttpConnection
 
 
 def _io(protocol: HttpConnection) -> ConnectionIO | None:
-    handler = ctx.master.addons.get("proxyserver").connections.get(protocol.context.client.id)
+    handler = handler_of(protocol.context.client)
     if handler is None:
         return None  # a replay
     found = [handler.transports[each] for each in connections_under(protocol) if each in handler.transports]
@@ -102,3 +91,9 @@ def close_transport(handler: ConnectionHandler, connection: Connection) -> None:
     transport = handler.transports.get(connection)
     if transport is not None and transport.writer is not None and not transport.writer.is_closing():
         transport.writer.close()
+
+
+def handler_of(client: Client) -> ConnectionHandler | None:
+    """What handles a client's connection; None where there is none, as in a replay."""
+    handler: ConnectionHandler | None = ctx.master.addons.get("proxyserver").connections.get(client.id)
+    return handler

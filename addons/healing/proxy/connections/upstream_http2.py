@@ -9,9 +9,9 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.proxy.claiming.governor import Governor
+from healing.proxy.connections.bounds import Bounds
 from healing.proxy.connections.doubt import DoubtConnection, Doubtful
-from healing.proxy.connections.transports import PauseResponse, ResumeResponse
+from healing.proxy.connections.own_events import PauseResponse, ResumeResponse
 from healing.proxy.internals.http_layer import (
     ErrorCode,
     Http2Client,
@@ -35,9 +35,9 @@ class UpstreamHttp2(Doubtful, Http2Client):
 
     h2_conf = h2.config.H2Configuration(**Http2Connection.h2_conf_defaults, client_side=True)
 
-    def __init__(self, context: Context, governor: Governor) -> None:
+    def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
-        self.steady(governor, STREAM_WINDOW_BYTES)
+        self.steady(bounds, STREAM_WINDOW_BYTES)
         self._interim: Counter[int] = Counter()
         self._over = False
 
@@ -109,7 +109,7 @@ class UpstreamHttp2(Doubtful, Http2Client):
                 fields = event.headers
                 wrong = self.wrong("response", fields)
                 self._interim[stream_id] += size_of(fields)
-                if self._interim[stream_id] > self.governor.config.limits.head_bytes:
+                if self._interim[stream_id] > self.bounds.config.limits.head_bytes:
                     wrong = "informational responses without end"
                 elif (b":status", b"101") in fields:
                     wrong = "101, which HTTP/2 does not have"

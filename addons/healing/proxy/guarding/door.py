@@ -9,9 +9,9 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.settings.schema import Clients
-from healing.proxy.claiming.claims import Destination
 from healing.proxy.guarding import pages, refusals
 from healing.proxy.guarding.admission import Admission
+from healing.proxy.guarding.destinations import Destination
 from healing.proxy.guarding.hosts import hosts_named, is_own_name, is_proxy
 from healing.proxy.guarding.reach import ITSELF, ReachRequest
 from healing.proxy.guarding.visits import MOST_HOPS, Visitor, Visits

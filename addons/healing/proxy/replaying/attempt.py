@@ -15,13 +15,15 @@ from healing.policy.exchange.whole_answers import judge_whole
 from healing.policy.judging.failures import Failure
 from healing.policy.judging.gate import Gate
 from healing.policy.settings import schema
-from healing.proxy.claiming.claims import Destination, relative_path, understand
+from healing.proxy.claiming.claims import understand
 from healing.proxy.claiming.governor import Governor
+from healing.proxy.guarding.destinations import Destination, relative_path
 from healing.proxy.replaying.handler import QuietReplayHandler
+from healing.proxy.secrets.at_the_wire import at_the_wire, without_secrets
 from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal
 from healing.proxy.streams.flow_story import body_of, role_of, story_of
-from healing.proxy.streams.redacting_stream import RedactingStream, at_the_wire, without_secrets
+from healing.proxy.streams.redacting_stream import RedactingStream
 from healing.wire.http.paths import PathError, resolved
 from healing.wire.json.value import parse
 

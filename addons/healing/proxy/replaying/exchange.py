@@ -9,8 +9,7 @@ from mitmproxy import ctx, http
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.replaying.handler import QuietReplayHandler
-from healing.proxy.streams.attempt_stream import METADATA
-from healing.proxy.streams.flow_story import role_of, story_of
+from healing.proxy.streams.flow_story import METADATA, role_of, story_of
 from healing.proxy.streams.layer import HealingLayer
 
 _OF_THE_REQUEST = ("upstream", "client")

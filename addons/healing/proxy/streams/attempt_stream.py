@@ -22,6 +22,7 @@ from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.settings.schema import Upstream
+from healing.proxy.connections.connecting import LimitedStream
 from healing.proxy.connections.heads import answer_head_flaw
 from healing.proxy.internals.http_layer import (
     ErrorCode,
@@ -36,6 +37,7 @@ from healing.proxy.internals.http_layer import (
 )
 from healing.proxy.internals.paused import paused_by
 from healing.proxy.secrets.seal import Seal, take_cookies
+from healing.proxy.streams.flow_story import METADATA
 from healing.proxy.streams.hooks import InPlaceHooks
 from healing.proxy.streams.recorder import Recorder
 from healing.proxy.streams.redacting_stream import keep_redacted, redact_head
@@ -44,8 +46,6 @@ from healing.wire.http import headers as pairs
 
 logger = logging.getLogger(__name__)
 
-METADATA = "antigravity"
-"""The key under which both an exchange's and an attempt's flow carry what was done."""
 
 # The body is sent as what it says, whatever coding the client chose for it.
 _NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
@@ -75,7 +75,7 @@ class AbortAttempt(HttpCommand):
     after_s: float = 0.0
 
 
-class AttemptStream(InPlaceHooks):
+class AttemptStream(InPlaceHooks, LimitedStream):
     """Tells the exchange what comes back. The stock stream does all the rest.
 
     client_stream_id: the stream of the client's request.

@@ -7,8 +7,8 @@ from mitmproxy.proxy import layer, tunnel
 from mitmproxy.proxy.layers.http import GetHttpConnection
 
 from healing.policy.clock import Clock
+from healing.proxy.connections.upstream_connection import protocol_of
 from healing.proxy.connections.upstream_http2 import UpstreamHttp2
-from healing.proxy.connections.upstream_side import protocol_of
 from healing.proxy.streams.attempt_stream import AttemptStream
 
 

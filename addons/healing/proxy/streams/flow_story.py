@@ -6,9 +6,11 @@ from typing import Any
 from mitmproxy import flow, http
 
 from healing.policy.judging.failures import one_line, shortened
-from healing.proxy.streams.attempt_stream import METADATA
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.encoding import readable
+
+METADATA = "antigravity"
+"""The key under which both an exchange's and an attempt's flow carry what was done."""
 
 _MOST_READ_BYTES = 128 * 1024 * 1024
 

@@ -19,7 +19,7 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.clocks import LINGER_S
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.routing.accounts import Account
-from healing.proxy.connections.client_side import ResetResponse
+from healing.proxy.connections.own_events import ResetResponse
 from healing.proxy.guarding.refusals import refusal
 from healing.proxy.internals.http_layer import (
     ErrorCode,
@@ -33,7 +33,8 @@ from healing.proxy.internals.http_layer import (
 from healing.proxy.internals.paused import queued_in
 from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal, take_cookies
-from healing.proxy.streams.attempt_stream import METADATA, AbortAttempt, LaunchAttempt
+from healing.proxy.streams.attempt_stream import AbortAttempt, LaunchAttempt
+from healing.proxy.streams.flow_story import METADATA
 from healing.proxy.streams.passing_stream import PassingStream
 from healing.proxy.streams.recorder import Recorder
 from healing.proxy.streams.waits import (

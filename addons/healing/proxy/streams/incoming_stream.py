@@ -15,8 +15,8 @@ from mitmproxy.proxy.layers.http import DropStream, SendHttp
 from healing.policy.routing.request import LONG_BODY_BYTES, takes_time
 from healing.proxy.claiming.claims import Asked, Claim
 from healing.proxy.claiming.governor import Governor
-from healing.proxy.connections.client_side import RestUnwanted
 from healing.proxy.connections.lingering import LastWords, LastWordsInside, TunnelInside
+from healing.proxy.connections.own_events import RestUnwanted
 from healing.proxy.guarding.pages import show_to
 from healing.proxy.guarding.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from healing.proxy.guarding.reach import AntigravityReachHook
@@ -33,7 +33,7 @@ from healing.proxy.internals.http_layer import (
 )
 from healing.proxy.secrets.masks import Masking, Masks, is_masked
 from healing.proxy.secrets.seal import Seal, is_credential, take_off
-from healing.proxy.streams.attempt_stream import METADATA
+from healing.proxy.streams.flow_story import METADATA
 from healing.proxy.streams.hooks import AntigravityAwaitHook
 from healing.proxy.streams.redacting_stream import RedactingStream
 from healing.wire.dialect import Dialect

@@ -13,9 +13,9 @@ from healing.proxy.claiming.governor import Governor
 from healing.proxy.connections.client_http1 import ClientHttp1
 from healing.proxy.connections.client_http2 import ClientHttp2
 from healing.proxy.connections.connecting import ConnectingLayer
+from healing.proxy.connections.own_events import PauseResponse, ResumeResponse
 from healing.proxy.connections.readers import LOOK_EVERY_S, Readers
-from healing.proxy.connections.transports import PauseResponse, ResumeResponse
-from healing.proxy.connections.upstream_side import UpstreamClient, upstream_connection
+from healing.proxy.connections.upstream_connection import UpstreamClient, upstream_connection
 from healing.proxy.internals.http_layer import (
     ErrorCode,
     HttpConnection,
@@ -26,6 +26,7 @@ from healing.proxy.internals.http_layer import (
     ResponseHeaders,
     ResponseProtocolError,
 )
+from healing.proxy.secrets.at_the_wire import at_the_wire, with_cookies, without_secrets
 from healing.proxy.secrets.seal import Seal
 from healing.proxy.streams.attempt_stream import (
     AbortAttempt,
@@ -39,7 +40,6 @@ from healing.proxy.streams.departures import Departures
 from healing.proxy.streams.healing_stream import ExchangeReady, HealingStream
 from healing.proxy.streams.passing_stream import SealRequest
 from healing.proxy.streams.recorder import Recorder
-from healing.proxy.streams.redacting_stream import at_the_wire, with_cookies, without_secrets
 
 
 class HealingLayer(ConnectingLayer):

@@ -4,11 +4,12 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mitmproxy import http
+from mitmproxy import ctx, http
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp
+from mitmproxy.proxy.mode_specs import UpstreamMode
 from mitmproxy.utils import human
 
 from healing.policy.exchange.exchange import Exchange
@@ -30,7 +31,6 @@ from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal
 from healing.proxy.streams.attempt_stream import host_header
 from healing.proxy.streams.incoming_stream import IncomingStream
-from healing.proxy.streams.onward import goes_elsewhere
 from healing.proxy.streams.recorder import Recorder
 from healing.proxy.streams.waits import (
     AntigravityCredentialHook,
@@ -168,7 +168,7 @@ class PassingStream(IncomingStream):
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = host
         request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
-        goes_elsewhere(self.flow)
+        _goes_elsewhere(self.flow)
         self.own = account.source is None
         self.passed_to = account
         yield from self.pass_with(seal)
@@ -269,3 +269,17 @@ def tell_end(request: http.Request, response: http.Response) -> None:
     bodiless = response.status_code in (204, 304) or response.status_code < 200
     if not (told or bodiless) and request.http_version == "HTTP/1.1" and response.http_version != "HTTP/1.0":
         headers["Transfer-Encoding"] = "chunked"
+
+
+def _goes_elsewhere(flow: http.HTTPFlow) -> None:
+    """The request has got another destination: `map_remote` and `upstream_auth` are for that one.
+
+    The credential for an upstream proxy is to be where that reads it, and not behind a tunnel through it.
+    """
+    if isinstance(flow.client_conn.proxy_mode, UpstreamMode):
+        flow.request.headers.pop("proxy-authorization", None)
+        upstream_auth: Any = ctx.master.addons.get("upstreamauth")
+        upstream_auth.requestheaders(flow)
+    map_remote: Any = ctx.master.addons.get("mapremote")
+    if ctx.options.map_remote:
+        map_remote.request(flow)

@@ -1,4 +1,4 @@
-"""The connections to upstreams, which trust nothing that comes.
+"""HTTP/1 with an upstream, which trusts nothing that comes.
 
 A connection that owes anything, an answer or the rest of one, or on which more came than was asked for, is closed and
 never used again: else the answer to one request would go to another.
@@ -9,23 +9,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mitmproxy import http
-from mitmproxy.connection import ConnectionState, Server
+from mitmproxy.connection import ConnectionState
 from mitmproxy.net.http import http1, url
 from mitmproxy.net.http.validate import validate_headers
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpClient, RegisterHttpConnection
 
-from healing.proxy.claiming.governor import Governor
+from healing.proxy.connections.bounds import Bounds
 from healing.proxy.connections.http1 import SteadyHttp1, reader_of_body
-from healing.proxy.connections.transports import PauseResponse, ResumeResponse, connections_under, has_unread
+from healing.proxy.connections.own_events import PauseResponse, ResumeResponse
+from healing.proxy.connections.transports import connections_under, has_unread
 from healing.proxy.connections.turns import read_on, stop_reading
-from healing.proxy.connections.upstream_http2 import UpstreamHttp2
 from healing.proxy.internals.http_layer import (
     ErrorCode,
     Http1Client,
-    HttpConnection,
     HttpEvent,
     HttpUpstreamProxy,
     ReceiveHttp,
@@ -48,9 +46,9 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
     paused = False
     """Whether nothing is read, as the client does not take what there is."""
 
-    def __init__(self, context: Context, governor: Governor) -> None:
+    def __init__(self, context: Context, bounds: Bounds) -> None:
         super().__init__(context)
-        self.governor = governor
+        self.bounds = bounds
 
     @property
     def usable(self) -> bool:
@@ -154,7 +152,7 @@ class UpstreamHttp1(SteadyHttp1, Http1Client):
         assert self.stream_id is not None
         strict = self.stream_id < 0 or self.context.options.validate_inbound_headers
         try:
-            wrong = wrong_response_head(lines, self.governor.config.limits.headers) if strict else ""
+            wrong = wrong_response_head(lines, self.bounds.config.limits.headers) if strict else ""
             if wrong:
                 raise ValueError(wrong)
             response = http1.read_response_head(list(lines))
@@ -211,70 +209,3 @@ def _absolute(event: RequestHeaders) -> RequestHeaders:
         if len(cookies := request.headers.get_all("Cookie")) > 1:
             request.headers["Cookie"] = "; ".join(cookies)
     return replace(event, request=request)
-
-
-def upstream_connection(context: Context, governor: Governor) -> HttpConnection | None:
-    """The HTTP that is spoken with the context's server; None where mitmproxy's own is used, for HTTP/3."""
-    alpn = context.server.alpn
-    if alpn is not None and alpn.startswith(b"h3"):
-        return None
-    return UpstreamHttp2(context, governor) if alpn == b"h2" else UpstreamHttp1(context, governor)
-
-
-class UpstreamClient(HttpClient):
-    """Connects to an upstream, and then speaks one of the protocols above with it."""
-
-    governor: Governor
-
-    @classmethod
-    def adopt(cls, plain: HttpClient, governor: Governor) -> None:
-        """Make a client that has not begun yet one of these."""
-        plain.__class__ = cls
-        assert isinstance(plain, UpstreamClient)
-        plain.governor = governor
-
-    def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
-        error: str | None = None
-        server = self.context.server
-        if not server.connected:
-            error = yield commands.OpenConnection(server)
-        if not error:
-            child = upstream_connection(self.context, self.governor)
-            if child is None:
-                yield from super()._handle_event(event)
-                return
-            self.child_layer = child
-            self._handle_event = child.handle_event  # type: ignore[method-assign]
-            yield from self._handle_event(event)
-        yield RegisterHttpConnection(server, error)
-
-
-class FitConnection(GetHttpConnection):
-    """Asks for a connection, but for those that are not fit to be used any more."""
-
-    unfit: frozenset[Server] = frozenset()
-
-    @classmethod
-    def adopt(cls, plain: GetHttpConnection, unfit: frozenset[Server]) -> "FitConnection":
-        """Narrow a command; gives it."""
-        plain.__class__ = cls
-        assert isinstance(plain, FitConnection)
-        plain.unfit = unfit
-        return plain
-
-    def connection_spec_matches(self, connection: object) -> bool:
-        """Whether a connection leads where it should, and may be used."""
-        return connection not in self.unfit and super().connection_spec_matches(connection)  # type: ignore[arg-type]
-
-    def leads_where(self, other: object) -> bool:
-        """Whether a connection, or what asks for one, leads where this one is to."""
-        if isinstance(other, GetHttpConnection):
-            same = (other.address, other.tls, other.via, other.transport_protocol)
-            return same == (self.address, self.tls, self.via, self.transport_protocol)
-        return super().connection_spec_matches(other)  # type: ignore[arg-type]
-
-
-def protocol_of(stack: layer.Layer) -> UpstreamHttp1 | UpstreamHttp2 | None:
-    """The HTTP at the end of what a connection runs through, None before it is established."""
-    last = stack.context.layers[-1]
-    return last if isinstance(last, UpstreamHttp1 | UpstreamHttp2) else None

@@ -1,12 +1,15 @@
 import pytest
-from healing.proxy.connections.frame_budget import A_MINUTE_S, FrameBudget
+from healing.proxy.connections.frames import A_MINUTE_S, FRAMES_A_TURN, FrameBudget, FrameFeed
 from healing.wire.http.http2_frames import Frame, FrameType
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.policy.exchange.stage import FakeClock
 
 MOST = 100
 PING = Frame(FrameType.PING, 0, 8)
 UPDATE = Frame(FrameType.WINDOW_UPDATE, 0, 4)
+PING_BYTES = (8).to_bytes(3) + bytes([6, 0, 0, 0, 0, 0]) + bytes(8)
 
 
 @pytest.fixture
@@ -76,3 +79,26 @@ def test_a_request_and_data_that_come_and_go_earn_what_goes_with_them(budget: Fr
     for _ in range(10_000):
         budget.allows(Frame(FrameType.DATA, 0, 9), MOST)
         assert budget.allows(Frame(FrameType.DATA, 0, 0), MOST)
+
+
+@given(st.integers(0, 5 * FRAMES_A_TURN), st.lists(st.integers(0, 3000), max_size=9))
+def test_all_is_given_in_order_and_a_bounded_number_of_frames_at_a_time(count: int, cuts: list[int]) -> None:
+    whole, feed = PING_BYTES * count, FrameFeed()
+    taken, frames = b"", 0
+    for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(whole)], strict=True):
+        feed.add(whole[begin:end])
+        while feed:
+            data, found = feed.take()
+            assert data
+            assert len(found) <= FRAMES_A_TURN
+            taken += data
+            frames += len(found)
+    assert taken == whole
+    assert frames == count
+
+
+def test_what_is_not_wanted_any_more_is_gone() -> None:
+    feed = FrameFeed()
+    feed.add(PING_BYTES)
+    feed.clear()
+    assert not feed

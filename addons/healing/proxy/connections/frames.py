@@ -1,7 +1,11 @@
-"""How much a peer may say on an HTTP/2 connection that carries nothing."""
+"""How many HTTP/2 frames that carry nothing a peer may send, and how many frames are understood in a turn."""
 
 from healing.policy.clock import Clock
-from healing.wire.http.http2_frames import Frame, FrameType
+from healing.wire.http.http2_frames import Frame, FrameType, FrameWalker
+
+FRAMES_A_TURN = 8
+"""As many are understood in one turn of the event loop: a request takes some milliseconds, and a read may hold 7,000
+frames of nothing, of 0.2 ms each."""
 
 A_MINUTE_S = 60.0
 _CARRYING = (FrameType.DATA, FrameType.HEADERS, FrameType.CONTINUATION)
@@ -56,3 +60,34 @@ def idle_cost(frame: Frame) -> int:
     if frame.type == FrameType.SETTINGS:
         return max(1, frame.size // _SETTING_BYTES)
     return 1
+
+
+class FrameFeed:
+    """Holds what has come until it is taken. skipped: how many bytes come before the first frame."""
+
+    def __init__(self, skipped: int = 0) -> None:
+        self._walker = FrameWalker(skipped)
+        self._waiting = b""
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return self._at < len(self._waiting)
+
+    def add(self, data: bytes) -> None:
+        """More has come."""
+        self._waiting = self._waiting[self._at :] + data
+        self._at = 0
+
+    def take(self) -> tuple[bytes, list[Frame]]:
+        """Take what may be understood in one turn, and which frames end with it."""
+        begin, frames = self._at, list[Frame]()
+        while self and len(frames) < FRAMES_A_TURN:
+            self._at, frame = self._walker.step(self._waiting, self._at)
+            if frame is not None:
+                frames.append(frame)
+        return self._waiting[begin : self._at], frames
+
+    def clear(self) -> None:
+        """What waits is not wanted any more."""
+        self._waiting, self._at = b"", 0
