@@ -18,7 +18,7 @@ from healing.monitor.causes import WITHIN_S, Causes, cause_of
 from healing.policy.exchange.journal import Record
 from healing.policy.routing.trouble import Trouble
 from healing.policy.settings import schema
-from healing.proxy.addon import Healing
+from healing.proxy.addon import Antigravity
 from healing.proxy.streams.flow_story import role_of, story_of
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ class Capture:
     is replayed is in a file already.
     """
 
-    def __init__(self, healing: Healing) -> None:
-        self._healing = healing
+    def __init__(self, antigravity: Antigravity) -> None:
+        self._antigravity = antigravity
         self._attempts: OrderedDict[str, list[http.HTTPFlow]] = OrderedDict()
         self._left: set[str] = set()
         self._failed: list[list[http.HTTPFlow]] = []
@@ -50,11 +50,11 @@ class Capture:
         self._counting: asyncio.TimerHandle | None = None
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
-        healing.journal.listen(self._hear)
+        antigravity.journal.listen(self._hear)
 
     def settings(self) -> schema.CaptureSettings:
         """The settings of now."""
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         return governor.config.capture if governor else schema.CaptureSettings(enabled=False)
 
     def captures(self) -> CapturedFiles:

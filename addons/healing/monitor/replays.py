@@ -11,7 +11,7 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 
 from healing.policy.judging.failures import shortened
-from healing.proxy.addon import Healing
+from healing.proxy.addon import Antigravity
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.replaying.attempt import NotReplayedError, replay_attempt
@@ -36,8 +36,8 @@ def tell(line: str) -> None:
 class Replays:
     """Heals what is replayed, tells before and after, and lets mitmdump's exit status say whether all now succeeds."""
 
-    def __init__(self, healing: Healing) -> None:
-        self._healing = healing
+    def __init__(self, antigravity: Antigravity) -> None:
+        self._antigravity = antigravity
         self._attempts: set[str] = set()
         self._begun = self._succeeded = self._failed = 0
         self._untold: list[str] = []
@@ -57,7 +57,7 @@ class Replays:
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """A request is replayed: heal it like one that a client sends."""
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         if flow.is_replay != "request" or governor is None or flow.response is not None:
             return None
         if role_of(flow) == "attempt":

@@ -45,7 +45,7 @@ _OPTIONS = ("antigravity_config", "antigravity_home")
 _SWITCH_S = 0.001
 
 
-class Healing:
+class Antigravity:
     """Puts the healing layer into each connection."""
 
     def __init__(self, journal: Journal, health: Health) -> None:

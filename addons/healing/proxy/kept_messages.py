@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import flow, http, tcp, udp
 
-from healing.proxy.addon import Healing
+from healing.proxy.addon import Antigravity
 
 MESSAGE_BYTES = 256
 """What a message takes beside its content."""
@@ -31,8 +31,8 @@ class _Kept:
 class Messages:
     """Keeps the first and the last messages of a connection, as many as `[flows] max_body_bytes` allows."""
 
-    def __init__(self, healing: Healing) -> None:
-        self._healing = healing
+    def __init__(self, antigravity: Antigravity) -> None:
+        self._antigravity = antigravity
         self._kept: WeakKeyDictionary[flow.Flow, _Kept] = WeakKeyDictionary()
 
     def tcp_message(self, flow: tcp.TCPFlow) -> None:
@@ -49,9 +49,9 @@ class Messages:
             self._trim(flow, flow.websocket.messages)
 
     def _trim[M: _Message](self, flow: flow.Flow, messages: list[M]) -> None:
-        if self._healing.governor is None or not messages:
+        if self._antigravity.governor is None or not messages:
             return
-        share = self._healing.governor.config.flows.max_body_bytes // 4
+        share = self._antigravity.governor.config.flows.max_body_bytes // 4
         kept = self._kept.setdefault(flow, _Kept())
         size = _size(messages[-1:])
         if not kept.last_bytes and kept.first_bytes + size <= share:

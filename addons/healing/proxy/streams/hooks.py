@@ -60,7 +60,7 @@ _IN_PLACE = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, H
 
 @dataclass
 class AntigravityAwaitHook(commands.StartHook):
-    """An addon's hook has to be awaited: `Healing.antigravity_await` does."""
+    """An addon's hook has to be awaited: `Antigravity.antigravity_await` does."""
 
     awaitable: Awaitable[Any]
 
