@@ -17,9 +17,9 @@ from tests.upstream.tls import server_context
 
 # Of the addon's clocks this is the only one that no setting is for.
 SCRIPT = """
-import healing.proxy.connections.doubt
+import healing.proxy.connections.liveness
 
-healing.proxy.connections.doubt.PING_S = 0.5
+healing.proxy.connections.liveness.PING_S = 0.5
 
 
 def responseheaders(flow):

@@ -12,7 +12,7 @@ from healing.policy.judging.wait_hints import header_wait_s
 from healing.policy.settings import file as config_file
 from healing.policy.settings.schema import Upstream
 from healing.proxy.claiming.claims import understand
-from healing.proxy.guarding import pages
+from healing.proxy.guarding import web_pages
 from healing.proxy.guarding.addresses import literal
 from healing.proxy.guarding.destinations import Destination as Place
 from healing.proxy.guarding.hosts import hosts_named
@@ -138,8 +138,8 @@ def heads(data: bytes) -> None:
         with contextlib.suppress(PathError):
             understand(request, [place])
     with contextlib.suppress(ValueError):
-        pages.is_foreign(request)
-        pages.page_of(request)
+        web_pages.is_foreign(request)
+        web_pages.page_of(request)
     for host in hosts_named(request):
         literal(host)
     take_off(request)

@@ -36,7 +36,7 @@ from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.shutdown import Shutdown
 from healing.proxy.streams.flow_story import counted
 from healing.proxy.streams.layer import HealingLayer
-from healing.proxy.streams.waits import CredentialRequest, UnderstandRequest
+from healing.proxy.streams.own_hooks import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class Antigravity:
                 HealingLayer.adopt(inner, self.governor)
 
     async def antigravity_await(self, awaitable: Awaitable[object]) -> None:
-        """Await what another addon's hook gave (see `healing.proxy.streams.hooks`)."""
+        """Await what another addon's hook gave (see `healing.proxy.streams.mitmproxy_hooks`)."""
         await awaitable
 
     async def client_connected(self, client: Client) -> None:

@@ -16,7 +16,7 @@ from healing.proxy.guarding import refusals
 from healing.proxy.guarding.addresses import is_loopback
 from healing.proxy.guarding.destinations import Destination, find_targets
 from healing.proxy.guarding.door import Entry
-from healing.proxy.guarding.pages import as_asked, show_to
+from healing.proxy.guarding.web_pages import as_asked, show_to
 from healing.proxy.secrets.seal import Seal, take_off
 from healing.wire.http.fields import wrong_fields, wrong_target
 from healing.wire.http.paths import PathError

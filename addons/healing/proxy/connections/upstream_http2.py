@@ -10,7 +10,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
 from healing.proxy.connections.bounds import Bounds
-from healing.proxy.connections.doubt import DoubtConnection, Doubtful
+from healing.proxy.connections.liveness import DoubtConnection, Doubtful
 from healing.proxy.connections.own_events import PauseResponse, ResumeResponse
 from healing.proxy.internals.http_layer import (
     ErrorCode,

@@ -8,7 +8,7 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from healing.policy.settings.schema import Clients
-from healing.proxy.guarding import pages, refusals
+from healing.proxy.guarding import refusals, web_pages
 from healing.proxy.guarding.visits import Visitor
 from healing.proxy.secrets.credentials import CredentialError, Credentials
 from healing.wire.dialect import Dialect
@@ -36,7 +36,7 @@ class Admission:
         key: the client key that came with it or with its connection. proxying: whether the client takes the proxy for
         one, and not for the API itself.
         """
-        if key is None and self._guarded and pages.is_foreign(request):
+        if key is None and self._guarded and web_pages.is_foreign(request):
             message = "This proxy serves no web pages of other hosts: they could spend its accounts' money."
             return refusals.refusal(dialect, 403, message)
         return self.stranger_refusal(visitor, key, dialect, proxying=proxying)

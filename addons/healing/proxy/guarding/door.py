@@ -9,7 +9,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from healing.policy.settings.schema import Clients
-from healing.proxy.guarding import pages, refusals
+from healing.proxy.guarding import refusals, web_pages
 from healing.proxy.guarding.admission import Admission
 from healing.proxy.guarding.destinations import Destination
 from healing.proxy.guarding.hosts import hosts_named, is_own_name, is_proxy
@@ -54,20 +54,20 @@ class Door:
         visitor, key = self._who(request, context)
         if replayed:
             return Entry(visitor, key)
-        page = pages.page_of(request)
+        page = web_pages.page_of(request)
         proxying = mode is not HTTPMode.transparent and targets[0].kind != "proxy"
-        asks_leave = bool(page and pages.asked_method(request) and visitor.local)
+        asks_leave = bool(page and web_pages.asked_method(request) and visitor.local)
         refusal = _circular(visitor, dialect)
         if refusal is None and not asks_leave:
             refusal = self._admission.refusal(request, visitor, key, dialect, proxying=proxying)
         if refusal is None:
             refusal = self._misnamed(request, context, mode, targets, dialect)
         if refusal is None and asks_leave:
-            refusal = pages.preflight(request)
+            refusal = web_pages.preflight(request)
         elif refusal is None:
             self._visits.let_in(visitor, key, for_all=False)
         if refusal is not None and page:
-            pages.show_to(refusal, page)
+            web_pages.show_to(refusal, page)
         return Entry(visitor, key, page, refusal)
 
     def pass_through(

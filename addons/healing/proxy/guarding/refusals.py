@@ -1,4 +1,4 @@
-"""What the proxy answers by itself."""
+"""What the proxy answers by itself: refusals above all, in the dialect of the client."""
 
 import logging
 import secrets

@@ -8,12 +8,7 @@ from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import HttpStream
 
-from healing.proxy.internals.http_layer import (
-    RequestData,
-    RequestHeaders,
-    ResponseHeaders,
-    ResponseProtocolError,
-)
+from healing.proxy.internals.http_layer import RequestData, RequestHeaders, ResponseHeaders, ResponseProtocolError
 from healing.proxy.secrets.seal import Seal
 from healing.wire.http.headers import Headers
 

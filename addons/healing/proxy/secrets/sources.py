@@ -1,4 +1,4 @@
-"""SourceReading files and running commands, each in a thread of its own: what hangs holds up only who waits for it."""
+"""Reading files and running commands, each in a thread of its own: what hangs holds up only who waits for it."""
 
 import contextlib
 import logging

@@ -1,7 +1,7 @@
 """An attempt inside mitmproxy: a stock `HttpStream` whose client is the exchange.
 
 So each attempt runs through all of mitmproxy (TLS, HTTP/2, upstream proxies, `map_remote`, `-S`, saving; see
-`hooks.meets_attempts`) and is a flow of its own, while what comes back is judged before anyone else gets it.
+`mitmproxy_hooks.meets_attempts`) and is a flow of its own, while what comes back is judged before anyone else gets it.
 """
 
 import copy
@@ -22,8 +22,8 @@ from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.settings.schema import Upstream
-from healing.proxy.connections.connecting import LimitedStream
 from healing.proxy.connections.heads import answer_head_flaw
+from healing.proxy.connections.pool import LimitedStream
 from healing.proxy.internals.http_layer import (
     ErrorCode,
     HttpCommand,
@@ -38,10 +38,10 @@ from healing.proxy.internals.http_layer import (
 from healing.proxy.internals.paused import paused_by
 from healing.proxy.secrets.seal import Seal, take_cookies
 from healing.proxy.streams.flow_story import METADATA
-from healing.proxy.streams.hooks import InPlaceHooks
+from healing.proxy.streams.mitmproxy_hooks import InPlaceHooks
+from healing.proxy.streams.own_hooks import AntigravityUnderstandHook, UnderstandRequest
 from healing.proxy.streams.recorder import Recorder
 from healing.proxy.streams.redacting_stream import keep_redacted, redact_head
-from healing.proxy.streams.waits import AntigravityUnderstandHook, UnderstandRequest
 from healing.wire.http import headers as pairs
 
 logger = logging.getLogger(__name__)

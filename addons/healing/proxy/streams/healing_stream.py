@@ -35,14 +35,14 @@ from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal, take_cookies
 from healing.proxy.streams.attempt_stream import AbortAttempt, LaunchAttempt
 from healing.proxy.streams.flow_story import METADATA
-from healing.proxy.streams.passing_stream import PassingStream
-from healing.proxy.streams.recorder import Recorder
-from healing.proxy.streams.waits import (
+from healing.proxy.streams.own_hooks import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
     CredentialRequest,
     UnderstandRequest,
 )
+from healing.proxy.streams.passing_stream import PassingStream
+from healing.proxy.streams.recorder import Recorder
 from healing.wire.http.headers import Headers, lowered
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from healing.proxy.claiming.claims import Asked, Claim
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.connections.lingering import LastWords, LastWordsInside, TunnelInside
 from healing.proxy.connections.own_events import RestUnwanted
-from healing.proxy.guarding.pages import show_to
 from healing.proxy.guarding.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from healing.proxy.guarding.reach import AntigravityReachHook
 from healing.proxy.guarding.refusals import refusal, too_long
+from healing.proxy.guarding.web_pages import show_to
 from healing.proxy.internals.http_layer import (
     HttpResponseHeadersHook,
     RequestData,
@@ -34,7 +34,7 @@ from healing.proxy.internals.http_layer import (
 from healing.proxy.secrets.masks import Masking, Masks, is_masked
 from healing.proxy.secrets.seal import Seal, is_credential, take_off
 from healing.proxy.streams.flow_story import METADATA
-from healing.proxy.streams.hooks import AntigravityAwaitHook
+from healing.proxy.streams.own_hooks import AntigravityAwaitHook
 from healing.proxy.streams.redacting_stream import RedactingStream
 from healing.wire.dialect import Dialect
 

@@ -12,8 +12,8 @@ from healing.policy.judging.failures import FailureClass
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.connections.client_http1 import ClientHttp1
 from healing.proxy.connections.client_http2 import ClientHttp2
-from healing.proxy.connections.connecting import ConnectingLayer
 from healing.proxy.connections.own_events import PauseResponse, ResumeResponse
+from healing.proxy.connections.pool import ConnectingLayer
 from healing.proxy.connections.readers import LOOK_EVERY_S, Readers
 from healing.proxy.connections.upstream_connection import UpstreamClient, upstream_connection
 from healing.proxy.internals.http_layer import (

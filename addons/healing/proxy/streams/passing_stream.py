@@ -16,7 +16,7 @@ from healing.policy.exchange.exchange import Exchange
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import takes_time
 from healing.proxy.claiming.claims import Asked, Claim
-from healing.proxy.claiming.passing import is_upload, learn, passing_of
+from healing.proxy.claiming.passing_requests import is_upload, learn, passing_of
 from healing.proxy.guarding.refusals import RefusedError, refusal
 from healing.proxy.internals.http_layer import (
     ErrorCode,
@@ -31,13 +31,13 @@ from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal
 from healing.proxy.streams.attempt_stream import host_header
 from healing.proxy.streams.incoming_stream import IncomingStream
-from healing.proxy.streams.recorder import Recorder
-from healing.proxy.streams.waits import (
+from healing.proxy.streams.own_hooks import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
     CredentialRequest,
     UnderstandRequest,
 )
+from healing.proxy.streams.recorder import Recorder
 
 logger = logging.getLogger(__name__)
 

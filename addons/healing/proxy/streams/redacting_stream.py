@@ -21,7 +21,7 @@ from healing.proxy.internals.http_layer import (
 )
 from healing.proxy.secrets.redaction import Piecewise
 from healing.proxy.secrets.seal import Seal, take_cookies
-from healing.proxy.streams.hooks import InPlaceHooks
+from healing.proxy.streams.mitmproxy_hooks import InPlaceHooks
 from healing.proxy.streams.recorder import Recorder
 from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
 from healing.wire.http.headers import Headers

@@ -1,4 +1,4 @@
-"""Which connection a request gets, and what becomes of connections that are given up, left, or over.
+"""The pool of connections: which one a request gets, and what becomes of connections that are given up, left, or over.
 
 mitmproxy keeps whatever it once connected to, or began to, for as long as the client stays, and has everything wait
 for that. Here nobody waits behind a request that is over, nothing is sent where an answer failed to come, and what is
@@ -15,7 +15,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import GetHttpConnection, GetHttpConnectionCompleted, HttpLayer, HttpStream
 
-from healing.proxy.connections.doubt import DoubtConnection
+from healing.proxy.connections.liveness import DoubtConnection
 from healing.proxy.connections.upstream_connection import FitConnection, protocol_of
 from healing.proxy.connections.upstream_http2 import UpstreamHttp2
 from healing.proxy.internals.http_layer import (

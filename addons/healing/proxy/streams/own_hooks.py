@@ -1,9 +1,10 @@
 """What a stream waits for while others go on: mitmproxy awaits the addon's method of the same name."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mitmproxy import flow
 from mitmproxy.proxy import commands
 
 from healing.policy.settings import schema
@@ -54,3 +55,17 @@ class AntigravityUnderstandHook(commands.StartHook):
     """A request or an answer is so long that to understand it takes time, in which others must not wait."""
 
     request: UnderstandRequest[Any]
+
+
+@dataclass
+class AntigravityAwaitHook(commands.StartHook):
+    """An addon's hook has to be awaited: `Antigravity.antigravity_await` does."""
+
+    awaitable: Awaitable[Any]
+
+
+@dataclass
+class AntigravityResumeHook(commands.StartHook):
+    """A flow is intercepted: mitmproxy waits with each hook until its flow is resumed."""
+
+    flow: flow.Flow

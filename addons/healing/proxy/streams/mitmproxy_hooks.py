@@ -9,7 +9,6 @@ flow that a person intercepts, are waited for as ever.
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from mitmproxy import ctx, exceptions, flow
@@ -39,6 +38,7 @@ from healing.proxy.internals.http_layer import (
     HttpResponseHook,
     ResponseProtocolError,
 )
+from healing.proxy.streams.own_hooks import AntigravityAwaitHook, AntigravityResumeHook
 from healing.wire.http.fields import wrong_fields, wrong_status, wrong_target
 
 _CHANGING = (
@@ -56,20 +56,6 @@ _CHANGING = (
 """What of mitmproxy changes messages or asks who sends them: it does so once, with the client's flow."""
 _OF_REQUESTS = (HttpRequestHeadersHook.name, HttpRequestHook.name)
 _IN_PLACE = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook, HttpErrorHook)
-
-
-@dataclass
-class AntigravityAwaitHook(commands.StartHook):
-    """An addon's hook has to be awaited: `Antigravity.antigravity_await` does."""
-
-    awaitable: Awaitable[Any]
-
-
-@dataclass
-class AntigravityResumeHook(commands.StartHook):
-    """A flow is intercepted: mitmproxy waits with each hook until its flow is resumed."""
-
-    flow: flow.Flow
 
 
 def meets_attempts(addon: Any, hook: str) -> bool:
