@@ -20,7 +20,7 @@ from mitmproxy import exceptions, flow, http
 from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
-from healing.policy.settings.schema import CaptureSettings
+from healing.policy.settings.behaviour import CaptureSettings
 from healing.proxy.attempts import METADATA
 from healing.proxy.flow_story import role_of, story_of
 

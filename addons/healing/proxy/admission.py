@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 from mitmproxy import http
 
-from healing.policy.settings.schema import Clients
+from healing.policy.settings.behaviour import Clients
 from healing.proxy import local, pages
 from healing.proxy.credentials import CredentialError, Credentials
 from healing.proxy.visits import Visitor

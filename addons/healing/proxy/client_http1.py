@@ -8,7 +8,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.policy.settings.schema import Limits
+from healing.policy.settings.behaviour import Limits
 from healing.proxy import local
 from healing.proxy.client_side import HeadClock, ResetResponse, RestUnwanted
 from healing.proxy.governor import Governor

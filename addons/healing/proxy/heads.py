@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from healing.policy.settings.schema import Limits
+from healing.policy.settings.behaviour import Limits
 from healing.wire.http.fields import FIELD_OVERHEAD_BYTES
 
 _END = re.compile(rb"\n\r?\n")
