@@ -23,7 +23,7 @@ GEMINI, OLD, NEW = "gemini-3-pro-preview", "claude-sonnet-4-5", "claude-opus-5-5
 
 @dataclass
 class Border:
-    """One client and one model of the other dialect."""
+    """One client and one model of another dialect."""
 
     model: str
     client: str = "a client"

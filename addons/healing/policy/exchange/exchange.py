@@ -35,7 +35,7 @@ class Exchange(Events):
 
     def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
         """
-        eligible: the accounts that may serve it, at least one, all of one upstream if that speaks the other dialect.
+        eligible: the accounts that may serve it, at least one, all of one upstream if the request is translated for it.
         Raises UntranslatableError.
         """
         self.request = request

@@ -183,7 +183,7 @@ class Repair(Table):
 
 
 class Translate(Table):
-    """How a request is translated for an upstream of the other dialect."""
+    """How a request is translated for an upstream that does not speak the client's dialect."""
 
     max_tokens: int | None = Field(default=None, ge=1)
     """What an Anthropic upstream is asked for where a Gemini client sets no limit; None: as much as the model can."""
