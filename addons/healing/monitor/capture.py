@@ -16,8 +16,8 @@ from healing import data_folder
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
 from healing.policy.exchange.journal import Record
-from healing.policy.routing.trouble import Trouble
 from healing.policy.settings import behaviour
+from healing.policy.trouble import Trouble
 from healing.proxy.addon import Healing
 from healing.proxy.flow_story import role_of, story_of
 

@@ -11,8 +11,8 @@ from operator import itemgetter
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.account_health import Bench, Health, bench
 from healing.policy.routing.routes import matches
-from healing.policy.routing.trouble import Trouble
 from healing.policy.settings import behaviour, schema
+from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class UntranslatableError(ValueError):
-    """The dialect that is translated into has no place for something. The message names it, where it is, and what would do."""
+    """The dialect of upstream has no place for something. The message names it, where it is, and what would do."""
 
 
 class History(Protocol):
