@@ -100,41 +100,50 @@ class GeminiReader:
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             self._blocked = True
             return Reading(Kind.TERMINAL, stop=str(feedback["blockReason"]))
+        was_stopped = self.stopped
         content = visible = False
         stop = ""
         candidates = body.get("candidates")
-        was_stopped = self.stopped
         for candidate in candidates if isinstance(candidates, list) else ():
-            if not isinstance(candidate, dict):
-                return _MALFORMED
-            index = candidate.get("index", 0)
-            index = str(index)[:LONGEST_INDEX] if isinstance(index, int | str) else ""
-            self._finished.setdefault(index, False)
-            if len(self._finished) > _MOST_CANDIDATES:
-                return _MALFORMED
-            parts = _parts(candidate)
-            calls = (call for part in parts if (call := call_of(part)) is not None)
-            if flaw := next(filter(None, (call_flaw(call, in_pieces=self._in_pieces) for call in calls)), ""):
-                return Reading(Kind.MALFORMED, flaw=f"the model {flaw}")
-            if index == "0":
-                self._signed.take(parts)
-            for part in parts:
-                if not _is_empty(part):
-                    content = True
-                    visible = visible or not part.get("thought")
-                    self._finished[index] = False
-                    self._count(part)
-            if reason := candidate.get("finishReason"):
-                stop = self._stop = str(reason)
-                self._finished[index] = True
+            said = self._read_candidate(candidate)
+            if said.kind is Kind.MALFORMED:
+                return said
+            content = content or said.kind is Kind.CONTENT
+            visible = visible or said.visible
+            stop = said.stop or stop
         if content and was_stopped and self._is_another(body):
             return Reading(Kind.MALFORMED, flaw="a second answer after the end of the first")
         self._said = self._said or content
         if stop and self._said:
             self._stopped_id = body.get("responseId")
-        if content:
-            return Reading(Kind.CONTENT, visible, stop)
-        return Reading(Kind.TERMINAL, stop=stop) if stop else _META
+        return _reading(content, visible, stop)
+
+    def _read_candidate(self, candidate: Any) -> Reading:
+        if not isinstance(candidate, dict):
+            return _MALFORMED
+        index = candidate.get("index", 0)
+        index = str(index)[:LONGEST_INDEX] if isinstance(index, int | str) else ""
+        self._finished.setdefault(index, False)
+        if len(self._finished) > _MOST_CANDIDATES:
+            return _MALFORMED
+        parts = _parts(candidate)
+        calls = (call for part in parts if (call := call_of(part)) is not None)
+        if flaw := next(filter(None, (call_flaw(call, in_pieces=self._in_pieces) for call in calls)), ""):
+            return Reading(Kind.MALFORMED, flaw=f"the model {flaw}")
+        if index == "0":
+            self._signed.take(parts)
+        content = visible = False
+        for part in parts:
+            if not _is_empty(part):
+                content = True
+                visible = visible or not part.get("thought")
+                self._finished[index] = False
+                self._count(part)
+        stop = ""
+        if reason := candidate.get("finishReason"):
+            stop = self._stop = str(reason)
+            self._finished[index] = True
+        return _reading(content, visible, stop)
 
     def _is_another(self, body: dict[str, Any]) -> bool:
         """Whether content that comes after a stop belongs to another answer than the one that has stopped."""
@@ -145,6 +154,12 @@ class GeminiReader:
         """Count what upstream runs itself, and the results of that."""
         for call, result in _RESULT_OF.items():
             self._owed[call] += (call in part) - (result in part)
+
+
+def _reading(content: bool, visible: bool, stop: str) -> Reading:
+    if content:
+        return Reading(Kind.CONTENT, visible, stop)
+    return Reading(Kind.TERMINAL, stop=stop) if stop else _META
 
 
 def _error_in(stray: bytes) -> dict[str, Any] | None:
