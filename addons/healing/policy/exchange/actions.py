@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.settings.schema import Limits, Peek, Repair, Retry, Translate
+from healing.policy.settings.behaviour import Limits, Peek, Repair, Retry, Translate
 from healing.wire.http.encoding import PIECE_BYTES
 from healing.wire.http.headers import Headers
 

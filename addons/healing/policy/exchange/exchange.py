@@ -20,7 +20,7 @@ from healing.policy.exchange.reading_answer import AnswerReader
 from healing.policy.exchange.upstream_request import UpstreamRequests
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
-from healing.policy.settings.schema import Limits
+from healing.policy.settings.behaviour import Limits
 from healing.policy.translating.translation import translation_between
 from healing.wire.http.headers import Headers
 
@@ -35,7 +35,7 @@ class Exchange(Events):
 
     def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
         """
-        eligible: the accounts that may serve it, at least one, all of one upstream if that speaks the other dialect.
+        eligible: the accounts that may serve it, at least one, all of one upstream if the request is translated for it.
         Raises UntranslatableError.
         """
         self.request = request

@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 _NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
 
 
-# What a client of the other dialect says in other headers is said to an API that this one is not.
+# What a client of another dialect than upstream's says in other headers is said to an API that this one is not.
 _OF_NO_DIALECT = {b"accept", b"content-type", b"traceparent", b"tracestate", b"baggage"}
 # Which product a client is, is its own provider's business; some gateways want a name.
 _USER_AGENT = (b"User-Agent", b"antigravity-healing-proxy")
