@@ -1,7 +1,7 @@
 """One client request and everything done to answer it.
 
 Sans-io: what happens is told by method calls, what is to be done is left in `actions`. Whoever carries the actions out
-(`healing.proxy.layer`) holds no policy of its own.
+(`healing.proxy.streams.layer`) holds no policy of its own.
 """
 
 import logging
@@ -21,7 +21,7 @@ from healing.policy.exchange.progress import State
 from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
-from healing.policy.settings.schema import Limits
+from healing.policy.settings.behaviour import Limits
 from healing.policy.translating.translation import translation_between
 from healing.wire.http.headers import Headers
 
@@ -36,7 +36,7 @@ class Exchange(Events):
 
     def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
         """
-        eligible: the accounts that may serve it, at least one, all of one upstream if that speaks the other dialect.
+        eligible: the accounts that may serve it, at least one, all of one upstream if the request is translated for it.
         Raises UntranslatableError.
         """
         self.request = request

@@ -9,7 +9,7 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.written import Framing, Rewriting
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
-from healing.policy.translating.refused_features import SAYS, Unsupported, refused_feature
+from healing.policy.translating.refused_features import STREAM, Unsupported, refused_feature
 from healing.policy.translating.translation import Translation
 from healing.wire.errors.parsing import find_error
 from healing.wire.json import exact
@@ -168,13 +168,13 @@ class UpstreamRequests:
             or self._concessions >= MAX_CONCESSIONS
         ):
             return ""
-        used = frozenset(("stream",)) if self.upgraded else frozenset()
-        if self.translation is not None:
-            used |= self.translation.optional
+        used = self.translation.optional if self.translation is not None else ()
+        if self.upgraded:
+            used = (*used, STREAM)
         feature = refused_feature(attempt.incoming.error.text, self._without, used)
         if feature is None:
             return ""
         self._unsupported.add(self._upstream, self._request.route.model, feature)
         self._concessions += 1
         self.asked = self._make()
-        return SAYS[feature]
+        return next(each.says[feature] for each in used if feature in each.says)
