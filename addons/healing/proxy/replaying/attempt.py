@@ -144,7 +144,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
         return None
     body = body_of(response)
     _, _, dialect, operation = asked
-    value = _said(request)
+    value = _json_of(request)
     streams = operation.streams
     if streams is None:
         streams = isinstance(value, dict) and value.get("stream") is True
@@ -167,7 +167,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     )
 
 
-def _said(request: http.Request) -> Any:
+def _json_of(request: http.Request) -> Any:
     """What the request's body says, None if it is no JSON."""
     try:
         return parse(body_of(request))

@@ -49,7 +49,7 @@ def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
             return "no answer"
         case None if response is not None and response.status_code < 400:
             return f"answered ({response.status_code})"
-    reason = _last_failure(attempts) or _told(response)
+    reason = _last_failure(attempts) or _answered(response)
     tried = f", {counted(len(attempts), 'attempt')}" if len(attempts) > 1 else ""
     return f"failed ({shortened(reason)}{tried})"
 
@@ -58,7 +58,7 @@ def _last_failure(attempts: list[dict[str, Any]]) -> str:
     return next((str(attempt["detail"]) for attempt in reversed(attempts) if attempt.get("detail")), "")
 
 
-def _told(response: http.Response | None) -> str:
+def _answered(response: http.Response | None) -> str:
     if response is None:
         return "no answer"
     summary = parse_error(body_of(response)).summary

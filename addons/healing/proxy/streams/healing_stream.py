@@ -309,7 +309,7 @@ class HealingStream(PassingStream):
         if self.exchange is None:
             super().keep_body()
         elif self.recorder is not None and self.flow.response is not None:
-            self.flow.response.data.content = self.recorder.take()
+            self.flow.response.data.content = self.recorder.take_body()
             if self.recorder.truncated:
                 self.exchange.meta["body_truncated"] = True
             self.recorder = None
@@ -358,7 +358,7 @@ class HealingStream(PassingStream):
         self.timer = None
         if self.running:
             assert self.exchange is not None
-            self.exchange.shut_down() if self.governor.under_way.over else self.exchange.wakeup()
+            self.exchange.shut_down() if self.governor.under_way.ending_now else self.exchange.wakeup()
             yield from self.perform()
         elif self.breaking and self.broken is not None:
             yield from self.break_off(self.broken)
