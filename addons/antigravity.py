@@ -6,21 +6,21 @@ from healing.monitor.health import health
 from healing.monitor.log import Log
 from healing.monitor.replays import Replays
 from healing.policy.journal.records import Journal
-from healing.proxy.accepting import Accepting
-from healing.proxy.addon import Healing
-from healing.proxy.messages import Messages
+from healing.proxy.addon import Antigravity
+from healing.proxy.connections.accepting import Accepting
+from healing.proxy.kept_messages import Messages
 
 _journal = Journal()
-_healing = Healing(_journal, health)
-_capture = Capture(_healing)
-_replays = Replays(_healing)
+_antigravity = Antigravity(_journal, health)
+_capture = Capture(_antigravity)
+_replays = Replays(_antigravity)
 
 addons = [
-    _healing,
+    _antigravity,
     _replays,
     _capture,
-    Commands(_healing, _capture, _replays),
+    Commands(_antigravity, _capture, _replays),
     Accepting(),
-    Messages(_healing),
-    Log(_journal, _healing),
+    Messages(_antigravity),
+    Log(_journal, _antigravity),
 ]

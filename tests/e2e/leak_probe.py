@@ -77,7 +77,7 @@ def report() -> dict[str, Any]:
         "tasks": tasks,
         "objects": +objects,
         "connecting": +connecting,
-        "running": ctx.master.addons.get("healing").governor.running,
+        "running": ctx.master.addons.get("antigravity").governor.running,
         "clients": len(handlers),
         "servers": sum(len(handler.transports) - (handler.client in handler.transports) for handler in handlers),
         "timers": sum(len(handler.wakeup_timer) for handler in handlers),

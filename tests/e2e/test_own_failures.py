@@ -27,15 +27,16 @@ from healing.monitor.log import Log
 from healing.policy.routing.accounts import Accounts
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.delivery import Delivery
-from healing.policy.exchange.reading_answer import AnswerReader
+from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.journal.records import Journal
 from healing.policy.judging.gate import Gate
 from healing.policy.exchange.retry_table import RetryBudget
-from healing.proxy.claiming import Claiming
-from healing.proxy.exchange_maker import ExchangeMaker
-from healing.proxy.recorder import Recorder
-from healing.wire.anthropic.dialect import Anthropic, AnthropicReader
-from healing.wire.gemini.dialect import GeminiReader
+from healing.proxy.claiming.claiming import Claiming
+from healing.proxy.claiming.exchange_maker import ExchangeMaker
+from healing.proxy.streams.recorder import Recorder
+from healing.wire.anthropic.dialect import Anthropic
+from healing.wire.anthropic.reader import AnthropicReader
+from healing.wire.gemini.reader import GeminiReader
 from healing.wire.http.sse import SSEDecoder
 
 ORDER = Path(os.environ["SABOTAGE"])

@@ -11,13 +11,13 @@ from healing.policy.judging.failures import classify
 from healing.policy.judging.wait_hints import header_wait_s
 from healing.policy.settings import file as config_file
 from healing.policy.settings.schema import Upstream
-from healing.proxy import pages
-from healing.proxy.addresses import literal
-from healing.proxy.claims import Destination as Place
-from healing.proxy.claims import understand
-from healing.proxy.hosts import hosts_named
-from healing.proxy.redaction import SHORTEST_SECRET
-from healing.proxy.seal import Seal, take_off
+from healing.proxy.claiming.claims import understand
+from healing.proxy.guarding import web_pages
+from healing.proxy.guarding.addresses import literal
+from healing.proxy.guarding.destinations import Destination as Place
+from healing.proxy.guarding.hosts import hosts_named
+from healing.proxy.secrets.redaction import SHORTEST_SECRET
+from healing.proxy.secrets.seal import Seal, take_off
 from healing.wire.anthropic.history import places_of as anthropic_places
 from healing.wire.dialects import DIALECTS
 from healing.wire.errors.parsing import parse_error
@@ -138,8 +138,8 @@ def heads(data: bytes) -> None:
         with contextlib.suppress(PathError):
             understand(request, [place])
     with contextlib.suppress(ValueError):
-        pages.is_foreign(request)
-        pages.page_of(request)
+        web_pages.is_foreign(request)
+        web_pages.page_of(request)
     for host in hosts_named(request):
         literal(host)
     take_off(request)

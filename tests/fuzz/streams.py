@@ -1,11 +1,11 @@
-"""Targets that read what an upstream sends: events, readers, gates, collectors, answers in the other dialect."""
+"""Targets that read what an upstream sends: events, readers, gates, collectors, answers in another dialect."""
 
 import contextlib
 from collections.abc import Iterable
 from functools import partial
 
 from healing.policy.judging.gate import Gate
-from healing.policy.settings.schema import Commit
+from healing.policy.settings.behaviour import Commit
 from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Dialect, Kind
 from healing.wire.dialects import DIALECTS
@@ -119,14 +119,14 @@ def collector(dialect: Dialect, data: bytes) -> None:
 
 
 def _translator(dialect: Dialect) -> AnswerTranslator:
-    """What makes the other dialect's events of this one's."""
+    """What makes another dialect's events of this one's."""
     if dialect.name == "gemini":
         return AnthropicAnswer(names=gemini_tool_names(["look"]), model="m", seed="seed", web_search=True)
     return GeminiAnswer(names=anthropic_tool_names(["look"]), model="m", seed="seed")
 
 
 def translated_events(dialect: Dialect, data: bytes) -> None:
-    """Whatever events come, what is made of them is a valid stream of the other dialect."""
+    """Whatever events come, what is made of them is a valid stream of another dialect."""
     other, translator = DIALECTS[_OTHER[dialect.name]], _translator(dialect)
     made = [each for event in objects_in(data) for each in translator.take(event)]
     made += translator.end()
@@ -138,7 +138,7 @@ def translated_events(dialect: Dialect, data: bytes) -> None:
 
 
 def translated_answer(dialect: Dialect, data: bytes) -> None:
-    """Whatever whole answer comes, it is refused or becomes a valid one of the other dialect."""
+    """Whatever whole answer comes, it is refused or becomes a valid one of another dialect."""
     with contextlib.suppress(ValueError):
         events = list(dialect.events_of(value_in(data)))
         other, translator = DIALECTS[_OTHER[dialect.name]], _translator(dialect)

@@ -15,10 +15,10 @@ from mitmproxy.flow import Error
 from healing import data_folder
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
-from healing.policy.routing.trouble import Trouble
-from healing.policy.settings import schema
-from healing.proxy.addon import Healing
-from healing.proxy.flow_story import role_of, story_of
+from healing.policy.settings import behaviour
+from healing.policy.trouble import Trouble
+from healing.proxy.addon import Antigravity
+from healing.proxy.streams.flow_story import role_of, story_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class Capture:
     is replayed is in a file already.
     """
 
-    def __init__(self, healing: Healing) -> None:
-        self._healing = healing
+    def __init__(self, antigravity: Antigravity) -> None:
+        self._antigravity = antigravity
         self._attempts: OrderedDict[str, list[http.HTTPFlow]] = OrderedDict()
         self._failed: list[list[http.HTTPFlow]] = []
         self._captures: CapturedFiles | None = None
@@ -49,10 +49,10 @@ class Capture:
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
 
-    def settings(self) -> schema.CaptureSettings:
+    def settings(self) -> behaviour.CaptureSettings:
         """The settings of now."""
-        governor = self._healing.governor
-        return governor.config.capture if governor else schema.CaptureSettings(enabled=False)
+        governor = self._antigravity.governor
+        return governor.config.capture if governor else behaviour.CaptureSettings(enabled=False)
 
     def captures(self) -> CapturedFiles:
         """The files, with all in them that has been captured so far."""
@@ -152,7 +152,7 @@ class Capture:
             logger.exception("a failure could not be counted; this is a bug")
 
     def _write(
-        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: schema.CaptureSettings, size: int
+        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: behaviour.CaptureSettings, size: int
     ) -> None:
         """In the thread: add an exchange to the files."""
         try:
@@ -168,7 +168,7 @@ class Capture:
         finally:
             self._waiting.give_back(size)
 
-    def _prune(self, captures: CapturedFiles, settings: schema.CaptureSettings) -> None:
+    def _prune(self, captures: CapturedFiles, settings: behaviour.CaptureSettings) -> None:
         """In the thread: delete what is too old."""
         try:
             captures.prune(settings, date.today())

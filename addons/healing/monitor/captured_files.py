@@ -20,8 +20,8 @@ from mitmproxy import exceptions, flow, http
 from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
-from healing.policy.settings.schema import CaptureSettings
-from healing.proxy.flow_story import METADATA, role_of, story_of
+from healing.policy.settings.behaviour import CaptureSettings
+from healing.proxy.streams.flow_story import METADATA, role_of, story_of
 
 _PIECE = 64 * 1024
 # A second file a day is there only where the first one can't be read to its end.

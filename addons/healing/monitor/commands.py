@@ -12,10 +12,10 @@ from healing.monitor.diff import Sent, request_changes
 from healing.monitor.replays import Replays, tell
 from healing.policy.judging.failures import shortened
 from healing.policy.settings.schema import Config
-from healing.proxy.addon import Healing
-from healing.proxy.flow_backup import before_replay
-from healing.proxy.flow_story import body_of, counted, name_of, outcome_of, role_of, story_of
-from healing.proxy.replay_attempt import NotReplayedError, sender_of
+from healing.proxy.addon import Antigravity
+from healing.proxy.internals.flow_backup import before_replay
+from healing.proxy.replaying.attempt import NotReplayedError, sender_of
+from healing.proxy.streams.flow_story import body_of, counted, name_of, outcome_of, role_of, story_of
 
 ALL = "all"
 
@@ -23,8 +23,8 @@ ALL = "all"
 class Commands:
     """The commands. What they find out is what they return, and it is told in the log as well."""
 
-    def __init__(self, healing: Healing, capture: Capture, replays: Replays) -> None:
-        self._healing = healing
+    def __init__(self, antigravity: Antigravity, capture: Capture, replays: Replays) -> None:
+        self._antigravity = antigravity
         self._capture = capture
         self._replays = replays
 
@@ -72,7 +72,7 @@ class Commands:
     def signatures(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
         """Tell what the conversations of these flows got signed lately, and when. Signatures are not shown."""
         keys = dict.fromkeys(str(story["conversation"]) for one in flows if "conversation" in (story := story_of(one)))
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         if not keys or governor is None or governor.signatures is None:
             raise exceptions.CommandError("no exchange of antigravity is among these flows")
         lines = [
@@ -115,7 +115,7 @@ class Commands:
         return _tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
 
     def _settings(self) -> Config:
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         if governor is None:
             raise exceptions.CommandError("there is no configuration that can be used")
         return governor.config
@@ -135,7 +135,7 @@ class Commands:
         return list(found.values()), list(dict.fromkeys(problems))
 
     def _exchange_of(self, one: flow.Flow) -> http.HTTPFlow | str:
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         if not isinstance(one, http.HTTPFlow) or governor is None:
             return "only HTTP flows can be replayed"
         if role_of(one) == "exchange" or (not role_of(one) and governor.claiming.serves(one.request)):

@@ -1,6 +1,6 @@
 """What `GET /health` tells: how the proxy is, without secrets."""
 
-from healing.proxy.state import State
+from healing.proxy.claiming.state import State
 
 
 def health(state: State) -> dict[str, object]:

@@ -11,8 +11,8 @@ from healing import data_folder, private
 from healing.monitor.log_file import NAME, LogFile
 from healing.policy.journal.records import AttemptFacts, Finding, Journal, Record
 from healing.policy.judging.failures import FailureClass, one_line
-from healing.policy.settings.schema import Limits
-from healing.proxy.addon import Healing
+from healing.policy.settings.behaviour import Limits
+from healing.proxy.addon import Antigravity
 from healing.wire.dialects import DIALECTS
 
 logger = logging.getLogger("healing.exchange")
@@ -102,9 +102,9 @@ def _words(dialect: str, attempt: AttemptFacts) -> str:
 class Log:
     """Writes the journal's records, and keeps the log file."""
 
-    def __init__(self, journal: Journal, healing: Healing) -> None:
+    def __init__(self, journal: Journal, antigravity: Antigravity) -> None:
         journal.listen(self.write)
-        self._healing = healing
+        self._antigravity = antigravity
         self._waiting: list[tuple[float, Record]] = []
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
@@ -168,7 +168,7 @@ class Log:
             self._early = None
 
     def _most_bytes(self) -> int:
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         return (governor.config.limits if governor else Limits()).log_bytes
 
     def _close(self) -> None:

@@ -11,13 +11,13 @@ from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 
 from healing.policy.judging.failures import shortened
-from healing.proxy.addon import Healing
-from healing.proxy.flow_backup import before_replay
-from healing.proxy.flow_story import METADATA, counted, name_of, outcome_of, role_of, story_of
-from healing.proxy.governor import Governor
-from healing.proxy.mitmproxy_replay import HealingServerPlayback, PatientKeepServing
-from healing.proxy.replay_attempt import NotReplayedError, replay_attempt
-from healing.proxy.replay_exchange import keep_as_recorded, replay
+from healing.proxy.addon import Antigravity
+from healing.proxy.claiming.governor import Governor
+from healing.proxy.internals.flow_backup import before_replay
+from healing.proxy.replaying.attempt import NotReplayedError, replay_attempt
+from healing.proxy.replaying.exchange import keep_as_recorded, replay
+from healing.proxy.replaying.mitmproxy_addons import HealingServerPlayback, PatientKeepServing
+from healing.proxy.streams.flow_story import METADATA, counted, name_of, outcome_of, role_of, story_of
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def tell(line: str) -> None:
 class Replays:
     """Heals what is replayed, tells before and after, and lets mitmdump's exit status say whether all now succeeds."""
 
-    def __init__(self, healing: Healing) -> None:
-        self._healing = healing
+    def __init__(self, antigravity: Antigravity) -> None:
+        self._antigravity = antigravity
         self._attempts: set[str] = set()
         self._begun = self._succeeded = self._failed = 0
         self._untold: list[str] = []
@@ -57,7 +57,7 @@ class Replays:
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """A request is replayed: heal it like one that a client sends."""
-        governor = self._healing.governor
+        governor = self._antigravity.governor
         if flow.is_replay != "request" or governor is None or flow.response is not None:
             return None
         if role_of(flow) == "attempt":

@@ -26,18 +26,17 @@ from healing.policy.exchange.retry_table import LOCAL_WAITS_S
 from healing.policy.journal.records import Journal
 from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
-from healing.proxy.credentials import CredentialError
-from healing.proxy.flow_story import counted
-from healing.proxy.governor import Governor
-from healing.proxy.handlers import handler_of
-from healing.proxy.layer import HealingLayer
-from healing.proxy.listening import Listening
-from healing.proxy.local_answers import Health
-from healing.proxy.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
+from healing.proxy.claiming.governor import Governor
+from healing.proxy.claiming.local_answers import Health
+from healing.proxy.connections.listening import Listening
+from healing.proxy.connections.transports import close_transport, handler_of
+from healing.proxy.connections.turns import Turns, TurnTaking
+from healing.proxy.guarding.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
+from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.shutdown import Shutdown
-from healing.proxy.transports import close_transport
-from healing.proxy.turns import Turns, TurnTaking
-from healing.proxy.waits import CredentialRequest, UnderstandRequest
+from healing.proxy.streams.flow_story import counted
+from healing.proxy.streams.layer import HealingLayer
+from healing.proxy.streams.own_hooks import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ _OPTIONS = ("antigravity_config", "antigravity_home")
 _SWITCH_S = 0.001
 
 
-class Healing:
+class Antigravity:
     """Puts the healing layer into each connection."""
 
     def __init__(self, journal: Journal, health: Health) -> None:
@@ -170,7 +169,7 @@ class Healing:
                 HealingLayer.adopt(inner, self.governor)
 
     async def antigravity_await(self, awaitable: Awaitable[object]) -> None:
-        """Await what another addon's hook gave (see `healing.proxy.hooks`)."""
+        """Await what another addon's hook gave (see `healing.proxy.streams.mitmproxy_hooks`)."""
         await awaitable
 
     async def client_connected(self, client: Client) -> None:

@@ -10,7 +10,7 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
-from healing.policy.journal.records import Journal, Record
+from healing.policy.journal.records import OUTCOMES, Journal, Record
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest
@@ -354,7 +354,7 @@ class Stage:
         assert not any(attempt.gate and attempt.gate._passes_unseen for attempt in exchange.attempts), (
             "a bug in the gate"
         )
-        assert exchange.outcome in ("clean", "healed", "failed")
+        assert exchange.outcome in OUTCOMES[:4]
         assert exchange.deadline is None
         assert not exchange.actions
         assert all(played.ended_at is not None for played in self.played), "an attempt goes on without its exchange"

@@ -10,7 +10,7 @@ from healing.policy.exchange.actions import Action, Finish, Send
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.pass_through import PassThrough
 from healing.policy.judging.intake import Intake
-from healing.proxy.redaction import Redaction
+from healing.proxy.secrets.redaction import Redaction
 
 from tests.policy.exchange.stage import Script, Stage, accounts_named, request_in
 

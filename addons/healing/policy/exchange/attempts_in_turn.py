@@ -13,10 +13,10 @@ from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.progress import Progress, State
-from healing.policy.exchange.repairs_of_request import RequestRepairs
+from healing.policy.exchange.request_repairs import RequestRepairs
 from healing.policy.exchange.story import Story
 from healing.policy.exchange.timing import Timing
-from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.journal.records import Step
 from healing.policy.judging.failures import Failure, FailureClass, shortened
 from healing.policy.judging.written import Rewriting

@@ -14,9 +14,9 @@ from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Planner
 from healing.policy.exchange.progress import Progress
-from healing.policy.exchange.repairs_of_request import RequestRepairs
+from healing.policy.exchange.request_repairs import RequestRepairs
 from healing.policy.exchange.story import Story
-from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.journal import findings
 from healing.policy.journal.records import Finding, Outcome
 from healing.policy.judging.failures import Failure, FailureClass

@@ -1,7 +1,7 @@
 """One client request and everything done to answer it.
 
 Sans-io: what happens is told by method calls, what is to be done is left in `actions`. Whoever carries the actions out
-(`healing.proxy.layer`) holds no policy of its own.
+(`healing.proxy.streams.layer`) holds no policy of its own.
 """
 
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, override
 
 from healing.policy.exchange.actions import Abort, Action, Work
+from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.exchange.attempt import Attempt, UpstreamEnd
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
@@ -17,11 +18,10 @@ from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.healing import Healing
 from healing.policy.exchange.pass_through import PassThrough
 from healing.policy.exchange.progress import State
-from healing.policy.exchange.reading_answer import AnswerReader
-from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
-from healing.policy.settings.schema import Limits
+from healing.policy.settings.behaviour import Limits
 from healing.policy.translating.translation import translation_between
 from healing.wire.http.headers import Headers
 
@@ -36,7 +36,7 @@ class Exchange(Events):
 
     def __init__(self, request: ClientRequest, eligible: Sequence[Account], rules: Rules, shared: Shared) -> None:
         """
-        eligible: the accounts that may serve it, at least one, all of one upstream if that speaks the other dialect.
+        eligible: the accounts that may serve it, at least one, all of one upstream if the request is translated for it.
         Raises UntranslatableError.
         """
         self.request = request
@@ -174,7 +174,7 @@ class Exchange(Events):
         if self._handler is self._healing:
             self._in_turn.client_left()
             return
-        self._in_turn.delivery.passed_unseen(left=True)
+        self._in_turn.delivery.passed_unseen(left=not self.crashed)
         self.actions.extend(Abort(begun, "the client left") for begun in self.attempts if not begun.ended)
 
     def _tell[**P](self, event: Callable[P, None], /, *args: P.args, **kwargs: P.kwargs) -> None:

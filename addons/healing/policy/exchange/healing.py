@@ -4,10 +4,10 @@ from typing import Any
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import Work
+from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.exchange.attempt import Attempt, UpstreamEnd
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
-from healing.policy.exchange.reading_answer import AnswerReader
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.wire.http.headers import Headers
 

@@ -36,7 +36,7 @@ class UpstreamRequest:
     path: without the upstream's prefix. query: without credentials.
     value: what the body says, None if that is no JSON.
     streams: whether the answer is to be a stream.
-    translated: whether the client speaks the other dialect, so that its headers say nothing to this upstream.
+    translated: whether the client speaks another dialect, so that its headers say nothing to this upstream.
     """
 
     dialect: Dialect

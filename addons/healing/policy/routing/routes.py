@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from healing.policy.settings.schema import Config, PeekOverrides, split_target
+from healing.policy.settings.behaviour import PeekOverrides
+from healing.policy.settings.schema import Config, split_target
 
 
 @dataclass(frozen=True)

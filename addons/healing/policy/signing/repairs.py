@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import Owner
-from healing.policy.settings import schema
+from healing.policy.settings import behaviour
 from healing.policy.signing.anthropic_repairs import AnthropicRepairer
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_repairs import GeminiRepairer
@@ -68,7 +68,7 @@ class Repairs:
     owner: Owner
     session: str
     store: SignatureStore
-    settings: schema.Repair
+    settings: behaviour.Repair
     translated: bool = False
     count: int = 0
     _changes: list[_Tried] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Repairs:
         restored = self._restored_body(view) if self._restored else None
         self._repairer.forget(view.known, self.sent, fault, position)
         case = Case(self._body(view), view, fault, position)
-        # A gateway may pass on what the other dialect's API says: for that there is nothing here.
+        # A gateway may pass on what another dialect's API says: for that there is nothing here.
         for rule in self._repairer.rules.get(fault, ()):
             if rule.name in self._used:
                 continue

@@ -3,8 +3,8 @@
 from typing import Any
 
 from healing.wire.gemini.collector import joined_parts
-from healing.wire.gemini.dialect import BROKEN_STOPS
 from healing.wire.gemini.history import call_flaw, call_of, signature_of
+from healing.wire.gemini.reader import BROKEN_STOPS
 from healing.wire.gemini.usage import GeminiUsage
 from healing.wire.json.value import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from healing.wire.collecting import LONGEST
-from healing.wire.gemini.dialect import PLAIN_STOPS
 from healing.wire.gemini.grounding import GroundingMetadata
+from healing.wire.gemini.reader import PLAIN_STOPS
 from healing.wire.json.value import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
 from healing.wire.usage import Usage

@@ -1,0 +1,1 @@
+"""Whose a request is, what it asks and who may serve it; and what there is of the proxy between requests."""

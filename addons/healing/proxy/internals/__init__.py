@@ -1,0 +1,1 @@
+"""What is used of mitmproxy that is not public, one part a module."""

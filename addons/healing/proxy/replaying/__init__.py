@@ -1,0 +1,1 @@
+"""Exchanges and attempts again, by mitmproxy's replay."""
