@@ -6,7 +6,7 @@ from healing.policy.exchange.given import Rules
 from healing.policy.exchange.journal import Record, Step
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Retry
+from healing.policy.settings.schema import Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

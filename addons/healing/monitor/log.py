@@ -12,7 +12,7 @@ from healing import data_folder, private
 from healing.monitor.log_file import NAME, LogFile
 from healing.policy.exchange.journal import Journal, Record
 from healing.policy.judging.failures import FailureClass, one_line
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.addon import Antigravity
 from healing.wire.dialects import DIALECTS
 

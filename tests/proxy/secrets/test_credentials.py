@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.behaviour import Limits
-from healing.policy.settings.schema import AccountSettings
+from healing.policy.settings.schema import AccountSettings, Limits
 from healing.policy.settings.secret_sources import parse_source
 from healing.proxy.secrets import credentials, sources
 from healing.proxy.secrets.credentials import CredentialError, Credentials

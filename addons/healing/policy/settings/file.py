@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from healing.policy.settings.behaviour import PeekOverrides
 from healing.policy.settings.messages import hint, kind_of, quote
 from healing.policy.settings.schema import (
     FILE_NAME,
     AccountSettings,
     Config,
+    PeekOverrides,
     RouteSettings,
     Upstream,
 )
