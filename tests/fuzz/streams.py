@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from healing.policy.judging.gate import Gate
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Dialect, Kind
 from healing.wire.dialects import DIALECTS

@@ -6,7 +6,7 @@ import pytest
 from healing.monitor.capture import MOST_WAITING, Waiting
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
-from healing.policy.settings.behaviour import CaptureSettings
+from healing.policy.settings.schema import CaptureSettings
 from healing.proxy.streams.flow_story import role_of
 from hypothesis import given
 from hypothesis import strategies as st

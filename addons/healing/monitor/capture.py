@@ -15,7 +15,7 @@ from mitmproxy.flow import Error
 from healing import data_folder
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.trouble import Trouble
 from healing.proxy.addon import Antigravity
 from healing.proxy.streams.flow_story import role_of, story_of
@@ -49,10 +49,10 @@ class Capture:
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
 
-    def settings(self) -> behaviour.CaptureSettings:
+    def settings(self) -> schema.CaptureSettings:
         """The settings of now."""
         governor = self._antigravity.governor
-        return governor.config.capture if governor else behaviour.CaptureSettings(enabled=False)
+        return governor.config.capture if governor else schema.CaptureSettings(enabled=False)
 
     def captures(self) -> CapturedFiles:
         """The files, with all in them that has been captured so far."""
@@ -152,7 +152,7 @@ class Capture:
             logger.exception("a failure could not be counted; this is a bug")
 
     def _write(
-        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: behaviour.CaptureSettings, size: int
+        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: schema.CaptureSettings, size: int
     ) -> None:
         """In the thread: add an exchange to the files."""
         try:
@@ -168,7 +168,7 @@ class Capture:
         finally:
             self._waiting.give_back(size)
 
-    def _prune(self, captures: CapturedFiles, settings: behaviour.CaptureSettings) -> None:
+    def _prune(self, captures: CapturedFiles, settings: schema.CaptureSettings) -> None:
         """In the thread: delete what is too old."""
         try:
             captures.prune(settings, date.today())

@@ -6,7 +6,7 @@ from healing.policy.exchange.given import Rules
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Peek, Retry
+from healing.policy.settings.schema import Peek, Retry
 
 from tests.policy.exchange.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream

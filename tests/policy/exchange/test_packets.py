@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from healing.policy.judging.gate import Gate
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect
 from healing.wire.gemini.dialect import Gemini

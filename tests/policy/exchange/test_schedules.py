@@ -11,7 +11,7 @@ from healing.policy.exchange import answer_reader, delivery
 from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget, says_not_here
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Commit, Peek, Retry, Signatures
+from healing.policy.settings.schema import Commit, Peek, Retry, Signatures
 from healing.policy.signing.store import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st

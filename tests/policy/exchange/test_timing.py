@@ -5,8 +5,7 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.timing import attempt_deadline
 from healing.policy.judging.gate import Gate
 from healing.policy.routing.accounts import Account
-from healing.policy.settings.behaviour import Peek
-from healing.policy.settings.schema import BUILT_IN
+from healing.policy.settings.schema import BUILT_IN, Peek
 from healing.wire.anthropic.dialect import Anthropic
 
 from tests.policy.exchange.stage import request_in

@@ -6,7 +6,7 @@ import pytest
 from healing.policy.judging import gate as peek
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import HELD_BYTES, HELD_EVENTS, Gate
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect, Kind, Reading
 from healing.wire.gemini.dialect import Gemini

@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing import store as signatures
 from healing.policy.signing.prefix_check import family_of, has_prefix_check, takes_stand_in
 from healing.policy.signing.store import (

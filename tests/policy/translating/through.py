@@ -16,7 +16,7 @@ from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route
 from healing.policy.settings import schema
-from healing.policy.settings.behaviour import Retry
+from healing.policy.settings.schema import Retry
 from healing.policy.signing.store import SignatureStore
 
 from tests.policy.exchange.stage import DIALECTS, FakeClock

@@ -10,7 +10,7 @@ from healing.policy.exchange.next_attempt import Planner
 from healing.policy.judging.failures import Failure, about_things, bounded, outgrown
 from healing.policy.routing.accounts import Accounts
 from healing.policy.routing.request import ClientRequest
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.wire.requests.sizes import tokens_of
 
 

@@ -21,7 +21,7 @@ from healing.policy.exchange.progress import State
 from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.policy.translating.translation import translation_between
 from healing.wire.http.headers import Headers
 

@@ -7,7 +7,7 @@ from healing.policy.clock import Clock
 from healing.policy.exchange.retry_table import RetryBudget
 from healing.policy.journal.records import Journal
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Limits, Peek, Repair, Retry, Translate
+from healing.policy.settings.schema import Limits, Peek, Repair, Retry, Translate
 from healing.policy.signing.store import SignatureStore
 from healing.policy.translating.refused_features import Unsupported
 

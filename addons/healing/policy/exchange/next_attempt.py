@@ -9,7 +9,7 @@ from healing.policy.exchange import retry_table
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.wire.http import headers as http
 
 
@@ -35,7 +35,7 @@ class Planner:
         eligible: Sequence[Account],
         accounts: Accounts,
         budget: retry_table.RetryBudget,
-        settings: behaviour.Retry,
+        settings: schema.Retry,
         random: Random,
         model: str,
         session: str,

@@ -9,7 +9,7 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.signing.repairs import REPAIRERS, Prepared, Repairs
 from healing.policy.signing.rules import RepairRule
 from healing.policy.signing.store import SignatureStore
@@ -31,7 +31,7 @@ class RequestRepairs:
         request: ClientRequest,
         asked: UpstreamRequest,
         store: SignatureStore | None,
-        settings: behaviour.Repair,
+        settings: schema.Repair,
         clock: Clock,
     ) -> None:
         self.refused: Attempt | None = None

@@ -2,7 +2,7 @@
 
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.client_answer import ClientAnswer
-from healing.policy.settings.behaviour import Peek
+from healing.policy.settings.schema import Peek
 
 _FIRST = "Timeout waiting for first data"
 LINGER_S = 2.0

@@ -18,7 +18,7 @@ from healing.policy.judging.wait_hints import (
     until_pacific_midnight_s,
     upstreams_clock_s,
 )
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.errors.signature_refusals import Position, SignatureFault, named_position
 from healing.wire.http.headers import Headers

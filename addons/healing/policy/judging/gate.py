@@ -9,7 +9,7 @@ from typing import Any
 
 from healing.policy.judging.failures import Failure, FailureClass, classify
 from healing.policy.judging.written import Passing, Writer
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors.parsing import read_error
 from healing.wire.errors.signature_refusals import SignatureFault

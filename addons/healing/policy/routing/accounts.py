@@ -11,7 +11,7 @@ from operator import itemgetter
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.account_health import Bench, Health, bench
 from healing.policy.routing.routes import matches
-from healing.policy.settings import behaviour, schema
+from healing.policy.settings import schema
 from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Accounts:
         strategy: str = "affinity",
         before: "Accounts | None" = None,
         *,
-        probe_s: float = behaviour.Limits().probe_seconds,
+        probe_s: float = schema.Limits().probe_seconds,
         named: Collection[str] = (),
     ) -> None:
         """Take the accounts in the order of the configuration; those with the same credential keep their state.

@@ -13,16 +13,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from healing.policy.settings.behaviour import PeekOverrides
 from healing.policy.settings.messages import hint, kind_of, quote
 from healing.policy.settings.schema import (
     FILE_NAME,
     AccountSettings,
     Config,
+    PeekOverrides,
     RouteSettings,
     Upstream,
 )
-from healing.policy.settings.secret_sources import Source, parse_source
+from healing.policy.settings.source_notation import Source, parse_source
 from healing.policy.settings.values import ProblemsError
 from healing.private import is_open_to_others
 

@@ -8,7 +8,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.connections.bounds import Bounds
 from healing.proxy.connections.heads import HeadClock, HeadMeter
 from healing.proxy.connections.http1 import SteadyHttp1, reader_of_body

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.layers.http import HttpStream
 
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.connections.client_http2 import ClientHttp2
 from healing.proxy.connections.transports import stalled_bytes
 from healing.proxy.internals.http_layer import HttpConnection

@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 from mitmproxy import http
 
-from healing.policy.settings.behaviour import Clients
+from healing.policy.settings.schema import Clients
 from healing.proxy.guarding import refusals, web_pages
 from healing.proxy.guarding.visits import Visitor
 from healing.proxy.secrets.credentials import CredentialError, Credentials
