@@ -207,6 +207,6 @@ def test_a_failure_after_commit_is_told_in_both_flows(saved: Saved) -> None:
 
 def test_an_exchange_whose_client_left_is_told(saved: Saved) -> None:
     flow, attempts = lane(saved, LEFT)
-    assert story(flow)["outcome"] == "failed"
+    assert story(flow)["outcome"] == "client_left"
     assert flow.error is not None
     assert [story(attempt)["verdict"] for attempt in attempts] == ["the client left"]

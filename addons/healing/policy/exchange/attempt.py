@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from healing.policy.clock import Clock
 from healing.policy.journal.records import AttemptFacts
 from healing.policy.judging.body_form import Form
 from healing.policy.judging.failures import Failure, FailureClass, one_line
@@ -284,15 +283,15 @@ class Attempt:
         """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
         self.incoming.forget()
 
-    def facts(self, clock: Clock) -> AttemptFacts:
-        """What is known of it by now."""
+    def facts(self, now: float, ahead_s: float) -> AttemptFacts:
+        """What is known of it by now. ahead_s: how far the seconds since 1970 are ahead of the monotonic ones."""
 
         def since_start(at: float | None) -> float | None:
             return None if at is None else at - self.started_at
 
-        ahead_s, source, failure = clock.wall() - clock.now(), self.account.source, self.failure
+        source, failure = self.account.source, self.failure
         waits_s = failure.wait_s if failure is not None and failure.kind in _FREE_LATER else None
-        over_at = clock.now() if self.over_at is None else self.over_at
+        over_at = now if self.over_at is None else self.over_at
         return AttemptFacts(
             self.number,
             self.account.name,

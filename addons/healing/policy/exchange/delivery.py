@@ -124,8 +124,8 @@ class Delivery:
             attempt, failure = cause, cause.failure or failure
             self._progress.turn_to(cause)
             self.answer.attempts = len(self.attempts)
-        attempt.verdict = "deliver"
         attempt.failure_told = True
+        self._story.attempt_over(attempt, "deliver")
         self._story.tell("gave_up", attempt=attempt)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
@@ -133,7 +133,6 @@ class Delivery:
             self._deliver_anyway(attempt, gate, now)
             return
         self._ends.abort(attempt, failure.detail)
-        self._story.attempt_over(attempt)
         self._tell_failure(attempt, failure, now)
         self._finish(attempt, "failed")
 
@@ -242,14 +241,14 @@ class Delivery:
             attempt.blame(failure)
         self._ends.settle_account(attempt, attempt.failure)
         outcome: Outcome = "failed" if attempt.failure else self._served()
-        if attempt.failure and not attempt.failure_told:
-            self._story.tell("gave_up", attempt=attempt)
         self._ends.leave(attempt)
         if not attempt.delivering:
             self.answer.deliver(attempt, outcome, now)
             attempt.state = AttemptState.DELIVERING
             self._story.answer_begun()
         self._story.attempt_over(attempt, "deliver")
+        if attempt.failure and not attempt.failure_told:
+            self._story.tell("gave_up", attempt=attempt)
         self._finish(attempt, outcome)
 
     def _served(self) -> Outcome:

@@ -37,6 +37,8 @@ class Story:
         self._journal = journal
         self._clock = clock
         self._started_at = clock.now()
+        # Of one exchange, so that whoever sets the clock meanwhile does not change what has been told.
+        self._ahead_s = clock.wall() - self._started_at
         self._over: set[int] = set()
         self._comment = ""
         self._facts = ExchangeFacts(
@@ -108,7 +110,7 @@ class Story:
             facts,
         )
         self._comment = comment_of(outcome, end.finding.what, facts)
-        meta.update(exchange_story(self._facts, end))
+        meta.update(exchange_story(self._facts, end), attempts=[dict(attempt.meta) for attempt in attempts])
         self._tell("over", outcome, None, end=end)
 
     def _tell(
@@ -118,7 +120,7 @@ class Story:
         self._journal.tell(Record(step, clock.wall(), clock.now(), self._facts, text, attempt, wait_s, end))
 
     def _facts_of(self, attempt: Attempt) -> AttemptFacts:
-        return attempt.facts(self._clock)
+        return attempt.facts(self._clock.now(), self._ahead_s)
 
     def _write(self, attempt: Attempt, facts: AttemptFacts) -> None:
         attempt.meta.update(attempt_story(self._facts, facts))

@@ -85,7 +85,7 @@ def _lost(attempt: AttemptFacts) -> str:
 
 WORDS: dict[FailureClass, Words] = {
     FailureClass.EMPTY: Words(
-        lambda a: f"{account_of(a)} answered with {a.status or 200} and no content",
+        lambda a: f"{account_of(a)} answered with {a.status or 200} and no content: {a.detail}",
         lambda _: "send it again later, or change the last message or the model: it has nothing to say to this",
     ),
     FailureClass.STALLED: Words(lambda a: f"{account_of(a)} fell silent {_where(a)}: {a.detail}", _lost),

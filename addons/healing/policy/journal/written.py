@@ -50,7 +50,7 @@ def attempt_story(exchange: ExchangeFacts, attempt: AttemptFacts) -> dict[str, A
 
 
 def exchange_story(exchange: ExchangeFacts, end: ExchangeEnd) -> dict[str, Any]:
-    """What the client's flow keeps of an exchange that is over."""
+    """What the client's flow keeps of an exchange that is over, beside the stories of its attempts."""
     return {
         "role": "exchange",
         "exchange": exchange.exchange,
@@ -62,7 +62,6 @@ def exchange_story(exchange: ExchangeFacts, end: ExchangeEnd) -> dict[str, Any]:
         "finding": asdict(end.finding),
         "status": end.status,
         "usage": _usage(end.usage),
-        "attempts": [attempt_story(exchange, attempt) for attempt in end.attempts],
         "waited_s": round(end.waited_s, 3),
         "time_to_first_content_s": _rounded(end.first_content_s),
         "duration_s": round(end.duration_s, 4),
