@@ -4,9 +4,12 @@ from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
 from healing.monitor.health import health
 from healing.monitor.log import Log
+from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
+from healing.monitor.terminal import Terminal
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
+from healing.proxy.claiming.state import SystemClock
 from healing.proxy.connections.accepting import Accepting
 from healing.proxy.kept_messages import Messages
 
@@ -23,4 +26,6 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    Terminal(_journal),
+    Refused(_journal, SystemClock()),
 ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
@@ -16,9 +17,23 @@ from healing.proxy.addon import Antigravity
 
 logger = logging.getLogger("healing.exchange")
 
+CONNECTIONS = "mitmproxy.proxy.server"
+"""The logger that tells of each connection."""
 DELAY_S = 0.02
 _MOST_EARLY = 100
 _WARN = ("retry", "repair", "gave_up", "broke")
+
+
+class _Later(logging.Handler):
+    """Keeps what is logged, to be written a moment later."""
+
+    def __init__(self, keep: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__(logging.INFO)
+        self._keep = keep
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self._keep(record)
 
 
 class Log:
@@ -27,7 +42,8 @@ class Log:
     def __init__(self, journal: Journal, antigravity: Antigravity) -> None:
         journal.listen(self.write)
         self._antigravity = antigravity
-        self._waiting: list[tuple[float, Record]] = []
+        self._waiting: list[Record | logging.LogRecord] = []
+        self._connections = _Later(self._keep)
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
         # What is said before it is known where the file is.
@@ -52,7 +68,10 @@ class Log:
         """Log a record, a moment later: a line costs a tenth of a millisecond, and no answer waits for it."""
         if record.step == "over":
             return  # what became of it is told in one line of its own
-        self._waiting.append((record.at, record))
+        self._keep(record)
+
+    def _keep(self, record: Record | logging.LogRecord) -> None:
+        self._waiting.append(record)
         if len(self._waiting) == 1:
             try:
                 asyncio.get_running_loop().call_later(DELAY_S, self._flush)
@@ -61,10 +80,14 @@ class Log:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for at, record in waiting:
+        for record in waiting:
+            if isinstance(record, logging.LogRecord):
+                if self._handler is not None:
+                    self._handler.handle(record)
+                continue
             level = logging.WARNING if record.step in _WARN else logging.INFO
             line = logger.makeRecord(logger.name, level, "", 0, line_of(record), (), None)
-            line.created, line.msecs = at, at % 1 * 1000
+            line.created, line.msecs = record.at, record.at % 1 * 1000
             logger.handle(line)
 
     def _open(self, folder: Path) -> None:
@@ -80,6 +103,7 @@ class Log:
         self._handler = handler
         self._keep_early(handler)
         logging.getLogger("healing").addHandler(handler)
+        logging.getLogger(CONNECTIONS).addHandler(self._connections)
 
     def _keep_early(self, handler: logging.Handler | None) -> None:
         """Write down what has been said so far, if there is something to write it with."""
@@ -94,6 +118,7 @@ class Log:
         return (governor.config.limits if governor else Limits()).log_bytes
 
     def _close(self) -> None:
+        logging.getLogger(CONNECTIONS).removeHandler(self._connections)
         if self._handler is not None:
             logging.getLogger("healing").removeHandler(self._handler)
             self._handler.close()

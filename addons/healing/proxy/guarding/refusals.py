@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from mitmproxy import http
@@ -20,6 +20,18 @@ _KINDS = {
     413: "request_too_large",
     503: "overloaded_error",
 }
+
+
+REFUSAL = "refusal"
+"""The attribute of a log record that has the `Refusal` which it is about."""
+
+
+class Refusal(NamedTuple):
+    """What the log is told of a refusal. id: that its client is told."""
+
+    id: str
+    status: int
+    why: str
 
 
 class RefusedError(Exception):
@@ -44,8 +56,8 @@ def new_id() -> str:
 def _logged_response(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
     """An answer that is found in the log by the id that its client is told."""
     response = json_response(status, body)
-    found = response.headers["X-Healing-Id"]
-    logger.info("[%s] refused with %d: %s", found, status, shortened(message, _LONGEST_LOGGED))
+    told = Refusal(response.headers["X-Healing-Id"], status, shortened(message, _LONGEST_LOGGED))
+    logger.info("[%s] refused with %d: %s", *told, extra={REFUSAL: told})
     return response
 
 
