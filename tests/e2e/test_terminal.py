@@ -98,5 +98,5 @@ def test_what_is_held_for_long_says_what_it_waits_for(server: Upstream, tmp_path
     with Proxy(tmp_path, config(server), options=QUIET) as proxy:
         assert ask(proxy.url, "anthropic", "asked-0").status == 200
         proxy.wait_for_log("| 12 → 9 tokens")
-        (held,) = (line for line in proxy.lines if "held" in line)
+        (held,) = (line for line in proxy.lines if "] held" in line)
         assert re.search(r"asked-0 \| 5 s so far: 0-[ab] is asked \(attempt 1\), no content has come", held)

@@ -29,8 +29,8 @@ def line_of(record: Record) -> str:
     assert end is not None
     if end.outcome == "refused":
         return one_line(f"{_WORDS['refused']} {facts.exchange} {end.status}: {record.text}")
-    mapped = f" → {facts.mapped_model}" if facts.mapped_model != facts.model else ""
-    told = [f"{_WORDS[end.outcome]} {facts.exchange} {shortened(facts.model or facts.path, 80)}{shortened(mapped, 80)}"]
+    mapped = f" → {shortened(facts.mapped_model, 80)}" if facts.mapped_model != facts.model else ""
+    told = [f"{_WORDS[end.outcome]} {facts.exchange} {shortened(facts.model or facts.path, 80)}{mapped}"]
     times = span(end.duration_s)
     if end.first_content_s is not None:
         times += f" (first {span(end.first_content_s)})"

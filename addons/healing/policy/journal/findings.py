@@ -226,6 +226,8 @@ def _what(attempts: Sequence[AttemptFacts]) -> str:
 
 def _healed(attempts: Sequence[AttemptFacts]) -> Finding:
     failed = _failures(attempts)
+    if not attempts:
+        return Finding("a first try did not serve", "another did", NOTHING)
     last = attempts[-1]
     repaired = f", with its request repaired ({', '.join(last.repaired)})" if last.repaired else ""
     done = f"{account_of(last)} answered on the {ordinal(last.attempt)} try{repaired}"
