@@ -2,7 +2,8 @@
 
 from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
-from healing.monitor.health import health
+from healing.monitor.conditions import Conditions
+from healing.monitor.health import Health
 from healing.monitor.log import Log
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
@@ -14,7 +15,9 @@ from healing.proxy.connections.accepting import Accepting
 from healing.proxy.kept_messages import Messages
 
 _journal = Journal()
-_antigravity = Antigravity(_journal, health)
+_antigravity: Antigravity
+_conditions = Conditions(_journal, lambda: _antigravity.governor)
+_antigravity = Antigravity(_journal, Health(_conditions.now))
 _capture = Capture(_antigravity)
 _replays = Replays(_antigravity)
 
@@ -26,6 +29,7 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    _conditions,
     Terminal(_journal),
     Refused(_journal, SystemClock()),
 ]

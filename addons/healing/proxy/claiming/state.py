@@ -50,6 +50,10 @@ class State:
         self.random: Random = SystemRandom()
         self.body_size_limit: int | None = None
         """How many bytes mitmproxy is told to take of a body (its option `body_size_limit`)."""
+        self.config_trouble = ""
+        """Why the configuration file as it is now is not used, "" where it is."""
+        self.credential_troubles: dict[str, str] = {}
+        """Why accounts have no credential, by their names, as far as it is known."""
         self.running = 0
         """How many exchanges are under way."""
         self.started_at = self.clock.now()
