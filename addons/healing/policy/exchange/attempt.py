@@ -311,6 +311,7 @@ class Attempt:
             over_s=since_start(self.over_at),
             bytes=self.incoming.received,
             usage=self.tally.usage,
+            windows=() if self.over_at is None else self.asked.dialect.rate_limits.windows(self.headers),
             repaired=tuple(self.prepared.repaired),
             delivered=self.delivering,
         )

@@ -17,6 +17,7 @@ from healing.policy.exchange.events import Events
 from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.healing import Healing
 from healing.policy.exchange.pass_through import PassThrough
+from healing.policy.exchange.phase import Phase, phase_of
 from healing.policy.exchange.progress import State
 from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.routing.accounts import Account
@@ -44,6 +45,7 @@ class Exchange(Events):
         self._eligible = tuple(eligible)
         self._rules = rules
         self._clock = shared.clock
+        self._started_at = shared.clock.now()
         upstream = eligible[0].upstream
         translation = None
         if upstream.dialect != request.dialect.name:
@@ -98,6 +100,14 @@ class Exchange(Events):
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
         return self._in_turn.delivery.comment
+
+    def age_s(self, now: float) -> float:
+        """For how many seconds it has been there by now (monotonic seconds)."""
+        return max(0.0, now - self._started_at)
+
+    def phase(self, now: float) -> Phase:
+        """What it is at now (monotonic seconds)."""
+        return phase_of(self._in_turn, now)
 
     @property
     def deadline(self) -> float | None:

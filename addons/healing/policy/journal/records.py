@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from healing.policy.judging.failures import FailureClass
+from healing.wire.rate_limits import Window
 from healing.wire.usage import Usage
 
 Step = Literal[
@@ -76,6 +77,7 @@ class AttemptFacts:
     verdict: what followed. free_at: until when upstream has forbidden to ask this account again.
     first_byte_s: upstream's response headers; first_content_s: the first of an answer; last_byte_s: anything.
     over_s: its end, None as long as it runs. bytes: of its body, as received. usage: as far as it was told.
+    windows: how much of which quota is used, as its answer's headers told.
     repaired: what was repaired in its request. delivered: whether the client got (some of) its answer.
     """
 
@@ -97,6 +99,7 @@ class AttemptFacts:
     over_s: float | None = None
     bytes: int = 0
     usage: Usage | None = None
+    windows: tuple[Window, ...] = ()
     repaired: tuple[str, ...] = ()
     delivered: bool = False
 

@@ -162,7 +162,7 @@ class HealingStream(PassingStream):
         # Where one account after the other is asked it is not known before that this is one.
         self.hooks_in_place = not self.replayed
         self.flow.metadata[METADATA] = exchange.meta
-        self.governor.running += 1
+        self.governor.live[exchange.request.id] = exchange
         exchange.start()
         yield from self.perform()
 

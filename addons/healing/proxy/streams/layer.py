@@ -267,7 +267,7 @@ class HealingLayer(ConnectingLayer):
             elif owner.exchange.outcome and not owner.exchange.actions and not owner.breaking:
                 del self.exchanges[stream_id]
                 self.forget_timers(owner)
-                self.governor.running -= 1
+                self.governor.live.pop(owner.exchange.request.id, None)
                 self.ending[stream_id] = owner
         for attempt, stream in list(self.attempts.items()):
             if attempt.ended and not stream.paused:
