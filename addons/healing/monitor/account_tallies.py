@@ -18,7 +18,7 @@ class AccountTally:
     attempts: int = 0
     delivered: int = 0
     failures: dict[str, int] = field(default_factory=dict)
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     windows: tuple[Window, ...] = ()
     windows_at: float = 0.0
 

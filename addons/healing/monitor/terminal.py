@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mitmproxy import ctx
 
-from healing.monitor.log import CONNECTIONS
+from healing.monitor.log import CONNECTIONS, DELAY_S
 from healing.monitor.repeats import Repeats
 from healing.policy.journal.findings import span
 from healing.policy.journal.records import ExchangeFacts, Journal, Record
@@ -120,7 +120,12 @@ class Terminal:
                 return
             line += f" ({unsaid} more like this before)" if unsaid else ""
         trouble = end.outcome == "failed" or (end.outcome == "healed" and end.finding.needs_a_hand)
-        logger.log(logging.WARNING if trouble else logging.INFO, "%s", line)
+        level = logging.WARNING if trouble else logging.INFO
+        try:
+            # Behind the steps that led to it, which are written a moment later.
+            asyncio.get_running_loop().call_later(DELAY_S, logger.log, level, "%s", line)
+        except RuntimeError:  # no loop is running
+            logger.log(level, "%s", line)
 
 
 def _without_id(line: str) -> str:

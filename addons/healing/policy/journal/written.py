@@ -68,6 +68,13 @@ def exchange_story(exchange: ExchangeFacts, end: ExchangeEnd) -> dict[str, Any]:
     }
 
 
+def attempt_comment(story: Mapping[str, Any]) -> str:
+    """What stands in a flow list beside an attempt: `↳ 2 b: quota`, with the whole behind it."""
+    told = str(story.get("failure") or "").replace("_", " ") or ("answered" if story.get("delivered") else "left")
+    detail = f" · {story['detail']}" if story.get("detail") else ""
+    return f"↳ {story.get('attempt')} {story.get('account')}: {told}{detail}"
+
+
 def tags(story: Mapping[str, Any]) -> str:
     """What people filter a flow list by, in one line: `exchange id=… outcome=failed class=quota account=a …`."""
     attempts = story.get("attempts") or [story]
@@ -79,4 +86,4 @@ def tags(story: Mapping[str, Any]) -> str:
         *(("account", attempt.get("account")) for attempt in attempts),
     ]
     told = dict.fromkeys(f"{name}={value}" for name, value in pairs if value)
-    return " ".join((f"tags: {story.get('role', '')}", *told))
+    return " ".join((str(story.get("role", "")), *told))

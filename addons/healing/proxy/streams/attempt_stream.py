@@ -21,6 +21,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.journal.written import attempt_comment
 from healing.policy.settings.schema import Upstream
 from healing.proxy.connections.heads import answer_head_flaw
 from healing.proxy.connections.pool import LimitedStream
@@ -37,7 +38,7 @@ from healing.proxy.internals.http_layer import (
 )
 from healing.proxy.internals.paused import paused_by
 from healing.proxy.secrets.seal import Seal, take_cookies
-from healing.proxy.streams.flow_story import METADATA
+from healing.proxy.streams.flow_story import METADATA, story_of, tell
 from healing.proxy.streams.mitmproxy_hooks import InPlaceHooks
 from healing.proxy.streams.own_hooks import AntigravityUnderstandHook, UnderstandRequest
 from healing.proxy.streams.recorder import Recorder
@@ -202,6 +203,10 @@ class AttemptStream(InPlaceHooks, LimitedStream):
             gone = RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL)
             yield SendHttp(gone, self.context.server)
         return killed
+
+    def tell_story(self) -> None:
+        """Set it off from the exchanges in a flow list, with the word or two that say the most."""
+        tell(self.flow, attempt_comment(story_of(self.flow)))
 
     def make_server_connection(self) -> CommandGenerator[bool]:
         """Connect as any stream does, and know of it."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from mitmproxy import flow, http
 
+from healing.policy.journal.written import TAGS, tags
 from healing.policy.judging.failures import one_line, shortened
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.encoding import readable
@@ -19,6 +20,12 @@ def story_of(about: flow.Flow) -> Mapping[str, Any]:
     """The story, {} for a flow that is none of ours."""
     story = about.metadata.get(METADATA)
     return story if isinstance(story, dict) else {}
+
+
+def tell(about: flow.Flow, comment: str, mark: str = "") -> None:
+    """Say in a flow list what became of a flow: in its comment, by a mark, and in what people filter by."""
+    about.comment, about.marked = comment, mark
+    about.metadata[TAGS] = tags(story_of(about))
 
 
 def role_of(about: flow.Flow) -> str:

@@ -34,7 +34,7 @@ from healing.proxy.internals.paused import queued_in
 from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal, take_cookies
 from healing.proxy.streams.attempt_stream import AbortAttempt, LaunchAttempt
-from healing.proxy.streams.flow_story import METADATA
+from healing.proxy.streams.flow_story import METADATA, tell
 from healing.proxy.streams.own_hooks import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
@@ -316,9 +316,8 @@ class HealingStream(PassingStream):
 
     def tell_story(self) -> None:
         """Put the exchange's story on the client's flow."""
-        assert self.exchange is not None
-        self.flow.comment = self.exchange.comment
-        self.flow.marked = _MARKS.get(self.exchange.outcome, "")
+        if self.exchange is not None and self.exchange.outcome:
+            tell(self.flow, self.exchange.comment, _MARKS.get(self.exchange.outcome, ""))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         """The client left: upstream is left too, at once."""

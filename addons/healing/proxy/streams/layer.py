@@ -274,6 +274,7 @@ class HealingLayer(ConnectingLayer):
                 del self.attempts[attempt]
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
+                stream.tell_story()
                 self.connections.forget(stream.context.client)
                 self.line_moves = True
                 let_go(stream)
