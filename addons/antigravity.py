@@ -4,14 +4,23 @@ from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
 from healing.monitor.health import health
 from healing.monitor.log import Log
+from healing.monitor.own_pages import own_pages
 from healing.monitor.replays import Replays
 from healing.policy.exchange.journal import Journal
 from healing.proxy.addon import Antigravity
+from healing.proxy.claiming.state import State
 from healing.proxy.connections.accepting import Accepting
 from healing.proxy.kept_messages import Messages
 
 _journal = Journal()
-_antigravity = Antigravity(_journal, health)
+
+
+def _state() -> State:
+    assert _antigravity.governor is not None
+    return _antigravity.governor
+
+
+_antigravity = Antigravity(_journal, health, own_pages(_state))
 _capture = Capture(_antigravity)
 _replays = Replays(_antigravity)
 

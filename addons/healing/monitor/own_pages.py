@@ -1,0 +1,22 @@
+"""What the proxy serves of its own: how it is, and the page."""
+
+from collections.abc import Callable
+
+from healing.monitor.health import health
+from healing.monitor.page_files import PageFiles
+from healing.proxy.claiming.state import State
+from healing.proxy.own_pages.pages import ROOT, PageAnswer, PageRequest, Pages
+
+
+def own_pages(state: Callable[[], State]) -> Pages:
+    """All of it. state: gives the proxy's of now."""
+
+    def tell_health(_: PageRequest) -> PageAnswer:
+        return PageAnswer.json(health(state()))
+
+    pages = Pages()
+    pages.add("GET", "/health", tell_health, shared=True)
+    # In reverse mode `/health` may be that of the server which the proxy stands for.
+    pages.add("GET", f"{ROOT}/health", tell_health)
+    pages.add("GET", f"{ROOT}/*", PageFiles().answer)
+    return pages
