@@ -21,10 +21,10 @@ _SITES_OF_ITS_OWN = ("", "none", "same-origin")
 _NEVER_HANDED_ON = ("cookie", "proxy-authorization", TOKEN_HEADER)
 
 
-def refusal(request: http.Request, context: Context, state: State, token: str, *, shared: bool) -> http.Response | None:
+def refusal(request: http.Request, context: Context, state: State, *, shared: bool) -> http.Response | None:
     """The answer to who is not let in, None for who is. Takes the client keys off the request.
 
-    token: what a POST has to show. shared: whether other pages of this machine may read what is asked for.
+    shared: whether other pages of this machine may read what is asked for.
     """
     if not request.headers.get("host", "").strip():
         return refusals.refusal(None, 400, "This request does not say by which name it calls the proxy (Host).")
