@@ -10,6 +10,7 @@ from healing.wire.http.fields import wrong_request
 
 MOST_BODY_BYTES = 64 * 1024
 _LONGEST_REASON = 200
+_TOO_LONG = HeadRefusal(413, f"The request body is longer than the {MOST_BODY_BYTES:,} bytes that are taken here.")
 _SAFE = {
     "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "x-content-type-options": "nosniff",
@@ -101,16 +102,14 @@ class OwnHttp1:
         while True:
             match spoken.next_event():
                 case h11.Request() as head:
-                    wrong = wrong_request(head.method, head.target, tuple(head.headers))
-                    if wrong:
-                        return self._ending(HeadRefusal(400, f"This is no request that can be taken: {wrong}."))
+                    if refusal := _refusal(head):
+                        return self._ending(refusal)
                     self._head = head
                     self._asks_head = head.method == b"HEAD"
                 case h11.Data(data=data):
                     self._body += data
                     if len(self._body) > MOST_BODY_BYTES:
-                        message = f"The request body is longer than the {MOST_BODY_BYTES:,} bytes that are taken here."
-                        return self._ending(HeadRefusal(413, message))
+                        return self._ending(_TOO_LONG)
                 case h11.EndOfMessage():
                     assert self._head is not None
                     self._came[:] = spoken.trailing_data[0]
@@ -130,6 +129,17 @@ class OwnHttp1:
         self._head = None
         self._body.clear()
         self._meter = HeadMeter(self._bounds.config.limits)
+
+
+def _refusal(head: h11.Request) -> HeadRefusal | None:
+    """Why a head that can be read is not taken all the same."""
+    fields = dict(head.headers)
+    wrong = wrong_request(head.method, head.target, tuple(head.headers))
+    if not wrong and b"content-length" in fields and b"transfer-encoding" in fields:
+        wrong = "two statements of how long its body is"
+    if wrong:
+        return HeadRefusal(400, f"This is no request that can be taken: {wrong}.")
+    return _TOO_LONG if int(fields.get(b"content-length", b"0")) > MOST_BODY_BYTES else None
 
 
 def _connection(head_bytes: int) -> h11.Connection:
