@@ -33,6 +33,7 @@ from healing.proxy.connections.transports import close_transport, handler_of
 from healing.proxy.connections.turns import Turns, TurnTaking
 from healing.proxy.guarding.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
 from healing.proxy.own_pages.layer import Served
+from healing.proxy.own_pages.opening import Opening
 from healing.proxy.own_pages.pages import Pages
 from healing.proxy.own_pages.taking_over import TakingOver
 from healing.proxy.secrets.credentials import CredentialError
@@ -167,8 +168,12 @@ class Antigravity:
         """Take mitmproxy's own decision, and make its HTTP layers healing ones."""
         if self.governor is None:
             return
-        if data.layer is None and self._taking_over is not None and self._taking_over.decide(data):
-            return
+        if data.layer is None and self._taking_over is not None:
+            match self._taking_over.decide(data):
+                case Opening.UNDECIDED:
+                    raise exceptions.AddonHalt  # else mitmproxy would decide
+                case Opening.OWN:
+                    return
         if data.layer is None:
             ctx.master.addons.get("nextlayer").next_layer(data)
         for inner in data.context.layers:

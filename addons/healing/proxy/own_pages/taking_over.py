@@ -1,9 +1,8 @@
 """Where the proxy's own pages begin: on a connection whose first bytes ask for one."""
 
 import asyncio
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
-from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.mode_specs import ReverseMode
@@ -25,28 +24,26 @@ class TakingOver:
         self._served = served
         self._undecided: WeakSet[NextLayer] = WeakSet()
 
-    def decide(self, data: NextLayer) -> bool:
-        """Put the layer for own pages in, or nothing while that is open. Gives whether nobody else is to decide."""
+    def decide(self, data: NextLayer) -> Opening:
+        """What a connection is for by what has come on it. Puts in the layer for own pages where it is for them.
+
+        Nothing may be put in while it is undecided, for so long as a head may take.
+        """
         context = data.context
-        if len(context.layers) != 1 or not isinstance(context.layers[0], _MODES):
-            return False
-        if context.client.transport_protocol != "tcp" or not (came := data.data_client()):
-            return False
-        mode = context.client.proxy_mode
+        client, mode = context.client, context.client.proxy_mode
+        if len(context.layers) != 1 or not isinstance(context.layers[0], _MODES) or client.transport_protocol != "tcp":
+            return Opening.OTHER
         if isinstance(mode, ReverseMode) and mode.scheme not in _HTTP:
-            return False
+            return Opening.OTHER
         config = self._served.state.config
         paths = own_paths(at_proxy=not isinstance(mode, ReverseMode), for_api=self._stands_for_api(mode))
-        match look(came, paths, lambda authority: names_proxy(authority, context, config.clients.hosts)):
-            case Opening.OTHER:
-                return False
-            case Opening.OWN:
-                data.layer = OwnPagesLayer(context, self._served, paths)
-            case Opening.UNDECIDED if data not in self._undecided:
-                self._undecided.add(data)
-                seconds = config.limits.head_seconds
-                asyncio.get_running_loop().call_later(seconds, _give_up, data, context)
-        return True
+        found = look(data.data_client(), paths, lambda authority: names_proxy(authority, context, config.clients.hosts))
+        if found is Opening.OWN:
+            data.layer = OwnPagesLayer(context, self._served, paths)
+        elif found is Opening.UNDECIDED and data not in self._undecided:
+            self._undecided.add(data)
+            asyncio.get_running_loop().call_later(config.limits.head_seconds, _give_up, ref(data))
+        return found
 
     def _stands_for_api(self, mode: object) -> bool:
         """Whether it is reverse mode for a configured upstream."""
@@ -57,7 +54,10 @@ class TakingOver:
         return any((each.scheme, each.host, each.port) == place for each in upstreams)
 
 
-def _give_up(data: NextLayer, context: Context) -> None:
-    """No head may take longer, however little has come of it."""
-    if data.layer is None and (handler := handler_of(context.client)) is not None:
-        close_transport(handler, context.client)
+def _give_up(undecided: ref[NextLayer]) -> None:
+    """End a connection on which too little has come to know what it is for."""
+    data = undecided()
+    if data is None or data.layer is not None:
+        return
+    if (handler := handler_of(data.context.client)) is not None:
+        close_transport(handler, data.context.client)
