@@ -141,9 +141,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             *script(folder / "script"),
         ]
         options = {"listen_host": "0.0.0.0"}
-        with Proxy(
-            folder, config, args=args, options=options, env=leading(folder / "names", {REBOUND: ["127.0.0.1"]})
-        ) as proxy:
+        with Proxy(folder, config, args=args, options=options) as proxy:
             proxy.provoked = True  # handlers that fail
             proxy.wait_for_log("listening at", 4)
             proxy.port = ports[0]
