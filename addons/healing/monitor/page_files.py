@@ -26,7 +26,7 @@ class PageFiles:
     """Answers with the files of a folder, and those below it; read again when they change."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
-        self._folder = folder
+        self.folder = folder
         self._read: dict[str, tuple[tuple[int, int], str, bytes]] = {}
 
     def answer(self, request: PageRequest) -> PageAnswer:
@@ -45,7 +45,7 @@ class PageFiles:
         """A file's etag and content, None where there is no such file to show."""
         if not _NAME.fullmatch(name) or Path(name).suffix not in _TYPES:
             return None
-        file = self._folder / name
+        file = self.folder / name
         try:
             stat = file.stat()
             stamp = (stat.st_mtime_ns, stat.st_size)
