@@ -29,7 +29,7 @@ from healing.proxy.own_pages.pages import PageAnswer
 layer.UNREAD_S = 1.0
 layer.IDLE_S = {idle_s}
 seen = {{"big": 0, "did": 0, "flows": 0}}
-released = asyncio.Event()
+released, let_go = asyncio.Event(), asyncio.Event()
 
 def big(request):
     seen["big"] += 1
@@ -43,8 +43,12 @@ async def wait(request):
     await released.wait()
     return PageAnswer.json({{"waited": True}})
 
+async def hold(request):
+    await let_go.wait()
+    return PageAnswer.json({{"held": True}})
+
 def release(request):
-    released.set()
+    (let_go if "held" in request.query else released).set()
     return PageAnswer.json({{}})
 
 def fails(request):
@@ -62,6 +66,7 @@ def running():
     pages.add("GET", "/antigravity/test/broken", lambda request: PageAnswer(headers={{"a": "b\\r\\nc: d"}}))
     pages.add("GET", "/antigravity/test/headers", lambda request: PageAnswer.json(dict(request.headers)))
     pages.add("GET", "/antigravity/test/wait", wait)
+    pages.add("GET", "/antigravity/test/hold", hold)
     pages.add("GET", "/antigravity/test/release", release)
     pages.add("GET", "/antigravity/test/fails", fails)
     pages.add("GET", "/antigravity/test/fails-later", fails_later)
@@ -493,6 +498,19 @@ def test_a_client_that_never_reads_costs_one_answer_and_is_left(place: Place) ->
     # Some answers fit into the system's buffers.
     assert place.seen()["big"] - before <= 6
     assert place.get("/health").status == 200
+
+
+def test_what_a_client_sends_while_it_waits_is_not_taken(place: Place) -> None:
+    request, sent = raw.encode_request("GET", place.url("/health")), [0]
+    with closing(raw.RawConnection(place.url(), timeout=1)) as connection:
+        connection.send_bytes(raw.encode_request("GET", place.url("/antigravity/test/hold")))
+        with pytest.raises(TimeoutError):
+            send_without_end(connection.socket, request * 1000, sent)
+        assert sum(sent) < 16 * MB
+        assert place.get("/antigravity/test/release?held").status == 200
+        connection.socket.settimeout(15)
+        assert connection.read().json() == {"held": True}
+        assert connection.read().json()["status"] == "ok"
 
 
 def test_a_head_that_does_not_come_is_given_up_from_its_first_byte_on(place: Place) -> None:
