@@ -51,7 +51,7 @@ class Served:
 class OwnPagesLayer(layer.Layer):
     """Answers one request after the other: none is looked at while an answer before it has not left.
 
-    So whatever a client does, no more of an answer is kept than that one, and of what it sends no more than one read.
+    So whatever a client does, no more of an answer is kept than that one, and of what it sends no more than two reads.
     """
 
     def __init__(self, context: Context, served: Served, paths: tuple[bytes, ...] = OWN_PATHS) -> None:
