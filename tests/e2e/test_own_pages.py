@@ -356,6 +356,10 @@ def test_the_page_may_act(place: Place) -> None:
     assert place.seen()["did"] == before + 2
 
 
+def test_a_body_is_taken_as_it_comes_whatever_it_says_of_its_coding(place: Place) -> None:
+    assert place.act(content_encoding="gzip").json()["body"] == '{"c": 1}'
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -18,7 +18,7 @@ from healing.policy.judging.failures import shortened
 from healing.proxy.claiming.own_paths import OWN_PATHS, is_own
 from healing.proxy.claiming.state import State
 from healing.proxy.connections.heads import HeadClock, HeadRefusal
-from healing.proxy.connections.lingering import Lingering
+from healing.proxy.connections.lingering import LastWords, Lingering
 from healing.proxy.connections.transports import transport_of
 from healing.proxy.connections.turns import NextTurn, read_on, stop_reading
 from healing.proxy.guarding import refusals
@@ -174,7 +174,7 @@ class OwnPagesLayer(layer.Layer):
             path,
             dict(parse_qsl(query, keep_blank_values=True)),
             entrance.without_credentials(request),
-            request.content or b"",
+            request.raw_content or b"",
         )
         try:
             answer = handler(asked)
@@ -189,10 +189,9 @@ class OwnPagesLayer(layer.Layer):
             return words.failed(504, f"{shortened(path)} was not answered within {HANDLER_S:g} s.")
         except Exception as error:
             # Not what it says, which may be of anything.
-            logger.error("%s %s could not be answered (%s); this is a bug", asked.method, path, type(error).__name__)
-            return words.failed(
-                500, f"{path} could not be answered: an internal error of the proxy, which its log tells of."
-            )
+            shown, kind = shortened(path), type(error).__name__
+            logger.error("%s %s could not be answered (%s); this is a bug", asked.method, shown, kind)
+            return words.failed(500, f"{shown} could not be answered: an internal error of the proxy; its log tells.")
 
     def _is_misdirected(self, request: http.Request) -> bool:
         if not is_own(request.data.path, self._paths):
@@ -256,7 +255,7 @@ class OwnPagesLayer(layer.Layer):
     def _linger_on(self, event: events.Event) -> CommandGenerator[None]:
         assert self._lingering is not None
         for command in self._lingering.take(event):
-            if isinstance(command, commands.CloseConnection) and self._waiting_to_leave():
+            if isinstance(command, commands.CloseConnection) and not isinstance(command, LastWords):
                 yield from self._close()
             else:
                 yield command
