@@ -1,23 +1,40 @@
 """The healing proxy for LLM APIs, as a mitmproxy addon: `mitmdump -s addons/antigravity.py`."""
 
+from healing.monitor.account_tallies import AccountTallies
 from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
 from healing.monitor.conditions import Conditions
+from healing.monitor.hand import Hand
+from healing.monitor.hand_commands import HandCommands
 from healing.monitor.health import Health
 from healing.monitor.log import Log
+from healing.monitor.now import Now
+from healing.monitor.own_pages import add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
 from healing.monitor.terminal import Terminal
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
-from healing.proxy.claiming.state import SystemClock
+from healing.proxy.claiming.state import State, SystemClock
 from healing.proxy.connections.accepting import Accepting
 from healing.proxy.kept_messages import Messages
+from healing.proxy.own_pages.pages import Pages
 
 _journal = Journal()
 _antigravity: Antigravity
+
+
+def _state() -> State:
+    assert _antigravity.governor is not None
+    return _antigravity.governor
+
+
 _conditions = Conditions(_journal, lambda: _antigravity.governor)
-_antigravity = Antigravity(_journal, Health(_conditions.now))
+_health = Health(_conditions.now)
+_pages = Pages()
+_antigravity = Antigravity(_journal, _health, _pages)
+_hand = Hand(_antigravity)
+add_pages(_pages, _state, _health, Now(_conditions.now, AccountTallies(_journal)), _hand)
 _capture = Capture(_antigravity)
 _replays = Replays(_antigravity)
 
@@ -26,6 +43,7 @@ addons = [
     _replays,
     _capture,
     Commands(_antigravity, _capture, _replays),
+    HandCommands(_antigravity, _hand, _conditions.now),
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),

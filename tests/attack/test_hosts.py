@@ -32,7 +32,7 @@ class Home:
         connection = raw.RawConnection(f"http://127.0.0.1:{port or self.port}")
         try:
             connection.send_bytes("\r\n".join([first_line, *fields, "", ""]).encode("latin-1"))
-            return connection.read("OPTIONS" if first_line.startswith("OPTIONS") else "GET")
+            return connection.read(first_line.partition(" ")[0])
         finally:
             connection.close()
 

@@ -105,6 +105,15 @@ def test_the_proxys_own_pages_ask_for_the_password_too(guarded: Guarded) -> None
     assert answer.json()["status"] == "ok"
 
 
+def test_a_browser_can_show_the_password_for_a_page_as_at_any_server(guarded: Guarded) -> None:
+    page = f"{guarded.proxy.url}/antigravity/health"
+    answer = raw.request("GET", page)
+    assert (answer.status, answer.header("www-authenticate")) == (401, 'Basic realm="mitmproxy"')
+    assert raw.request("GET", page, headers={"authorization": "Basic c29tZW9uZTp3cm9uZw=="}).status == 401
+    for name in ("authorization", "proxy-authorization"):
+        assert raw.request("GET", page, headers={name: BASIC}).json()["status"] == "ok"
+
+
 def test_one_request_with_a_password_does_not_let_the_next_in(guarded: Guarded) -> None:
     connection = raw.RawConnection(guarded.proxy.url)
     statuses = []

@@ -16,7 +16,7 @@ def test_a_test_fails_whose_proxy_has_said_a_traceback(tmp_path: Path, provoked:
     script.write_text(BREAKS)
     proxy = Proxy(tmp_path / "proxy", args=["-s", str(script)]).start()
     proxy.provoked = provoked
-    raw.request("GET", f"{proxy.url}/health")
+    raw.request("GET", f"{proxy.url}/")
     proxy.wait_for_log("on purpose")
     if provoked:
         assert proxy.stop() == 0

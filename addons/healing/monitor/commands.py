@@ -66,7 +66,7 @@ class Commands:
         if not wanted:
             raise exceptions.CommandError("neither an exchange nor an attempt of antigravity is among these flows")
         at_hand = list(_at_hand(flows))
-        return _tell_lines(line for exchange in wanted for line in _differences(exchange, at_hand))
+        return tell_lines(line for exchange in wanted for line in _differences(exchange, at_hand))
 
     @command.command("antigravity.signatures")
     def signatures(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
@@ -90,7 +90,7 @@ class Commands:
         """List the captured exchanges, by their files: when, which, and why they failed."""
         captures = self._capture.captures()
         lines = [line for name in captures.names() for line in _listed(captures, name)]
-        return _tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
+        return tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
 
     @command.command("antigravity.capture.names")
     def capture_names(self) -> Sequence[str]:
@@ -112,7 +112,7 @@ class Commands:
             raise exceptions.CommandError(f"there is no captured {what}: see antigravity.capture.list")
         names = [name for name in captures.names() if what in (ALL, name, name.removesuffix(".flow"))]
         lines = [_load(captures, name, view) for name in names]
-        return _tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
+        return tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
 
     def _settings(self) -> Config:
         governor = self._antigravity.governor
@@ -149,7 +149,7 @@ class Commands:
         )
 
 
-def _tell_lines(lines: Iterable[str]) -> list[str]:
+def tell_lines(lines: Iterable[str]) -> list[str]:
     """Tell these lines, and give them. Some of what is in them comes from files: it must not steer a terminal."""
     safe = ["".join(char if char.isprintable() else " " for char in line) for line in lines]
     for line in safe:

@@ -32,6 +32,10 @@ from healing.proxy.connections.listening import Listening
 from healing.proxy.connections.transports import close_transport, handler_of
 from healing.proxy.connections.turns import Turns, TurnTaking
 from healing.proxy.guarding.reach import ReachRequest, is_configured, out_of_reach, refuse_connected, refuse_connecting
+from healing.proxy.own_pages.layer import Served
+from healing.proxy.own_pages.opening import Opening
+from healing.proxy.own_pages.pages import Pages
+from healing.proxy.own_pages.taking_over import TakingOver
 from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.shutdown import Shutdown
 from healing.proxy.streams.flow_story import counted
@@ -48,10 +52,12 @@ _SWITCH_S = 0.001
 class Antigravity:
     """Puts the healing layer into each connection."""
 
-    def __init__(self, journal: Journal, health: Health) -> None:
-        """health: what tells how the proxy is."""
+    def __init__(self, journal: Journal, health: Health, pages: Pages) -> None:
+        """health: what tells how the proxy is. pages: what is served on its own port beside."""
         self.journal = journal
         self._health = health
+        self.pages = pages
+        self._taking_over: TakingOver | None = None
         self.governor: Governor | None = None
         self._file: Path | None = None
         self._seen: _Stamp | None = None
@@ -162,6 +168,12 @@ class Antigravity:
         """Take mitmproxy's own decision, and make its HTTP layers healing ones."""
         if self.governor is None:
             return
+        if data.layer is None and self._taking_over is not None:
+            match self._taking_over.decide(data):
+                case Opening.UNDECIDED:
+                    raise exceptions.AddonHalt  # else mitmproxy would decide
+                case Opening.OWN:
+                    return
         if data.layer is None:
             ctx.master.addons.get("nextlayer").next_layer(data)
         for inner in data.context.layers:
@@ -268,6 +280,7 @@ class Antigravity:
         if self.governor is None:
             self.governor = Governor(settings, self.journal, self._health, data_folder(ctx.options.antigravity_home))
             self._take_limit(self.governor)
+            self._taking_over = TakingOver(Served(self.pages, self.governor))
         else:
             self.governor.use(settings)
             self.governor.config_trouble = ""
@@ -303,6 +316,21 @@ class Antigravity:
             await asyncio.sleep(WATCH_EVERY_S)
             if (file := self._file or self._found_since()) is not None:
                 self._look_at(file)
+
+    def reload(self) -> str:
+        """Read the configuration now. Says what is in the way, "" where nothing is."""
+        try:
+            file = self._find()
+            if file is None:
+                return f"there is no configuration: neither {' nor '.join(map(str, config_file.places(*_folders())))}"
+            settings = self._load(file)
+        except config_file.ConfigError as error:
+            if self.governor is not None:
+                self.governor.config_trouble = str(error)
+            return str(error)
+        self._file, self._seen = file, _stamp(file)
+        self._use(settings)
+        return ""
 
     def _found_since(self) -> Path | None:
         """A configuration file that was not there at the start."""

@@ -11,6 +11,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from healing.proxy.claiming.claims import Claim, understand
 from healing.proxy.claiming.eligibility import Eligibility
 from healing.proxy.claiming.local_answers import LocalAnswers
+from healing.proxy.claiming.own_paths import is_own, own_paths
 from healing.proxy.claiming.state import State
 from healing.proxy.guarding import refusals
 from healing.proxy.guarding.addresses import is_loopback
@@ -68,7 +69,9 @@ class Claiming:
         dialect = asked.dialect if asked else None
         flawed = refusals.refusal(dialect, 400, f"This request is not taken: {flaw}.") if flaw else None
         replayed = recorded is not None
-        if not targets or not (at_proxy or flaw or asked is not None):
+        for_api = any(target.kind == "upstream" for target in targets)
+        own = (at_proxy or reverse) and is_own(request.data.path, own_paths(at_proxy=at_proxy, for_api=for_api))
+        if not own and (not targets or not (at_proxy or flaw or asked is not None)):
             refusal = self._state.door.pass_through(request, context, mode, replayed=replayed) or flawed
             refusal = refusal or (None if replayed else self._state.under_way.refusal(dialect))
             return Claim(None, "", take_off(request), refusal) if refusal else None
@@ -78,10 +81,12 @@ class Claiming:
             flawed = refusals.refusal(dialect, 431, f"This request is not taken: {seal.flaw}.")
         path, _, query = request.path.partition("?")
         answer = entry.refusal or flawed or (None if replayed else self._state.under_way.refusal(dialect))
-        if answer is None and at_proxy:
+        if answer is None and (at_proxy or own):
             answer = self._local_answers.answer(request.method, path, asked)
             if answer is None and asked is None:
                 answer = refusals.not_found(request.method, path)
+            if answer is not None and answer.status_code == 421 and not request.is_http2:
+                answer.headers["connection"] = "close"
             if answer is not None and entry.page:
                 show_to(answer, entry.page)
         client = (recorded or {}).get("client") or self._client(entry, seal)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Mapping
 from mitmproxy import http
 
 from healing.proxy.claiming.claims import Asked
+from healing.proxy.claiming.own_paths import is_own
 from healing.proxy.claiming.state import State
+from healing.proxy.guarding import refusals
 from healing.proxy.guarding.refusals import json_response
 from healing.wire.dialect import Dialect
 from healing.wire.json.value import dump
@@ -30,6 +32,8 @@ class LocalAnswers:
                 return json_response(200, dict(self._health(self._state)))
             case "HEAD", "/" | "/api/hello" | "/health":
                 return http.Response.make(200, b"", {"content-type": "application/json"})
+        if is_own(path.encode("utf-8", "surrogateescape")):
+            return _elsewhere(method)
         return None
 
     def _is_all_translated(self, dialect: Dialect) -> bool:
@@ -39,3 +43,11 @@ class LocalAnswers:
             return False
         served = {account.upstream_name for account in accounts}
         return any(upstream in served for upstream in self._state.routes.upstreams())
+
+
+def _elsewhere(method: str) -> http.Response:
+    """The answer where one of the proxy's own pages is asked for among requests that are flows."""
+    if method not in ("GET", "HEAD", "POST"):
+        return refusals.refusal(None, 405, "The proxy's own pages know GET, HEAD and POST.")
+    told = "The proxy's own pages are served on a connection that begins with them, in plain HTTP/1.1."
+    return refusals.refusal(None, 421, told)

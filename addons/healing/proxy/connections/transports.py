@@ -7,17 +7,26 @@ import socket
 import struct
 import sys
 import termios
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 from mitmproxy.proxy.tunnel import TunnelLayer
 
-from healing.proxy.internals.http_layer import HttpConnection
+
+class OnConnection(Protocol):
+    """A layer that speaks a protocol on a connection."""
+
+    context: Context
+
+    @property
+    def conn(self) -> Connection:
+        """The connection."""
 
 
-def _io(protocol: HttpConnection) -> ConnectionIO | None:
+def _io(protocol: OnConnection) -> ConnectionIO | None:
     handler = handler_of(protocol.context.client)
     if handler is None:
         return None  # a replay
@@ -25,19 +34,19 @@ def _io(protocol: HttpConnection) -> ConnectionIO | None:
     return found[0] if found else None
 
 
-def connections_under(protocol: HttpConnection) -> list[Connection]:
+def connections_under(protocol: OnConnection) -> list[Connection]:
     """The protocol's connection, and those of the tunnels that it may run through."""
     tunnels = [layer for layer in protocol.context.layers if isinstance(layer, TunnelLayer)]
     return [protocol.conn, *(layer.tunnel_connection for layer in tunnels)]
 
 
-def transport_of(protocol: HttpConnection) -> asyncio.Transport | None:
+def transport_of(protocol: OnConnection) -> asyncio.Transport | None:
     """The transport under a connection, also where that runs through a tunnel; None without one, as in a replay."""
     io = _io(protocol)
     return cast(asyncio.Transport, io.writer.transport) if io and isinstance(io.writer, asyncio.StreamWriter) else None
 
 
-def reset_at_close(protocol: HttpConnection) -> None:
+def reset_at_close(protocol: OnConnection) -> None:
     """Have a connection end with a reset when it is closed, unless something on it has not arrived yet."""
     transport = transport_of(protocol)
     sock = transport.get_extra_info("socket") if transport is not None else None
@@ -55,7 +64,7 @@ def _unacknowledged(descriptor: int) -> int | None:
         return None
 
 
-def has_unread(protocol: HttpConnection) -> bool:
+def has_unread(protocol: OnConnection) -> bool:
     """Whether something has come on a connection that no layer has seen yet: data, or its end."""
     io = _io(protocol)
     if io is None or not isinstance(io.reader, asyncio.StreamReader) or not isinstance(io.writer, asyncio.StreamWriter):
@@ -77,7 +86,7 @@ def _readable(sock: Any) -> bool:
         return True
 
 
-def stalled_bytes(protocol: HttpConnection) -> int:
+def stalled_bytes(protocol: OnConnection) -> int:
     """How many bytes wait to be written, if so many that mitmproxy reads nothing more until the peer takes some."""
     transport = transport_of(protocol)
     if transport is None:

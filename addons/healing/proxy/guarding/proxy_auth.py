@@ -3,7 +3,7 @@
 from typing import Any
 
 from mitmproxy import ctx, http
-from mitmproxy.addons.proxyauth import REALM, http_auth_header, is_http_proxy
+from mitmproxy.addons.proxyauth import REALM, http_auth_header, is_http_proxy, parse_http_basic_auth
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import RegularMode, UpstreamMode
 
@@ -43,8 +43,34 @@ def refusal_by_proxyauth(flow: http.HTTPFlow, dialect: Dialect | None) -> http.R
     at_proxy = is_http_proxy(flow)
     if flow.response.status_code != _STATUS[at_proxy] or _CHALLENGE[at_proxy] not in flow.response.headers:
         return None
+    flow.request.headers.pop(http_auth_header(at_proxy), None)
+    return _asking(dialect, at_proxy)
+
+
+def refusal_without_flow(request: http.Request, client: Client, *, as_server: bool) -> http.Response | None:
+    """The same for a request that mitmproxy does not see; takes off what lets its sender in.
+
+    as_server: whether it is asked, and may show the password, as at a server. Browsers do for a page.
+    """
+    addon: Any = ctx.master.addons.get("proxyauth")
+    if addon is None or addon.validator is None or client in addon.authenticated:
+        return None
+    at_proxy = isinstance(client.proxy_mode, RegularMode | UpstreamMode)
+    for name in dict.fromkeys((http_auth_header(at_proxy), http_auth_header(at_proxy and not as_server))):
+        try:
+            _, user, password = parse_http_basic_auth(request.headers.get(name, ""))
+            valid = addon.validator(user, password)
+        except Exception:
+            # As mitmproxy has it: nobody is let in by what can't be understood, or asked for.
+            continue
+        if valid:
+            del request.headers[name]
+            return None
+    return _asking(None, at_proxy and not as_server)
+
+
+def _asking(dialect: Dialect | None, at_proxy: bool) -> http.Response:
     name = http_auth_header(at_proxy)
-    flow.request.headers.pop(name, None)
     message = f"This proxy asks for a user and a password, as {name}: Basic (mitmproxy's option proxyauth)."
     answer = refusal(dialect, _STATUS[at_proxy], message)
     answer.headers[_CHALLENGE[at_proxy]] = f'Basic realm="{REALM}"'

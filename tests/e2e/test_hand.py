@@ -1,0 +1,87 @@
+"""What a person can do by hand, by a command and from a page: reset an account, read the configuration anew."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.e2e.harness import Proxy, account, upstream
+from tests.e2e.test_modes_helpers import ask, body, credential, error
+from tests.support import raw
+from tests.upstream import Upstream, anthropic_stream
+
+GOOD = anthropic_stream("Hello")
+USED_UP = error("anthropic", 429, "rate_limit_error: Slow down", headers={"retry-after": "3000"})
+
+
+@pytest.fixture
+def server() -> Iterator[Upstream]:
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: Upstream, tmp_path: Path) -> Iterator[Proxy]:
+    config = account("work", "anthropic") + upstream("anthropic", "anthropic", server.url)
+    with Proxy(tmp_path, config) as proxy:
+        yield proxy
+
+
+def post(proxy: Proxy, what: str, **asked: str) -> tuple[int, dict[str, str]]:
+    token = orjson.loads(raw.request("GET", f"{proxy.url}/antigravity/token").body)["token"]
+    answer = raw.request("POST", f"{proxy.url}/antigravity/{what}", asked, {"x-antigravity-token": token})
+    return answer.status, orjson.loads(answer.body)
+
+
+def test_an_account_that_is_used_up_serves_again_once_it_is_reset(proxy: Proxy, server: Upstream) -> None:
+    server.play(USED_UP, GOOD)
+    assert ask(proxy.url, "anthropic", "claude-x").status == 429
+    assert ask(proxy.url, "anthropic", "claude-x").status == 429
+    health = proxy.health()
+    assert health["status"] in ("degraded", "down")
+    (condition,) = (each for each in health["conditions"] if each["kind"] == "quota")
+    assert condition["what"].startswith("work is used up for claude-x until")
+    assert condition["count"] == 1
+    status, told = post(proxy, "account/reset", name="work")
+    assert (status, "work was reset" in told["done"]) == (200, True)
+    assert ask(proxy.url, "anthropic", "claude-x").status == 200
+    assert proxy.health()["status"] == "ok"
+
+
+def test_what_is_not_there_is_named_with_what_is(proxy: Proxy) -> None:
+    status, told = post(proxy, "account/reset", name="nobody")
+    assert (status, told["error"]) == (404, "there is no account 'nobody'; there are: work")
+
+
+def test_a_broken_configuration_is_told_and_the_old_one_stays(proxy: Proxy, server: Upstream) -> None:
+    good = proxy.config_file.read_text()
+    proxy.config_file.write_text(good + "\n[retry]\nmax_attempts = 0\n")
+    status, told = post(proxy, "reload")
+    assert (status, "max_attempts" in told["error"]) == (404, True)
+    (condition,) = proxy.health()["conditions"]
+    assert (condition["kind"], condition["needs_a_hand"]) == ("configuration", True)
+    proxy.config_file.write_text(good)
+    assert post(proxy, "reload")[0] == 200
+    assert proxy.health()["conditions"] == []
+
+
+def test_now_tells_of_what_runs_until_it_is_over(proxy: Proxy, server: Upstream) -> None:
+    server.play(GOOD.but(head_gap=30.0))
+    client = raw.RawConnection(proxy.url)
+    client.send("POST", "/v1/messages", body("anthropic", "claude-x"), credential("anthropic"))
+
+    def now() -> dict[str, Any]:
+        return orjson.loads(raw.request("GET", f"{proxy.url}/antigravity/now").body)  # type: ignore[no-any-return]
+
+    server.wait_for(lambda server: server.calls)
+    (running,) = now()["exchanges"]
+    assert (running["model"], running["phase"], running["account"]) == ("claude-x", "waiting", "work")
+    assert 0 < running["ends_s"] < 1000
+    assert "no response headers" in running["why"]
+    client.close()
+    proxy.wait_for_log("the client left")
+    assert now()["exchanges"] == []
+    (account_now,) = now()["accounts"]
+    assert (account_now["name"], account_now["over"], account_now["delivered"]) == ("work", 1, 0)
