@@ -2,25 +2,24 @@
 
 from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
-from healing.monitor.health import health
+from healing.monitor.conditions import Conditions
+from healing.monitor.health import Health
 from healing.monitor.log import Log
 from healing.monitor.own_pages import own_pages
+from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
-from healing.policy.exchange.journal import Journal
+from healing.monitor.terminal import Terminal
+from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
-from healing.proxy.claiming.state import State
+from healing.proxy.claiming.state import SystemClock
 from healing.proxy.connections.accepting import Accepting
 from healing.proxy.kept_messages import Messages
 
 _journal = Journal()
-
-
-def _state() -> State:
-    assert _antigravity.governor is not None
-    return _antigravity.governor
-
-
-_antigravity = Antigravity(_journal, health, own_pages(_state))
+_antigravity: Antigravity
+_conditions = Conditions(_journal, lambda: _antigravity.governor)
+_health = Health(_conditions.now)
+_antigravity = Antigravity(_journal, _health, own_pages(_health, lambda: _antigravity.governor))
 _capture = Capture(_antigravity)
 _replays = Replays(_antigravity)
 
@@ -32,4 +31,7 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    _conditions,
+    Terminal(_journal),
+    Refused(_journal, SystemClock()),
 ]

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from tests.support.listening import Listening
+from tests.support.protocol import check_anthropic_stream
 from tests.support.raw import RawResponse, request
 from tests.upstream import anthropic_stream
 
@@ -165,6 +166,13 @@ def chunked_bytes(text: str, *, last: bytes = b"0\r\n\r\n", headers: bytes = b""
 def message(model: str, text: str = "hi") -> dict[str, Any]:
     """The body of a request for a stream."""
     return {"model": model, "max_tokens": 9, "stream": True, "messages": [{"role": "user", "content": text}]}
+
+
+def text_of(body: bytes) -> str:
+    """The text of a stream that is whole."""
+    report = check_anthropic_stream(body)
+    assert report.ended == "complete"
+    return report.text
 
 
 def ask(base: str, text: str = "hi", *, model: str = "claude-x", **how: Any) -> RawResponse:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.attack.http2_server import Asked, Http2Server
-from tests.attack.scripted import Say, Scripted, answer_bytes, ask, until
-from tests.attack.test_http2_abuse import RudeClient
-from tests.attack.test_informational import text_of
+from tests.attack.rude_client import RudeClient
+from tests.attack.scripted import Say, Scripted, answer_bytes, ask, text_of, until
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
 from tests.support.raw import request

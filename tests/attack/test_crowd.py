@@ -3,8 +3,7 @@
 import contextlib
 import socket
 
-from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, chunked_bytes, message, until
-from tests.attack.test_informational import text_of
+from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, chunked_bytes, message, text_of, until
 from tests.e2e.harness import Proxy
 from tests.support.raw import RawConnection
 

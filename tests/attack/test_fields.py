@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.attack.scripted import KEY, PATH, Say, Scripted, answer_bytes, ask, message
-from tests.attack.test_informational import text_of
+from tests.attack.scripted import KEY, PATH, Say, Scripted, answer_bytes, ask, message, text_of
 from tests.e2e.harness import Proxy
 from tests.support.raw import RawConnection, encode_request, request
 

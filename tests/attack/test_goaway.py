@@ -9,8 +9,7 @@ import pytest
 from h2.settings import SettingCodes
 
 from tests.attack.http2_server import Asked, Http2Server
-from tests.attack.scripted import PATH, message, until
-from tests.attack.test_informational import text_of
+from tests.attack.scripted import PATH, message, text_of, until
 from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy, account, upstream
 from tests.upstream import anthropic_stream

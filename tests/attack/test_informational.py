@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, answer_bytes, ask, chunked_bytes, message
+from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, answer_bytes, ask, chunked_bytes, message, text_of
 from tests.e2e.harness import Proxy
-from tests.support.protocol import check_anthropic_stream
 from tests.support.raw import RawConnection, request
 
 type Place = tuple[Proxy, Scripted]
@@ -20,13 +19,6 @@ INFORMATIONAL: dict[str, Sequence[bytes]] = {
     "byte by byte": tuple(HINTS[at : at + 1] for at in range(len(HINTS))),
     "with a length that counts nothing": (b"HTTP/1.1 103 Early Hints\r\ncontent-length: 20\r\n\r\n",),
 }
-
-
-def text_of(body: bytes) -> str:
-    """The text of a stream that is whole."""
-    report = check_anthropic_stream(body)
-    assert report.ended == "complete"
-    return report.text
 
 
 @pytest.mark.parametrize("said", INFORMATIONAL.values(), ids=INFORMATIONAL.keys())

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, answer_bytes, message, until
-from tests.attack.test_http2_abuse import RudeClient
-from tests.attack.test_informational import text_of
+from tests.attack.rude_client import RudeClient
+from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, answer_bytes, message, text_of, until
 from tests.e2e.harness import Proxy
 from tests.support.raw import RawConnection, encode_request
 from tests.upstream.tls import server_context

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.attack.http2_server import Asked, Http2Server
+from tests.attack.rude_client import MIB, RudeClient, bytes_sent, settled
 from tests.attack.scripted import KEY, PATH, message, split, until
-from tests.attack.test_http2_abuse import MIB, RudeClient, bytes_sent, settled
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
 from tests.support.listening import Listening

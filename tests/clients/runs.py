@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.clients.clients import Client, Got, Session
+from tests.clients.clients import Client
 from tests.clients.faults import CONTENT, IN_A_CALL, TEXT, Case, Fault, Faulty
+from tests.clients.sessions import Got, Session
 from tests.e2e.harness import Proxy, account, upstream
 from tests.upstream import Upstream
 

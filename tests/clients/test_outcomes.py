@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.clients.clients import Got
 from tests.clients.faults import CONTENT, FAULTS, FORMS, IN_A_CALL, TEXT, Case, Faulty, forms_of
 from tests.clients.runs import Cell, outcome_of
+from tests.clients.sessions import Got
 from tests.clients.table import tables
 from tests.support import raw
 from tests.upstream import Upstream

@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.attack.http2_server import Http2Server
-from tests.attack.scripted import PATH, Say, Scripted, answer_bytes, message
-from tests.attack.test_informational import text_of
+from tests.attack.scripted import PATH, Say, Scripted, answer_bytes, message, text_of
 from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy
 from tests.e2e.probed import ProbedProxy

@@ -1,4 +1,4 @@
-"""A proxy whose every route leads to an upstream of the other dialect."""
+"""A proxy whose every route leads to an upstream of another dialect."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.attack.http2_server import Asked
-from tests.attack.scripted import PAUSE, Say, answer_bytes
-from tests.attack.test_informational import text_of
+from tests.attack.scripted import PAUSE, Say, answer_bytes, text_of
 from tests.e2e.connecting import Http2Client, ReluctantHttp1, ReluctantHttp2, ReluctantProxy, Site
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy

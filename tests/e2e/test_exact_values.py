@@ -21,7 +21,7 @@ each_case = pytest.mark.parametrize("text", CASES)
 
 @pytest.fixture(scope="module")
 def crossed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
-    """Clients whose upstream speaks the other dialect."""
+    """Clients whose upstream speaks another dialect."""
     with CrossedLanes(tmp_path_factory.mktemp("crossed"), lanes=100) as made:
         yield made
 

@@ -1,4 +1,4 @@
-"""The faults of upstreams, met by clients of the other dialect: healed unseen, or told in the client's own words."""
+"""The faults of upstreams, met by clients of another dialect: healed unseen, or told in the client's own words."""
 
 import json
 from collections.abc import Callable, Iterator

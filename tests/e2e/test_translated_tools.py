@@ -1,4 +1,4 @@
-"""Tools of a client of the other dialect: which it wants called, their schemas, the names of their arguments."""
+"""Tools of a client of another dialect: which it wants called, their schemas, the names of their arguments."""
 
 import json
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ GEMMA = "gemma-4-31b-it"
 
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CrossedLanes]:
-    """One proxy for clients whose upstream speaks the other dialect."""
+    """One proxy for clients whose upstream speaks another dialect."""
     with CrossedLanes(tmp_path_factory.mktemp("crossed"), lanes=60) as made:
         yield made
 

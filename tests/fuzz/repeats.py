@@ -6,7 +6,8 @@ from time import process_time
 
 from healing.policy.routing.routes import matches
 from healing.policy.signing.prefix_check import family_of
-from healing.policy.translating.refused_features import refused_feature
+from healing.policy.translating.refused_features import STREAM, refused_feature
+from healing.policy.translating.translation import ToAnthropic, ToGemini
 from healing.proxy.secrets.seal import Seal, take_off
 from healing.wire.dialects import DIALECTS
 from healing.wire.errors.parsing import parse_duration_s, parse_error
@@ -67,7 +68,7 @@ READ: tuple[Callable[[bytes], object], ...] = (
     _text(signature_fault),
     _text(refuses_binding),
     _text(named_position),
-    _text(lambda text: refused_feature(text, frozenset(), frozenset())),
+    _text(lambda text: refused_feature(text, frozenset(), (*ToGemini.optional, *ToAnthropic.optional, STREAM))),
     _text(parse_duration_s),
     _text(claude_version),
     _text(gemini_version),

@@ -1,4 +1,4 @@
-"""Targets that read what an upstream sends: events, readers, gates, collectors, answers in the other dialect."""
+"""Targets that read what an upstream sends: events, readers, gates, collectors, answers in another dialect."""
 
 import contextlib
 from collections.abc import Iterable
@@ -95,10 +95,10 @@ def gate(dialect: Dialect, data: bytes) -> None:
     judged = Gate(dialect, commit, grace_s=2.0, wall_s=1.8e9)
     if not hold:
         judged.commit()
-    out = [judged.feed(piece) for piece in cut(stream, flags + 1)] + [judged.end()]
+    out = [judged.feed(piece) for piece in cut(stream, flags + 1)] + [judged.end_stream()]
     assert judged.failure is None or judged.failure.detail.isprintable()
     assert judged.committed or not b"".join(out)
-    assert not judged._blind
+    assert not judged._passes_unseen
 
 
 def collector(dialect: Dialect, data: bytes) -> None:
@@ -119,14 +119,14 @@ def collector(dialect: Dialect, data: bytes) -> None:
 
 
 def _translator(dialect: Dialect) -> AnswerTranslator:
-    """What makes the other dialect's events of this one's."""
+    """What makes another dialect's events of this one's."""
     if dialect.name == "gemini":
         return AnthropicAnswer(names=gemini_tool_names(["look"]), model="m", seed="seed", web_search=True)
     return GeminiAnswer(names=anthropic_tool_names(["look"]), model="m", seed="seed")
 
 
 def translated_events(dialect: Dialect, data: bytes) -> None:
-    """Whatever events come, what is made of them is a valid stream of the other dialect."""
+    """Whatever events come, what is made of them is a valid stream of another dialect."""
     other, translator = DIALECTS[_OTHER[dialect.name]], _translator(dialect)
     made = [each for event in objects_in(data) for each in translator.take(event)]
     made += translator.end()
@@ -138,7 +138,7 @@ def translated_events(dialect: Dialect, data: bytes) -> None:
 
 
 def translated_answer(dialect: Dialect, data: bytes) -> None:
-    """Whatever whole answer comes, it is refused or becomes a valid one of the other dialect."""
+    """Whatever whole answer comes, it is refused or becomes a valid one of another dialect."""
     with contextlib.suppress(ValueError):
         events = list(dialect.events_of(value_in(data)))
         other, translator = DIALECTS[_OTHER[dialect.name]], _translator(dialect)

@@ -8,14 +8,14 @@ import pytest
 from healing.policy.signing.anthropic_signed import Spots
 from healing.policy.signing.prefix_check import family_of
 from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.anthropic.dialect import AnthropicReader
 from healing.wire.anthropic.history import places_of, turns_of
+from healing.wire.anthropic.reader import AnthropicReader
 from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Kind
 from healing.wire.errors.parsing import read_error
 from healing.wire.errors.signature_refusals import refuses_binding
-from healing.wire.gemini.dialect import GeminiReader
 from healing.wire.gemini.history import spots_of
+from healing.wire.gemini.reader import GeminiReader
 from healing.wire.http.sse import SSEEvent
 from healing.wire.json.exact import parse as parse_exactly
 from healing.wire.json.value import MOST_VALUES, dump, parse, parse_strictly

@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from healing import private
-from healing.policy.routing.trouble import Trouble
+from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 

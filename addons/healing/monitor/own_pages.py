@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 
-from healing.monitor.health import health
 from healing.monitor.page_files import PageFiles
+from healing.proxy.claiming.local_answers import Health
 from healing.proxy.claiming.state import State
 from healing.proxy.own_pages.pages import ROOT, PageAnswer, PageRequest, Pages
 
 
-def own_pages(state: Callable[[], State]) -> Pages:
-    """All of it. state: gives the proxy's of now."""
+def own_pages(health: Health, state: Callable[[], State | None]) -> Pages:
+    """All of it. health: tells how the proxy is. state: gives the proxy's of now; it has one while it serves."""
 
     def tell_health(_: PageRequest) -> PageAnswer:
-        return PageAnswer.json(health(state()))
+        now = state()
+        assert now is not None
+        return PageAnswer.json(health(now))
 
     pages = Pages()
     pages.add("GET", "/health", tell_health, shared=True)

@@ -261,7 +261,7 @@ def tunnel(place: Arena) -> None:
 
 
 def endless_continuation(place: Arena) -> None:
-    """An upstream that always has more to say, for a client of the other dialect that wants it whole."""
+    """An upstream that always has more to say, for a client of another dialect that wants it whole."""
     chunk = gemini_chunk([{"text": "word " * 100_000}], finish_reason="CONTINUATION")
     chunk["candidates"][0]["continuationToken"] = "token"
     place.evil.answer = says(200, gemini_event(chunk), _SSE)

@@ -70,8 +70,8 @@ def outcome(dialect: Dialect, commit: Commit, pieces: list[bytes], broken: str) 
         out += gate.feed(piece)
         if gate.failure is not None or gate.closed:
             break
-    out += gate.end(broken)
-    assert not gate._blind
+    out += gate.end_stream(broken)
+    assert not gate._passes_unseen
     return gate.committed, gate.failure, gate.no_answer, gate.content, out
 
 

@@ -4,10 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget
-from healing.policy.settings import schema
-from healing.policy.settings.schema import Retry
+from healing.policy.settings.schema import Peek, Retry, Signatures
 from healing.policy.signing.store import SignatureStore
 
 from tests.policy.exchange.stage import JSON, Script, Stage, play
@@ -48,7 +47,7 @@ ANSWERED = Script(body=(b"".join(gemini_events("Hello")),))
 
 
 def store() -> SignatureStore:
-    return SignatureStore(None, schema.Signatures())
+    return SignatureStore(None, Signatures())
 
 
 def acted(scripts: list[Script], **stage: Any) -> Stage:
@@ -157,5 +156,5 @@ def test_what_was_signed_is_kept_however_the_answer_ended(how: str) -> None:
 def test_an_answer_that_was_not_let_through_leaves_nothing_behind() -> None:
     kept = store()
     play([Script(body=streamed("Hm.")[:4], end="cut"), GOOD], value={"messages": [{"role": "user", "content": "1"}]},
-         signatures=kept, rules=Rules(peek=schema.Peek(commit="first_visible")))  # fmt: skip
+         signatures=kept, rules=Rules(peek=Peek(commit="first_visible")))  # fmt: skip
     assert kept.entries == 0

@@ -16,7 +16,7 @@ from healing.policy.settings.schema import (
     Upstream,
     split_target,
 )
-from healing.policy.settings.secret_sources import Source, parse_source
+from healing.policy.settings.source_notation import Source, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

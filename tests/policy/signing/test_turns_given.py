@@ -1,4 +1,4 @@
-"""Upstream's own turns, given back by a client of the other dialect."""
+"""Upstream's own turns, given back by a client of another dialect."""
 
 from collections.abc import Callable
 from copy import deepcopy

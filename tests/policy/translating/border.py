@@ -23,7 +23,7 @@ GEMINI, OLD, NEW = "gemini-3-pro-preview", "claude-sonnet-4-5", "claude-opus-5-5
 
 @dataclass
 class Border:
-    """One client and one model of the other dialect."""
+    """One client and one model of another dialect."""
 
     model: str
     client: str = "a client"
@@ -49,7 +49,7 @@ class Border:
         translator = crossing.translator(f"answer {self.answers} of {self.client}")
         writer = Rewriting(client, translator, whole=True, framing=Framing(client), upstream=upstream)
         for event in upstream.events_of(exact.parse(dump(self._whole(own)))):
-            writer.take(event)
+            writer.take_event(event)
         writer.end()
         crossing.keep(Account("work", "work", self.upstream, schema.BUILT_IN[self.upstream]), writer, sent)
         return writer.content

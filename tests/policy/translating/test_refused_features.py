@@ -1,9 +1,10 @@
 """What a refusal says of what this proxy has put into a request."""
 
 import pytest
-from healing.policy.translating.refused_features import SAYS, Unsupported, refused_feature
+from healing.policy.translating.refused_features import STREAM, Unsupported, refused_feature
+from healing.policy.translating.translation import ToAnthropic, ToGemini
 
-ALL = frozenset(SAYS)
+ALL = (*ToGemini.optional, *ToAnthropic.optional, STREAM)
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -32,7 +33,7 @@ def test_a_refusal_names_what_is_left_out(text: str, feature: str | None) -> Non
 
 def test_what_was_not_in_the_request_or_is_out_already_is_not_left_out() -> None:
     text = "Thinking level is not supported for this model."
-    assert refused_feature(text, NOTHING, frozenset(("stream",))) is None
+    assert refused_feature(text, NOTHING, (STREAM,)) is None
     assert refused_feature(text, frozenset(("thinking_level",)), ALL) == "thinking_level_low"
     assert refused_feature(text, frozenset(("thinking_level", "thinking_level_low")), ALL) is None
 

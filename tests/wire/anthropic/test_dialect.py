@@ -2,7 +2,8 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.dialect import Anthropic, AnthropicReader
+from healing.wire.anthropic.dialect import Anthropic
+from healing.wire.anthropic.reader import AnthropicReader
 from healing.wire.dialect import MOST_OPEN, EmptyStop, Kind, Operation, Reading
 from healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from healing.wire.anthropic.collector import AnthropicCollector
 from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.gemini.dialect import GeminiReader
 from healing.wire.gemini.history import signature_of
+from healing.wire.gemini.reader import GeminiReader
 from healing.wire.http.sse import SSEDecoder
 from healing.wire.json.value import dump
 from healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, own_id

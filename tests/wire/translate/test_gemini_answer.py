@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.dialect import AnthropicReader
 from healing.wire.anthropic.events_of_whole import events_of
+from healing.wire.anthropic.reader import AnthropicReader
 from healing.wire.gemini.dialect import Gemini
 from healing.wire.http.sse import SSEDecoder
 from healing.wire.translate.common import anthropic_tool_names

@@ -61,7 +61,7 @@ def found_turn(known: Known, turn: Turn) -> Layout | None:
         if (layout := known.find_by_id(call, TURN)) is not None:
             break
     if isinstance(layout, dict):
-        return history.layout_of(layout["content"])  # of a turn that a client of the other dialect was shown
+        return history.layout_of(layout["content"])  # of a turn whose translation the client was shown
     return layout if isinstance(layout, list) else None
 
 

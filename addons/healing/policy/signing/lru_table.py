@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from healing import private
-from healing.policy.routing.trouble import Trouble
+from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 

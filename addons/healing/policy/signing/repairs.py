@@ -110,7 +110,7 @@ class Repairs:
         restored = self._restored_body(view) if self._restored else None
         self._repairer.forget(view.known, self.sent, fault, position)
         case = Case(self._body(view), view, fault, position)
-        # A gateway may pass on what the other dialect's API says: for that there is nothing here.
+        # A gateway may pass on what another dialect's API says: for that there is nothing here.
         for rule in self._repairer.rules.get(fault, ()):
             if rule.name in self._used:
                 continue

@@ -1,4 +1,4 @@
-"""Upstream's own turns as they came, for a client that speaks the other dialect and can't give them back itself."""
+"""Upstream's own turns as they came, for a client that was given translations and can't give them back itself."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol

@@ -1,1 +1,1 @@
-"""One dialect's client on the other one's upstream."""
+"""A client of one dialect on an upstream of another."""

@@ -2,50 +2,48 @@
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from threading import Lock
+from typing import NamedTuple
 
 _MAX_MODELS = 1000
-# For each feature the words of a refusal, and what is left out instead, in the order in which it is tried.
-_REFUSALS = (
-    (re.compile(r"thinking[_ ]?level"), ("thinking_level", "thinking_level_low")),
-    (re.compile(r"\bid\b.{0,80}function_?(?:call|response)|function_?(?:call|response).{0,20}\bid\b"), ("call_id",)),
-    (re.compile(r"\badaptive\b|\bthinking\.type\b|\beffort\b"), ("thinking",)),
-    (
-        re.compile(
-            r"\bstream(?:ing)?\b.{0,60}\b(?:not (?:supported|available|allowed)|unsupported)"
-            r"|\b(?:not support|unsupported)\b.{0,40}\bstream(?:ing)?\b"
-        ),
-        ("stream",),
-    ),
-    (re.compile(r"text content blocks must (?:be non-empty|contain non-whitespace)"), ("blank_text",)),
-)
 _SAYS_NO = re.compile(
     r"not support|unsupported|unknown name|cannot find field|not (?:available|allowed|permitted)|invalid|\bmust\b"
 )
 
-SAYS = {
-    "thinking_level": "with the lowest thinking level that every model has",
-    "thinking_level_low": "without a thinking level",
-    "call_id": "without the ids of function calls",
-    "thinking": "without the thinking settings",
-    "stream": "without streaming",
-    "blank_text": "without texts of white space alone",
-}
-"""How the next try is made, in words that go after "retrying..."."""
+
+class Feature(NamedTuple):
+    """Something that this proxy puts into requests, and that a model may not take.
+
+    words: of a refusal that is about it, in lower case.
+    says: what can be left out for it, in the order in which it is tried; for each, how the next try is made, in words
+    that go after "retrying...".
+    """
+
+    words: re.Pattern[str]
+    says: Mapping[str, str]
 
 
-def refused_feature(text: str, without: frozenset[str], used: frozenset[str]) -> str | None:
-    """The feature that a refusal is about and that can still be left out, None if it is about something else.
+STREAM = Feature(
+    re.compile(
+        r"\bstream(?:ing)?\b.{0,60}\b(?:not (?:supported|available|allowed)|unsupported)"
+        r"|\b(?:not support|unsupported)\b.{0,40}\bstream(?:ing)?\b"
+    ),
+    {"stream": "without streaming"},
+)
+"""That a stream is asked for where the client wants a whole answer."""
 
-    without: what is left out already. used: what was in the request and may be left out.
+
+def refused_feature(text: str, without: frozenset[str], used: Iterable[Feature]) -> str | None:
+    """What a refusal is about and can still be left out, None if it is about something else.
+
+    without: what is left out already. used: what was in the request; the first that is meant counts.
     """
     plain = text.casefold()
     if not _SAYS_NO.search(plain):
         return None
-    for words, features in _REFUSALS:
-        if words.search(plain):
-            return next((feature for feature in features if feature in used and feature not in without), None)
-    return None
+    meant = next((feature for feature in used if feature.words.search(plain)), None)
+    return next((name for name in meant.says if name not in without), None) if meant is not None else None
 
 
 class Unsupported:

@@ -17,6 +17,7 @@ from healing.policy.signing.gemini_repairs import with_stand_ins
 from healing.policy.signing.prefix_check import has_prefix_check
 from healing.policy.signing.store import Origin, SignatureStore, conversation_key
 from healing.policy.signing.turns_given import Speech, TurnsGiven
+from healing.policy.translating.refused_features import Feature
 from healing.wire.anthropic import history as anthropic_history
 from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.anthropic.history import thinking_type, without_blank_text, without_thinking
@@ -49,10 +50,10 @@ _VERSIONED = re.compile(r"/v\d\w*$|/publishers/google$")
 class Translation(ABC):
     """Translates one exchange.
 
-    optional: what upstream may not take, and can be left out.
+    optional: what it puts into requests and upstream may not take; the first that a refusal is about is left out.
     """
 
-    optional: frozenset[str]
+    optional: tuple[Feature, ...]
 
     def __init__(
         self,
@@ -179,7 +180,19 @@ class Translation(ABC):
 class ToGemini(Translation):
     """An Anthropic client on a Gemini upstream."""
 
-    optional = frozenset(("thinking_level", "thinking_level_low", "call_id"))
+    optional = (
+        Feature(
+            re.compile(r"thinking[_ ]?level"),
+            {
+                "thinking_level": "with the lowest thinking level that every model has",
+                "thinking_level_low": "without a thinking level",
+            },
+        ),
+        Feature(
+            re.compile(r"\bid\b.{0,80}function_?(?:call|response)|function_?(?:call|response).{0,20}\bid\b"),
+            {"call_id": "without the ids of function calls"},
+        ),
+    )
 
     def translator(self, seed: str) -> AnthropicAnswer:
         """What makes Anthropic events of Gemini's."""
@@ -252,8 +265,17 @@ class ToGemini(Translation):
 class ToAnthropic(Translation):
     """A Gemini client on an Anthropic upstream."""
 
-    # The model itself says texts of white space alone, and the API does not take each of them back.
-    optional = frozenset(("thinking", "blank_text"))
+    optional = (
+        Feature(
+            re.compile(r"\badaptive\b|\bthinking\.type\b|\beffort\b"),
+            {"thinking": "without the thinking settings"},
+        ),
+        # The model itself says texts of white space alone, and the API does not take each of them back.
+        Feature(
+            re.compile(r"text content blocks must (?:be non-empty|contain non-whitespace)"),
+            {"blank_text": "without texts of white space alone"},
+        ),
+    )
 
     def translator(self, seed: str) -> GeminiAnswer:
         """What makes Gemini events of Anthropic's."""

@@ -37,7 +37,7 @@ class LocalAnswers:
         return None
 
     def _is_all_translated(self, dialect: Dialect) -> bool:
-        """Whether a client of this dialect is served by upstreams of the other one only: none has a list for it."""
+        """Whether a client of this dialect is served by upstreams of others only: none has a list for it."""
         accounts = self._state.accounts.all
         if any(account.upstream.dialect == dialect.name for account in accounts):
             return False

@@ -11,7 +11,7 @@ from typing import Any
 from mitmproxy import connection, ctx
 from mitmproxy.addons.proxyserver import Proxyserver
 
-from healing.policy.routing.trouble import Trouble
+from healing.policy.trouble import Trouble
 from healing.proxy.internals.server_instances import servers_of
 
 logger = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ class ClientHttp1(SteadyHttp1, Http1Server):
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if self._lingering is not None and isinstance(event, events.ConnectionEvent | events.Wakeup):
-            yield from self._lingering.take(event)
+            yield from self._lingering.take_event(event)
         elif isinstance(event, events.Wakeup):
             yield from self._wake(event)
         else:

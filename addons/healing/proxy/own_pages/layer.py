@@ -254,7 +254,7 @@ class OwnPagesLayer(layer.Layer):
 
     def _linger_on(self, event: events.Event) -> CommandGenerator[None]:
         assert self._lingering is not None
-        for command in self._lingering.take(event):
+        for command in self._lingering.take_event(event):
             if isinstance(command, commands.CloseConnection) and not isinstance(command, LastWords):
                 yield from self._close()
             else:

@@ -8,7 +8,7 @@ from time import monotonic
 from pydantic import SecretStr
 
 from healing.policy.settings import schema
-from healing.policy.settings.secret_sources import Source, parse_source
+from healing.policy.settings.source_notation import Source, parse_source
 from healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal
 from healing.proxy.secrets.sources import Readings, SlowSourceError, SourceError
 from healing.wire.dialects import DIALECTS, flag_headers

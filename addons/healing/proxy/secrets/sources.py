@@ -14,7 +14,7 @@ from threading import Thread
 from time import monotonic
 
 from healing.policy.settings.schema import Limits
-from healing.policy.settings.secret_sources import Source
+from healing.policy.settings.source_notation import Source
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""One dialect in the other: requests there, answers back."""
+"""One dialect in another: requests there, answers back."""

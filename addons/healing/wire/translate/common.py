@@ -1,4 +1,4 @@
-"""What both directions of translation share: names, ids, and how a turn was shown to a client."""
+"""What the translation to Gemini and that to Anthropic share: names, ids, and how a turn was shown to a client."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class UntranslatableError(ValueError):
-    """The other dialect has no place for something. The message names it, where it is, and what would do."""
+    """The dialect of upstream has no place for something. The message names it, where it is, and what would do."""
 
 
 class History(Protocol):
@@ -145,7 +145,7 @@ IMAGE_OF_SUFFIX = {
     ".gif": "image/gif",
     ".webp": "image/webp",
 }
-"""The types of images that both APIs take, by how the names of their files end."""
+"""The types of images that the Anthropic and the Gemini API take, by how the names of their files end."""
 
 # Budgets of thinking below these are of that level.
 _LEVEL_BELOW = ((4_096, "low"), (16_384, "medium"))

@@ -1,4 +1,4 @@
-"""Counts of tokens and descriptions of models, of one dialect in the other."""
+"""Counts of tokens and descriptions of models, Gemini's as Anthropic's and Anthropic's as Gemini's."""
 
 from typing import Any
 
