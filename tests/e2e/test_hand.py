@@ -31,7 +31,9 @@ def proxy(server: Upstream, tmp_path: Path) -> Iterator[Proxy]:
 
 def post(proxy: Proxy, what: str, **asked: str) -> tuple[int, dict[str, str]]:
     token = orjson.loads(raw.request("GET", f"{proxy.url}/antigravity/token").body)["token"]
-    answer = raw.request("POST", f"{proxy.url}/antigravity/{what}", asked, {"x-antigravity-token": token})
+    answer = raw.request(
+        "POST", f"{proxy.url}/antigravity/{what}", asked, {"x-antigravity-token": token, "origin": proxy.url}
+    )
     return answer.status, orjson.loads(answer.body)
 
 
@@ -70,7 +72,7 @@ def test_a_broken_configuration_is_told_and_the_old_one_stays(proxy: Proxy, serv
 def test_now_tells_of_what_runs_until_it_is_over(proxy: Proxy, server: Upstream) -> None:
     server.play(GOOD.but(head_gap=30.0))
     client = raw.RawConnection(proxy.url)
-    client.send("POST", "/v1/messages", body("anthropic", "claude-x"), credential("anthropic"))
+    client.send("POST", f"{proxy.url}/v1/messages", body("anthropic", "claude-x"), credential("anthropic"))
 
     def now() -> dict[str, Any]:
         return orjson.loads(raw.request("GET", f"{proxy.url}/antigravity/now").body)  # type: ignore[no-any-return]

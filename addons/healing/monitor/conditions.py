@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from healing.proxy.claiming.state import State
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+_MOST_MET = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Conditions:
         """state: gives the proxy's state of now, None where there is none."""
         self._state = state
         self._known: dict[tuple[str, str], Condition] = {}
+        self._met: Counter[tuple[str, str]] = Counter()
         self._watch: asyncio.Task[None] | None = None
         journal.listen(self._hear)
 
@@ -73,11 +76,14 @@ class Conditions:
         current = {(each.kind, each.about): each for each in found}
         for key in self._known.keys() - current.keys():
             over = self._known.pop(key)
+            del self._met[key]
             logger.info("over: %s", over.in_words(now))
         for key, each in current.items():
             known = self._known.get(key)
             if known is None:
-                known = self._known[key] = Condition(each.kind, each.about, each.what, each.do, now, each.until)
+                known = self._known[key] = Condition(
+                    each.kind, each.about, each.what, each.do, now, each.until, self._met[key]
+                )
                 self._say(known)
             elif (known.what, known.do, known.until) != (each.what, each.do, each.until):
                 self._known[key] = replace(known, what=each.what, do=each.do, until=each.until)
@@ -90,11 +96,17 @@ class Conditions:
             logger.info("for a while: %s", condition.what)
 
     def _hear(self, record: Record) -> None:
-        """Count an attempt that has met one of them."""
+        """Count an attempt that has met one of them: the one by which it is found out, too."""
         attempt = record.attempt
-        if record.step != "attempt_over" or attempt is None or attempt.failure is None:
+        if record.step != "attempt_over" or attempt is None:
+            return
+        if attempt.failure is None:
+            del self._met["strikes", attempt.account]
             return
         for key in _met_by(attempt.account, str(attempt.failure), attempt.mapped_model):
+            self._met[key] += 1
+            if len(self._met) > _MOST_MET:
+                self._met.clear()
             if (known := self._known.get(key)) is not None:
                 self._known[key] = replace(known, count=known.count + 1)
 

@@ -16,7 +16,9 @@ def add_pages(pages: Pages, state: Callable[[], State], health: Health, now: Now
     """Serve all of it. state: gives the proxy's of now."""
 
     def tell_health(_: PageRequest) -> PageAnswer:
-        return PageAnswer.json(health(state()))
+        now = state()
+        assert now is not None
+        return PageAnswer.json(health(now))
 
     pages.add("GET", "/health", tell_health, shared=True)
     # In reverse mode `/health` may be that of the server which the proxy stands for.
