@@ -5,6 +5,7 @@ from healing.monitor.commands import Commands
 from healing.monitor.health import health
 from healing.monitor.log import Log
 from healing.monitor.replays import Replays
+from healing.monitor.view.content_view import ContentView
 from healing.policy.exchange.journal import Journal
 from healing.proxy.addon import Antigravity
 from healing.proxy.connections.accepting import Accepting
@@ -23,4 +24,5 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    ContentView(),
 ]

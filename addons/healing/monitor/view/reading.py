@@ -1,0 +1,158 @@
+"""Reading bodies as far as people read them: work that is bounded, whatever the body is."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from healing.policy.judging.body_form import Form, form_of
+from healing.wire.conversation import Answer, Asked, Turn
+from healing.wire.dialect import Dialect
+from healing.wire.errors.parsing import find_error
+from healing.wire.http.sse import SSEDecoder
+from healing.wire.json.outline import MOST_BRACKETS, Outline, array_items, outline
+from healing.wire.json.value import parse
+
+_MOST_TURNS = 40
+_LONGEST_TURNS = 256 * 1024
+_LONGEST_MEMBER = 1024 * 1024
+# Of a stream, or an array of chunks: the beginning and the end are read, as reading takes about 20 ns for each byte.
+_HEAD_BYTES = 256 * 1024
+_TAIL_BYTES = 128 * 1024
+_MOST_COMMAS = 200_000
+
+
+class Request(NamedTuple):
+    """A request, as far as it has been read.
+
+    turns: the last ones. earlier: how many stand before them. flaw: why it could not be read to its end.
+    """
+
+    asked: Asked
+    turns: Sequence[Turn]
+    earlier: int
+    flaw: str = ""
+
+
+class Response(NamedTuple):
+    """An answer, as far as it has been read.
+
+    whole: whether it is not a stream, so that there is no more of it. skipped: bytes in the middle that were not read.
+    """
+
+    answer: Answer
+    whole: bool
+    skipped: int = 0
+    flaw: str = ""
+
+
+def read_request(dialect: Dialect, body: bytes) -> Request | None:
+    """A request's body; None where nothing of it can be read."""
+    conversation = dialect.conversation
+    found = outline(body, conversation.turns_in)
+    if not found.members and not found.items:
+        return None
+    asked = {name: _member(body, *span) for name, span in found.members.items()}
+    turns = [conversation.turn(_value(body, *span)) for span in _last(found)]
+    return Request(conversation.asked(asked), turns, len(found.items) - len(turns), found.flaw)
+
+
+def _last(found: Outline) -> list[tuple[int, int]]:
+    """The last items, as many as are read."""
+    room = _LONGEST_TURNS
+    taken = 0
+    for start, end in reversed(found.items[-_MOST_TURNS:]):
+        room -= end - start
+        if room < 0 and taken:
+            break
+        taken += 1
+    return found.items[len(found.items) - taken :]
+
+
+def _member(body: bytes, start: int, end: int) -> Any:
+    return f"({end - start:,} bytes)" if end - start > _LONGEST_MEMBER else _value(body, start, end)
+
+
+def _value(body: bytes, start: int, end: int) -> Any:
+    text = body[start:end]
+    if text.count(b",") > _MOST_COMMAS:
+        return f"({end - start:,} bytes: too many values to be read here)"
+    try:
+        return parse(text)
+    except ValueError:
+        return text[:2000].decode("utf-8", "replace")
+
+
+def read_response(dialect: Dialect, body: bytes) -> Response | None:
+    """An answer's body in any of its forms; None where nothing of it can be read."""
+    if form_of(body[: 64 * 1024], Form.EVENTS, whole=True) is Form.EVENTS:
+        return _stream(dialect, body)
+    return _chunks(dialect, body) if body.lstrip()[:1] == b"[" else _one(dialect, body)
+
+
+def read_value(body: bytes) -> Any:
+    """What a short JSON text says. Raises ValueError."""
+    if body.count(b"{") + body.count(b"[") > MOST_BRACKETS or body.count(b",") > _MOST_COMMAS:
+        raise ValueError("it has too many values")
+    return parse(body)
+
+
+def _stream(dialect: Dialect, body: bytes) -> Response | None:
+    head, tail, skipped = body, b"", 0
+    if len(body) > _HEAD_BYTES + _TAIL_BYTES:
+        head = body[: _event_end(body, _HEAD_BYTES)]
+        tail = body[max(len(head), _event_end(body, len(body) - _TAIL_BYTES)) :]
+        skipped = len(body) - len(head) - len(tail)
+    reader = dialect.conversation.answer_reader()
+    said = 0
+    for piece in (head, tail):
+        for event in _events(piece):
+            said += 1
+            reader.take(event)
+    return Response(reader.answer, False, skipped) if said else None
+
+
+def _event_end(body: bytes, at: int) -> int:
+    """Where the first event from here on begins."""
+    ends = [place + len(end) for end in (b"\n\n", b"\r\n\r\n", b"\r\r") if (place := body.find(end, at)) >= 0]
+    return min(ends, default=len(body))
+
+
+def _events(stream: bytes) -> Iterator[dict[str, Any]]:
+    decoder = SSEDecoder()
+    for event in (*decoder.decode(stream), *decoder.flush()):
+        # Google appends errors as plain JSON.
+        for data in (event.data, event.stray):
+            if data and isinstance(value := _event(data), dict):
+                yield value
+
+
+def _event(data: bytes) -> Any:
+    try:
+        return read_value(data)
+    except ValueError:
+        return None
+
+
+def _chunks(dialect: Dialect, body: bytes) -> Response | None:
+    """A stream that is one array, which may be cut."""
+    found = array_items(body)
+    reader = dialect.conversation.answer_reader()
+    room, skipped, said = _HEAD_BYTES, 0, 0
+    last = len(found.items) - 1
+    for number, (start, end) in enumerate(found.items):
+        room -= end - start
+        if room < 0 and said and number < last:
+            skipped += end - start
+        elif isinstance(value := _event(body[start:end]), dict):
+            said += 1
+            reader.take(value)
+    return Response(reader.answer, not found.flaw, skipped, found.flaw) if said else None
+
+
+def _one(dialect: Dialect, body: bytes) -> Response | None:
+    value = read_value(body)
+    if (error := find_error(value)) is not None:
+        return Response(Answer(error=error), whole=True)
+    reader = dialect.conversation.answer_reader()
+    for event in dialect.events_of(value):
+        reader.take(event)
+    return Response(reader.answer, whole=True)
