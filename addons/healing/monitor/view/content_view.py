@@ -63,7 +63,7 @@ class LLMExchange(Contentview):
             flow, message = metadata.flow, metadata.http_message
             if not isinstance(flow, http.HTTPFlow) or message is None:
                 return _NOT_OURS
-            return _OURS if story_of(flow).get("role") or dialect_of(flow) is not None else _NOT_OURS
+            return _OURS if story_of(flow) or dialect_of(flow) is not None else _NOT_OURS
         except Exception:
             logger.debug("no priority could be told", exc_info=True)
             return _NOT_OURS

@@ -32,9 +32,9 @@ def _escaped(match: re.Match[str]) -> str:
     return chr(0x2400 + code) if code < 0x20 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-def wrapped(text: str, indent: str, first: str = "") -> Iterator[str]:
+def wrapped(text: str, indent: str, first: str | None = None) -> Iterator[str]:
     """The lines of a text, wrapped at the last blank that fits. first: how the first begins, instead of the indent."""
-    lead = first or indent
+    lead = indent if first is None else first
     for line in plain(text).expandtabs(4).split("\n"):
         rest = line.rstrip()
         while True:
@@ -49,7 +49,7 @@ def wrapped(text: str, indent: str, first: str = "") -> Iterator[str]:
         lead = indent
 
 
-def fitted(text: str, most: int, indent: str, first: str = "") -> list[str]:
+def fitted(text: str, most: int, indent: str, first: str | None = None) -> list[str]:
     """As `wrapped`, at most so many lines, which are 3 or more: of what is longer the beginning and the end."""
     longest = most * COLUMNS
     if len(text) > 2 * longest:
@@ -80,10 +80,12 @@ class Page:
         return self.left <= 0 or self._characters <= 0
 
     def add(self, lines: Iterable[str]) -> None:
-        """Add lines, as long as there is room."""
+        """Add lines, as long as there is room; of blank ones no two together, and none at the start."""
         for line in lines:
             if self.full:
                 return
+            if not line and not (self.lines and self.lines[-1]):
+                continue
             self.lines.append(line)
             self.left -= 1
             self._characters -= len(line) + 1

@@ -8,7 +8,7 @@ from healing.wire.conversation import Answer, Asked, Turn
 from healing.wire.dialect import Dialect
 from healing.wire.errors.parsing import find_error
 from healing.wire.http.sse import SSEDecoder
-from healing.wire.json.outline import MOST_BRACKETS, Outline, array_items, outline
+from healing.wire.json.outline import Outline, array_items, outline
 from healing.wire.json.value import parse
 
 _MOST_TURNS = 40
@@ -18,6 +18,7 @@ _LONGEST_MEMBER = 1024 * 1024
 _HEAD_BYTES = 256 * 1024
 _TAIL_BYTES = 128 * 1024
 _MOST_COMMAS = 200_000
+_MOST_BRACKETS = 250_000
 
 
 class Request(NamedTuple):
@@ -55,7 +56,7 @@ def read_request(dialect: Dialect, body: bytes) -> Request | None:
     return Request(conversation.asked(asked), turns, len(found.items) - len(turns), found.flaw)
 
 
-def _last(found: Outline) -> list[tuple[int, int]]:
+def _last(found: Outline) -> Sequence[tuple[int, int]]:
     """The last items, as many as are read."""
     room = _LONGEST_TURNS
     taken = 0
@@ -90,7 +91,7 @@ def read_response(dialect: Dialect, body: bytes) -> Response | None:
 
 def read_value(body: bytes) -> Any:
     """What a short JSON text says. Raises ValueError."""
-    if body.count(b"{") + body.count(b"[") > MOST_BRACKETS or body.count(b",") > _MOST_COMMAS:
+    if body.count(b"{") + body.count(b"[") > _MOST_BRACKETS or body.count(b",") > _MOST_COMMAS:
         raise ValueError("it has too many values")
     return parse(body)
 

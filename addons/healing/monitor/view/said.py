@@ -1,19 +1,23 @@
 """A conversation in lines: requests from their end, answers from their beginning."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
+
+import orjson
 
 from healing.monitor.diff import shown
 from healing.monitor.view.layout import fitted, plain, plain_line, wrapped
 from healing.wire.conversation import Answer, Asked, Part, Turn
 from healing.wire.errors.parsing import read_error
-from healing.wire.json.value import dump_text
+from healing.wire.json.value import dump_text, parse
 
 _INDENT = "    "
 _NAMED_TOOLS = 40
 _MOST_SETTINGS = 40
 _MOST_PARTS = 60
 _LONGEST_NAME = 60
+_LONGEST_JSON = 128 * 1024
 
 
 class Room(NamedTuple):
@@ -75,7 +79,7 @@ def _call_lines(part: Part, room: Room, indent: str) -> Iterator[str]:
         many = "\n" in text
         if many:
             yield label.rstrip()
-        yield from fitted(text, room.beside, inside + "  ", "" if many else label)
+        yield from fitted(text, room.beside, inside + "  ", None if many else label)
 
 
 def _result_lines(part: Part, room: Room, calls: Mapping[str, str], indent: str) -> Iterator[str]:
@@ -128,6 +132,8 @@ def answer_lines(answer: Answer, *, whole: bool) -> Iterator[str]:
     """Why an answer stopped and what it cost, then what it says. whole: whether nothing of it is missing at its end."""
     if answer.error is not None:
         yield from error_lines(answer.error)
+    if answer.error is not None and not answer.stop and not answer.turns:
+        return
     stop = plain_line(answer.stop) or ("none was said" if whole else "none was said: it broke off, or is still coming")
     model = f", by {plain_line(answer.model, _LONGEST_NAME)}" if answer.model else ""
     yield from wrapped(f"{stop}{model}", "          ", "stop      ")
@@ -162,8 +168,21 @@ def call_names(turns: Iterable[Turn]) -> dict[str, str]:
     return {part.id: part.name for turn in turns for part in turn.parts if part.kind == "call" and part.id}
 
 
+def json_lines(data: bytes) -> list[str]:
+    """A short JSON text, indented. Raises ValueError for what is none, or is long."""
+    if len(data) > _LONGEST_JSON:
+        raise ValueError("too long")
+    try:
+        text = orjson.dumps(parse(data), option=orjson.OPT_INDENT_2)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return fitted(text.decode(), 400, "")
+
+
 def raw_lines(data: bytes, why: str) -> Sequence[str]:
-    """What can't be read, as it is."""
+    """What is no conversation: JSON indented, all else as it is. why: why it is none."""
+    with suppress(ValueError):
+        return [*([f"({why})"] if why else ()), *json_lines(data)]
     text = data[:20_000].decode("utf-8", "replace")
     if text.count("�") > len(text) // 10:
         return [f"({size(len(data))}{f'; {why}' if why else ''})"]

@@ -17,8 +17,9 @@ type Story = Mapping[str, Any]
 
 _INDENT = "          "
 _MOST_ATTEMPTS = 20
-_BAR = 30
+_BAR = 24
 _LONGEST_S = 1e7
+_LATEST = 1e11
 _USAGE = ("uncached", "cache_read", "cache_write", "output", "reasoning")
 
 
@@ -36,7 +37,7 @@ def story_lines(story: Story, response: http.Response | None) -> Iterator[str]:
     role = story.get("role")
     if role == "attempt":
         yield from _attempt_head(story)
-    elif role == "exchange" or "outcome" in story:
+    elif story:
         yield from _exchange_head(story, response)
         yield from _timeline(story)
 
@@ -54,7 +55,7 @@ def _exchange_head(story: Story, response: http.Response | None) -> Iterator[str
         facts.append(tokens)
     if exchange := _text(story.get("exchange")):
         facts.append(f"id {exchange}")
-    yield from wrapped(", ".join(facts), _INDENT)
+    yield from wrapped(", ".join(facts), _INDENT, "")
     yield from _finding(story, f"{outcome_of(story, response)}" if "outcome" in story else "")
     if asked := [_text(each) for each in _list(story.get("asked"))]:
         yield from wrapped(", ".join(asked), _INDENT, "asked     ")
@@ -74,7 +75,7 @@ def _attempt_head(story: Story) -> Iterator[str]:
     facts += [tokens] if (tokens := _tokens(story.get("usage"))) else []
     if exchange := _text(story.get("exchange")):
         facts.append(f"of exchange {exchange}")
-    yield from wrapped(", ".join(facts), _INDENT)
+    yield from wrapped(", ".join(facts), _INDENT, "")
     yield from _finding(story, _text(story.get("detail"), 400))
     for label, name in (("then", "verdict"), ("place", "place")):
         if told := _text(story.get(name)):
@@ -99,40 +100,34 @@ def _timeline(story: Story) -> Iterator[str]:
     if not attempts:
         return
     placed = list(_placed(story, attempts))
-    whole = max([_seconds(story.get("duration_s")) or 0.0, *(_last(times) for times in placed)]) or 1.0
+    whole = _seconds(story.get("duration_s")) or max(_last(times) for times in placed) or 1.0
     accounts = [_text(attempt.get("account"), 24) for attempt in attempts]
-    wide = max(len(account) for account in accounts)
+    wide = min(24, max(len(account) for account in accounts))
     yield ""
-    yield f"attempts  · before and after it  ─ waiting  ▒ first byte, no content  █ content   |{_s(whole)}|"
-    shown = (
-        range(len(attempts))
-        if len(attempts) <= _MOST_ATTEMPTS
-        else [*range(5), *range(len(attempts) - 15, len(attempts))]
-    )
-    for number in shown:
-        if len(attempts) > _MOST_ATTEMPTS and number == len(attempts) - 15:
-            yield f"          … {len(attempts) - _MOST_ATTEMPTS} more"
-        yield from _attempt_lines(attempts[number], placed[number], accounts[number].ljust(wide), whole)
+    yield f"attempts  (─ waiting for it, ▒ first byte, █ content; the line is {_s(whole)})"
+    for number, attempt in enumerate(attempts):
+        if len(attempts) > _MOST_ATTEMPTS and 5 <= number < len(attempts) - 15:
+            if number == 5:
+                yield f"{_INDENT}… {len(attempts) - _MOST_ATTEMPTS:,} more"
+            continue
+        yield from _attempt_lines(attempt, placed[number], accounts[number].ljust(wide), whole)
 
 
 def _attempt_lines(attempt: Story, times: Times, account: str, whole: float) -> Iterator[str]:
-    status = _text(attempt.get("status")) or "---"
-    spans = "  ".join(
-        f"{label} {_s(at - times.start)}"
+    status = _text(attempt.get("status"), 3) or "-"
+    byte, content, end = (
+        f"{label} {'-' if at is None else _s(at - times.start)}"
         for label, at in (("byte", times.first_byte), ("content", times.first_content), ("end", times.end))
-        if at is not None
     )
-    head = f"{_text(attempt.get('attempt')):>3} {account} {status} {bar(times, whole)} {spans}"
     verdict = _text(attempt.get("verdict"))
-    yield from wrapped(f"{head}  → {verdict}" if verdict else head, _INDENT)
-    told = [_text(attempt.get("failure")).replace("_", " "), _text(attempt.get("detail"), 300)]
-    told += (
-        [f"repaired: {', '.join(_text(each) for each in repairs)}"]
-        if (repairs := _list(attempt.get("repaired")))
-        else []
-    )
-    told += [tokens] if (tokens := _tokens(attempt.get("usage"))) else []
-    if text := ": ".join(each for each in told if each):
+    head = f"{account} {status:3} {bar(times, whole)} {byte}, {content}, {end}{f' → {verdict}' if verdict else ''}"
+    yield from wrapped(head, _INDENT, f"{_text(attempt.get('attempt'), 3):>3} ")
+    told = [
+        ": ".join(filter(None, (_text(attempt.get("failure")).replace("_", " "), _text(attempt.get("detail"), 300))))
+    ]
+    told += [f"repaired: {', '.join(map(_text, repairs))}" if (repairs := _list(attempt.get("repaired"))) else ""]
+    told += [_tokens(attempt.get("usage"))]
+    if text := "; ".join(filter(None, told)):
         yield from wrapped(text, _INDENT)
 
 
@@ -157,12 +152,17 @@ def bar(times: Times, whole: float) -> str:
 def _placed(story: Story, attempts: Sequence[Story]) -> Iterator[Times]:
     """Where each attempt lies; one that does not say when it began follows the one before it after its share of the
     waiting."""
-    began, before = _seconds(story.get("at"), 1e11), 0.0
+    began, before = _seconds(story.get("at"), _LATEST), 0.0
+    took = _seconds(story.get("duration_s"))
     gap = (_seconds(story.get("waited_s")) or 0.0) / max(1, len(attempts) - 1)
     for number, attempt in enumerate(attempts):
-        at = _seconds(attempt.get("at"), 1e11)
-        known = at is not None and began is not None and 0 <= at - began < _LONGEST_S
-        start = at - began if known and at is not None and began is not None else before + (gap if number else 0.0)
+        at = _seconds(attempt.get("at"), _LATEST)
+        if at is not None and began is not None and 0 <= at - began < _LONGEST_S:
+            start = at - began
+        else:
+            start = before + (gap if number else 0.0)
+            if took is not None:
+                start = min(start, max(0.0, took - (_seconds(attempt.get("duration_s")) or 0.0)))
         times = _times(attempt, start)
         before = _last(times)
         yield times
