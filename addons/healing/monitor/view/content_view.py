@@ -28,6 +28,8 @@ _LONGEST_PATH = 4096
 # An upstream's address may have some folders before the API's own path.
 _MOST_FOLDERS = 6
 _KEPT_PAGES = 32
+# After so many no other turn begins: the story and the settings stand before them.
+_LINES_OF_TURNS = 300
 _OURS, _NOT_OURS = 2.0, -1.0
 
 
@@ -175,13 +177,20 @@ def _request_lines(request: Request) -> Iterator[str]:
         yield f"flaw      {plain_line(request.flaw)}"
     calls = said.call_names(request.turns)
     total = request.earlier + len(request.turns)
-    for number in range(total, request.earlier, -1):
-        room = said.NEWEST if number > total - 2 else said.EARLIER
+    shown = used = 0
+    for turn in reversed(request.turns):
+        if used > _LINES_OF_TURNS:
+            break
+        # Where the number of all is not known, they are counted from the end.
+        title = f"[-{shown + 1}] " if request.unseen else f"[{total - shown}/{total}] "
+        lines = list(said.turn_lines(turn, title, said.NEWEST if shown < 2 else said.EARLIER, calls))
+        shown, used = shown + 1, used + len(lines) + 1
         yield ""
-        yield from said.turn_lines(request.turns[number - request.earlier - 1], f"[{number}/{total}] ", room, calls)
-    if request.earlier:
-        yield ""
-        yield f"… {request.earlier:,} earlier messages"
+        yield from lines
+    if request.unseen:
+        yield from ("", f"… {said.size(request.unseen)} of earlier messages")
+    elif left := total - shown:
+        yield from ("", f"… {left:,} earlier messages")
 
 
 def _response_lines(dialect: Dialect, data: bytes) -> Iterator[str]:

@@ -72,6 +72,7 @@ class Page:
         self.lines: list[str] = []
         self.left = MOST_LINES
         self._characters = MOST_CHARACTERS
+        self._cut = False
         self.add(lines)
 
     @property
@@ -83,6 +84,7 @@ class Page:
         """Add lines, as long as there is room; of blank ones no two together, and none at the start."""
         for line in lines:
             if self.full:
+                self._cut = True
                 return
             if not line and not (self.lines and self.lines[-1]):
                 continue
@@ -93,4 +95,6 @@ class Page:
     @property
     def text(self) -> str:
         """The whole."""
+        if self._cut:
+            return "\n".join((*self.lines, "… (no more is shown here)")) + "\n"
         return "\n".join(self.lines) + "\n"

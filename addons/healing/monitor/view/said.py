@@ -27,7 +27,7 @@ class Room(NamedTuple):
     beside: int
 
 
-NEWEST = Room(120, 40)
+NEWEST = Room(100, 40)
 EARLIER = Room(24, 8)
 ANSWER = Room(360, 60)
 

@@ -10,12 +10,16 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import NamedTuple, overload
 
+from healing.wire.json.ending import ending
 from healing.wire.json.skip import BLANKS, Steps, skip_space, value_end
 
 # A conversation takes one for each turn, and few more.
 _MOST_STEPS = 20_000
 # Quotes that a text may have: each takes a tenth of a microsecond.
 _MOST_QUOTES = 400_000
+_LONG_BYTES = 2 * 1024 * 1024
+_BEGINNING_BYTES = 256 * 1024
+_END_BYTES = 512 * 1024
 # Stands where a string stood. No JSON has it outside of strings.
 _STRING = b"\0"
 
@@ -45,19 +49,26 @@ class Outline(NamedTuple):
     """Where what stands in an object begins and ends.
 
     members: the values by their names, but for the one that is looked into; of those that come twice the last.
-    items: those of the list that is looked into. flaw: why it ends early; "" if it does not.
+    items: those of the list that is looked into, the last ones; unseen: how many bytes of it stand before them and were
+    not looked at. flaw: why it ends early; "" if it does not.
     """
 
     members: dict[str, Span]
     items: Sequence[Span]
+    unseen: int = 0
     flaw: str = ""
 
 
 def outline(text: bytes, list_name: str) -> Outline:
     """The outline of a JSON object, as far as it goes; never raises.
 
-    list_name: the member that is a list to be looked into.
+    list_name: the member that is a list to be looked into. Of a long text both ends are read, if it begins in the one
+    and ends in the other.
     """
+    if len(text) > _LONG_BYTES and (last := ending(text, _END_BYTES)) is not None:
+        begun = _outlined(text[:_BEGINNING_BYTES], lambda skeleton: skeleton.walk_object(list_name))
+        if begun.items:
+            return Outline({**begun.members, **last.members}, last.items, last.items[0][0] - begun.items[0][0])
     return _outlined(text, lambda skeleton: skeleton.walk_object(list_name))
 
 
@@ -74,7 +85,7 @@ def _outlined(text: bytes, walk: Callable[["_Skeleton"], None]) -> Outline:
         members, items = skeleton.members, Spans(skeleton.items, skeleton.span)
         walk(skeleton)
     except ValueError as error:
-        return Outline(members, items, str(error))
+        return Outline(members, items, flaw=str(error))
     return Outline(members, items)
 
 
