@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 type Span = tuple[int, int]
@@ -9,6 +11,7 @@ type Span = tuple[int, int]
 _SIGN = re.compile(rb"[{}\[\],:\0]")
 # Each takes a fifth of a microsecond.
 _MOST_SIGNS = 50_000
+_MOST_BACKSLASHES = 1000
 _STRING = b"\0"
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 
@@ -30,29 +33,34 @@ def ending(text: bytes, size: int) -> Ending | None:
     """
     start = max(0, len(text) - size)
     # Neither an escape nor a pair of them may be cut in two.
-    while start < len(text) and text[start - 1 : start] == b"\\":
-        start += 1
+    before = text[max(0, start - _MOST_BACKSLASHES) : start]
+    backslashes = len(before) - len(before.rstrip(b"\\"))
+    if backslashes == _MOST_BACKSLASHES:
+        return None
+    signs = list(islice(_signs(text, start - backslashes), _MOST_SIGNS))
+    return None if len(signs) == _MOST_SIGNS else _read_backwards(text, signs)
+
+
+def _signs(text: bytes, start: int) -> Iterator[tuple[bytes, int]]:
+    """What stands outside of strings, and where strings begin, from the end of the text to this place or near it."""
+    # Of the same length each, so that a quote that is left begins or ends a string.
     plain = text[start:].replace(b"\\\\", b"--").replace(b'\\"', b"--")
     # The end is outside of strings, so every second part from there is.
-    parts = plain.split(b'"')
-    first_is_outside = len(parts) % 2
-    places = [start]
-    for part in parts:
-        places.append(places[-1] + len(part) + 1)
-    outside = range(0 if first_is_outside else 1, len(parts), 2)
-    signs: list[tuple[bytes, int]] = []
-    for number in reversed(outside):
-        found = [(match[0], places[number] + match.start()) for match in _SIGN.finditer(parts[number])]
-        signs += reversed(found)
-        if number:
-            # Where the string before this begins: its opening quote.
-            signs.append((_STRING, places[number - 1] - 1))
-        if len(signs) > _MOST_SIGNS:
-            break
-    return _read_backwards(text, signs)
+    parts = plain.rsplit(b'"', _MOST_SIGNS)
+    end, is_outside = len(text), True
+    for number, part in enumerate(reversed(parts)):
+        begins = end - len(part)
+        if number == _MOST_SIGNS:
+            return  # it is what has not been looked at
+        if is_outside:
+            for match in reversed(list(islice(_SIGN.finditer(part), _MOST_SIGNS))):
+                yield match[0], begins + match.start()
+        elif begins > start:
+            yield _STRING, begins - 1
+        end, is_outside = begins - 1, not is_outside
 
 
-def _read_backwards(text: bytes, signs: list[tuple[bytes, int]]) -> Ending | None:
+def _read_backwards(text: bytes, signs: Iterable[tuple[bytes, int]]) -> Ending | None:
     """Go from the last sign of an object to the first that is known."""
     depth = 0
     value_end = item_end = -1

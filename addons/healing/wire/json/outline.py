@@ -16,7 +16,7 @@ from healing.wire.json.skip import BLANKS, Steps, skip_space, value_end
 # A conversation takes one for each turn, and few more.
 _MOST_STEPS = 20_000
 # Quotes that a text may have: each takes a tenth of a microsecond.
-_MOST_QUOTES = 400_000
+_MOST_QUOTES = 200_000
 _LONG_BYTES = 2 * 1024 * 1024
 _BEGINNING_BYTES = 256 * 1024
 _END_BYTES = 512 * 1024
