@@ -190,7 +190,7 @@ def _request_lines(request: Request) -> Iterator[str]:
     if request.unseen:
         yield from ("", f"… {said.size(request.unseen)} of earlier messages")
     elif left := total - shown:
-        yield from ("", f"… {left:,} earlier messages")
+        yield from ("", f"… {left:,} earlier message{'' if left == 1 else 's'}")
 
 
 def _response_lines(dialect: Dialect, data: bytes) -> Iterator[str]:

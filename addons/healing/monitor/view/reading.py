@@ -13,6 +13,8 @@ from healing.wire.json.value import parse
 
 _MOST_TURNS = 40
 _LONGEST_TURNS = 256 * 1024
+_LONG_TURN = 32 * 1024
+_MOST_BYTES_OF_TURNS = 4 * 1024 * 1024
 _LONGEST_MEMBER = 1024 * 1024
 # Of a stream, or an array of chunks: the beginning and the end are read, as reading takes about 50 ns for each byte.
 _HEAD_BYTES = 192 * 1024
@@ -52,7 +54,7 @@ def read_request(dialect: Dialect, body: bytes) -> Request | None:
     """A request's body; None where nothing of it can be read."""
     conversation = dialect.conversation
     found = outline(body, conversation.turns_in)
-    if not found.members and not found.items:
+    if found.flaw and not found.members and not found.items:
         return None
     asked = {name: _member(body, *span) for name, span in found.members.items()}
     turns = [conversation.turn(_value(body, *span)) for span in _last(found)]
@@ -61,11 +63,13 @@ def read_request(dialect: Dialect, body: bytes) -> Request | None:
 
 def _last(found: Outline) -> Sequence[tuple[int, int]]:
     """The last items, as many as are read."""
-    room = _LONGEST_TURNS
+    room, bytes_left = _LONGEST_TURNS, _MOST_BYTES_OF_TURNS
     taken = 0
     for start, end in reversed(found.items[-_MOST_TURNS:]):
-        room -= end - start
-        if room < 0 and taken:
+        # Of a long one most is an image or a document, which is quickly read.
+        room -= min(end - start, _LONG_TURN)
+        bytes_left -= end - start
+        if taken and (room < 0 or bytes_left < 0):
             break
         taken += 1
     return found.items[len(found.items) - taken :]
