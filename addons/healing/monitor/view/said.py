@@ -39,7 +39,7 @@ def turn_lines(turn: Turn, title: str, room: Room, calls: Mapping[str, str] | No
         yield from part_lines(part, room, calls or {})
     if len(turn.parts) > _MOST_PARTS:
         yield f"{_INDENT}… {len(turn.parts) - _MOST_PARTS:,} more parts"
-    if not turn.parts:
+    if not any(part.text or part.kind != "text" for part in turn.parts):
         yield f"{_INDENT}(nothing)"
 
 
@@ -47,7 +47,7 @@ def part_lines(part: Part, room: Room, calls: Mapping[str, str], indent: str = _
     """A part of a turn."""
     match part.kind:
         case "text":
-            yield from fitted(part.text, room.said, indent)
+            yield from fitted(part.text, room.said, indent) if part.text else ()
         case "thinking":
             text = part.text or f"(not readable, {part.size:,} characters)"
             yield from fitted(text, room.beside, indent + "┊ ", f"{indent}┊ thinking: ")
