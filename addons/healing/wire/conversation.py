@@ -1,8 +1,10 @@
 """What requests and answers of any dialect say, in shapes for people who read them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+MOST_PARTS = 1000
+"""Parts of a turn that are told one by one: far more than any has."""
 PartKind = Literal["text", "thinking", "call", "result", "data", "other"]
 
 
@@ -117,6 +119,18 @@ def texts(value: Any) -> str:
 def data_part(kind: Any, encoded: Any) -> Part:
     """Data that stands in base64."""
     return Part("data", name=texts(kind), size=len(texts(encoded)) * 3 // 4)
+
+
+def parts_of(items: Any, part_of: Callable[[Any], Part]) -> list[Part]:
+    """The parts of a content: a text alone, one part, or a list of such."""
+    if isinstance(items, str):
+        return [Part("text", items)] if items else []
+    if not isinstance(items, list):
+        return [] if items is None else [part_of(items)]
+    parts = [part_of(item) for item in items[:MOST_PARTS]]
+    if len(items) > MOST_PARTS:
+        parts.append(Part("other", value=f"{len(items) - MOST_PARTS:,} more"))
+    return parts
 
 
 def names_of(items: Any, *members: str) -> list[str]:

@@ -178,6 +178,33 @@ def test_other_bodies_of_ours_are_shown_as_json_or_as_they_are() -> None:
     assert page(flow_of("/v1/files", b"\xff\x00" * 400, story=story)).endswith("(800 bytes)\n")
 
 
+MANY: list[Any] = [[n, {"n": [n]}] for n in range(20_000)]
+
+
+@pytest.mark.parametrize(
+    ("path", "side", "body"),
+    [
+        (ANTHROPIC, "request", dump({"thinking": MANY, "messages": []})),
+        (ANTHROPIC, "request", dump({"messages": [{"role": "user", "content": [{"type": "odd", "n": MANY}]}]})),
+        (ANTHROPIC, "request", dump({"messages": [{"role": "user", "content": MANY}]})),
+        (ANTHROPIC, "request", dump({"messages": MANY})),
+        (ANTHROPIC, "request", dump({"system": MANY, "tools": MANY})),
+        (GEMINI, "request", dump({"contents": [{"parts": MANY}], "tools": MANY})),
+        (ANTHROPIC, "response", b"data: {}\n\n" * 100_000),
+        (ANTHROPIC, "response", b":\n\n" * 200_000),
+        (ANTHROPIC, "response", b"data\r\r" * 100_000),
+        (GEMINI, "response", b"[" + b"{}," * 100_000 + b"{}]"),
+        (GEMINI, "response", dump([{"candidates": MANY}])),
+        (GEMINI, "response", dump([{"candidates": [{"content": {"parts": [{"text": "a"}] * 20_000}}]}])),
+        (ANTHROPIC, "response", dump({"error": MANY})),
+    ],
+)
+def test_work_is_bounded_whatever_is_said(path: str, side: Any, body: bytes) -> None:
+    flow = flow_of(path, body, body)
+    assert calls_made(lambda: page(flow, side)) < 250_000
+    assert is_fit(page(flow, side))
+
+
 def test_view_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
     registry = ContentviewRegistry()
     monkeypatch.setattr(contentviews, "registry", registry)

@@ -117,3 +117,11 @@ def test_work_is_bounded_whatever_the_text_is(unit: bytes) -> None:
     text = b'{"turns":[' + unit * (2_200_000 // len(unit))
     assert calls_made(lambda: outline(text, "turns")) < 400_000
     assert calls_made(lambda: ending(text + b"]}", 500_000)) < 400_000
+
+
+def test_newest_of_very_many_items_are_found() -> None:
+    value = {"model": "m", "turns": [{"n": n} for n in range(50_000)], "last": 1}
+    text = json.dumps(value).encode()
+    members, items = read(text, outline(text, "turns"))
+    assert items[-1] == {"n": 49_999}
+    assert members == {"model": "m", "last": 1}

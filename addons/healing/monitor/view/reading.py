@@ -9,6 +9,7 @@ from healing.wire.dialect import Dialect
 from healing.wire.errors.parsing import find_error
 from healing.wire.http.sse import SSEDecoder
 from healing.wire.json.outline import Outline, array_items, outline
+from healing.wire.json.skip import TOO_MANY
 from healing.wire.json.value import parse
 
 _MOST_TURNS = 40
@@ -19,7 +20,10 @@ _LONGEST_MEMBER = 1024 * 1024
 # Of a stream, or an array of chunks: the beginning and the end are read, as reading takes about 50 ns for each byte.
 _HEAD_BYTES = 192 * 1024
 _TAIL_BYTES = 96 * 1024
+_MOST_LINES = 8000
+_MOST_CHUNKS = 2000
 _MOST_COMMAS = 200_000
+_MOST_COMMAS_OF_MEMBER = 50_000
 _MOST_BRACKETS = 250_000
 _SHORT_BYTES = 64 * 1024
 
@@ -76,7 +80,8 @@ def _last(found: Outline) -> Sequence[tuple[int, int]]:
 
 
 def _member(body: bytes, start: int, end: int) -> Any:
-    return f"({end - start:,} bytes)" if end - start > _LONGEST_MEMBER else _value(body, start, end)
+    is_long = end - start > _LONGEST_MEMBER or body.count(b",", start, end) > _MOST_COMMAS_OF_MEMBER
+    return f"({end - start:,} bytes)" if is_long else _value(body, start, end)
 
 
 def _value(body: bytes, start: int, end: int) -> Any:
@@ -98,16 +103,17 @@ def read_value(body: bytes) -> Any:
     if len(body) > _SHORT_BYTES and (
         body.count(b"{") + body.count(b"[") > _MOST_BRACKETS or body.count(b",") > _MOST_COMMAS
     ):
-        raise ValueError("it has too many values")
+        raise ValueError(TOO_MANY)
     return parse(body)
 
 
 def _stream(dialect: Dialect, body: bytes) -> Response | None:
     head, tail, skipped = body, b"", 0
-    if len(body) > _HEAD_BYTES + _TAIL_BYTES:
-        head = body[: _event_end(body, _HEAD_BYTES)]
-        tail = body[max(len(head), _event_end(body, len(body) - _TAIL_BYTES)) :]
-        skipped = len(body) - len(head) - len(tail)
+    if len(body) > _HEAD_BYTES + _TAIL_BYTES or _lines_of(body) > _MOST_LINES:
+        head = body[: _event_end(body, _few(body[:_HEAD_BYTES]))]
+        rest = body[len(head) :]
+        tail = rest[_event_end(rest, max(0, len(rest) - _few(rest[-_TAIL_BYTES:]))) :]
+        skipped = len(rest) - len(tail)
     reader = dialect.conversation.answer_reader()
     said = 0
     for piece in (head, tail):
@@ -115,6 +121,15 @@ def _stream(dialect: Dialect, body: bytes) -> Response | None:
             said += 1
             reader.take(event)
     return Response(reader.answer, False, skipped) if said else None
+
+
+def _lines_of(stream: bytes) -> int:
+    return stream.count(b"\n") + stream.count(b"\r")
+
+
+def _few(stream: bytes) -> int:
+    """How many bytes of a stream are read, so that events are not too many, however short they are."""
+    return min(len(stream), len(stream) * _MOST_LINES // max(1, _lines_of(stream)))
 
 
 def _event_end(body: bytes, at: int) -> int:
@@ -143,13 +158,16 @@ def _chunks(dialect: Dialect, body: bytes) -> Response | None:
     """A stream that is one array, which may be cut."""
     found = array_items(body)
     reader = dialect.conversation.answer_reader()
-    room, skipped, said = _HEAD_BYTES, 0, 0
     last = len(found.items) - 1
-    for number, (start, end) in enumerate(found.items):
+    room, skipped, said, number = _HEAD_BYTES, 0, 0, 0
+    while number <= last:
+        start, end = found.items[number]
         room -= end - start
-        if room < 0 and said and number < last:
-            skipped += end - start
-        elif isinstance(value := _event(body[start:end]), dict):
+        if said and number < last and (room < 0 or said >= _MOST_CHUNKS):
+            number, skipped = last, found.items[last][0] - start
+            continue
+        number += 1
+        if isinstance(value := _event(body[start:end]), dict):
             said += 1
             reader.take(value)
     return Response(reader.answer, not found.flaw, skipped, found.flaw) if said else None

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from healing.monitor.diff import shown
+from healing.monitor.diff import LONGEST_SUMMARY, shown
 from healing.monitor.view.layout import fitted, plain, plain_line, wrapped
 from healing.wire.conversation import Answer, Asked, Part, Turn
 from healing.wire.errors.parsing import read_error
@@ -17,6 +17,7 @@ _NAMED_TOOLS = 40
 _MOST_SETTINGS = 40
 _MOST_PARTS = 60
 _LONGEST_NAME = 60
+_SMALL = 300
 _LONGEST_JSON = 128 * 1024
 
 
@@ -59,7 +60,7 @@ def part_lines(part: Part, room: Room, calls: Mapping[str, str], indent: str = _
             yield indent + _data(part)
         case _:
             name = plain_line(part.name, _LONGEST_NAME)
-            yield from fitted(shown(part.value), room.beside, indent + "  ", f"{indent}[{name or 'unknown'}] ")
+            yield from fitted(brief(part.value), room.beside, indent + "  ", f"{indent}[{name or 'unknown'}] ")
 
 
 def _call_lines(part: Part, room: Room, indent: str) -> Iterator[str]:
@@ -125,7 +126,25 @@ def asked_lines(asked: Asked) -> Iterator[str]:
 
 
 def _short(value: Any) -> str:
-    return plain_line(shown(value), 90)
+    return plain_line(brief(value), 90)
+
+
+def brief(value: Any) -> str:
+    """A value in one short line, without looking at all of a long one."""
+    if isinstance(value, dict | list) and not _is_small(value):
+        return f"{{{len(value):,} members}}" if isinstance(value, dict) else f"[{len(value):,} items]"
+    return f"({len(value):,} characters)" if isinstance(value, str) and len(value) > LONGEST_SUMMARY else shown(value)
+
+
+def _is_small(value: Any) -> bool:
+    waiting, left = [value], _SMALL
+    while waiting:
+        item = waiting.pop()
+        left -= 1 + (len(item) if isinstance(item, dict | list) else 0)
+        if left < 0:
+            return False
+        waiting += item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return True
 
 
 def answer_lines(answer: Answer, *, whole: bool) -> Iterator[str]:

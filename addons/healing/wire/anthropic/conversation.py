@@ -1,9 +1,10 @@
 """What Anthropic requests and answers say, for people."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from healing.wire.conversation import Answer, Asked, Part, Turn, data_part, names_of, texts
+from healing.wire.conversation import Answer, Asked, Part, Turn, data_part, names_of, parts_of, texts
 from healing.wire.json.value import joined, parse
 
 _CALLS = ("tool_use", "server_tool_use", "mcp_tool_use")
@@ -109,10 +110,7 @@ class _Block:
 
 
 def _parts_of(content: Any, depth: int = _DEEPEST) -> list[Part]:
-    if isinstance(content, str):
-        return [Part("text", content)] if content else []
-    blocks = content if isinstance(content, list) else [] if content is None else [content]
-    return [_part_of(block, depth) for block in blocks]
+    return parts_of(content, partial(_part_of, depth=depth))
 
 
 def _part_of(block: Any, depth: int) -> Part:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from healing.wire.conversation import Answer, Asked, Part, Turn, data_part, names_of, texts
+from healing.wire.conversation import Answer, Asked, Part, Turn, data_part, names_of, parts_of, texts
 from healing.wire.errors.parsing import find_error
 from healing.wire.gemini.collector import joined_parts
 from healing.wire.gemini.spelling import in_camel_case
 
+# Of one candidate: more than a page has room for.
+_MOST_PIECES = 10_000
 _NOT_SETTINGS = frozenset(("contents", "systemInstruction", "tools", "generationConfig", "model"))
 
 
@@ -18,10 +20,9 @@ class GeminiConversation:
 
     def turn(self, item: Any) -> Turn:
         """A content; one without a role is the user's."""
-        content = in_camel_case(item)
-        if not isinstance(content, dict):
-            return Turn("user", _parts_of(content))
-        return Turn(texts(content.get("role")) or "user", _parts_of(content.get("parts")))
+        if not isinstance(item, dict):
+            return Turn("user", _parts_of(item))
+        return Turn(texts(item.get("role")) or "user", _parts_of(item.get("parts")))
 
     def asked(self, body: Mapping[str, Any]) -> Asked:
         """The system instruction, the tools, the members of `generationConfig` and all others."""
@@ -80,7 +81,8 @@ class GeminiAnswerReader:
         if isinstance(content, dict):
             parts = content.get("parts")
             known = self._parts.setdefault(index, [])
-            known += [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+            if isinstance(parts, list) and len(known) < _MOST_PIECES:
+                known += [part for part in parts[:_MOST_PIECES] if isinstance(part, dict)]
             if role := texts(content.get("role")):
                 self._roles[index] = role
         if stop := texts(candidate.get("finishReason")):
@@ -96,10 +98,7 @@ def _tools_of(tools: Any) -> list[str]:
 
 
 def _parts_of(parts: Any) -> list[Part]:
-    if isinstance(parts, str):
-        return [Part("text", parts)] if parts else []
-    items = parts if isinstance(parts, list) else [] if parts is None else [parts]
-    return [_part_of(part) for part in items]
+    return parts_of(parts, _part_of)
 
 
 def _part_of(part: Any) -> Part:

@@ -11,10 +11,10 @@ from itertools import accumulate
 from typing import NamedTuple, overload
 
 from healing.wire.json.ending import ending
-from healing.wire.json.skip import BLANKS, Steps, skip_space, value_end
+from healing.wire.json.skip import BLANKS, TOO_MANY, Steps, skip_space, value_end
 
 # A conversation takes one for each turn, and few more.
-_MOST_STEPS = 20_000
+_MOST_STEPS = 10_000
 # Quotes that a text may have: each takes a tenth of a microsecond.
 _MOST_QUOTES = 200_000
 _LONG_BYTES = 2 * 1024 * 1024
@@ -65,11 +65,20 @@ def outline(text: bytes, list_name: str) -> Outline:
     list_name: the member that is a list to be looked into. Of a long text both ends are read, if it begins in the one
     and ends in the other.
     """
-    if len(text) > _LONG_BYTES and (last := ending(text, _END_BYTES)) is not None:
-        begun = _outlined(text[:_BEGINNING_BYTES], lambda skeleton: skeleton.walk_object(list_name))
-        if begun.items:
-            return Outline({**begun.members, **last.members}, last.items, last.items[0][0] - begun.items[0][0])
-    return _outlined(text, lambda skeleton: skeleton.walk_object(list_name))
+    if len(text) > _LONG_BYTES and (found := _both_ends(text, list_name)) is not None:
+        return found
+    found = _outlined(text, lambda skeleton: skeleton.walk_object(list_name))
+    return (_both_ends(text, list_name) if found.flaw == TOO_MANY else None) or found
+
+
+def _both_ends(text: bytes, list_name: str) -> Outline | None:
+    """The outline without the middle of the list; None where it does not begin in the one end and end in the other."""
+    if (last := ending(text, _END_BYTES)) is None:
+        return None
+    begun = _outlined(text[:_BEGINNING_BYTES], lambda skeleton: skeleton.walk_object(list_name))
+    if not begun.items:
+        return None
+    return Outline({**begun.members, **last.members}, last.items, max(0, last.items[0][0] - begun.items[0][0]))
 
 
 def array_items(text: bytes) -> Outline:
@@ -101,7 +110,7 @@ class _Skeleton:
         plain = text.replace(b"\\\\", b"--").replace(b'\\"', b"--") if b"\\" in text else text
         parts = plain.split(b'"', _MOST_QUOTES)
         if len(parts) > _MOST_QUOTES:
-            raise ValueError("it has too many values")
+            raise ValueError(TOO_MANY)
         outside, inside = parts[::2], parts[1::2]
         outside = outside[: len(inside) + 1]
         self._bare = _STRING.join(outside)

@@ -35,6 +35,9 @@ _BACKSLASH = ord("\\")
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 
 
+TOO_MANY = "it has too many values"
+
+
 class Steps:
     """So many steps may still be made by whoever looks through a text that nobody has bounded."""
 
@@ -45,7 +48,7 @@ class Steps:
         """Make one. Raises ValueError where none is left."""
         self._left -= 1
         if self._left < 0:
-            raise ValueError("it has too many values")
+            raise ValueError(TOO_MANY)
 
 
 def contains(text: bytes, sign: bytes) -> bool:
