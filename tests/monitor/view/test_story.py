@@ -92,3 +92,10 @@ def test_bars_are_as_wide_as_each_other_and_show_what_is_short() -> None:
         assert len(bar(times, 10.0)) == 24
     assert bar(Times(10, 10, 10, 10), 10.0) == "·" * 23 + "█"
     assert bar(Times(0, None, None, 0), 10.0) == "─" + "·" * 23
+
+
+def test_attempt_says_whether_the_client_got_something_of_it() -> None:
+    cut = {**SECOND, "role": "attempt", "failure": "cut", "upstream": "anthropic"}
+    assert told(cut).startswith("CUT AFTER ITS ANSWER HAD BEGUN TO REACH THE CLIENT  attempt 2 on b, at anthropic")
+    assert told({**cut, "delivered": False}).startswith("CUT  attempt 2")
+    assert told({**cut, "failure": None, "delivered": False}).startswith("LEFT  attempt 2")

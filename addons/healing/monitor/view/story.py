@@ -62,10 +62,8 @@ def _exchange_head(story: Story, response: http.Response | None) -> Iterator[str
 
 
 def _attempt_head(story: Story) -> Iterator[str]:
-    failure = _text(story.get("failure")).replace("_", " ")
-    over = _seconds(story.get("duration_s")) is not None
-    result = failure.upper() or ("SERVED" if over else "STILL RUNNING")
-    facts = [f"{result}  attempt {_text(story.get('attempt'))} on {_text(story.get('account'))}"]
+    facts = [f"{_result(story)}  attempt {_text(story.get('attempt'))} on {_text(story.get('account'))}"]
+    facts += [f"at {upstream}"] if (upstream := _text(story.get("upstream"))) else []
     facts += [f"{model}"] if (model := _text(story.get("mapped_model"))) else []
     facts += [f"status {status}"] if (status := _text(story.get("status"))) else []
     times = _times(story, 0.0)
@@ -82,6 +80,16 @@ def _attempt_head(story: Story) -> Iterator[str]:
             yield from wrapped(told, _INDENT, label.ljust(len(_INDENT)))
     if repaired := ", ".join(_text(each) for each in _list(story.get("repaired"))):
         yield from wrapped(repaired, _INDENT, "repaired  ")
+
+
+def _result(attempt: Story) -> str:
+    """What came of an attempt, in a word or two."""
+    if failure := _text(attempt.get("failure")):
+        begun = " AFTER ITS ANSWER HAD BEGUN TO REACH THE CLIENT" if attempt.get("delivered") is True else ""
+        return failure.replace("_", " ").upper() + begun
+    if _seconds(attempt.get("duration_s")) is None:
+        return "STILL RUNNING"
+    return "LEFT" if attempt.get("delivered") is False else "SERVED"
 
 
 def _finding(story: Story, otherwise: str) -> Iterator[str]:
