@@ -134,3 +134,16 @@ def test_errors_are_told_in_words(path: str) -> None:
     if path == GEMINI:
         # As Google appends it.
         assert f"error     {kind}" in answer(gemini_stream("Hi").whole + dump(body), path)
+
+
+def test_work_of_a_server_tool_is_shown_under_its_name() -> None:
+    call = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "weather"}}
+    found = {
+        "type": "web_search_result",
+        "title": "Weather",
+        "url": "https://w.example",
+        "encrypted_content": "x" * 900,
+    }
+    result = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": [found]}
+    text = answer(dump({"role": "assistant", "content": [call, result], "stop_reason": "end_turn"}))
+    assert "    → web_search\n        query: weather\n    ← web_search\n        [Weather https://w.example]\n" in text

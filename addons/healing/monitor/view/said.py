@@ -33,11 +33,11 @@ EARLIER = Room(24, 8)
 ANSWER = Room(360, 60)
 
 
-def turn_lines(turn: Turn, title: str, room: Room, calls: Mapping[str, str] | None = None) -> Iterator[str]:
+def turn_lines(turn: Turn, title: str, room: Room, calls: Mapping[str, str]) -> Iterator[str]:
     """A turn. title: what stands before its role. calls: the tools' names by the ids of their calls."""
     yield f"{title}{plain_line(turn.role, _LONGEST_NAME)}"
     for part in turn.parts[:_MOST_PARTS]:
-        yield from part_lines(part, room, calls or {})
+        yield from part_lines(part, room, calls)
     if len(turn.parts) > _MOST_PARTS:
         yield f"{_INDENT}… {len(turn.parts) - _MOST_PARTS:,} more parts"
     if not any(part.text or part.kind != "text" for part in turn.parts):
@@ -158,9 +158,10 @@ def answer_lines(answer: Answer, *, whole: bool) -> Iterator[str]:
     yield from wrapped(f"{stop}{model}", "          ", "stop      ")
     if counts := list(counted(answer.usage)):
         yield from wrapped(", ".join(counts[:_MOST_SETTINGS]), "          ", "usage     ")
+    calls = call_names(answer.turns)
     for number, turn in enumerate(answer.turns, 1):
         yield ""
-        yield from turn_lines(turn, f"[{number}] " if len(answer.turns) > 1 else "", ANSWER)
+        yield from turn_lines(turn, f"[{number}] " if len(answer.turns) > 1 else "", ANSWER, calls)
     if not answer.turns and answer.error is None:
         yield ""
         yield "It has no content."

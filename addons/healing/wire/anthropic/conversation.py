@@ -133,6 +133,8 @@ def _part_of(block: Any, depth: int) -> Part:
             parts = _parts_of(block.get("content"), depth - 1)
             failed = block.get("is_error") is True
             return Part("result", id=texts(block.get("tool_use_id")), failed=failed, parts=parts)
+    if url := texts(block.get("url")) or texts(block.get("source")):
+        return Part("data", url, texts(block.get("title")) or kind)
     return Part("other", name=kind, value=block)
 
 
