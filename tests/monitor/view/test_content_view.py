@@ -191,7 +191,7 @@ MANY: list[Any] = [[n, {"n": [n]}] for n in range(20_000)]
         (ANTHROPIC, "request", dump({"system": MANY, "tools": MANY})),
         (GEMINI, "request", dump({"contents": [{"parts": MANY}], "tools": MANY})),
         (ANTHROPIC, "response", b"data: {}\n\n" * 100_000),
-        (ANTHROPIC, "response", b":\n\n" * 200_000),
+        (ANTHROPIC, "response", b":\n\n" * 90_000),
         (ANTHROPIC, "response", b"data\r\r" * 100_000),
         (GEMINI, "response", b"[" + b"{}," * 100_000 + b"{}]"),
         (GEMINI, "response", dump([{"candidates": MANY}])),
