@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from healing.policy.routing.request import Owner
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing import anthropic_signed
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.store import Origin, SignatureStore

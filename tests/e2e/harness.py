@@ -50,9 +50,10 @@ class Proxy:
         if config is not None:
             self.config_file.write_text(config)
         self.confdir = folder / "mitmproxy"
-        settings = {"confdir": str(self.confdir), "antigravity_home": str(folder / "home"), **(options or {})}
-        if not addon:
-            settings.pop("antigravity_home")
+        settings = {"confdir": str(self.confdir), **(options or {})}
+        if addon:
+            # The terminal has the steps, too.
+            settings = {"antigravity_home": str(folder / "home"), "termlog_verbosity": "debug", **settings}
         self.command = [str(Path(sys.executable).parent / tool), *(["-s", str(ADDON)] if addon else []), "-p", "0"]
         for name, value in settings.items():
             self.command += ["--set", f"{name}={value}"]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from healing.policy.routing.request import Owner
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing.store import SignatureStore
 
 from tests.e2e.conversations import lose_signatures

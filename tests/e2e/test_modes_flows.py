@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mitmproxy import http
+from healing.policy.journal.written import TAGS
+from mitmproxy import flowfilter, http
 
 from tests.e2e.harness import Proxy, upstream
 from tests.e2e.test_modes_helpers import (
@@ -207,6 +208,20 @@ def test_a_failure_after_commit_is_told_in_both_flows(saved: Saved) -> None:
 
 def test_an_exchange_whose_client_left_is_told(saved: Saved) -> None:
     flow, attempts = lane(saved, LEFT)
-    assert story(flow)["outcome"] == "failed"
+    assert story(flow)["outcome"] == "client_left"
     assert flow.error is not None
     assert [story(attempt)["verdict"] for attempt in attempts] == ["the client left"]
+
+
+def test_flows_say_in_their_tags_what_people_filter_by(saved: Saved) -> None:
+    flow, attempts = lane(saved, HEALED)
+    assert flow.metadata[TAGS].startswith(f"exchange id={story(flow)['exchange']} outcome=healed model=lane")
+    assert "class=empty" in flow.metadata[TAGS]
+    assert all(f"account={attempt['account']}" in flow.metadata[TAGS] for attempt in story(flow)["attempts"])
+    assert flowfilter.match("~meta outcome=healed & ! ~meta 'tags: attempt'", flow)
+    for attempt in attempts:
+        assert flowfilter.match("~meta 'tags: attempt'", attempt)
+        assert not attempt.marked
+    assert attempts[0].comment.startswith("↳ 1 anthropic-0-")
+    assert ": empty · 200 OK but 0 tokens" in attempts[0].comment
+    assert attempts[1].comment.endswith(": answered")

@@ -27,8 +27,8 @@ from healing.monitor.log import Log
 from healing.policy.routing.accounts import Accounts
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.delivery import Delivery
-from healing.policy.exchange.reading_answer import AnswerReader
-from healing.policy.exchange.journal import Journal
+from healing.policy.exchange.answer_reader import AnswerReader
+from healing.policy.journal.records import Journal
 from healing.policy.judging.gate import Gate
 from healing.policy.exchange.retry_table import RetryBudget
 from healing.proxy.claiming.claiming import Claiming
@@ -61,7 +61,7 @@ def sabotage(owner, name):
 
 
 for owner, *names in (
-    (Accounts, "choose", "settle", "take"),
+    (Accounts, "begin_use", "choose", "end_use"),
     (Anthropic, "clean", "model_of", "session_of"),
     (AnthropicReader, "read"),
     (AttemptsInTurn, "_begin"),
@@ -69,7 +69,7 @@ for owner, *names in (
     (Delivery, "deliver_stream", "succeed_if_current"),
     (AnswerReader, "_open_gate", "_through_gate"),
     (ExchangeMaker, "exchange"),
-    (Gate, "end", "feed"),
+    (Gate, "end_stream", "feed"),
     (GeminiReader, "read"),
     (Journal, "tell"),
     (Log, "write"),
@@ -135,9 +135,10 @@ def broken(workshop: Broken) -> Iterator[Broken]:
 
 THINKING = anthropic_stream("a long story", thinking="well", pieces=4)
 ESSENTIAL = (
-    "AnthropicReader.read", "AnthropicReader.read 4", "AnthropicReader.read 7", "Gate.feed", "Gate.feed 2", "Gate.end",
-    "SSEDecoder.decode", "SSEDecoder.decode 2", "SSEDecoder.flush", "Anthropic.clean", "Anthropic.clean 7",
-    "Log.write", "Recorder.__call__", "Accounts.settle", "Anthropic.session_of", "RetryBudget.request",
+    "AnthropicReader.read", "AnthropicReader.read 4", "AnthropicReader.read 7", "Gate.feed", "Gate.feed 2",
+    "Gate.end_stream", "SSEDecoder.decode", "SSEDecoder.decode 2", "SSEDecoder.flush", "Anthropic.clean",
+    "Anthropic.clean 7", "Log.write", "Recorder.__call__", "Accounts.end_use", "Anthropic.session_of",
+    "RetryBudget.request",
 )  # fmt: skip
 
 
@@ -162,7 +163,7 @@ def test_gemini_stream_arrives_byte_for_byte_although_its_reader_is_broken(broke
     assert len(broken.upstream.calls) == 1
 
 
-@pytest.mark.parametrize("what", ["Log.write", "Accounts.settle", "Anthropic.session_of"])
+@pytest.mark.parametrize("what", ["Log.write", "Accounts.end_use", "Anthropic.session_of"])
 def test_plain_answer_and_error_arrive_although_something_of_ours_is_broken(broken: Broken, what: str) -> None:
     broken.order.write_text(what)
     response = broken.ask("anthropic", anthropic_json("fine"), stream=False)
@@ -189,7 +190,7 @@ def test_request_that_can_not_be_looked_at_goes_nowhere_although_the_client_name
 
 OTHERS = (
     "Accounts.choose",
-    "Accounts.take",
+    "Accounts.begin_use",
     "Anthropic.model_of",
     "AttemptsInTurn._begin",
     "Delivery.deliver_stream",

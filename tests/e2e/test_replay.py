@@ -205,6 +205,8 @@ def test_the_replay_button_heals_a_failed_exchange(web: Web, dialect: str) -> No
     assert len(web.upstream.calls) == 3
     # The replay's attempts show up beside those of the first time.
     web.wait_for(lambda: len(web.attempts(model)) == 3)
+    # Before that the flow counts as running, and can't be replayed.
+    web.wait_for(lambda: f"{model}: failed (400" in web.proxy.log)
 
     web.upstream.play(stream(dialect, "Again"))
     web.replay(web.client_flow(model))

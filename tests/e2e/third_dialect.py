@@ -21,6 +21,7 @@ from healing.wire.dialect import (
 from healing.wire.dialects import register
 from healing.wire.http.sse import SSEEvent
 from healing.wire.rate_limits import NoRateLimits
+from healing.wire.usage import Usage
 
 
 def _dump(value: Any) -> bytes:
@@ -93,6 +94,17 @@ class TinyCollector:
             self.content.append(event)
 
 
+class TinyUsage:
+    """A token for each word."""
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+
+    def take(self, body: Any) -> None:
+        words = len(str(body.get("say") or body.get("said") or "").split())
+        self.usage = (self.usage or Usage()) + Usage(output=words)
+
+
 class Tiny:
     """The dialect."""
 
@@ -148,6 +160,9 @@ class Tiny:
 
     def content_of(self, answer: Any) -> list[dict[str, Any]]:
         return [{"say": answer["said"]}]
+
+    def usage_tally(self) -> TinyUsage:
+        return TinyUsage()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         return EmptyStop.PLAIN

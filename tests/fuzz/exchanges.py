@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import get_args
 
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing.store import SignatureStore
 from healing.wire.translate.common import UntranslatableError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from healing.policy.judging.gate import Gate
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Dialect, Kind
 from healing.wire.dialects import DIALECTS
@@ -95,10 +95,10 @@ def gate(dialect: Dialect, data: bytes) -> None:
     judged = Gate(dialect, commit, grace_s=2.0, wall_s=1.8e9)
     if not hold:
         judged.commit()
-    out = [judged.feed(piece) for piece in cut(stream, flags + 1)] + [judged.end()]
+    out = [judged.feed(piece) for piece in cut(stream, flags + 1)] + [judged.end_stream()]
     assert judged.failure is None or judged.failure.detail.isprintable()
     assert judged.committed or not b"".join(out)
-    assert not judged._blind
+    assert not judged._passes_unseen
 
 
 def collector(dialect: Dialect, data: bytes) -> None:

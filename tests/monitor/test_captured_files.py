@@ -6,7 +6,7 @@ import pytest
 from healing.monitor.capture import MOST_WAITING, Waiting
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
-from healing.policy.settings.behaviour import CaptureSettings
+from healing.policy.settings.schema import CaptureSettings
 from healing.proxy.streams.flow_story import role_of
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,7 +173,7 @@ def test_a_write_that_fails_leaves_nothing_behind(captures: CapturedFiles, monke
 def test_of_what_waits_there_is_never_more_than_may_be_kept_but_for_one(sizes: list[int], most: int) -> None:
     waiting, taken = Waiting(), list[int]()
     for size in sizes:
-        if waiting.take(size, most):
+        if waiting.reserve(size, most):
             taken.append(size)
             assert len(taken) == 1 or sum(taken) <= most
             assert len(taken) <= MOST_WAITING
@@ -182,7 +182,7 @@ def test_of_what_waits_there_is_never_more_than_may_be_kept_but_for_one(sizes: l
             waiting.give_back(taken.pop(0))
     for size in taken:
         waiting.give_back(size)
-    assert waiting.take(most + 1, most), "one alone always finds room"
+    assert waiting.reserve(most + 1, most), "one alone always finds room"
 
 
 def test_a_count_is_written_on_the_exchange_that_it_is_about_and_nowhere_else(captures: CapturedFiles) -> None:

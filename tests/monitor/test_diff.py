@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
-from healing.monitor.diff import MOST_CHANGES, Sent, json_changes, request_changes, shown
+from healing.monitor.diff import MOST_CHANGES, Sent, as_line, json_changes, request_changes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -185,5 +185,5 @@ def test_there_are_changes_if_and_only_if_two_values_differ(before: Any, after: 
 @given(_json)
 @settings(deadline=None, derandomize=True)
 def test_a_value_is_told_in_one_line(value: Any) -> None:
-    assert shown(value).isprintable()
-    assert len(shown(value)) < 200
+    assert as_line(value).isprintable()
+    assert len(as_line(value)) < 200

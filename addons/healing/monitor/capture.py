@@ -15,8 +15,7 @@ from mitmproxy.flow import Error
 from healing import data_folder
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.causes import WITHIN_S, Causes, cause_of
-from healing.policy.exchange.journal import Record
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.trouble import Trouble
 from healing.proxy.addon import Antigravity
 from healing.proxy.streams.flow_story import role_of, story_of
@@ -40,7 +39,6 @@ class Capture:
     def __init__(self, antigravity: Antigravity) -> None:
         self._antigravity = antigravity
         self._attempts: OrderedDict[str, list[http.HTTPFlow]] = OrderedDict()
-        self._left: set[str] = set()
         self._failed: list[list[http.HTTPFlow]] = []
         self._captures: CapturedFiles | None = None
         # Of one thread: writing takes time, and the files bear one writer only.
@@ -50,12 +48,11 @@ class Capture:
         self._counting: asyncio.TimerHandle | None = None
         self._ended = False
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
-        antigravity.journal.listen(self._hear)
 
-    def settings(self) -> behaviour.CaptureSettings:
+    def settings(self) -> schema.CaptureSettings:
         """The settings of now."""
         governor = self._antigravity.governor
-        return governor.config.capture if governor else behaviour.CaptureSettings(enabled=False)
+        return governor.config.capture if governor else schema.CaptureSettings(enabled=False)
 
     def captures(self) -> CapturedFiles:
         """The files, with all in them that has been captured so far."""
@@ -98,9 +95,7 @@ class Capture:
         story = story_of(flow)
         exchange = str(story.get("exchange"))
         attempts = self._attempts.pop(exchange, [])
-        left = exchange in self._left
-        self._left.discard(exchange)
-        if left or story.get("outcome") != "failed" or flow.is_replay or not flow.live:
+        if story.get("outcome") != "failed" or flow.is_replay or not flow.live:
             return
         if self._ended or not self.settings().enabled:
             return
@@ -111,12 +106,6 @@ class Capture:
     def error(self, flow: http.HTTPFlow) -> None:
         """A flow is over, without an answer or with one that broke."""
         self.response(flow)
-
-    def _hear(self, record: Record) -> None:
-        if record.step == "client_left":
-            if len(self._left) > _MOST_RUNNING:
-                self._left.clear()
-            self._left.add(record.exchange)
 
     def _flush(self) -> None:
         failed, self._failed = self._failed, []
@@ -130,7 +119,7 @@ class Capture:
                 self._count_soon()
                 continue
             settings, size = self.settings(), sum(map(_size, flows))
-            if not self._waiting.take(size, settings.max_bytes):
+            if not self._waiting.reserve(size, settings.max_bytes):
                 self._trouble.met("failures come faster than they can be written")
                 continue
             # Snapshots: people may go on to change these flows, or replay them.
@@ -163,7 +152,7 @@ class Capture:
             logger.exception("a failure could not be counted; this is a bug")
 
     def _write(
-        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: behaviour.CaptureSettings, size: int
+        self, captures: CapturedFiles, flows: list[http.HTTPFlow], settings: schema.CaptureSettings, size: int
     ) -> None:
         """In the thread: add an exchange to the files."""
         try:
@@ -179,7 +168,7 @@ class Capture:
         finally:
             self._waiting.give_back(size)
 
-    def _prune(self, captures: CapturedFiles, settings: behaviour.CaptureSettings) -> None:
+    def _prune(self, captures: CapturedFiles, settings: schema.CaptureSettings) -> None:
         """In the thread: delete what is too old."""
         try:
             captures.prune(settings, date.today())
@@ -195,7 +184,7 @@ class Waiting:
         self._count = 0
         self._bytes = 0
 
-    def take(self, size: int, most_bytes: int) -> bool:
+    def reserve(self, size: int, most_bytes: int) -> bool:
         """Whether there is room for one more exchange of so many bytes; one alone may be of any size."""
         with self._lock:
             if self._count >= MOST_WAITING or (self._count and self._bytes + size > most_bytes):

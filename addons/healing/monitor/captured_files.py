@@ -20,7 +20,7 @@ from mitmproxy import exceptions, flow, http
 from mitmproxy.io import FlowReader, FlowWriter
 
 from healing import private
-from healing.policy.settings.behaviour import CaptureSettings
+from healing.policy.settings.schema import CaptureSettings
 from healing.proxy.streams.flow_story import METADATA, role_of, story_of
 
 _PIECE = 64 * 1024

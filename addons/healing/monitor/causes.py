@@ -27,18 +27,18 @@ def cause_of(story: Mapping[str, Any]) -> Cause | None:
     last = next((each for each in reversed(attempts) if each.get("failure") != FailureClass.LOCAL), None)
     if last is None:
         return None
-    said = _NUMBERS.sub("#", str(last.get("detail")))
-    return (*(last.get(key) for key in ("account", "mapped_model", "failure", "status")), said)
+    detail = _NUMBERS.sub("#", str(last.get("detail")))
+    return (*(last.get(key) for key in ("account", "mapped_model", "failure", "status")), detail)
 
 
 @dataclass(slots=True)
 class Met:
-    """A cause that was met. exchange: the one that is captured; since: monotonic seconds; told: the count it has."""
+    """A cause that was met. exchange: the one that is captured; since: monotonic seconds; times_told: its count."""
 
     exchange: str
     since: float
     times: int = 1
-    told: int = 1
+    times_told: int = 1
 
 
 class Causes:
@@ -71,6 +71,6 @@ class Causes:
     def counted(self) -> Iterator[Met]:
         """Those that have been met again since they were told; they are told with this."""
         for met in list(self._met.values()):
-            if met.times > met.told:
-                met.told = met.times
+            if met.times > met.times_told:
+                met.times_told = met.times
                 yield met

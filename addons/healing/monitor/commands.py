@@ -66,7 +66,7 @@ class Commands:
         if not wanted:
             raise exceptions.CommandError("neither an exchange nor an attempt of antigravity is among these flows")
         at_hand = list(_at_hand(flows))
-        return _told(line for exchange in wanted for line in _differences(exchange, at_hand))
+        return _tell_lines(line for exchange in wanted for line in _differences(exchange, at_hand))
 
     @command.command("antigravity.signatures")
     def signatures(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
@@ -90,7 +90,7 @@ class Commands:
         """List the captured exchanges, by their files: when, which, and why they failed."""
         captures = self._capture.captures()
         lines = [line for name in captures.names() for line in _listed(captures, name)]
-        return _told(lines or [f"nothing has been captured in {captures.folder}"])
+        return _tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
 
     @command.command("antigravity.capture.names")
     def capture_names(self) -> Sequence[str]:
@@ -112,7 +112,7 @@ class Commands:
             raise exceptions.CommandError(f"there is no captured {what}: see antigravity.capture.list")
         names = [name for name in captures.names() if what in (ALL, name, name.removesuffix(".flow"))]
         lines = [_load(captures, name, view) for name in names]
-        return _told(lines or [f"nothing has been captured in {captures.folder}"])
+        return _tell_lines(lines or [f"nothing has been captured in {captures.folder}"])
 
     def _settings(self) -> Config:
         governor = self._antigravity.governor
@@ -149,7 +149,7 @@ class Commands:
         )
 
 
-def _told(lines: Iterable[str]) -> list[str]:
+def _tell_lines(lines: Iterable[str]) -> list[str]:
     """Tell these lines, and give them. Some of what is in them comes from files: it must not steer a terminal."""
     safe = ["".join(char if char.isprintable() else " " for char in line) for line in lines]
     for line in safe:
@@ -159,8 +159,8 @@ def _told(lines: Iterable[str]) -> list[str]:
 
 def _at_hand(flows: Sequence[flow.Flow]) -> Iterator[http.HTTPFlow]:
     """These flows, and all others that mitmproxy shows; mitmdump keeps none."""
-    shown = ctx.master.commands.call("view.flows.resolve", "@all") if ctx.master.addons.get("view") else []
-    known = {one.id: one for one in (*flows, *shown) if isinstance(one, http.HTTPFlow)}
+    in_view = ctx.master.commands.call("view.flows.resolve", "@all") if ctx.master.addons.get("view") else []
+    known = {one.id: one for one in (*flows, *in_view) if isinstance(one, http.HTTPFlow)}
     yield from known.values()
 
 
@@ -179,8 +179,8 @@ def _differences(exchange: str, at_hand: list[http.HTTPFlow]) -> Iterator[str]:
     """What changed in the course of one exchange, a heading before each pair of requests."""
     client = _exchange_with(exchange, at_hand)
     flows = {int(story_of(one).get("attempt", 0)): one for one in reversed(at_hand) if _is_attempt_of(exchange, one)}
-    told = story_of(client).get("attempts", []) if client and story_of(client).get("exchange") == exchange else []
-    stories = {number: dict(story) for number, story in enumerate(told, 1)}
+    listed = story_of(client).get("attempts", []) if client and story_of(client).get("exchange") == exchange else []
+    stories = {number: dict(story) for number, story in enumerate(listed, 1)}
     stories.update((number, dict(story_of(one))) for number, one in flows.items())
     if client is None:
         yield f"[{exchange}] the client's own flow is not in the list of flows"

@@ -58,15 +58,15 @@ class Difference:
     secret: bool = False
 
     def __str__(self) -> str:
-        def told(value: Any) -> str:
-            return _HIDDEN if self.secret else shown(value, signed=self.signed)
+        def in_words(value: Any) -> str:
+            return _HIDDEN if self.secret else as_line(value, signed=self.signed)
 
         match self.kind:
             case "removed":
-                return f"{self.path}: removed {told(self.before)}"
+                return f"{self.path}: removed {in_words(self.before)}"
             case "added":
-                return f"{self.path}: added {told(self.after)}"
-        return f"{self.path}: {told(self.before)} → {told(self.after)}"
+                return f"{self.path}: added {in_words(self.after)}"
+        return f"{self.path}: {in_words(self.before)} → {in_words(self.after)}"
 
 
 def request_changes(before: Sent, after: Sent) -> list[str]:
@@ -95,7 +95,7 @@ def json_changes(before: Any, after: Any) -> Iterator[Difference]:
     yield from _changes("", before, after, "", 0)
 
 
-def shown(value: Any, *, signed: bool = False) -> str:
+def as_line(value: Any, *, signed: bool = False) -> str:
     """A JSON value in one short line."""
     if isinstance(value, str):
         return _digest(value) if signed or len(value) > LONGEST_VALUE else _quoted(value)
@@ -256,7 +256,7 @@ def _quoted(text: str) -> str:
 def _joined(path: str, key: str) -> str:
     if _BARE_KEY.fullmatch(key):
         return f"{path}.{key}" if path else key
-    return f"{path}[{shown(key)}]"
+    return f"{path}[{as_line(key)}]"
 
 
 def _digest(text: str) -> str:
@@ -268,12 +268,12 @@ def _compact(value: Any, depth: int, key: str = "") -> str:
     if _is_secret(key):
         return _HIDDEN
     if isinstance(value, str | int | float | None) or not value:
-        return shown(value, signed=key in _SIGNATURES)
+        return as_line(value, signed=key in _SIGNATURES)
     if depth > 4:
         return "…"
     if isinstance(value, dict):
         return (
-            "{" + ", ".join(f"{shown(name)}: {_compact(item, depth + 1, name)}" for name, item in value.items()) + "}"
+            "{" + ", ".join(f"{as_line(name)}: {_compact(item, depth + 1, name)}" for name, item in value.items()) + "}"
         )
     return "[" + ", ".join(_compact(item, depth + 1, key) for item in value) + "]"
 
@@ -285,5 +285,5 @@ def _summary(value: Any) -> str:
         return f"[{len(value)} items] ({size})"
     kind = value.get("type") or value.get("role")
     if isinstance(kind, str) and len(kind) <= LONGEST_VALUE:
-        return f"{shown(kind)} with {len(value)} members ({size})"
+        return f"{as_line(kind)} with {len(value)} members ({size})"
     return f"{{{len(value)} members}} ({size})"

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import time
+from collections.abc import Callable
 from logging.handlers import MemoryHandler
 from pathlib import Path
 
@@ -10,71 +10,30 @@ from mitmproxy import ctx
 
 from healing import data_folder, private
 from healing.monitor.log_file import NAME, LogFile
-from healing.policy.exchange.journal import Journal, Record
-from healing.policy.judging.failures import FailureClass, one_line
-from healing.policy.settings.behaviour import Limits
+from healing.monitor.log_words import line_of
+from healing.policy.journal.records import Journal, Record
+from healing.policy.settings.schema import Limits
 from healing.proxy.addon import Antigravity
-from healing.wire.dialects import DIALECTS
 
 logger = logging.getLogger("healing.exchange")
 
+CONNECTIONS = "mitmproxy.proxy.server"
+"""The logger that tells of each connection."""
 DELAY_S = 0.02
-LONGEST_LINE = 2000
-"""Characters. Clients and upstreams have their words in it."""
 _MOST_EARLY = 100
 _WARN = ("retry", "repair", "gave_up", "broke")
 
 
-def line_of(record: Record) -> str:
-    """One line for a record. It has the words that users of older proxies search for, where the thing happened.
+class _Later(logging.Handler):
+    """Keeps what is logged, to be written a moment later."""
 
-    A client names its model as it likes: nothing in it can break the line.
-    """
-    line = one_line(_text_of(record))
-    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+    def __init__(self, keep: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__(logging.INFO)
+        self._keep = keep
 
-
-def _text_of(record: Record) -> str:
-    head = f"[{record.exchange}]"
-    on = f"attempt {record.attempt} on {record.account}" if record.attempt else ""
-    detail = record.failure.detail if record.failure else record.text
-    match record.step:
-        case "received":
-            return f"{head} {record.dialect}: {record.text}"
-        case "attempt":
-            return f"{head} {on}: {record.model or 'no model'} at {record.text}"
-        case "retry":
-            after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
-            return f"{head} {on}: {_words(record)} {record.text}{after}"
-        case "repair":
-            return f"{head} {on}: Unexpected thinking signature error: {detail}. {record.text} ({record.wait_s:.1f} s)"
-        case "wait":
-            return f"{head} {record.text}; waiting {record.wait_s:.1f} s"
-        case "hold":
-            return f"{head} {on}: {record.text}; keeping the client waiting with keep-alives"
-        case "commit":
-            return f"{head} {on}: the answer begins{f' ({record.text})' if record.text else ''}"
-        case "continued":
-            return f"{head} {on}: upstream has more to say; going on with its token"
-        case "delivered":
-            return f"{head} {on}: delivered, {record.text}"
-        case "gave_up":
-            kind = f" ({record.failure.kind})" if record.failure else ""
-            return f"{head} {on + ': ' if on else ''}{detail}{kind}; no other try, the client gets this"
-        case "broke":
-            return f"{head} {on}: {detail}; the client has been told"
-        case _:
-            return f"{head} {on + ': ' if on else ''}the client left"
-
-
-def _words(record: Record) -> str:
-    failure = record.failure
-    assert failure is not None
-    if failure.kind is FailureClass.EMPTY and not failure.detail.startswith("Stream"):
-        said = next((each.logged_empty for each in DIALECTS.values() if each.label == record.dialect), "")
-        if said:
-            return f"[{record.dialect}] {said}, retrying... {failure.detail};"
-    return f"{failure.detail} ({failure.kind}), retrying..."
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self._keep(record)
 
 
 class Log:
@@ -83,7 +42,8 @@ class Log:
     def __init__(self, journal: Journal, antigravity: Antigravity) -> None:
         journal.listen(self.write)
         self._antigravity = antigravity
-        self._waiting: list[tuple[float, Record]] = []
+        self._waiting: list[Record | logging.LogRecord] = []
+        self._connections = _Later(self._keep)
         self._handler: logging.Handler | None = None
         self._folder: Path | None = None
         # What is said before it is known where the file is.
@@ -106,7 +66,12 @@ class Log:
 
     def write(self, record: Record) -> None:
         """Log a record, a moment later: a line costs a tenth of a millisecond, and no answer waits for it."""
-        self._waiting.append((time.time(), record))
+        if record.step == "over":
+            return  # what became of it is told in one line of its own
+        self._keep(record)
+
+    def _keep(self, record: Record | logging.LogRecord) -> None:
+        self._waiting.append(record)
         if len(self._waiting) == 1:
             try:
                 asyncio.get_running_loop().call_later(DELAY_S, self._flush)
@@ -115,10 +80,14 @@ class Log:
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for at, record in waiting:
+        for record in waiting:
+            if isinstance(record, logging.LogRecord):
+                if self._handler is not None:
+                    self._handler.handle(record)
+                continue
             level = logging.WARNING if record.step in _WARN else logging.INFO
             line = logger.makeRecord(logger.name, level, "", 0, line_of(record), (), None)
-            line.created, line.msecs = at, at % 1 * 1000
+            line.created, line.msecs = record.at, record.at % 1 * 1000
             logger.handle(line)
 
     def _open(self, folder: Path) -> None:
@@ -134,6 +103,7 @@ class Log:
         self._handler = handler
         self._keep_early(handler)
         logging.getLogger("healing").addHandler(handler)
+        logging.getLogger(CONNECTIONS).addHandler(self._connections)
 
     def _keep_early(self, handler: logging.Handler | None) -> None:
         """Write down what has been said so far, if there is something to write it with."""
@@ -148,6 +118,7 @@ class Log:
         return (governor.config.limits if governor else Limits()).log_bytes
 
     def _close(self) -> None:
+        logging.getLogger(CONNECTIONS).removeHandler(self._connections)
         if self._handler is not None:
             logging.getLogger("healing").removeHandler(self._handler)
             self._handler.close()

@@ -47,7 +47,7 @@ class Replays:
         if playback := ctx.master.addons.get("serverplayback"):
             HealingServerPlayback.adopt(playback)
         if keepserving := ctx.master.addons.get("keepserving"):
-            PatientKeepServing.adopt(keepserving, self._busy)
+            PatientKeepServing.adopt(keepserving, self._is_under_way)
 
     def start(self, flows: Sequence[http.HTTPFlow]) -> None:
         """Replay these: exchanges healed, attempts exactly as they were sent."""
@@ -121,7 +121,7 @@ class Replays:
         flow.metadata[METADATA] = story
         self._tell_later(f"{name_of(flow)}: {before} → {_attempt_outcome(story)}")
 
-    def _busy(self) -> bool:
+    def _is_under_way(self) -> bool:
         """Whether a replay runs, or what came of one has not been told yet."""
         return bool(self._untold or ctx.master.addons.get("clientplayback").replay_tasks)
 

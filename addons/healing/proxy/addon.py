@@ -22,8 +22,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils, human
 
 from healing import APP_NAME, data_folder
-from healing.policy.exchange.journal import Journal
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S
+from healing.policy.journal.records import Journal
 from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
 from healing.proxy.claiming.governor import Governor
@@ -237,9 +237,11 @@ class Antigravity:
                 await asyncio.sleep(wait_s)
             try:
                 request.seal = await credentials.fetch(request.account, request.dialect, refused=request.refused)
+                self.governor.attempt_credentials.learn(request.account.name, "")
                 return
             except CredentialError as error:
                 request.error = str(error)
+                self.governor.attempt_credentials.learn(request.account.name, request.error)
 
     async def antigravity_understand(self, request: UnderstandRequest[Any]) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""
@@ -268,6 +270,7 @@ class Antigravity:
             self._take_limit(self.governor)
         else:
             self.governor.use(settings)
+            self.governor.config_trouble = ""
         if self._running:
             logger.info("Configuration: %s", self._origin())
         exposed = config_file.exposed(self._file, settings) if self._file else []
@@ -318,6 +321,8 @@ class Antigravity:
             settings = self._load(file)
         except config_file.ConfigError as error:
             self._seen = stamp
+            if self.governor is not None:
+                self.governor.config_trouble = str(error)
             logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
             return
         if _stamp(file) == stamp:

@@ -34,21 +34,21 @@ class Shutdown:
     def __init__(self, governor: Callable[[], Governor | None]) -> None:
         """governor: gives the one of now."""
         self._governor = governor
-        self._end: Callable[[], None] | None = None
+        self._mitmproxy_shutdown: Callable[[], None] | None = None
         self._at_once = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
 
     def running(self) -> None:
         """Take over."""
-        if self._end is None:
-            self._end = ctx.master.shutdown
+        if self._mitmproxy_shutdown is None:
+            self._mitmproxy_shutdown = ctx.master.shutdown
             ctx.master.shutdown = self._asked  # type: ignore[method-assign]
 
     def done(self) -> None:
         """Give back what was taken over."""
-        if self._end is not None:
-            ctx.master.shutdown = self._end  # type: ignore[method-assign]
-            self._end = None
+        if self._mitmproxy_shutdown is not None:
+            ctx.master.shutdown = self._mitmproxy_shutdown  # type: ignore[method-assign]
+            self._mitmproxy_shutdown = None
 
     def _asked(self) -> None:
         """mitmproxy is to end. Any thread may call this."""
@@ -57,21 +57,21 @@ class Shutdown:
     def _begin(self) -> None:
         if self._closing is not None:
             self._at_once.set()
-        elif self._end is not None:
+        elif self._mitmproxy_shutdown is not None:
             self._closing = asyncio_utils.create_task(self._close(), name="antigravity shutdown", keep_ref=True)
 
     async def _close(self) -> None:
         try:
             governor = self._governor()
-            if governor is not None and _busy(governor):
+            if governor is not None and _has_unfinished(governor):
                 await self._let_finish(governor)
             async with asyncio.timeout(LEAVE_S):
                 await _disconnect()
         except TimeoutError:
             logger.warning("Shutting down with clients that are still connected")
         finally:
-            if self._end is not None:
-                self._end()
+            if self._mitmproxy_shutdown is not None:
+                self._mitmproxy_shutdown()
 
     async def _let_finish(self, governor: Governor) -> None:
         """Let what is under way finish, and tell those whose answer does not."""
@@ -79,8 +79,8 @@ class Shutdown:
         governor.under_way.closing = True
         answers = counted(len(list(governor.under_way)), "answer")
         logger.info("Shutting down: %s may finish within %g s; a second signal ends at once", answers, grace_s)
-        await self._wait(lambda: not _busy(governor), grace_s, self._at_once)
-        governor.under_way.over = True
+        await self._wait(lambda: not _has_unfinished(governor), grace_s, self._at_once)
+        governor.under_way.ending_now = True
         async with asyncio.timeout(TELL_S):
             await _tell(governor)
 
@@ -92,7 +92,7 @@ class Shutdown:
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _busy(governor: Governor) -> bool:
+def _has_unfinished(governor: Governor) -> bool:
     """Whether an answer is under way, or has not left yet."""
     return any(governor.under_way) or any(map(_is_unsent, governor.under_way.clients))
 
@@ -106,7 +106,7 @@ def _is_unsent(client: Client) -> bool:
 
 async def _tell(governor: Governor) -> None:
     """Have all clients told that wait for an answer, and what they are told leave."""
-    while _busy(governor):
+    while _has_unfinished(governor):
         for stream in _exchanges(governor):
             # The clock that runs for each exchange, ahead of its time.
             if stream.timer is not None and (handler := handler_of(stream.context.client)) is not None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from healing.wire.conversation import Conversation
 from healing.wire.http.sse import SSEEvent
 from healing.wire.rate_limits import RateLimits
+from healing.wire.usage import UsageTally
 
 MOST_OPEN = 10_000
 """How many blocks or candidates a stream may have open: far more than any has."""
@@ -288,6 +289,9 @@ class Dialect(Protocol):
 
     def content_of(self, answer: Any) -> list[dict[str, Any]]:
         """The blocks or parts of a whole answer that came as JSON."""
+
+    def usage_tally(self) -> UsageTally:
+        """A tally of the tokens of a new answer."""
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What this stop reason means on an answer without content."""

@@ -17,6 +17,18 @@ class Rejection(NamedTuple):
     whole_account: bool
 
 
+class Window(NamedTuple):
+    """How much of a quota is used, as an ordinary answer tells.
+
+    name: as upstream calls it. used: a share, 1.0 for all of it. resets_at: seconds since 1970, None where it is not
+    told.
+    """
+
+    name: str
+    used: float
+    resets_at: float | None
+
+
 class RateLimits(Protocol):
     """Reads an API's own headers; wall_s is now, in seconds since 1970."""
 
@@ -28,6 +40,9 @@ class RateLimits(Protocol):
 
     def input_tokens(self, headers: Headers) -> int | None:
         """How many tokens may be sent in a minute, None if nothing is said."""
+
+    def windows(self, headers: Headers) -> tuple[Window, ...]:
+        """How much of which quota is used, for people; () where nothing is said."""
 
 
 class NoRateLimits:
@@ -44,3 +59,7 @@ class NoRateLimits:
     def input_tokens(self, headers: Headers) -> int | None:
         """None."""
         return None
+
+    def windows(self, headers: Headers) -> tuple[Window, ...]:
+        """None."""
+        return ()

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Rules, Send, Start, Work
+from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.attempts_in_turn import Shared
 from healing.policy.exchange.exchange import Exchange
-from healing.policy.exchange.journal import Journal, Record
+from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
+from healing.policy.journal.records import OUTCOMES, Journal, Record
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest
@@ -90,7 +90,7 @@ def cool(accounts: Accounts, name: str, seconds: float, at: float = 1000.0) -> N
     """Let another request find that this account is out of quota."""
     (account,) = (each for each in accounts.all if each.name == name)
     failure = Failure(FailureClass.QUOTA, "quota", wait_s=seconds)
-    accounts.settle(accounts.take(account, MODEL, at), failure, at)
+    accounts.end_use(accounts.begin_use(account, MODEL, at), failure, at)
 
 
 def request_in(dialect: str, mode: Mode = "sse", session: str = "session", value: Any = None) -> ClientRequest:
@@ -242,14 +242,14 @@ class Stage:
                 half = len(step) // 2
                 for piece in (step[:half], step[half:]):
                     self.exchange.data(attempt, piece)
-                self.exchange.settle()
+                self.exchange.read_data()
             case "head":
                 assert script.status is not None
                 self.exchange.head(attempt, script.status, script.headers)
             case "end":
-                self.exchange.end(attempt, script.why if script.status is None else "")
+                self.exchange.body_ended(attempt, script.why if script.status is None else "")
             case "cut":
-                self.exchange.end(attempt, "connection reset")
+                self.exchange.body_ended(attempt, "connection reset")
             case "no_credential":
                 self.exchange.no_credential(attempt, "its command printed nothing")
             case "killed":
@@ -270,7 +270,7 @@ class Stage:
             elif at == due:
                 before = self._progress
                 self.exchange.wakeup()
-                self.exchange.settle()
+                self.exchange.read_data()
                 self._carry_out()
                 assert self._progress != before or self.exchange.outcome, "woken in vain"
             self._carry_out()
@@ -280,9 +280,10 @@ class Stage:
     @property
     def _progress(self) -> tuple[object, ...]:
         """What each wakeup has to change: an attempt is made, the next thing falls due, or more of a body is read."""
-        read = sum(len(played.attempt.came.whole) for played in self.played)
+        read = sum(len(played.attempt.incoming.whole) for played in self.played)
         waiting = [
-            played.attempt.came.intake._pending_bytes + len(played.attempt.came.intake._left) for played in self.played
+            played.attempt.incoming.intake._pending_bytes + len(played.attempt.incoming.intake._left)
+            for played in self.played
         ]
         return len(self.played), self.exchange.deadline, read, waiting
 
@@ -321,7 +322,7 @@ class Stage:
 
     def _work(self, work: Work) -> None:
         """Do what takes time; meanwhile nothing falls due, and what is over by itself is not over yet."""
-        assert not self.exchange.outcome or not work.attempt.busy
+        assert not self.exchange.outcome or not work.attempt.work_running
         self.works += 1
         found, failure = None, None
         try:
@@ -350,8 +351,10 @@ class Stage:
 
     def _check_end(self) -> None:
         exchange = self.exchange
-        assert not any(attempt.gate and attempt.gate._blind for attempt in exchange.attempts), "a bug in the gate"
-        assert exchange.outcome in ("clean", "healed", "failed")
+        assert not any(attempt.gate and attempt.gate._passes_unseen for attempt in exchange.attempts), (
+            "a bug in the gate"
+        )
+        assert exchange.outcome in OUTCOMES[:4]
         assert exchange.deadline is None
         assert not exchange.actions
         assert all(played.ended_at is not None for played in self.played), "an attempt goes on without its exchange"
@@ -369,8 +372,8 @@ class Stage:
             if played.aborted:
                 self.exchange.head(played.attempt, 200, SSE)
                 self.exchange.data(played.attempt, b"data: late\n\n")
-                self.exchange.settle()
-                self.exchange.end(played.attempt, "reset")
+                self.exchange.read_data()
+                self.exchange.body_ended(played.attempt, "reset")
         self.exchange.client_left()
         assert not self.exchange.actions
         assert self.exchange.deadline is None

@@ -2,11 +2,11 @@ import json
 from unittest.mock import patch
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Peek, Retry
+from healing.policy.settings.schema import Peek, Retry
 
 from tests.policy.exchange.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream
@@ -58,7 +58,7 @@ def one_account() -> Accounts:
 def test_without_a_fault_there_is_one_attempt_and_its_bytes() -> None:
     played = play([GOOD])
     assert (played.attempts, played.body, played.exchange.outcome) == (1, STREAM, "clean")
-    assert played.steps() == ["received", "attempt", "commit", "delivered"]
+    assert played.steps() == ["received", "attempt", "commit", "attempt_over", "delivered", "over"]
     assert (played.header("x-healing-outcome"), played.header("x-healing-attempts")) == ("clean", "1")
     assert played.header("x-mapped-model") == MODEL
     assert played.header("x-account-email") == f"{played.names[0]}@x.example"
@@ -82,7 +82,7 @@ def test_one_failure_is_healed_and_nothing_of_it_shows(bad: Script) -> None:
     assert (played.attempts, played.body, played.exchange.outcome) == (2, STREAM, "healed")
     assert (played.header("x-healing-outcome"), played.header("x-healing-attempts")) == ("healed", "2")
     assert played.header("x-account-email") == f"{played.names[1]}@x.example"
-    assert played.exchange.comment.startswith("healed (attempt 1 on")
+    assert played.exchange.comment.startswith("healed: ")
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_an_error_in_the_stream_is_healed_before_commit_and_told_after(commit_fi
     if commit_first:
         assert played.body == begun + anthropic_error_event()
         assert (played.attempts, played.exchange.outcome) == (1, "failed")
-        assert played.exchange.comment.startswith("failed (attempt 1 on")
-        assert played.steps()[-1] == "broke"
+        assert played.exchange.comment.startswith("failed: ")
+        assert played.steps()[-2:] == ["broke", "over"]
     else:
         assert (played.body, played.exchange.outcome) == (STREAM, "healed")
 
@@ -342,8 +342,8 @@ def test_when_the_client_leaves_upstream_is_ended_at_once(running: Script, leave
     played = play([running], accounts=one_account(), leave_at=leave_at, rules=with_rules(max_wait=100))
     assert played.left
     assert played.clock.at == 1000.0 + leave_at
-    assert played.exchange.outcome == "failed"
-    assert played.steps()[-1] == "client_left"
+    assert played.exchange.outcome == "client_left"
+    assert played.steps()[-2:] == ["client_left", "over"]
     (report,) = played.accounts.report(1000.0)
     assert report["benches"] == [] or running.status == 429
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from healing.policy.routing.request import Owner
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing.store import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from healing.policy.judging.gate import Gate
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect
 from healing.wire.gemini.dialect import Gemini
@@ -70,8 +70,8 @@ def outcome(dialect: Dialect, commit: Commit, pieces: list[bytes], broken: str) 
         out += gate.feed(piece)
         if gate.failure is not None or gate.closed:
             break
-    out += gate.end(broken)
-    assert not gate._blind
+    out += gate.end_stream(broken)
+    assert not gate._passes_unseen
     return gate.committed, gate.failure, gate.no_answer, gate.content, out
 
 

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from healing.policy.exchange.attempt import Attempt, AttemptState, End
+from healing.policy.exchange.attempt import Attempt, AttemptState, UpstreamEnd
 from healing.policy.exchange.progress import Progress, State
 from healing.policy.routing.accounts import Account
 from healing.policy.settings.schema import BUILT_IN
@@ -47,16 +47,18 @@ def test_what_an_attempt_sends_is_what_is_asked_until_that_is_repaired() -> None
 @pytest.mark.parametrize(
     ("first", "then", "end"),
     [
-        (End.BY_ITSELF, End.ABORTED, End.BY_ITSELF),
-        (End.BY_ITSELF, End.KILLED, End.KILLED),
-        (End.ABORTED, End.BY_ITSELF, End.ABORTED),
-        (End.ABORTED, End.KILLED, End.ABORTED),
-        (End.KILLED, End.BY_ITSELF, End.KILLED),
+        (UpstreamEnd.BY_ITSELF, UpstreamEnd.ABORTED, UpstreamEnd.BY_ITSELF),
+        (UpstreamEnd.BY_ITSELF, UpstreamEnd.KILLED, UpstreamEnd.KILLED),
+        (UpstreamEnd.ABORTED, UpstreamEnd.BY_ITSELF, UpstreamEnd.ABORTED),
+        (UpstreamEnd.ABORTED, UpstreamEnd.KILLED, UpstreamEnd.ABORTED),
+        (UpstreamEnd.KILLED, UpstreamEnd.BY_ITSELF, UpstreamEnd.KILLED),
     ],
 )
-def test_an_attempt_ends_once_but_for_a_kill_of_what_has_ended_by_itself(first: End, then: End, end: End) -> None:
+def test_an_attempt_ends_once_but_for_a_kill_of_what_has_ended_by_itself(
+    first: UpstreamEnd, then: UpstreamEnd, end: UpstreamEnd
+) -> None:
     made = attempt()
     made.has_ended(first)
     made.has_ended(then)
     assert made.ended
-    assert made.end is end
+    assert made.upstream_end is end

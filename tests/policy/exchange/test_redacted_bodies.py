@@ -43,10 +43,10 @@ def through_blind_passing(said: bytes) -> bytes:
     actions: deque[Action] = deque()
     blind = PassThrough(request_in("anthropic"), actions, begun=False, done=False)
     attempt = blind.ask(accounts_named("a")[0], 0.0)
-    attempt.redactor, attempt.came.intake = Redaction((KEY,)), Intake("gzip")
+    attempt.redactor, attempt.incoming.intake = Redaction((KEY,)), Intake("gzip")
     blind.head(attempt, 400, GZIPPED)
     blind.data(attempt, gzip.compress(said))
-    blind.end(attempt)
+    blind.body_ended(attempt)
     assert actions[-1] == Finish("")
     return b"".join(action.data for action in actions if isinstance(action, Send))
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget
-from healing.policy.settings.behaviour import Peek, Retry, Signatures
+from healing.policy.settings.schema import Peek, Retry, Signatures
 from healing.policy.signing.store import SignatureStore
 
 from tests.policy.exchange.stage import JSON, Script, Stage, play

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.exchange.actions import Rules
+from healing.policy.exchange.given import Rules
 from healing.policy.exchange.retry_table import RetryBudget
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Accounts
@@ -137,7 +137,7 @@ def test_a_bug_of_ours_in_a_translation_ends_the_exchange_and_nothing_is_made_up
     attempt = exchange.attempts[0]
     exchange.head(attempt, 200, GEMINI.headers)
     exchange.data(attempt, GEMINI.whole)
-    exchange.settle()
+    exchange.read_data()
     assert exchange.crashed
     assert all(type(action).__name__ != "Send" for action in exchange.actions)
     exchange.client_left()

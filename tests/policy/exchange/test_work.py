@@ -1,10 +1,12 @@
 """What takes time is asked for, and meanwhile nothing else touches what it is about."""
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Finish, Respond, Send, Start, Work
-from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.answer_reader import AnswerReader
+from healing.policy.exchange.attempt import Attempt, NoSecrets
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.routing.accounts import Accounts
 
@@ -133,7 +135,7 @@ def while_preparing() -> tuple[Stage, Work]:
     stage.exchange.start()
     (start,) = drained(stage.exchange)
     assert isinstance(start, Start)
-    stage.exchange.end(start.attempt, "connection reset")
+    stage.exchange.body_ended(start.attempt, "connection reset")
     (work,) = drained(stage.exchange)
     assert isinstance(work, Work)
     return stage, work
@@ -145,7 +147,7 @@ def test_who_leaves_while_an_attempt_is_prepared_has_nothing_sent() -> None:
     stage.exchange.client_left()
     assert not drained(stage.exchange)
     assert not done(stage.exchange, work)
-    assert stage.exchange.outcome == "failed"
+    assert stage.exchange.outcome == "client_left"
     assert all(each["active"] == 0 for each in stage.accounts.report(stage.clock.at))
 
 
@@ -170,21 +172,27 @@ def drained(exchange: Exchange) -> list[Action]:
 
 def at_work(body: bytes) -> tuple[Exchange, Attempt, Work]:
     """An exchange for which something is found out."""
+    exchange, attempt = under_way()
+    tell(exchange, attempt, body)
+    (work,) = (action for action in drained(exchange) if isinstance(action, Work))
+    return exchange, attempt, work
+
+
+def under_way() -> tuple[Exchange, Attempt]:
+    """An exchange whose attempt has been answered."""
     exchange = Stage(lambda number: Script()).exchange
     exchange.start()
     (start,) = drained(exchange)
     assert isinstance(start, Start)
     exchange.head(start.attempt, 200, SSE)
-    tell(exchange, start.attempt, body)
-    (work,) = (action for action in drained(exchange) if isinstance(action, Work))
-    return exchange, start.attempt, work
+    return exchange, start.attempt
 
 
 def tell(exchange: Exchange, attempt: Attempt, body: bytes) -> None:
     """More of the body comes, as a socket brings it."""
     for at in range(0, len(body), 65536):
         exchange.data(attempt, body[at : at + 65536])
-        exchange.settle()
+        exchange.read_data()
 
 
 def done(exchange: Exchange, work: Work) -> list[Action]:
@@ -192,7 +200,7 @@ def done(exchange: Exchange, work: Work) -> list[Action]:
     exchange.worked(work, work.work())
     actions: list[Action] = []
     while True:
-        exchange.settle()
+        exchange.read_data()
         if not (found := drained(exchange)):
             return actions
         for action in found:
@@ -215,13 +223,13 @@ def test_what_comes_meanwhile_waits(ended: str) -> None:
     exchange, attempt, work = at_work(BEGIN)
     tell(exchange, attempt, REST)
     if ended == "before":
-        exchange.end(attempt)
+        exchange.body_ended(attempt)
     exchange.wakeup()
     assert exchange.deadline is None
     assert not drained(exchange)
     actions = done(exchange, work)
     if ended == "after":
-        exchange.end(attempt)
+        exchange.body_ended(attempt)
         actions += drained(exchange)
     assert sent(actions) == BEGIN + REST
     assert isinstance(actions[0], Respond)
@@ -234,7 +242,7 @@ def test_who_leaves_meanwhile_gets_nothing_more() -> None:
     (abort,) = drained(exchange)
     assert isinstance(abort, Abort)
     assert not done(exchange, work)
-    assert exchange.outcome == "failed"
+    assert exchange.outcome == "client_left"
 
 
 def test_what_a_person_ends_meanwhile_ends_afterwards() -> None:
@@ -253,10 +261,40 @@ def test_a_bug_in_it_costs_the_client_nothing(more: bytes) -> None:
     tell(exchange, attempt, more)
     exchange.worked(work, None, RuntimeError("a bug"))
     tell(exchange, attempt, REST.removeprefix(more))
-    exchange.end(attempt)
+    exchange.body_ended(attempt)
     actions = drained(exchange)
     assert sent(actions) == BEGIN + REST
     assert isinstance(actions[-1], Finish)
+
+
+class FailsOnce(NoSecrets):
+    """A redactor with a bug."""
+
+    failed = False
+
+    def redact(self, data: bytes) -> bytes:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("a bug")
+        return data
+
+
+@pytest.mark.parametrize("broken", ["redactor", "delivery"])
+def test_a_bug_behind_the_gate_neither_doubles_nor_loses_what_went_in(broken: str) -> None:
+    body = b"".join(anthropic_events("fine"))
+    for at in range(0, len(body), 7):
+        exchange, attempt = under_way()
+        if broken == "redactor":
+            attempt.redactor = FailsOnce()
+            tell(exchange, attempt, body[:at])
+        else:
+            with patch.object(AnswerReader, "_through_gate", side_effect=RuntimeError("a bug")):
+                tell(exchange, attempt, body[:at])
+        tell(exchange, attempt, body[at:])
+        exchange.body_ended(attempt)
+        actions = drained(exchange)
+        assert sent(actions) == body, at
+        assert isinstance(actions[-1], Finish)
 
 
 def test_an_error_in_a_long_event_is_healed() -> None:

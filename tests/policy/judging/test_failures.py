@@ -12,7 +12,7 @@ from healing.policy.judging.failures import (
     connection_failure,
 )
 from healing.policy.judging.wait_hints import header_wait_s
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.headers import Headers
 from hypothesis import given, settings

@@ -6,7 +6,7 @@ import pytest
 from healing.policy.judging import gate as peek
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import HELD_BYTES, HELD_EVENTS, Gate
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.anthropic.dialect import Anthropic
 from healing.wire.dialect import Dialect, Kind, Reading
 from healing.wire.gemini.dialect import Gemini
@@ -135,10 +135,10 @@ def test_first_visible_holds_thinking_to_its_end_and_lets_it_through_where_that_
     stream = b"".join([*thinking, *anthropic_end("max_tokens")])
     tested = gate(ANTHROPIC, "first_visible")
     assert tested.feed(stream) == b""
-    assert tested.end() == stream
+    assert tested.end_stream() == stream
     assert tested.failure is None
     tested = gate(ANTHROPIC, "first_visible")
-    assert tested.feed(b"".join([*thinking, *anthropic_end("end_turn")])) + tested.end() == b""
+    assert tested.feed(b"".join([*thinking, *anthropic_end("end_turn")])) + tested.end_stream() == b""
     assert tested.failure is not None
     assert tested.failure.kind is FailureClass.EMPTY
 
@@ -203,7 +203,7 @@ def test_an_event_without_an_end_is_not_kept_for_ever(line: bytes, size: int, ho
 def test_a_meaningful_end_without_content_is_delivered(stop: str) -> None:
     stream = b"".join([anthropic_start(), *anthropic_end(stop)])
     tested = gate(ANTHROPIC)
-    assert tested.feed(stream) + tested.end() == stream
+    assert tested.feed(stream) + tested.end_stream() == stream
     assert tested.failure is None
     assert tested.complete
 
@@ -212,14 +212,14 @@ def test_a_meaningful_end_without_content_is_delivered(stop: str) -> None:
 def test_a_meaningful_end_without_content_is_delivered_for_gemini(finish: str) -> None:
     stream = gemini(finish=finish)
     tested = gate(GEMINI)
-    assert tested.feed(stream) + tested.end() == stream
+    assert tested.feed(stream) + tested.end_stream() == stream
     assert tested.failure is None
 
 
 def test_a_blocked_prompt_is_delivered() -> None:
     stream = gemini_event({"promptFeedback": {"blockReason": "SAFETY"}})
     tested = gate(GEMINI)
-    assert tested.feed(stream) + tested.end() == stream
+    assert tested.feed(stream) + tested.end_stream() == stream
     assert tested.failure is None
 
 
@@ -238,7 +238,7 @@ def test_an_answer_of_0_tokens_is_a_failure_and_can_be_delivered_when_no_try_is_
     dialect: Literal["anthropic", "gemini"], stream: bytes, kind: FailureClass
 ) -> None:
     tested = gate(DIALECTS[dialect])
-    assert tested.feed(stream) + tested.end() == b""
+    assert tested.feed(stream) + tested.end_stream() == b""
     assert tested.failure is not None
     assert tested.failure.kind is kind
     assert not tested.committed
@@ -251,7 +251,7 @@ def test_an_answer_of_0_tokens_is_a_failure_and_can_be_delivered_when_no_try_is_
 def test_an_end_before_anything_was_said_is_empty(dialect: str, beats: int) -> None:
     tested = gate(DIALECTS[dialect])
     tested.feed(b": x\r\n\r\n" * beats)
-    assert tested.end() == b""
+    assert tested.end_stream() == b""
     assert tested.failure is not None
     assert tested.failure.kind is FailureClass.EMPTY
     assert tested.failure.detail.startswith("Stream ended immediately")
@@ -261,7 +261,7 @@ def test_an_end_before_anything_was_said_is_empty(dialect: str, beats: int) -> N
 def test_an_end_after_something_was_said_is_a_cut(broken: str) -> None:
     tested = gate(ANTHROPIC)
     tested.feed(anthropic_start())
-    assert tested.end(broken) == b""
+    assert tested.end_stream(broken) == b""
     assert tested.failure is not None
     assert tested.failure.kind is FailureClass.CUT
     assert tested.failure.detail.startswith("Stream ended during peek")
@@ -270,20 +270,22 @@ def test_an_end_after_something_was_said_is_a_cut(broken: str) -> None:
 
 def test_a_cut_after_commit_is_told_in_the_dialect() -> None:
     tested = gate(ANTHROPIC)
-    body = tested.feed(b"".join(anthropic_events("Hello there", pieces=2))[:-150]) + tested.end("connection reset")
+    body = tested.feed(b"".join(anthropic_events("Hello there", pieces=2))[:-150]) + tested.end_stream(
+        "connection reset"
+    )
     # The connection is broken behind this, which says it.
     assert body == b"".join(anthropic_events("Hello there", pieces=2))[: len(body)]
     assert check_anthropic_stream(body, allow_cut=True).ended == "cut"
     assert tested.failure is not None
     tested = gate(GEMINI)
-    answer = check_gemini_stream(tested.feed(gemini({"text": "Hi"})) + tested.end())
+    answer = check_gemini_stream(tested.feed(gemini({"text": "Hi"})) + tested.end_stream())
     assert (answer.text, answer.ended) == ("Hi", "error")
 
 
 def test_a_missing_end_marker_is_added_only_behind_a_stop_reason() -> None:
     *before, _ = anthropic_events("Hello")
     tested = gate(ANTHROPIC)
-    body = tested.feed(b"".join(before)) + tested.end()
+    body = tested.feed(b"".join(before)) + tested.end_stream()
     assert body == b"".join(before) + ANTHROPIC.end_marker
     assert check_anthropic_stream(body).ended == "complete"
 
@@ -291,7 +293,7 @@ def test_a_missing_end_marker_is_added_only_behind_a_stop_reason() -> None:
 def test_nothing_follows_the_end() -> None:
     stream = b"".join(anthropic_events("Hello"))
     tested = gate(ANTHROPIC)
-    assert tested.feed(stream + TEXT) + tested.feed(TEXT) + tested.end() == stream
+    assert tested.feed(stream + TEXT) + tested.feed(TEXT) + tested.end_stream() == stream
     assert tested.failure is None
 
 
@@ -300,7 +302,7 @@ def test_a_last_event_without_its_blank_line_is_kept_whole(dialect: Literal["ant
     events = anthropic_events("Hello") if dialect == "anthropic" else gemini_events("Hello")
     stream = b"".join(events)
     tested = gate(DIALECTS[dialect])
-    body = tested.feed(stream.rstrip(b"\r\n")) + tested.end()
+    body = tested.feed(stream.rstrip(b"\r\n")) + tested.end_stream()
     assert body == stream
     assert tested.failure is None
 
@@ -312,7 +314,7 @@ def test_a_stream_cut_anywhere_is_complete_or_an_error(dialect: str, hold: bool)
     stream = b"".join(anthropic_events("Hé") if anthropic else gemini_events("Hé"))
     for at in range(len(stream)):
         tested = gate(DIALECTS[dialect], hold=hold)
-        body = tested.feed(stream[:at]) + tested.end("connection reset")
+        body = tested.feed(stream[:at]) + tested.end_stream("connection reset")
         if not tested.committed:
             assert body == b""
             assert tested.failure is not None
@@ -327,7 +329,7 @@ def test_a_stream_cut_anywhere_is_complete_or_an_error(dialect: str, hold: bool)
 def test_a_piece_of_an_event_is_never_passed_on(length: int) -> None:
     first = gemini({"text": "Hi"})
     tested = gate(GEMINI)
-    body = tested.feed(first + gemini({"text": "there"})[:length]) + tested.end()
+    body = tested.feed(first + gemini({"text": "there"})[:length]) + tested.end_stream()
     assert body.startswith(first + b"{")
     assert check_gemini_stream(body).text == "Hi"
 
@@ -351,7 +353,7 @@ def test_an_error_in_the_stream_is_held_back_or_passed_on_as_it_came(
     assert tested.failure is not None
     assert tested.failure.kind is kind
     assert tested.relayed_error == json.loads(data.partition(b"data: ")[2])
-    assert tested.end() == b""
+    assert tested.end_stream() == b""
 
 
 @pytest.mark.parametrize(
@@ -364,7 +366,7 @@ def test_an_error_in_the_stream_is_held_back_or_passed_on_as_it_came(
 )
 def test_a_late_error_reaches_google_sdks_in_the_form_that_they_raise(data: bytes) -> None:
     tested = gate(GEMINI)
-    body = tested.feed(gemini({"text": "Hi"}) + data) + tested.end()
+    body = tested.feed(gemini({"text": "Hi"}) + data) + tested.end_stream()
     report = check_gemini_stream(body)
     assert (report.text, report.error) == ("Hi", UNAVAILABLE["error"])
     assert tested.failure is not None
@@ -375,7 +377,7 @@ def test_a_late_error_reaches_google_sdks_in_the_form_that_they_raise(data: byte
 @pytest.mark.parametrize("body", [b"data: {oops\n\n", b"<html>\n<p>502</p>\n\n</html>", b"upstream error"])
 def test_what_is_not_json_is_malformed(dialect: str, body: bytes) -> None:
     tested = gate(DIALECTS[dialect])
-    assert tested.feed(body) + tested.end() == b""
+    assert tested.feed(body) + tested.end_stream() == b""
     assert tested.failure is not None
     assert tested.failure.kind is FailureClass.MALFORMED
 
@@ -398,7 +400,7 @@ def test_silence_after_all_was_said_is_an_end_and_before_it_a_failure() -> None:
 def test_a_recorded_stream_goes_through_unchanged(recorded: Exchange, size: int, hold: bool) -> None:
     tested = gate(DIALECTS[recorded.dialect], hold=hold)
     body = recorded.response_body
-    out = b"".join(tested.feed(body[at : at + size]) for at in range(0, len(body), size)) + tested.end()
+    out = b"".join(tested.feed(body[at : at + size]) for at in range(0, len(body), size)) + tested.end_stream()
     assert out == body
     assert tested.failure is None
 
@@ -455,7 +457,7 @@ def test_what_is_let_through_and_what_is_held_are_the_stream(
         if tested.failure is not None:
             break  # what still comes of a failed attempt is not looked at
     held_before_end = tested.failure is not None
-    last = tested.end()
+    last = tested.end_stream()
     expected = cleaned(dialect, body)
     if tested.failure is None:
         assert (out + last).removesuffix(dialect.end_marker) == expected.removesuffix(dialect.end_marker)
@@ -485,7 +487,7 @@ def test_a_bug_of_ours_costs_the_client_nothing(bug_at: int, size: int, monkeypa
 
     monkeypatch.setattr(tested._reader, "read", failing)
     body = b"".join(anthropic_events("Hello there", pieces=4))
-    out = b"".join(tested.feed(body[at : at + size]) for at in range(0, len(body), size)) + tested.end()
+    out = b"".join(tested.feed(body[at : at + size]) for at in range(0, len(body), size)) + tested.end_stream()
     assert out == body
     assert tested.failure is None
     assert len(logged) == 1

@@ -20,7 +20,7 @@ def taken(intake: Intake) -> list[bytes]:
     while intake.waiting:
         intake.allow()
         assert intake.due
-        shares.append(intake.take())
+        shares.append(intake.take_share())
     return shares
 
 
@@ -49,7 +49,7 @@ def test_a_body_that_is_not_coded_is_taken_at_once() -> None:
     intake = Intake()
     for _ in range(50):
         intake.put(b"\n" * 65536)
-    assert len(intake.take()) == 50 * 65536
+    assert len(intake.take_share()) == 50 * 65536
     assert not intake.waiting
 
 
@@ -58,7 +58,7 @@ def test_a_healthy_stream_is_taken_as_it_comes() -> None:
     intake.events = True
     event = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"text":"a"}}\n\n'
     intake.put(event * (32768 // len(event)))
-    assert intake.take()
+    assert intake.take_share()
     assert not intake.waiting
 
 
@@ -88,13 +88,13 @@ def test_tiny_events_are_taken_few_at_a_time(line: bytes) -> None:
 def test_a_share_has_to_be_allowed_and_is_when_more_has_come() -> None:
     intake = Intake("gzip")
     intake.put(zeros(MB))
-    assert len(intake.take()) == PIECE_BYTES
+    assert len(intake.take_share()) == PIECE_BYTES
     assert [intake.waiting, intake.due] == [True, False]
     intake.put(b"")
     assert [intake.due] == [False]
     intake.allow()
     assert [intake.due] == [True]
-    intake.take()
+    intake.take_share()
     intake.put(b"more")
     assert [intake.due] == [True]
 
@@ -123,9 +123,9 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "WAITING_BYTES", 1000)
     intake = Intake()
     intake.put(bytes(600))
-    assert len(intake.take()) == 600
+    assert len(intake.take_share()) == 600
     intake.put(bytes(600))
     intake.put(bytes(600))
     with pytest.raises(DecodingError, match="faster"):
-        intake.take()
+        intake.take_share()
     assert not intake.waiting

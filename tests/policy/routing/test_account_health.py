@@ -73,7 +73,7 @@ def test_what_only_our_caution_keeps_away_is_asked_before_the_client_is_sent_awa
 def test_a_success_ends_what_is_known_of_the_account_and_that_model_only() -> None:
     accounts = Accounts([account("a")])
     use(accounts, "a", 0.0, FailureClass.QUOTA, 50.0)
-    accounts.settle(accounts.take(accounts.all[0], "another", 1.0), None, 1.0)
+    accounts.end_use(accounts.begin_use(accounts.all[0], "another", 1.0), None, 1.0)
     assert pick(accounts, now=2.0) == pytest.approx(48.0)
     use(accounts, "a", 3.0)
     assert pick(accounts, now=4.0) == "a"
@@ -142,8 +142,8 @@ def test_an_account_that_has_failed_for_days_is_borne() -> None:
 def test_attempts_that_were_under_way_when_it_was_benched_do_not_lengthen_the_bench() -> None:
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
-    for use_ in [accounts.take(first, MODEL, 0.0) for _ in range(10)]:
-        accounts.settle(use_, failure(FailureClass.TRANSPORT), 1.0)
+    for use_ in [accounts.begin_use(first, MODEL, 0.0) for _ in range(10)]:
+        accounts.end_use(use_, failure(FailureClass.TRANSPORT), 1.0)
     assert pick(accounts, now=1.0 + FIRST_BENCH_S) == "a"
 
 
@@ -153,14 +153,14 @@ def test_one_request_probes_and_the_others_wait_for_what_it_finds() -> None:
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
     assert pick(accounts, now=40.0) == "a"
-    probe = accounts.take(first, MODEL, 40.0)
+    probe = accounts.begin_use(first, MODEL, 40.0)
     assert probe.probed
     assert [pick(accounts, f"s{n}", now=41.0) for n in range(5)] == ["b"] * 5
-    beside = accounts.take(first, MODEL, 42.0)
+    beside = accounts.begin_use(first, MODEL, 42.0)
     assert not beside.probed
-    accounts.settle(beside, None, 43.0, judged=False)
+    accounts.end_use(beside, None, 43.0, judged=False)
     assert pick(accounts, now=44.0) == "b"
-    accounts.settle(probe, None, 50.0)
+    accounts.end_use(probe, None, 50.0)
     assert pick(accounts, now=50.0) == "a"
 
 
@@ -169,20 +169,20 @@ def test_a_probe_whose_client_left_leaves_the_next_one_to_probe() -> None:
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
     (first, _) = accounts.all
-    accounts.settle(accounts.take(first, MODEL, 40.0), None, 41.0, judged=False)
+    accounts.end_use(accounts.begin_use(first, MODEL, 40.0), None, 41.0, judged=False)
     assert pick(accounts, now=42.0) == "a"
-    assert accounts.take(first, MODEL, 42.0).probed
+    assert accounts.begin_use(first, MODEL, 42.0).probed
     assert pick(accounts, now=43.0) == "b"
 
 
 def test_an_older_attempt_that_ends_does_not_end_the_probe() -> None:
     accounts = Accounts([account("a"), account("b", 1)])
     (first, _) = accounts.all
-    older = accounts.take(first, MODEL, 0.0)
+    older = accounts.begin_use(first, MODEL, 0.0)
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    assert accounts.take(first, MODEL, 40.0).probed
-    accounts.settle(older, None, 41.0, judged=False)
+    assert accounts.begin_use(first, MODEL, 40.0).probed
+    accounts.end_use(older, None, 41.0, judged=False)
     assert pick(accounts, now=42.0) == "b"
 
 
@@ -190,7 +190,7 @@ def test_only_account_is_asked_even_while_it_is_probed() -> None:
     accounts = Accounts([account("a")])
     for _ in range(STRIKES):
         use(accounts, "a", 0.0, FailureClass.CUT)
-    accounts.take(accounts.all[0], MODEL, 40.0)
+    accounts.begin_use(accounts.all[0], MODEL, 40.0)
     assert pick(accounts, now=41.0) == "a"
 
 
@@ -204,16 +204,16 @@ def test_a_long_bench_is_probed_now_and_then_by_one_request_at_a_time() -> None:
     assert pick(accounts, now=PROBE_S - 1) == pytest.approx(DAY_S - PROBE_S + 1)
     assert pick(accounts, now=PROBE_S, model="another") == "a"
     assert pick(accounts, now=PROBE_S) == "a"
-    probe = accounts.take(accounts.all[0], MODEL, PROBE_S)
+    probe = accounts.begin_use(accounts.all[0], MODEL, PROBE_S)
     assert probe.probed
     assert isinstance(pick(accounts, now=PROBE_S + 1), float), "one at a time"
     # It is still meant.
-    accounts.settle(probe, failure(FailureClass.QUOTA, DAY_S), PROBE_S + 2)
+    accounts.end_use(probe, failure(FailureClass.QUOTA, DAY_S), PROBE_S + 2)
     assert isinstance(pick(accounts, now=2 * PROBE_S + 1), float)
     assert pick(accounts, now=2 * PROBE_S + 2) == "a"
     # It is over.
-    probe = accounts.take(accounts.all[0], MODEL, 2 * PROBE_S + 2)
-    accounts.settle(probe, None, 2 * PROBE_S + 3)
+    probe = accounts.begin_use(accounts.all[0], MODEL, 2 * PROBE_S + 2)
+    accounts.end_use(probe, None, 2 * PROBE_S + 3)
     assert pick(accounts, now=2 * PROBE_S + 3) == "a"
     assert accounts.report(2 * PROBE_S + 3)[0]["benches"] == []
 
@@ -230,9 +230,9 @@ def test_a_bench_of_an_hour_is_not_probed_before_its_end(seconds: float) -> None
 def test_a_probe_that_finds_nothing_out_leaves_the_next_request_to_probe(kind: FailureClass | None) -> None:
     accounts = Accounts([account("a")], probe_s=PROBE_S)
     use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
-    probe = accounts.take(accounts.all[0], MODEL, PROBE_S)
+    probe = accounts.begin_use(accounts.all[0], MODEL, PROBE_S)
     ended = failure(kind) if kind else None
-    accounts.settle(probe, ended, PROBE_S + 1, judged=kind is not None)
+    accounts.end_use(probe, ended, PROBE_S + 1, judged=kind is not None)
     assert pick(accounts, now=PROBE_S + 1) == "a"
 
 
@@ -247,7 +247,7 @@ def test_a_probe_that_fails_otherwise_leaves_the_bench_as_it_is_until_the_next_p
 def test_a_probe_that_never_ends_is_followed_by_another() -> None:
     accounts = Accounts([account("a")], probe_s=PROBE_S)
     use(accounts, "a", 0.0, FailureClass.QUOTA, DAY_S)
-    accounts.take(accounts.all[0], MODEL, PROBE_S)
+    accounts.begin_use(accounts.all[0], MODEL, PROBE_S)
     assert pick(accounts, now=2 * PROBE_S) == "a"
 
 
@@ -258,7 +258,7 @@ def names_of_benches(accounts: Accounts, now: float = 1.0) -> list[str | None]:
 
 
 def refuse(accounts: Accounts, model: str, kind: FailureClass, wait_s: float | None = None) -> None:
-    accounts.settle(accounts.take(accounts.all[0], model, 0.0), failure(kind, wait_s), 0.0)
+    accounts.end_use(accounts.begin_use(accounts.all[0], model, 0.0), failure(kind, wait_s), 0.0)
 
 
 def test_only_models_that_there_are_get_a_bench_of_their_own_when_upstream_does_not_know_them() -> None:
@@ -266,7 +266,7 @@ def test_only_models_that_there_are_get_a_bench_of_their_own_when_upstream_does_
     for model in ("exact", "routed", "", "some-nonsense", "served"):
         refuse(accounts, model, FailureClass.NO_MODEL)
     assert names_of_benches(accounts) == ["exact", "routed"]
-    accounts.settle(accounts.take(accounts.all[0], "served", 0.0), None, 0.0)
+    accounts.end_use(accounts.begin_use(accounts.all[0], "served", 0.0), None, 0.0)
     refuse(accounts, "served", FailureClass.NO_MODEL)
     assert names_of_benches(accounts) == ["exact", "routed", "served"]
 
@@ -279,7 +279,7 @@ def test_names_of_models_never_fill_the_memory_and_the_longest_benches_stay() ->
     assert len(names_of_benches(accounts)) == MOST_MODELS
     assert MODEL in names_of_benches(accounts)
     for number in range(2 * MOST_KNOWN):
-        accounts.settle(accounts.take(accounts.all[0], f"{number}", 0.0), None, 0.0)
+        accounts.end_use(accounts.begin_use(accounts.all[0], f"{number}", 0.0), None, 0.0)
     assert len(accounts._served) == MOST_KNOWN
 
 

@@ -46,7 +46,7 @@ def use(
 ) -> None:
     """One attempt on an account, ended in a moment."""
     (used,) = (each for each in accounts.all if each.name == name)
-    accounts.settle(accounts.take(used, MODEL, now), failure(kind, wait_s, **more) if kind else None, now)
+    accounts.end_use(accounts.begin_use(used, MODEL, now), failure(kind, wait_s, **more) if kind else None, now)
 
 
 def active(accounts: Accounts) -> dict[str, object]:
@@ -221,10 +221,10 @@ def test_least_used_gives_an_account_that_comes_back_its_share_and_not_everythin
 
 def test_an_attempt_under_way_during_a_reload_is_settled_in_the_new_state() -> None:
     before = Accounts([account("a")])
-    under_way = before.take(before.all[0], MODEL, 0.0)
+    under_way = before.begin_use(before.all[0], MODEL, 0.0)
     after = Accounts([account("a"), account("b", 1)], "affinity", before)
     assert active(after) == {"a": 1, "b": 0}
-    before.settle(under_way, failure(FailureClass.QUOTA, 100.0), 1.0)
+    before.end_use(under_way, failure(FailureClass.QUOTA, 100.0), 1.0)
     assert active(after) == {"a": 0, "b": 0}
     assert pick(after, now=2.0) == "b"
 
@@ -233,14 +233,14 @@ def test_what_is_not_configured_has_no_state() -> None:
     accounts = Accounts([])
     client = account("client")
     for _ in range(10):
-        accounts.settle(accounts.take(client, MODEL, 0.0), failure(FailureClass.AUTH), 0.0)
+        accounts.end_use(accounts.begin_use(client, MODEL, 0.0), failure(FailureClass.AUTH), 0.0)
     assert accounts.choose([client], MODEL, "s", 1.0) is client
 
 
 def test_what_is_said_of_a_clients_own_key_holds_for_that_key_and_outlives_a_reload() -> None:
     accounts = Accounts([])
     mine, yours = (replace(account("client"), owner=owner) for owner in ("mine", "yours"))
-    accounts.settle(accounts.take(mine, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
+    accounts.end_use(accounts.begin_use(mine, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
     for known in (accounts, Accounts([account("new")], before=accounts)):
         assert known.choose([mine], MODEL, "s", 1.0) == pytest.approx(999.0)
         assert known.choose([mine], MODEL, "s", 1000.0) is mine
@@ -252,7 +252,7 @@ def test_keys_of_clients_never_fill_the_memory_and_the_latest_stay() -> None:
     accounts = Accounts([])
     for number in range(2 * MOST_KNOWN):
         own = replace(account("client"), owner=f"digest {number}")
-        accounts.settle(accounts.take(own, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
+        accounts.end_use(accounts.begin_use(own, MODEL, 0.0), failure(FailureClass.QUOTA, 1000.0), 0.0)
     assert len(accounts._own) == MOST_KNOWN
     assert isinstance(accounts.choose([own], MODEL, "s", 1.0), float)
 

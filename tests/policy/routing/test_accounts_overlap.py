@@ -19,7 +19,7 @@ MODELS = ("one", "two")
 def two_accounts() -> tuple[Accounts, Use]:
     """`a` before `b`, and an attempt that is under way on `a`."""
     accounts = Accounts([account("a"), account("b", 1)], named=[MODEL], probe_s=PROBE_S)
-    return accounts, accounts.take(accounts.all[0], MODEL, 0.0)
+    return accounts, accounts.begin_use(accounts.all[0], MODEL, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_a_success_that_began_before_a_bench_leaves_it_and_one_that_began_after_
 ) -> None:
     accounts, early = two_accounts()
     use(accounts, "a", 1.0, kind, wait_s, whole=whole)
-    late = accounts.take(accounts.all[0], MODEL, 2.0)
-    accounts.settle(early, None, 3.0)
+    late = accounts.begin_use(accounts.all[0], MODEL, 2.0)
+    accounts.end_use(early, None, 3.0)
     assert pick(accounts, now=4.0) == "b"
-    accounts.settle(late, None, 5.0)
+    accounts.end_use(late, None, 5.0)
     assert pick(accounts, now=6.0) == "a"
 
 
@@ -50,7 +50,7 @@ def test_an_early_success_does_not_end_the_bench_for_failures_in_a_row() -> None
     accounts, early = two_accounts()
     for _ in range(STRIKES):
         use(accounts, "a", 1.0, FailureClass.TRANSPORT)
-    accounts.settle(early, None, 2.0)
+    accounts.end_use(early, None, 2.0)
     assert pick(accounts, now=3.0) == "b"
     # Its probe fails: the next bench is longer, as if nothing had come between.
     use(accounts, "a", 31.0, FailureClass.TRANSPORT)
@@ -60,7 +60,7 @@ def test_an_early_success_does_not_end_the_bench_for_failures_in_a_row() -> None
 def test_a_short_limit_that_is_said_late_does_not_shorten_a_long_one() -> None:
     accounts, early = two_accounts()
     use(accounts, "a", 1.0, FailureClass.QUOTA, HOUR_S)
-    accounts.settle(early, failure(FailureClass.QUOTA, 10.0), 2.0)
+    accounts.end_use(early, failure(FailureClass.QUOTA, 10.0), 2.0)
     assert pick(accounts, now=20.0) == "b"
     assert pick(accounts, now=HOUR_S + 1.0) == "a"
 
@@ -83,7 +83,7 @@ def test_what_a_probe_is_told_takes_the_place_of_what_was_said_before() -> None:
 def test_a_limit_is_over_at_its_time_for_all_and_not_for_one_that_finds_out() -> None:
     accounts, _ = two_accounts()
     use(accounts, "a", 0.0, FailureClass.QUOTA, 60.0)
-    accounts.take(accounts.all[0], MODEL, 60.0)
+    accounts.begin_use(accounts.all[0], MODEL, 60.0)
     assert pick(accounts, now=61.0) == "a"
 
 
@@ -125,7 +125,7 @@ class World:
     running: list[Attempt] = field(default_factory=list)
 
     def begin(self, model: str) -> None:
-        used = self.accounts.take(self.accounts.all[0], model, self.now)
+        used = self.accounts.begin_use(self.accounts.all[0], model, self.now)
         self.running.append(Attempt(used, model, self.now, len(self.words)))
 
     def end(self, which: int, kind: FailureClass | None, wait_s: float | None, whole: bool) -> None:
@@ -133,7 +133,7 @@ class World:
             return
         attempt = self.running.pop(which % len(self.running))
         found = failure(kind, wait_s, whole=whole) if kind else None
-        self.accounts.settle(attempt.use, found, self.now)
+        self.accounts.end_use(attempt.use, found, self.now)
         before = self.words[: attempt.known]
         if kind is None:
             for word in before:

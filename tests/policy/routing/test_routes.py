@@ -3,8 +3,7 @@ import time
 
 import pytest
 from healing.policy.routing.routes import Route, Routes, matches
-from healing.policy.settings.behaviour import PeekOverrides
-from healing.policy.settings.schema import Config
+from healing.policy.settings.schema import Config, PeekOverrides
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,10 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.behaviour import CaptureSettings, Peek, PeekOverrides
 from healing.policy.settings.file import ConfigError, find, load, misread, parse
-from healing.policy.settings.schema import BUILT_IN, AccountSettings, Config, Upstream, split_target
-from healing.policy.settings.secret_sources import Source, parse_source
+from healing.policy.settings.schema import (
+    BUILT_IN,
+    AccountSettings,
+    CaptureSettings,
+    Config,
+    Peek,
+    PeekOverrides,
+    Upstream,
+    split_target,
+)
+from healing.policy.settings.source_notation import Source, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

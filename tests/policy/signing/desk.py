@@ -7,7 +7,7 @@ from typing import Any
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import Owner
-from healing.policy.settings import behaviour, schema
+from healing.policy.settings import schema
 from healing.policy.signing.repairs import Prepared, Repairs
 from healing.policy.signing.store import SignatureStore
 from healing.wire.errors.parsing import parse_error
@@ -40,11 +40,11 @@ class Desk:
     note: str = "(a note)"
     client: str = "a client"
     session: str = ""
-    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, behaviour.Signatures()))
+    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, schema.Signatures()))
 
     def request(self, body: dict[str, Any]) -> "Request":
         """A request of the client."""
-        settings = behaviour.Repair.model_validate({"style": self.style, "note": self.note})
+        settings = schema.Repair.model_validate({"style": self.style, "note": self.note})
         text = json.dumps(body).encode()
         value = json.loads(text)
         owner = Owner(self.client, self.session)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from healing.policy.routing.request import Owner
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.store import Origin, SignatureStore
 from healing.wire.anthropic.history import places_of

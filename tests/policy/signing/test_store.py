@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing import store as signatures
 from healing.policy.signing.prefix_check import family_of, has_prefix_check, takes_stand_in
 from healing.policy.signing.store import (
@@ -50,13 +50,13 @@ def test_a_thing_is_found_at_exactly_its_addresses_until_it_is_forgotten() -> No
 
 def test_a_row_is_written_once_however_many_of_its_spots_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, written = store(), list[str]()
-    put = kept._vault.put
+    put = kept._table.put
 
     def counted(key: str, value: bytes, now: float) -> None:
         written.append(key)
         put(key, value, now)
 
-    monkeypatch.setattr(kept._vault, "put", counted)
+    monkeypatch.setattr(kept._table, "put", counted)
     spots = [Address(f"row {number % 2}", str(number)) for number in range(200)]
     kept.keep([(address, place) for place, address in enumerate(spots)], list(range(200)), NOW)
     assert len(written) == 3

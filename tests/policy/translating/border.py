@@ -7,7 +7,7 @@ from healing.policy.judging.written import Framing, Rewriting
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route
-from healing.policy.settings import behaviour, schema
+from healing.policy.settings import schema
 from healing.policy.signing.store import SignatureStore
 from healing.policy.translating.translation import Translation, translation_between
 from healing.wire.dialect import Operation
@@ -28,7 +28,7 @@ class Border:
     model: str
     client: str = "a client"
     session: str = ""
-    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, behaviour.Signatures()))
+    store: SignatureStore = field(default_factory=lambda: SignatureStore(None, schema.Signatures()))
     answers: int = 0
 
     @property
@@ -49,7 +49,7 @@ class Border:
         translator = crossing.translator(f"answer {self.answers} of {self.client}")
         writer = Rewriting(client, translator, whole=True, framing=Framing(client), upstream=upstream)
         for event in upstream.events_of(exact.parse(dump(self._whole(own)))):
-            writer.take(event)
+            writer.take_event(event)
         writer.end()
         crossing.keep(Account("work", "work", self.upstream, schema.BUILT_IN[self.upstream]), writer, sent)
         return writer.content
@@ -70,5 +70,5 @@ class Border:
         )  # fmt: skip
         upstream = schema.BUILT_IN[self.upstream]
         return translation_between(client.name, self.upstream)(
-            request, upstream, behaviour.Translate(), self.store, FakeClock()
+            request, upstream, schema.Translate(), self.store, FakeClock()
         )

@@ -43,7 +43,7 @@ def given_to(client: str, upstream: str, body: bytes, *, whole: bool) -> bytes:
     rewrites = whole or translator is not None
     writer = Rewriting(dialect, translator, whole=whole, framing=Framing(dialect)) if rewrites else None
     gate = Gate(DIALECTS[upstream], "first_content", grace_s=2.0, wall_s=0.0, writer=writer)
-    out = gate.feed(body) + gate.end()
+    out = gate.feed(body) + gate.end_stream()
     assert gate.failure is None
     if not whole:
         return out
@@ -137,7 +137,7 @@ def test_what_is_no_object_in_json_is_no_input(client: str, text: str) -> None:
     writer = Rewriting(dialect, translator, whole=True, framing=Framing(dialect))
     gate = Gate(DIALECTS["anthropic"], "first_content", grace_s=2.0, wall_s=0.0, writer=writer)
     gate.feed(claude_call([text]))
-    gate.end()
+    gate.end_stream()
     said = gate.failure.detail if gate.failure is not None else writer.flaw
     assert gate.failure is not None or writer.answer is None
     assert "no JSON object" in said

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from healing.policy.exchange.actions import Abort, Finish, Respond, Rules, Send, Start
+from healing.policy.exchange.actions import Abort, Finish, Respond, Send, Start
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.attempts_in_turn import Shared
 from healing.policy.exchange.exchange import Exchange
-from healing.policy.exchange.journal import Journal
+from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.journal.records import Journal
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.routing.request import ClientRequest, Owner
 from healing.policy.routing.routes import Route
 from healing.policy.settings import schema
-from healing.policy.settings.behaviour import Retry
+from healing.policy.settings.schema import Retry
 from healing.policy.signing.store import SignatureStore
 
 from tests.policy.exchange.stage import DIALECTS, FakeClock
@@ -104,5 +104,5 @@ class Through:
         reply = send(talk.Sent(attempt.path.partition("?")[0], attempt.body, dict(headers)))
         exchange.head(attempt, reply.status, ((b"content-type", b"application/json"),))
         exchange.data(attempt, reply.whole)
-        exchange.settle()
-        exchange.end(attempt)
+        exchange.read_data()
+        exchange.body_ended(attempt)

@@ -88,7 +88,7 @@ def test_all_is_given_in_order_and_a_bounded_number_of_frames_at_a_time(count: i
     for begin, end in zip([0, *sorted(cuts)], [*sorted(cuts), len(whole)], strict=True):
         feed.add(whole[begin:end])
         while feed:
-            data, found = feed.take()
+            data, found = feed.take_frames()
             assert data
             assert len(found) <= FRAMES_A_TURN
             taken += data

@@ -1,5 +1,5 @@
 import pytest
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.connections.heads import HeadMeter, HeadRefusal, answer_head_flaw, head_refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st

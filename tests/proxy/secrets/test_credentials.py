@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.behaviour import Limits
-from healing.policy.settings.schema import AccountSettings
-from healing.policy.settings.secret_sources import parse_source
+from healing.policy.settings.schema import AccountSettings, Limits
+from healing.policy.settings.source_notation import parse_source
 from healing.proxy.secrets import credentials, sources
 from healing.proxy.secrets.credentials import CredentialError, Credentials
 from healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal

@@ -1,32 +1,15 @@
-"""What an exchange is given, and what it asks to be done."""
+"""What an exchange asks to be done."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.settings.behaviour import Limits, Peek, Repair, Retry, Translate
 from healing.wire.http.encoding import PIECE_BYTES
 from healing.wire.http.headers import Headers
 
 LONG_BYTES = 2 * PIECE_BYTES
 """What so many bytes say at once is found out beside everything else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The settings that hold for an exchange from its start to its end.
-
-    account_header: whether the client is told the account. listed_models: names to add to a model list.
-    """
-
-    retry: Retry = field(default_factory=Retry)
-    peek: Peek = field(default_factory=Peek)
-    account_header: bool = True
-    listed_models: tuple[str, ...] = ()
-    repair: Repair = field(default_factory=Repair)
-    translate: Translate = field(default_factory=Translate)
-    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
+from healing.policy.journal.records import AttemptFacts
 from healing.policy.judging.body_form import Form
-from healing.policy.judging.failures import Failure, one_line
+from healing.policy.judging.failures import Failure, FailureClass, one_line
 from healing.policy.judging.gate import Gate
 from healing.policy.judging.intake import Intake
 from healing.policy.judging.written import Rewriting
@@ -15,6 +16,10 @@ from healing.policy.signing.repairs import Prepared
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.http.headers import Headers
 from healing.wire.json.value import dump
+from healing.wire.usage import UsageTally
+
+# Upstream says until when it is not to be asked, which is worth telling.
+_FREE_LATER = (FailureClass.QUOTA, FailureClass.RATE_LIMITED)
 
 
 class Cleaning(Protocol):
@@ -61,7 +66,7 @@ class AttemptState(Enum):
     """The client gets its answer, and no other."""
 
 
-class End(Enum):
+class UpstreamEnd(Enum):
     """How upstream's side of an attempt came to be over."""
 
     BY_ITSELF = auto()
@@ -145,18 +150,21 @@ class Attempt:
     """An attempt's request, what has been seen of its response, and how it ended.
 
     asked: what is asked of upstream; prepared: the same with what was repaired. started_at: monotonic seconds.
-    state: how far it has come. end: how upstream's side ended; None as long as it has not.
-    came: the body of its answer, as far as that has come.
-    seen: how much of the gate's progress is known.
+    state: how far it has come. upstream_end: how upstream's side ended; None as long as it has not.
+    passes_unread: whether its answer goes to the client as it comes, judged by its status alone.
+    incoming: the body of its answer, as far as that has come.
+    progress_seen: how much of the gate's progress is known.
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
+    tally: counts the tokens that its answer tells of.
     redactor: knows the secrets that this attempt carries.
-    busy: whether something that takes time is being made of what has come; nothing else may touch that meanwhile.
+    work_running: whether something that takes time is being made of what has come; nothing else may touch that then.
     writer: makes what the client gets, where that is not what upstream sends.
-    told: whether the journal knows that it failed for good.
-    over: how it ended by itself, as `Exchange.end` was told; None as long as it has not.
-    settled: whether its account has been told.
+    failure_told: whether the journal knows that it failed for good.
+    verdict: what followed, in words. over_at: when all of it was over for us, in monotonic seconds.
+    body_end: how its body ended, as `Exchange.body_ended` was told; None as long as it has not.
+    account_settled: whether its account has been told.
     meta: what is kept of it in its flow: JSON-serialisable, without secrets.
     """
 
@@ -167,28 +175,32 @@ class Attempt:
     started_at: float
     renew: bool = False
     prepared: Prepared = field(init=False)
+    tally: UsageTally = field(init=False)
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     use: Use | None = None
     status: int | None = None
     headers: Headers = ()
     times: Times = field(default_factory=Times)
-    seen: int = 0
+    progress_seen: int = 0
     gate: Gate | None = None
-    raw: bool = False
-    came: IncomingBody = field(default_factory=IncomingBody)
-    busy: bool = False
+    passes_unread: bool = False
+    incoming: IncomingBody = field(default_factory=IncomingBody)
+    work_running: bool = False
     writer: Rewriting | None = None
-    told: bool = False
+    failure_told: bool = False
+    verdict: str = ""
+    over_at: float | None = None
     state: AttemptState = AttemptState.PREPARING
-    end: End | None = None
-    over: str | None = None
-    settled: bool = False
+    upstream_end: UpstreamEnd | None = None
+    body_end: str | None = None
+    account_settled: bool = False
     failure: Failure | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.prepared = Prepared(self.asked.body)
+        self.tally = self.asked.dialect.usage_tally()
 
     @property
     def body(self) -> bytes:
@@ -208,22 +220,22 @@ class Attempt:
     @property
     def ended(self) -> bool:
         """Whether upstream's side is over."""
-        return self.end is not None
+        return self.upstream_end is not None
 
     @property
     def aborted(self) -> bool:
         """Whether that is so because the exchange ended it."""
-        return self.end is End.ABORTED
+        return self.upstream_end is UpstreamEnd.ABORTED
 
     @property
     def killed(self) -> bool:
         """Whether that is so because a person did, or another addon."""
-        return self.end is End.KILLED
+        return self.upstream_end is UpstreamEnd.KILLED
 
-    def has_ended(self, how: End) -> None:
+    def has_ended(self, how: UpstreamEnd) -> None:
         """Upstream's side is over; one that has ended by itself can still be killed."""
-        if self.end is None or (self.end is End.BY_ITSELF and how is End.KILLED):
-            self.end = how
+        if self.upstream_end is None or (self.upstream_end is UpstreamEnd.BY_ITSELF and how is UpstreamEnd.KILLED):
+            self.upstream_end = how
 
     @property
     def path(self) -> str:
@@ -233,12 +245,12 @@ class Attempt:
     @property
     def committed(self) -> bool:
         """Whether bytes of this attempt have been let through to the client."""
-        return self.raw or (self.gate is not None and self.gate.committed)
+        return self.passes_unread or (self.gate is not None and self.gate.committed)
 
     @property
-    def at_work(self) -> bool:
+    def still_to_read(self) -> bool:
         """Whether there is still something to make of what has come."""
-        return self.busy or self.came.intake.waiting
+        return self.work_running or self.incoming.intake.waiting
 
     def blame(self, failure: Failure) -> Failure:
         """Remember why it failed, in words without secrets."""
@@ -248,9 +260,9 @@ class Attempt:
 
     def clean(self, data: bytes, *, last: bool = False) -> bytes:
         """The next piece of the plain body without secrets; what may be the beginning of one waits for the next."""
-        if self.came.cleaning is None:
-            self.came.cleaning = self.redactor.piecewise()
-        return self.came.cleaning.feed(data, last=last)
+        if self.incoming.cleaning is None:
+            self.incoming.cleaning = self.redactor.piecewise()
+        return self.incoming.cleaning.feed(data, last=last)
 
     def collect(self) -> bool:
         """Put together what a stream has said as one answer. False where it is none."""
@@ -265,34 +277,41 @@ class Attempt:
 
     def rewrite(self, value: Any) -> None:
         """Put what the client gets in the place of what upstream sent."""
-        self.came.rewrite(self.redactor.redact(dump(value)))
+        self.incoming.rewrite(self.redactor.redact(dump(value)))
 
     def forget(self) -> None:
         """Let go of what upstream said: the exchange is over, but garbage is only collected now and then."""
-        self.came.forget()
+        self.incoming.forget()
 
-    def note(self, exchange_id: str, verdict: str = "", now: float | None = None) -> None:
-        """Bring `meta` up to date; with `now` where the attempt is over."""
+    def facts(self, now: float, ahead_s: float) -> AttemptFacts:
+        """What is known of it by now. ahead_s: how far the seconds since 1970 are ahead of the monotonic ones."""
 
         def since_start(at: float | None) -> float | None:
-            return None if at is None else round(at - self.started_at, 4)
+            return None if at is None else at - self.started_at
 
-        self.meta.update(
-            role="attempt",
-            exchange=exchange_id,
-            attempt=self.number,
-            account=self.account.name,
-            mapped_model=one_line(self.model),
+        source, failure = self.account.source, self.failure
+        waits_s = failure.wait_s if failure is not None and failure.kind in _FREE_LATER else None
+        over_at = now if self.over_at is None else self.over_at
+        return AttemptFacts(
+            self.number,
+            self.account.name,
+            self.account.upstream_name,
+            one_line(self.model),
+            self.started_at + ahead_s,
+            place="" if source is None else source.place,
+            url=self.account.upstream.url,
             status=self.status,
-            failure=str(self.failure.kind) if self.failure else None,
-            detail=self.failure.detail if self.failure else None,
-            time_to_first_byte_s=since_start(self.times.head_at),
-            time_to_first_content_s=since_start(self.times.first_content_at),
-            bytes=self.came.received,
+            failure=None if failure is None else failure.kind,
+            detail="" if failure is None else failure.detail,
+            verdict=self.verdict,
+            free_at=None if waits_s is None else over_at + ahead_s + waits_s,
+            first_byte_s=since_start(self.times.head_at),
+            first_content_s=since_start(self.times.first_content_at),
+            last_byte_s=since_start(self.times.last_byte_at or None),
+            over_s=since_start(self.over_at),
+            bytes=self.incoming.received,
+            usage=self.tally.usage,
+            windows=() if self.over_at is None else self.asked.dialect.rate_limits.windows(self.headers),
+            repaired=tuple(self.prepared.repaired),
+            delivered=self.delivering,
         )
-        if self.prepared.repaired:
-            self.meta["repaired"] = list(self.prepared.repaired)
-        if verdict:
-            self.meta["verdict"] = verdict
-        if now is not None:
-            self.meta["duration_s"] = since_start(now)

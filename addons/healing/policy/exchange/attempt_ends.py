@@ -4,13 +4,13 @@ from collections import deque
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import Abort, Action, Leave
-from healing.policy.exchange.attempt import Attempt, End
+from healing.policy.exchange.attempt import Attempt, UpstreamEnd
+from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.next_attempt import Planner
-from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.judging.failures import Failure, about_things, bounded, outgrown
 from healing.policy.routing.accounts import Accounts
 from healing.policy.routing.request import ClientRequest
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.wire.requests.sizes import tokens_of
 
 
@@ -22,7 +22,7 @@ class AttemptEnds:
         request: ClientRequest,
         limits: Limits,
         accounts: Accounts,
-        planner: Planner | OneHolder,
+        planner: Planner | HolderSearch,
         clock: Clock,
         actions: deque[Action],
     ) -> None:
@@ -40,11 +40,11 @@ class AttemptEnds:
 
     def settle_account(self, attempt: Attempt, failure: Failure | None, *, judged: bool = True) -> None:
         """Tell the account, once, how this attempt ended; `judged` is False where that says nothing of the account."""
-        if not attempt.settled and attempt.use is not None:
-            attempt.settled = True
+        if not attempt.account_settled and attempt.use is not None:
+            attempt.account_settled = True
             judged = judged and self._request.operation.kind != "other"
             judged = judged and not self._planner.renews(attempt.account, failure)
-            self._accounts.settle(attempt.use, failure, self._clock.now(), judged=judged)
+            self._accounts.end_use(attempt.use, failure, self._clock.now(), judged=judged)
 
     def leave(self, attempt: Attempt) -> None:
         """The client has all. Upstream is about to end its side, if its own end has come just now."""
@@ -57,6 +57,6 @@ class AttemptEnds:
     def abort(self, attempt: Attempt, why: str) -> None:
         """End its upstream call, if that runs."""
         if not attempt.ended:
-            attempt.has_ended(End.ABORTED)
+            attempt.has_ended(UpstreamEnd.ABORTED)
             if attempt.sent:
                 self._actions.append(Abort(attempt, why))

@@ -3,8 +3,9 @@
 import math
 from collections import deque
 
-from healing.policy.exchange.actions import Action, Finish, Respond, Rules, Send
+from healing.policy.exchange.actions import Action, Finish, Respond, Send
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.given import Rules
 from healing.policy.judging.client_error import ClientError, client_error
 from healing.policy.judging.failures import Failure, one_line
 from healing.policy.judging.written import Framing
@@ -31,17 +32,17 @@ _EVENT_STREAM = "text/event-stream"
 _EVENTS: Headers = ((b"content-type", _EVENT_STREAM.encode()),)
 
 
-class Answer:
+class ClientAnswer:
     """Writes one exchange's answer as actions.
 
-    begun: whether the client has been sent a status; after that failures are told in the body.
+    status: what the client has been sent, None before; after that failures are told in the body.
     finished: whether the answer is over.
     last_sent_at: monotonic seconds of the last bytes sent.
     attempts: how many the client is told of; 0: up to the one that it gets the answer of.
     """
 
     def __init__(self, request: ClientRequest, rules: Rules, actions: deque[Action]) -> None:
-        self.begun = False
+        self.status: int | None = None
         self.finished = False
         self.last_sent_at = 0.0
         self.attempts = 0
@@ -49,23 +50,28 @@ class Answer:
         self._rules = rules
         self._actions = actions
 
+    @property
+    def begun(self) -> bool:
+        """Whether the client has been sent a status."""
+        return self.status is not None
+
     def begin_stream(self, attempt: Attempt, outcome: str) -> None:
         """Begin to stream an attempt's answer, unless that has been begun. outcome: what is known of it by now."""
         if self.begun:
             return
         own: Headers | None = _EVENTS if self._request.operation.sse else _JSON
-        if attempt.writer is None and (attempt.raw or _label(attempt).startswith(_EVENT_STREAM)):
+        if attempt.writer is None and (attempt.passes_unread or _label(attempt).startswith(_EVENT_STREAM)):
             own = None
         self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 
     def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
         """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
         status = status or attempt.status or 502
-        body = bytes(attempt.came.whole)
+        body = bytes(attempt.incoming.whole)
         events = self._as_events(body) if self._wants_events and status < 300 else None
         if not self.begun:
-            mislabelled = attempt.came.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
-            own = _EVENTS if events is not None else _JSON if attempt.came.rewritten or mislabelled else None
+            mislabelled = attempt.incoming.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
+            own = _EVENTS if events is not None else _JSON if attempt.incoming.rewritten or mislabelled else None
             self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
         self.send(events if events is not None else body, now)
 
@@ -88,10 +94,10 @@ class Answer:
         """
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
         if attempt.asked.translated:
-            told = client_error(failure, upstream_error, dialect)
+            error = client_error(failure, upstream_error, dialect)
             if upstream_error is None:
-                told = told._replace(message=f"{told.message}. {tried}")
-            self._tell_translated(attempt, told, framing, now)
+                error = error._replace(message=f"{error.message}. {tried}")
+            self._tell_translated(attempt, error, framing, now)
             return
         if self.begun:
             if upstream_error is not None:
@@ -105,17 +111,17 @@ class Answer:
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 
-    def _tell_translated(self, attempt: Attempt, told: ClientError, framing: Framing, now: float) -> None:
+    def _tell_translated(self, attempt: Attempt, error: ClientError, framing: Framing, now: float) -> None:
         dialect = self._request.dialect
         if self.begun:
-            body = framing.failed(told.status, told.message)
+            body = framing.failed(error.status, error.message)
         else:
-            status = dialect.fitting_status(told.status)
+            status = dialect.fitting_status(error.status)
             headers = self._upstream_headers(attempt, _JSON)
-            if told.wait_s is not None and http.get(headers, "retry-after") is None:
-                headers += ((b"retry-after", str(math.ceil(told.wait_s)).encode()),)
+            if error.wait_s is not None and http.get(headers, "retry-after") is None:
+                headers += ((b"retry-after", str(math.ceil(error.wait_s)).encode()),)
             self._begin(status, headers, attempt, "failed")
-            body = dialect.error_body(told.status, told.message, told.wait_s)
+            body = dialect.error_body(error.status, error.message, error.wait_s)
         self.send(attempt.redactor.redact(body), now)
 
     def refuse(self, status: int, message: str, retry_after_s: int, now: float) -> None:
@@ -128,9 +134,9 @@ class Answer:
     def _begin(
         self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False
     ) -> None:
-        self.begun = True
+        self.status = status
         count = self.attempts or (attempt.number if attempt else 0)
-        told = {
+        about = {
             "X-Account-Email": attempt.account.label if attempt and self._rules.account_header else "",
             "X-Mapped-Model": attempt.model if attempt else self._request.route.model,
             "X-Healing-Id": self._request.id,
@@ -138,7 +144,7 @@ class Answer:
             "X-Healing-Outcome": outcome,
         }
         # A client names its model as it likes, also with line ends that would begin headers of its own making.
-        clean = {name: one_line(value).encode("ascii", "replace") for name, value in told.items()}
+        clean = {name: one_line(value).encode("ascii", "replace") for name, value in about.items()}
         own = tuple((name.encode(), value) for name, value in clean.items() if value)
         self._actions.append(Respond(status, headers + own, streams))
 
@@ -173,6 +179,6 @@ def _error_object(attempt: Attempt) -> dict[str, object] | None:
     if attempt.gate is not None:
         error = attempt.gate.relayed_error
     else:
-        told = attempt.came.error if (attempt.status or 0) >= 400 else None
-        error = told.value if told is not None else None
+        parsed = attempt.incoming.error if (attempt.status or 0) >= 400 else None
+        error = parsed.value if parsed is not None else None
     return error if isinstance(error, dict) else None

@@ -5,17 +5,20 @@ from collections import deque
 from typing import Any
 
 from healing.policy.clock import Clock
-from healing.policy.exchange.actions import LONG_BYTES, Action, Rules, Work
+from healing.policy.exchange.actions import LONG_BYTES, Action, Work
 from healing.policy.exchange.attempt import Attempt, AttemptState
 from healing.policy.exchange.attempt_ends import AttemptEnds
-from healing.policy.exchange.client_answer import Answer
-from healing.policy.exchange.journal import Story
+from healing.policy.exchange.client_answer import ClientAnswer
+from healing.policy.exchange.given import Rules
+from healing.policy.exchange.holder_search import HolderSearch
 from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Planner
-from healing.policy.exchange.one_holder import OneHolder
 from healing.policy.exchange.progress import Progress
-from healing.policy.exchange.repairs_of_request import RequestRepairs
-from healing.policy.exchange.upstream_request import UpstreamRequests
+from healing.policy.exchange.request_repairs import RequestRepairs
+from healing.policy.exchange.story import Story
+from healing.policy.exchange.upstream_requests import UpstreamRequests
+from healing.policy.journal import findings
+from healing.policy.journal.records import Finding, Outcome
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
 from healing.policy.routing.request import ClientRequest, takes_time
@@ -38,33 +41,38 @@ class Delivery:
         clock: Clock,
         actions: deque[Action],
         *,
-        asking: UpstreamRequests,
+        upstream_requests: UpstreamRequests,
         repairs: RequestRepairs,
-        planner: Planner | OneHolder,
+        planner: Planner | HolderSearch,
         ends: AttemptEnds,
         things: NamedThings,
         story: Story,
         progress: Progress,
     ) -> None:
         self.attempts: list[Attempt] = []
-        self.answer = Answer(request, rules, actions)
+        self.answer = ClientAnswer(request, rules, actions)
         self.meta: dict[str, Any] = {}
         self._request = request
         self._clock = clock
         self._actions = actions
-        self._asking = asking
+        self._upstream_requests = upstream_requests
         self._repairs = repairs
         self._planner = planner
         self._ends = ends
         self._things = things
         self._story = story
         self._progress = progress
-        self._is_long = takes_time(asking.asked.body)
+        self._special: Finding | None = None
+        self._is_long = takes_time(upstream_requests.asked.body)
 
     @property
     def comment(self) -> str:
         """One line for the flow list; "" for an exchange that went as any other."""
-        return self._story.comment(self._progress.outcome, self.attempts)
+        return self._story.comment
+
+    def attempt_changed(self, attempt: Attempt) -> None:
+        """More is known of an attempt that runs."""
+        self._story.attempt_changed(attempt)
 
     # An answer as it comes.
 
@@ -77,6 +85,8 @@ class Delivery:
             self.answer.begin_stream(attempt, self._served() if known else "pending")
             early = gate is not None and gate.overflowed and not gate.complete
             self._story.tell("commit", "more came than is held" if early else "", attempt=attempt)
+        if attempt.gate is None or attempt.gate.content:
+            self._story.answer_begun()
 
     def send_events(self, events: bytes, now: float) -> None:
         """Send the client more of it, which are events."""
@@ -99,6 +109,7 @@ class Delivery:
     def killed(self, attempt: Attempt) -> None:
         """A person, or another addon, ended this attempt."""
         self._ends.settle_account(attempt, None, judged=False)
+        self._special = findings.KILLED
         self.give_up(attempt, Failure(FailureClass.TRANSPORT, "the attempt was killed in mitmproxy"))
 
     def give_up(self, attempt: Attempt, failure: Failure) -> None:
@@ -106,29 +117,28 @@ class Delivery:
         now = self._clock.now()
         failure = attempt.blame(failure)
         self._ends.settle_account(attempt, failure)
-        told = self._repairs.to_tell(attempt, failure)
-        if told is not attempt:
+        cause = self._repairs.attempt_to_tell(attempt, failure)
+        if cause is not attempt:
             self._ends.abort(attempt, failure.detail)
-            attempt.note(self._request.id, "repaired in vain", now)
-            attempt, failure = told, told.failure or failure
-            self._progress.turn_to(told)
+            self._story.attempt_over(attempt, "repaired in vain")
+            attempt, failure = cause, cause.failure or failure
+            self._progress.turn_to(cause)
             self.answer.attempts = len(self.attempts)
-        attempt.note(self._request.id, "deliver", now if attempt.ended else None)
-        attempt.told = True
-        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        attempt.failure_told = True
+        self._story.attempt_over(attempt, "deliver")
+        self._story.tell("gave_up", attempt=attempt)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
         if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
             self._deliver_anyway(attempt, gate, now)
             return
         self._ends.abort(attempt, failure.detail)
-        attempt.note(self._request.id, "deliver", now)
         self._tell_failure(attempt, failure, now)
         self._finish(attempt, "failed")
 
     def _tell_failure(self, attempt: Attempt, failure: Failure, now: float) -> None:
         """The client gets what upstream said of it, if that came whole and can still be sent, or words of our own."""
-        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.came
+        is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.incoming
         if attempt.asked.translated and is_empty:
             self._translate_empty(attempt)
         clients = came.rewritten or not attempt.asked.translated
@@ -137,15 +147,19 @@ class Delivery:
             answered = (attempt.status or 0) >= 300 or is_empty
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
         else:
-            self.answer.fail(attempt, failure, self._tried(), self._asking.framing(), now)
+            self.answer.fail(attempt, failure, self._tried(), self._upstream_requests.framing(), now)
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
         # None that is so long is without content for any good reason.
-        if not attempt.came.whole_complete or attempt.came.rewritten or len(attempt.came.whole) >= LONG_BYTES:
+        if (
+            not attempt.incoming.whole_complete
+            or attempt.incoming.rewritten
+            or len(attempt.incoming.whole) >= LONG_BYTES
+        ):
             return
         try:
-            writer = self._asking.rewrite(attempt)
+            writer = self._upstream_requests.rewrite(attempt)
         except ValueError:
             return
         if writer is not None and not writer.broken and not writer.continuation:
@@ -166,18 +180,19 @@ class Delivery:
         """The answer failed after commit; the gate has told the client so where its dialect has words for it."""
         failure = self._ends.blame(attempt, failure)
         self._ends.settle_account(attempt, failure)
-        attempt.note(self._request.id, "told the client", self._clock.now())
+        self._story.attempt_over(attempt, "told the client")
         self._ends.abort(attempt, failure.detail)
-        self._story.tell("broke", "", attempt=attempt, failure=failure)
-        said = attempt.gate is not None and attempt.gate.relayed_error is not None
+        self._story.tell("broke", attempt=attempt)
+        upstream_said = attempt.gate is not None and attempt.gate.relayed_error is not None
         # A JSON array has no place for an error: a broken connection is the only truth left.
-        end = LateEnd(broken=True) if attempt.raw else self._request.dialect.late_end(said=said)
+        end = LateEnd(broken=True) if attempt.passes_unread else self._request.dialect.late_end(said=upstream_said)
         self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
 
     def refuse(self, cooling_s: float, now: float) -> None:
         """No attempt can be made: every account is cooling for longer than may be waited."""
         wait_s = max(1, math.ceil(cooling_s))
         message = self._planner.says_cooling(self._request.model, wait_s)
+        self._special = findings.cooling(self._request.route.model, self._clock.wall(), wait_s)
         self._story.tell("gave_up", message)
         self.answer.refuse(429, message, wait_s, now)
         self._finish(None, "failed")
@@ -185,14 +200,15 @@ class Delivery:
     def shut_down(self, failure: Failure) -> None:
         """The proxy ends before anything of an answer has reached the client, which is told so."""
         now, attempt = self._clock.now(), self._progress.current
+        self._special = findings.SHUT_DOWN
         if attempt is not None:
             self._ends.settle_account(attempt, None, judged=False)
             attempt.blame(failure)
-            attempt.note(self._request.id, "shut down", now)
+            self._story.attempt_over(attempt, "shut down")
             self._ends.abort(attempt, failure.detail)
-        self._story.tell("gave_up", "", attempt=attempt, failure=failure)
+        self._story.tell("gave_up", attempt=attempt)
         if self.answer.begun:
-            self.answer.fail(self.attempts[-1], failure, self._tried(), self._asking.framing(), now)
+            self.answer.fail(self.attempts[-1], failure, self._tried(), self._upstream_requests.framing(), now)
         else:
             self.answer.refuse(failure.status, f"{failure.detail}.", COME_AGAIN_S, now)
         self._finish(attempt, "failed")
@@ -207,12 +223,12 @@ class Delivery:
         attempt = self._progress.current
         if attempt is not None:
             self._ends.settle_account(attempt, None, judged=False)
-            attempt.note(self._request.id, "the client left", self._clock.now())
+            self._story.attempt_over(attempt, "the client left")
             self._ends.abort(attempt, "the client left")
-            if attempt.delivering and not attempt.busy:
-                self._keep_signed(attempt)
-        self._story.tell("client_left", "", attempt=attempt)
-        self._close("failed")
+            if attempt.delivering and not attempt.work_running:
+                self._keep_turn(attempt)
+        self._story.tell("client_left", attempt=attempt)
+        self._close("client_left")
 
     # The end.
 
@@ -224,41 +240,52 @@ class Delivery:
         if attempt.gate is not None and attempt.failure is None and (failure := attempt.gate.no_answer):
             attempt.blame(failure)
         self._ends.settle_account(attempt, attempt.failure)
-        outcome = "failed" if attempt.failure else self._served()
-        if attempt.failure and not attempt.told:
-            self._story.tell("gave_up", "", attempt=attempt, failure=attempt.failure)
-        attempt.note(self._request.id, "deliver", now)
+        outcome: Outcome = "failed" if attempt.failure else self._served()
         self._ends.leave(attempt)
         if not attempt.delivering:
             self.answer.deliver(attempt, outcome, now)
             attempt.state = AttemptState.DELIVERING
+            self._story.answer_begun()
+        self._story.attempt_over(attempt, "deliver")
+        if attempt.failure and not attempt.failure_told:
+            self._story.tell("gave_up", attempt=attempt)
         self._finish(attempt, outcome)
 
-    def _served(self) -> str:
+    def _served(self) -> Outcome:
         """The outcome of an answer that serves."""
         return "healed" if any(attempt.failure for attempt in self.attempts) else "clean"
 
-    def _finish(self, attempt: Attempt | None, outcome: str, *, broken: str = "", end: LateEnd | None = None) -> None:
+    def _finish(
+        self, attempt: Attempt | None, outcome: Outcome, *, broken: str = "", end: LateEnd | None = None
+    ) -> None:
         # Before its end, as the client may say it again at once.
         if attempt is not None and attempt.delivering:
-            self._keep_signed(attempt)
+            self._keep_turn(attempt)
             self._things.learn(attempt)
         self.answer.finish(broken, end)
         if outcome != "failed":
             self._story.tell("delivered", outcome, attempt=attempt)
         self._close(outcome)
 
-    def _keep_signed(self, attempt: Attempt) -> None:
+    def _keep_turn(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part."""
-        if attempt.came.received < LONG_BYTES and not self._is_long:
-            self._keep(attempt)
+        if attempt.incoming.received < LONG_BYTES and not self._is_long:
+            self._keep_turn_now(attempt)
         else:
-            self._actions.append(Work(attempt, lambda: self._keep(attempt), lambda _: None))
+            self._actions.append(Work(attempt, lambda: self._keep_turn_now(attempt), lambda _: None))
 
-    def _keep(self, attempt: Attempt) -> None:
-        self._repairs.over(attempt)
-        self._asking.keep(attempt, self._repairs.sent)
+    def _keep_turn_now(self, attempt: Attempt) -> None:
+        self._repairs.keep_signed(attempt)
+        self._upstream_requests.keep_turn(attempt, self._repairs.sent)
 
-    def _close(self, outcome: str) -> None:
+    def passed_unseen(self, *, left: bool) -> None:
+        """After a bug of ours upstream's answer went to the client as it came. left: the client left meanwhile."""
+        self._special = None if left else findings.BUG
+        self._close("client_left" if left else "failed")
+
+    def _close(self, outcome: Outcome) -> None:
         self._progress.close(outcome)
-        self._story.end(self.meta, outcome, self.attempts, self._planner.waited_s, self._asking.says)
+        self._story.status = self.answer.status
+        if in_words := self._upstream_requests.in_words:
+            self.meta["asked"] = list(in_words)
+        self._story.over(self.meta, outcome, self.attempts, self._planner.waited_s, self._special)

@@ -8,7 +8,10 @@ from healing.wire.http.headers import Headers
 
 
 class Events:
-    """Takes what happens to an exchange, one method each. This one takes no notice of anything."""
+    """Takes what happens to an exchange, one method each: `Exchange` hands it on to what handles it now.
+
+    That is `Healing`, or after a bug `PassThrough`, or this, which takes no notice of anything.
+    """
 
     def start(self) -> None:
         """The client's request is complete."""
@@ -17,12 +20,12 @@ class Events:
         """The response headers of an attempt have come."""
 
     def data(self, attempt: Attempt, data: bytes) -> None:
-        """More of an attempt's body has come. It is looked at in `settle`, many pieces at once."""
+        """More of an attempt's body has come. It is looked at in `read_data`, many pieces at once."""
 
-    def settle(self) -> None:
+    def read_data(self) -> None:
         """Look at the data that has come, or at a share of it where that takes long; `wakeup` is due for the next."""
 
-    def end(self, attempt: Attempt, broken: str = "") -> None:
+    def body_ended(self, attempt: Attempt, broken: str = "") -> None:
         """An attempt's body has ended in the regular way, or its connection failed: `broken` says how."""
 
     def killed(self, attempt: Attempt) -> None:

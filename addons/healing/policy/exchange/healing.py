@@ -4,16 +4,16 @@ from typing import Any
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.actions import Work
-from healing.policy.exchange.attempt import Attempt, End
+from healing.policy.exchange.answer_reader import AnswerReader
+from healing.policy.exchange.attempt import Attempt, UpstreamEnd
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
-from healing.policy.exchange.reading_answer import AnswerReader
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.wire.http.headers import Headers
 
 
 class Healing(Events):
-    """Takes what happens while all goes as it is meant to."""
+    """Handles what happens while all goes as it is meant to."""
 
     def __init__(self, in_turn: AttemptsInTurn, reader: AnswerReader, clock: Clock) -> None:
         self._in_turn = in_turn
@@ -26,8 +26,8 @@ class Healing(Events):
     def deadline(self) -> float | None:
         """When `wakeup` is due, None if nothing waits for time."""
         current = self._progress.current
-        if current is not None and current.at_work:
-            return None if current.busy else current.times.last_byte_at
+        if current is not None and current.still_to_read:
+            return None if current.work_running else current.times.last_byte_at
         return self._in_turn.deadline
 
     def start(self) -> None:
@@ -42,28 +42,28 @@ class Healing(Events):
     def data(self, attempt: Attempt, data: bytes) -> None:
         """Take more of it in."""
         if attempt is self._progress.current:
-            attempt.came.intake.put(data)
-            attempt.came.received += len(data)
+            attempt.incoming.intake.put(data)
+            attempt.incoming.received += len(data)
 
-    def settle(self) -> None:
+    def read_data(self) -> None:
         """Read what has come of it."""
         attempt = self._progress.current
-        if attempt is not None and not attempt.busy and attempt.came.intake.due:
+        if attempt is not None and not attempt.work_running and attempt.incoming.intake.due:
             self._reader.read(attempt)
-            self._end_if_over(attempt)
+            self._end_if_all_read(attempt)
 
-    def end(self, attempt: Attempt, broken: str = "") -> None:
+    def body_ended(self, attempt: Attempt, broken: str = "") -> None:
         """Read it to its end."""
-        attempt.has_ended(End.BY_ITSELF)
-        self.settle()
+        attempt.has_ended(UpstreamEnd.BY_ITSELF)
+        self.read_data()
         if attempt is self._progress.current:
-            attempt.over = broken
-            self._end_if_over(attempt)
+            attempt.body_end = broken
+            self._end_if_all_read(attempt)
 
     def worked(self, action: Work, found: Any, failure: Exception | None = None) -> None:
         """Go on with what the work gave. Raises what it raised."""
         attempt = action.attempt
-        attempt.busy = False
+        attempt.work_running = False
         if failure is not None:
             raise failure
         if attempt is not self._progress.current:
@@ -72,32 +72,32 @@ class Healing(Events):
             self._delivery.killed(attempt)
             return
         attempt.times.last_byte_at = self._clock.now()
-        attempt.came.intake.allow()
+        attempt.incoming.intake.allow()
         action.then(found)
-        self._end_if_over(attempt)
+        self._end_if_all_read(attempt)
 
-    def _end_if_over(self, attempt: Attempt) -> None:
+    def _end_if_all_read(self, attempt: Attempt) -> None:
         """End an attempt of whose body all has come and been looked at."""
-        if attempt is self._progress.current and attempt.over is not None and not attempt.at_work:
-            self._reader.end(attempt, attempt.over)
+        if attempt is self._progress.current and attempt.body_end is not None and not attempt.still_to_read:
+            self._reader.body_ended(attempt, attempt.body_end)
 
     # An attempt that comes to no answer.
 
     def killed(self, attempt: Attempt) -> None:
         """Tell the client so."""
-        attempt.has_ended(End.KILLED)
-        if attempt is self._progress.current and not attempt.busy:
+        attempt.has_ended(UpstreamEnd.KILLED)
+        if attempt is self._progress.current and not attempt.work_running:
             self._delivery.killed(attempt)
 
     def malformed(self, attempt: Attempt, flaw: str) -> None:
         """Judge it by that."""
-        attempt.has_ended(End.BY_ITSELF)
+        attempt.has_ended(UpstreamEnd.BY_ITSELF)
         if attempt is self._progress.current:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
 
     def no_credential(self, attempt: Attempt, why: str) -> None:
         """Try the next account."""
-        attempt.has_ended(End.BY_ITSELF)
+        attempt.has_ended(UpstreamEnd.BY_ITSELF)
         self._in_turn.fail(
             attempt, Failure(FailureClass.LOCAL, f"no credential for account {attempt.account.name}: {why}", 401)
         )
@@ -106,7 +106,7 @@ class Healing(Events):
         """End the answer with that, where it has begun with what there was to say."""
         attempt = self._progress.current
         failure = Failure(FailureClass.LOCAL, "The proxy was shut down", 503)
-        if attempt is not None and attempt.busy:
+        if attempt is not None and attempt.work_running:
             return
         if attempt is not None and attempt.delivering:
             self._reader.stop_short(attempt, failure)
@@ -119,10 +119,10 @@ class Healing(Events):
         """Do what is due: the next attempt, the end of a stalled one, a sign of life."""
         now, in_turn = self._clock.now(), self._in_turn
         if self._progress.current is not None:
-            if self._progress.current.busy:
+            if self._progress.current.work_running:
                 return
-            self._progress.current.came.intake.allow()
-        in_turn.go_on_if_due(now)
+            self._progress.current.incoming.intake.allow()
+        in_turn.make_planned_if_due(now)
         if (
             (attempt := self._progress.current) is not None
             and (stall := in_turn.timing.stall(attempt))

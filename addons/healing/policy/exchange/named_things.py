@@ -44,7 +44,7 @@ class NamedThings:
 
     def _named_whole(self, attempt: Attempt) -> frozenset[str]:
         """What an answer that did not stream names."""
-        whole, request = attempt.came.whole, self._request
+        whole, request = attempt.incoming.whole, self._request
         is_other, dialect = request.operation.kind == "other", request.dialect
         seen = len(whole) < LONG_BYTES and (is_other or named_in_events(dialect, bytes(whole)))
         if not seen or not may_be_named(request.dialect, request.path, whole):

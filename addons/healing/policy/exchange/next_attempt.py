@@ -9,7 +9,7 @@ from healing.policy.exchange import retry_table
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.wire.http import headers as http
 
 
@@ -35,7 +35,7 @@ class Planner:
         eligible: Sequence[Account],
         accounts: Accounts,
         budget: retry_table.RetryBudget,
-        settings: behaviour.Retry,
+        settings: schema.Retry,
         random: Random,
         model: str,
         session: str,
@@ -52,10 +52,10 @@ class Planner:
         self._session = session
         self._failures: Counter[FailureClass] = Counter()
         self._avoid: set[str] = set()
-        self._left: set[str] = set()
+        self._excluded: set[str] = set()
         self._renewed: set[str] = set()
         self._refused: set[str] = set()
-        self._busy: set[str] = set()
+        self._busy_upstreams: set[str] = set()
 
     def widen(self, eligible: Sequence[Account]) -> None:
         """From now on these accounts may be asked."""
@@ -144,7 +144,7 @@ class Planner:
             return Next(account, wait_s)
         # A quota without an end in sight is as final for this exchange as a refused key.
         endless = failure.kind is FailureClass.QUOTA and failure.wait_s is None
-        (self._left if rule.leave or endless else self._avoid).add(account.name)
+        (self._excluded if rule.leave or endless else self._avoid).add(account.name)
         # What this account's limit asks for is not owed to another one.
         chosen = self._choose(now) if failure.stay else None
         if isinstance(chosen, Account) and chosen.name not in self._avoid:
@@ -158,12 +158,12 @@ class Planner:
 
     def _at_another_upstream(self, account: Account, now: float) -> Account | None:
         """An account that nothing is wrong with, at a server that has not been met busy."""
-        self._busy.add(account.upstream.url)
+        self._busy_upstreams.add(account.upstream.url)
         idle = [
             each
             for each in self._eligible
-            if each.upstream.url not in self._busy
-            and each.name not in self._avoid | self._left
+            if each.upstream.url not in self._busy_upstreams
+            and each.name not in self._avoid | self._excluded
             and self._accounts.free(each, self._model, now)
         ]
         chosen = self._accounts.choose(idle, self._model, self._session, now)
@@ -185,7 +185,7 @@ class Planner:
 
     def _choose(self, at: float) -> Account | float | None:
         return self._accounts.choose(
-            self._eligible, self._model, self._session, at, avoid=self._avoid, exclude=self._left
+            self._eligible, self._model, self._session, at, avoid=self._avoid, exclude=self._excluded
         )
 
     def _affordable(self, plan: Next) -> Next | None:

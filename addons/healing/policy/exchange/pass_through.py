@@ -18,7 +18,7 @@ _NOT_FORWARDED = http.HOP_BY_HOP | {b"content-length", b"content-encoding"}
 
 
 class PassThrough(Events):
-    """Passes one attempt's answer through.
+    """Handles what happens after a bug: passes one attempt's answer through.
 
     begun: whether the answer to the client has begun. done: whether it is over.
     attempt: the one that was started here, None where it was under way.
@@ -45,16 +45,16 @@ class PassThrough(Events):
         if attempt.status is None or self.done:
             return
         # A whole answer that has been begun has been sent, too.
-        whole = b"" if self.begun else bytes(attempt.came.whole)
+        whole = b"" if self.begun else bytes(attempt.incoming.whole)
         self._begin(attempt.status, attempt.headers)
         waiting = attempt.gate.unsent() if attempt.gate is not None else b""
         self._send(
             attempt,
-            whole + attempt.came.out_of_gate + waiting + attempt.came.beginning + attempt.came.into_gate,
+            whole + attempt.incoming.out_of_gate + waiting + attempt.incoming.beginning + attempt.incoming.into_gate,
         )
         self._send_rest(attempt)
         if attempt.ended:
-            self.end(attempt)
+            self.body_ended(attempt)
 
     def head(self, attempt: Attempt, status: int, headers: Headers) -> None:
         """The response headers have come."""
@@ -66,10 +66,10 @@ class PassThrough(Events):
         """More of the body has come."""
         if self._is_other(attempt):
             return
-        attempt.came.intake.put(data)
+        attempt.incoming.intake.put(data)
         self._send_rest(attempt)
 
-    def end(self, attempt: Attempt, broken: str = "") -> None:
+    def body_ended(self, attempt: Attempt, broken: str = "") -> None:
         """The body has ended, or the connection failed."""
         if self.done or self._is_other(attempt):
             return
@@ -97,7 +97,7 @@ class PassThrough(Events):
 
     def _send_rest(self, attempt: Attempt) -> None:
         try:
-            for data in attempt.came.intake.rest():
+            for data in attempt.incoming.intake.rest():
                 self._send(attempt, attempt.clean(data))
         except DecodingError as error:
             self._finish(f"the body is not what its content-encoding says: {error}")

@@ -32,12 +32,12 @@ def form_of(beginning: bytes, otherwise: Form, *, whole: bool = False) -> Form |
 
     otherwise: what a body counts as that is neither. whole: whether nothing more comes.
     """
-    said = beginning.removeprefix(BOM).lstrip(_BLANK)
-    if said[:1] in (b"{", b"["):
+    text = beginning.removeprefix(BOM).lstrip(_BLANK)
+    if text[:1] in (b"{", b"["):
         return Form.JSON
-    if _FIELD.match(said):
+    if _FIELD.match(text):
         return Form.EVENTS
-    undecided = any(field.startswith(said) for field in _FIELDS) or BOM.startswith(beginning)
+    undecided = any(field.startswith(text) for field in _FIELDS) or BOM.startswith(beginning)
     if undecided and not whole and len(beginning) < LONGEST_BEGINNING:
         return None
     return otherwise

@@ -18,7 +18,7 @@ from healing.policy.judging.wait_hints import (
     until_pacific_midnight_s,
     upstreams_clock_s,
 )
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.wire.errors.parsing import UpstreamError
 from healing.wire.errors.signature_refusals import Position, SignatureFault, named_position
 from healing.wire.http.headers import Headers
@@ -145,15 +145,15 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
         meant = status
     detail = _detail(status, error)
     text = error.text.casefold()
-    shown = status if status is not None and status >= 400 else meant or 502
+    status_shown = status if status is not None and status >= 400 else meant or 502
 
     def failure(kind: FailureClass, wait_s: float | None = None) -> Failure:
-        return Failure(kind, detail, shown, wait_s)
+        return Failure(kind, detail, status_shown, wait_s)
 
     if fault := error.signature_fault:
         # Google quotes what it can't decode, and that is somebody's signature.
         detail = _LONG_WORD.sub("[signature]", detail)
-        return Failure(FailureClass.SIGNATURE, detail, shown, fault=fault, position=named_position(error.text))
+        return Failure(FailureClass.SIGNATURE, detail, status_shown, fault=fault, position=named_position(error.text))
     if _AUTH_REASONS.intersection(error.reasons) or any(words in text for words in _BAD_KEY):
         return failure(FailureClass.AUTH)
     if _MODEL_CREDIT in error.reasons:
@@ -162,7 +162,7 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
         return failure(FailureClass.BILLING)
     match meant:
         case 429:
-            return _limited(headers, error, detail, shown, grace_s, wall_s)
+            return _limited(headers, error, detail, status_shown, grace_s, wall_s)
         case 503 | 529:
             return failure(FailureClass.OVERLOADED, header_wait_s(headers, wall_s) or error.delay_s)
         case 401:

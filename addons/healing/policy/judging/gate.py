@@ -9,11 +9,12 @@ from typing import Any
 
 from healing.policy.judging.failures import Failure, FailureClass, classify
 from healing.policy.judging.written import Passing, Writer
-from healing.policy.settings.behaviour import Commit
+from healing.policy.settings.schema import Commit
 from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors.parsing import read_error
 from healing.wire.errors.signature_refusals import SignatureFault
 from healing.wire.http.sse import SSEDecoder, SSEEvent
+from healing.wire.usage import UsageTally
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def too_long(longest: int, limit: str = "answer_bytes") -> Failure:
 
 
 class Gate:
-    """Decides for one stream. `feed` and `end` give the bytes that may go to the client now.
+    """Decides for one stream. `feed` and `end_stream` give the bytes that may go to the client now.
 
     committed: whether bytes have been let through; from then on `failure` can no longer be retried.
     failure: why the stream does not serve, None while it does.
@@ -74,11 +75,13 @@ class Gate:
         longest: int = LONGEST_BYTES,
         longest_event: int = LONGEST_EVENT,
         asked: Any = None,
+        tally: UsageTally | None = None,
     ) -> None:
         """
         dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
+        tally: takes what the events tell of their tokens.
         """
         self.writer: Writer = Passing(dialect) if writer is None else writer
         self._passing = writer is None
@@ -92,6 +95,7 @@ class Gate:
         self._visible = False
         self._dialect = dialect
         self._reader = dialect.reader(asked)
+        self._tally = dialect.usage_tally() if tally is None else tally
         self._decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s
@@ -102,9 +106,9 @@ class Gate:
         self._longest = longest
         self._longest_event = longest_event
         self._events = 0
-        self._said = False
-        self._told = False
-        self._blind = False
+        self._event_seen = False
+        self._made_something = False
+        self._passes_unseen = False
         self._served_anyway = False
         self._fragment = False
         self._unsent: list[bytes] = []
@@ -127,20 +131,20 @@ class Gate:
     @property
     def no_answer(self) -> Failure | None:
         """The failure that what has come is if nothing more comes, None if it is an answer. See `no_answer`."""
-        if self._blind or not self._reader.stopped:
+        if self._passes_unseen or not self._reader.stopped:
             return None
         return no_answer(self._dialect, self.stop, content=self.content, visible=self._visible)
 
     def looks_at(self, data: bytes) -> int:
-        """How many bytes `feed` is going to look at with these, or `end` with none: a long event is read at its end."""
+        """How many bytes `feed` will look at with these, or `end_stream` with none: a long event is read at its end."""
         return self._decoder.pending + len(data) if not data or self._decoder.completes(data) else len(data)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the stream."""
-        if self._blind:
+        if self._passes_unseen:
             return data
         events = self._decoder.decode(data)
-        out = [self._take_all(events)]
+        out = [self._read_events(events)]
         # A long event may take its time; a ping in pieces is no progress.
         self.progress += self._decoder.pending > LONGEST_PING
         if self.failure is None and self._decoder.pending > self._longest_event:
@@ -166,11 +170,11 @@ class Gate:
         """All that has been fed and has not come out, as it came: for one who has to go on without this gate."""
         return b"".join((*self._unsent, self._decoder.rest)) if self._passing else b""
 
-    def end(self, broken: str = "") -> bytes:
+    def end_stream(self, broken: str = "") -> bytes:
         """The body has ended: in the regular way, or `broken` says how the connection broke."""
         if self._is_over():
             return b""
-        out = self._take_all(self._decoder.flush())
+        out = self._read_events(self._decoder.flush())
         if self.committed:
             self._unsent = []
         if self._is_over():
@@ -185,7 +189,7 @@ class Gate:
     def _cut(self, broken: str) -> Failure | None:
         """The failure that an end at this place is, None where all has been said."""
         reader, why = self._reader, f": {broken}" if broken else ""
-        if not self._said:
+        if not self._event_seen:
             return Failure(FailureClass.EMPTY, f"Stream ended immediately{why}", _BAD_GATEWAY)
         if reader.closed:
             return None
@@ -201,7 +205,7 @@ class Gate:
 
     def _is_over(self) -> bool:
         """Whether nothing is judged any more."""
-        return self.failure is not None or self._blind
+        return self.failure is not None or self._passes_unseen
 
     def _finish(self) -> bytes:
         """Upstream has said all: the end, unless its answer is to be continued, or can't be told."""
@@ -212,32 +216,32 @@ class Gate:
         out = self._let_through(self.writer.end(marked=self._reader.ended))
         return out if self.committed or self.writer.whole else out + self.commit()
 
-    def _take_all(self, events: list[SSEEvent]) -> bytes:
+    def _read_events(self, events: list[SSEEvent]) -> bytes:
         out = []
         for number, event in enumerate(events):
             if self._reader.closed:
                 break
             try:
-                out.append(self._take_whole(event) if event.complete else self._take_last(event))
+                out.append(self._read_whole_event(event) if event.complete else self._read_last_event(event))
             except Exception:
                 if not self._passing:
                     raise
                 # A bug here must not cost the client its answer: from now on everything passes unseen.
                 logger.exception("an event could not be read; the rest of the stream passes as it comes")
-                self._blind = True
+                self._passes_unseen = True
                 rest = [*events[number:], *self._decoder.flush()]
                 return b"".join((*out, self.commit(), *(event.raw for event in rest)))
             if self.failure is not None:
                 break
         return b"".join(out)
 
-    def _take_whole(self, event: SSEEvent) -> bytes:
+    def _read_whole_event(self, event: SSEEvent) -> bytes:
         self._read_bytes += len(event.raw)
-        return self._take(event, self._reader.read(event))
+        return self._judge_event(event, self._reader.read(event))
 
     def stop_short(self, failure: Failure) -> bytes:
         """The stream can't go on: a failure, unless upstream had said all there is to say."""
-        return self.end() if self.complete else self._fail(failure)
+        return self.end_stream() if self.complete else self._fail(failure)
 
     def commit(self) -> bytes:
         """Let through all that is held."""
@@ -249,9 +253,9 @@ class Gate:
         """Let what is no answer through after all, since no try is left, to its end."""
         self.failure = None
         self._served_anyway = True
-        return (b"" if self.writer.whole else self.commit()) + self.end()
+        return (b"" if self.writer.whole else self.commit()) + self.end_stream()
 
-    def _take(self, event: SSEEvent, reading: Reading) -> bytes:
+    def _judge_event(self, event: SSEEvent, reading: Reading) -> bytes:
         if reading.kind is Kind.HEARTBEAT:
             return self._let_through(self.writer.heartbeat(event, reading))
         self.progress += 1
@@ -264,18 +268,19 @@ class Gate:
             case Kind.CONTENT:
                 self.content = True
                 self._visible = self._visible or reading.visible
-        self._said = True
+        self._event_seen = True
         self._events += 1
+        self._tally.take(self._reader.body)
         self.stop = reading.stop or self.stop
         made = self.writer.event(event, reading, self._reader.body)
         # A translation may have to wait for the rest of a call before it can say anything.
-        self._told = self._told or self._passing or (self.content and bool(made))
+        self._made_something = self._made_something or self._passing or (self.content and bool(made))
         out = self._let_through(made)
         if not self.committed and self._may_commit():
             return out + self.commit()
         return out
 
-    def _take_last(self, event: SSEEvent) -> bytes:
+    def _read_last_event(self, event: SSEEvent) -> bytes:
         """A last event that lacks its blank line: whole all the same, or only a piece of one."""
         if event.data is None and not event.stray:
             self._fragment = bool(event.name) and not self._dialect.end_marker.startswith(event.raw)
@@ -284,10 +289,10 @@ class Gate:
         if event.data == b"":
             return b""
         if reading.kind is not Kind.MALFORMED:
-            return self._take(event, reading)
-        if event.stray and not self._said:
+            return self._judge_event(event, reading)
+        if event.stray and not self._event_seen:
             return self._fail(Failure(FailureClass.MALFORMED, "the answer is not an event stream", _BAD_GATEWAY))
-        self._said = self._fragment = True
+        self._event_seen = self._fragment = True
         return b""
 
     def _let_through(self, data: bytes) -> bytes:
@@ -310,12 +315,12 @@ class Gate:
             return True
         if self._reader.stopped and self._dialect.broken_stop(self.stop):
             return False  # what it stopped with is what it is worth, beside whatever it came
-        return self._told and (self.content if self._commit_at == "first_content" else self._visible)
+        return self._made_something and (self.content if self._commit_at == "first_content" else self._visible)
 
     @property
     def _where(self) -> str:
-        told = self.committed or (self.writer.whole and self.content)
-        return "in the middle of the answer" if told else "during peek"
+        begun = self.committed or (self.writer.whole and self.content)
+        return "in the middle of the answer" if begun else "during peek"
 
     def _fail_with_error(self, event: SSEEvent, reading: Reading) -> bytes:
         self.relayed_error = reading.error

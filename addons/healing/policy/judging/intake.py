@@ -65,7 +65,7 @@ class Intake:
         """Others have had their turn."""
         self._may_take = True
 
-    def take(self) -> bytes:
+    def take_share(self) -> bytes:
         """The next share, which may be empty. Raises DecodingError, after which nothing is left."""
         self._may_take = False
         try:
@@ -79,7 +79,7 @@ class Intake:
     def rest(self) -> Iterator[bytes]:
         """All that is left, share by share. Raises DecodingError."""
         while self.waiting:
-            yield self.take()
+            yield self.take_share()
 
     def finish(self) -> None:
         """The body has ended and all has been taken. Raises DecodingError where its coding has not ended."""

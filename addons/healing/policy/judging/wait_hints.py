@@ -35,14 +35,14 @@ def header_wait_s(headers: Headers, wall_s: float) -> float | None:
 
 def rejected_plan(headers: Headers, wall_s: float) -> Rejection | None:
     """The quota of a plan that a refusal says is used up, None if none is. wall_s: now, in seconds since 1970."""
-    told = (dialect.rate_limits.rejected_plan(headers, wall_s) for dialect in DIALECTS.values())
-    return next((rejection for rejection in told if rejection is not None), None)
+    found = (dialect.rate_limits.rejected_plan(headers, wall_s) for dialect in DIALECTS.values())
+    return next((rejection for rejection in found if rejection is not None), None)
 
 
 def input_tokens(headers: Headers) -> int | None:
     """How many tokens may be sent in a minute, None if nothing is said."""
-    told = (dialect.rate_limits.input_tokens(headers) for dialect in DIALECTS.values())
-    return next((limit for limit in told if limit is not None), None)
+    found = (dialect.rate_limits.input_tokens(headers) for dialect in DIALECTS.values())
+    return next((limit for limit in found if limit is not None), None)
 
 
 def upstreams_clock_s(headers: Headers, wall_s: float) -> float:

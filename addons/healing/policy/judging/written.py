@@ -188,9 +188,9 @@ class Rewriting:
 
     def event(self, event: SSEEvent, reading: Reading, body: dict[str, Any]) -> bytes:
         """The client's events for this one."""
-        return self.take(body)
+        return self.take_event(body)
 
-    def take(self, body: dict[str, Any]) -> bytes:
+    def take_event(self, body: dict[str, Any]) -> bytes:
         """The client's events for what upstream says here."""
         if self._own is not None:
             self._own.take(body)
@@ -203,8 +203,8 @@ class Rewriting:
 
     def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
         """The error in the client's own words for it."""
-        told = client_error(failure, error, self._client)
-        return self.framing.failed(told.status, told.message)
+        in_client_words = client_error(failure, error, self._client)
+        return self.framing.failed(in_client_words.status, in_client_words.message)
 
     def failed(self, failure: Failure) -> bytes:
         """What the client's dialect has to say before the connection is broken."""

@@ -18,6 +18,7 @@ class Bench:
     hard: upstream itself said how long: asking earlier is pointless, but for a probe now and then of a long one, and
     then it is over. What is our own caution is over when a request has found so.
     probe_at: from then on one request finds out whether it is still meant.
+    detail: the reason, in upstream's words alone.
     """
 
     cause: str
@@ -25,12 +26,15 @@ class Bench:
     hard: bool
     reason: str
     probe_at: float
+    detail: str = ""
 
 
-def bench(now: float, seconds: float, cause: str, reason: str, *, hard: bool, probe_s: float) -> Bench:
+def bench(
+    now: float, seconds: float, cause: str, reason: str, *, hard: bool, probe_s: float, detail: str = ""
+) -> Bench:
     """A bench that begins now. probe_s: seconds after which a long one is probed."""
     until = now + seconds
-    return Bench(cause, until, hard, reason, now + probe_s if hard and seconds > _PROBED_FROM_S else until)
+    return Bench(cause, until, hard, reason, now + probe_s if hard and seconds > _PROBED_FROM_S else until, detail)
 
 
 @dataclass(slots=True, eq=False)
@@ -95,6 +99,11 @@ class Health:
         for key in {"", model}:
             if left := [each for each in self._benches.pop(key, ()) if each not in known]:
                 self._benches[key] = left
+
+    def reset(self) -> None:
+        """Forget all that keeps models away. What is under way goes on."""
+        self._benches.clear()
+        self.strikes = self.benched = 0
 
     def begin_probe(self, known: Iterable[Bench], now: float, probe_s: float) -> tuple[Bench, ...]:
         """One request finds out, and has so many seconds for it; gives what it finds out about."""

@@ -4,14 +4,14 @@ import hashlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.account_health import Bench, Health, bench
 from healing.policy.routing.routes import matches
-from healing.policy.settings import behaviour, schema
+from healing.policy.settings import schema
 from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Accounts:
         strategy: str = "affinity",
         before: "Accounts | None" = None,
         *,
-        probe_s: float = behaviour.Limits().probe_seconds,
+        probe_s: float = schema.Limits().probe_seconds,
         named: Collection[str] = (),
     ) -> None:
         """Take the accounts in the order of the configuration; those with the same credential keep their state.
@@ -175,8 +175,8 @@ class Accounts:
         """Whether nothing keeps this model away from the account."""
         return self._of(account).free(model, now)
 
-    def take(self, account: Account, model: str, now: float) -> Use:
-        """An attempt on this account begins; `settle` must follow, with what this gives."""
+    def begin_use(self, account: Account, model: str, now: float) -> Use:
+        """An attempt on this account begins; `end_use` must follow, with what this gives."""
         health = self._of(account)
         if account.owner and account.name not in self._health:
             self._own[account.owner] = health
@@ -189,7 +189,7 @@ class Accounts:
         known = health.known(model, now)
         return Use(account, model, health, known, health.begin_probe(known, now, self._probe_s))
 
-    def settle(self, use: Use, failure: Failure | None, now: float, *, judged: bool = True) -> None:
+    def end_use(self, use: Use, failure: Failure | None, now: float, *, judged: bool = True) -> None:
         """An attempt on an account ended: with success (no failure), a failure, or unjudged (the client left)."""
         health = use.health
         health.active -= 1
@@ -221,7 +221,9 @@ class Accounts:
         seconds = failure.wait_s if failure.wait_s is not None and hard else _BENCH_S[failure.kind]
         model = use.model if failure.kind in _ONE_MODEL and not failure.whole_account else ""
         reason = f"{failure.kind}: {failure.detail}"
-        use.health.put(model, self._bench(now, seconds, failure.kind, reason, hard=hard), use.known)
+        use.health.put(
+            model, self._bench(now, seconds, failure.kind, reason, hard=hard, detail=failure.detail), use.known
+        )
 
     def _strike(self, use: Use, failure: Failure, now: float) -> None:
         health = use.health
@@ -234,8 +236,10 @@ class Accounts:
             reason = f"{health.strikes} failures in a row, the last: {failure.detail}"
             health.put("", self._bench(now, seconds, _STRIKES, reason), use.known)
 
-    def _bench(self, now: float, seconds: float, cause: str, reason: str, *, hard: bool = False) -> Bench:
-        return bench(now, seconds, cause, reason, hard=hard, probe_s=self._probe_s)
+    def _bench(
+        self, now: float, seconds: float, cause: str, reason: str, *, hard: bool = False, detail: str = ""
+    ) -> Bench:
+        return bench(now, seconds, cause, reason, hard=hard, probe_s=self._probe_s, detail=detail)
 
     def _tell_local(self, account: Account, failure: Failure | None) -> None:
         """Say when this machine's own trouble with an account begins and is over."""
@@ -243,7 +247,8 @@ class Accounts:
         if failure is not None and failure.kind is FailureClass.LOCAL:
             if trouble is None:
                 begins = f"%s; tried again shortly, account {account.name} is not to blame"
-                trouble = Trouble(logger, begins, f"account {account.name}: what kept it from being asked is over")
+                ends = f"account {account.name}: what kept it from being asked is over"
+                trouble = Trouble(logger, begins, ends, about=account.name)
                 self._local[account.name] = trouble
             trouble.met(failure.detail)
         elif trouble is not None:
@@ -260,6 +265,18 @@ class Accounts:
         if not model:
             return False
         return model in self._named or model in account.models or (account.upstream_name, model) in self._served
+
+    def benches(self, now: float) -> Iterator[tuple[Account, str, Bench]]:
+        """What keeps accounts away now: the account, the model ("" for all of them), and why."""
+        return ((account, model, each) for account in self.all for model, each in self._of(account).benches(now))
+
+    def reset(self, name: str) -> bool:
+        """Forget all that keeps an account away, as a person who knows better asks for. False if there is no such."""
+        health = self._health.get(name)
+        if health is None:
+            return False
+        health.reset()
+        return True
 
     def report(self, now: float) -> list[dict[str, object]]:
         """How each account is, for people: JSON-serialisable, without secrets."""

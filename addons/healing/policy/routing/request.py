@@ -76,6 +76,7 @@ class ClientRequest:
     query: as it came, without credentials. value: what the body says, None if that is no JSON.
     model: the name that the client used. streams: whether it wants a stream.
     session: what keeps a conversation on its account. owner: whose it is.
+    conversation: what stands for the conversation, "" where none is known.
     things: what it names that lies with one account: files, cached contents and the like.
     """
 
@@ -92,6 +93,7 @@ class ClientRequest:
     session: str
     value: Any = None
     owner: Owner = field(default_factory=Owner)
+    conversation: str = ""
     things: frozenset[str] = frozenset()
 
     def as_it_is(self) -> UpstreamRequest:

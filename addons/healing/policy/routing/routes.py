@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from healing.policy.settings.behaviour import PeekOverrides
-from healing.policy.settings.schema import Config, split_target
+from healing.policy.settings.schema import Config, PeekOverrides, split_target
 
 
 @dataclass(frozen=True)

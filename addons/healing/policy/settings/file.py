@@ -13,16 +13,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from healing.policy.settings.behaviour import PeekOverrides
 from healing.policy.settings.messages import hint, kind_of, quote
 from healing.policy.settings.schema import (
     FILE_NAME,
     AccountSettings,
     Config,
+    PeekOverrides,
     RouteSettings,
     Upstream,
 )
-from healing.policy.settings.secret_sources import Source, parse_source
+from healing.policy.settings.source_notation import Source, parse_source
 from healing.policy.settings.values import ProblemsError
 from healing.private import is_open_to_others
 
@@ -76,6 +76,8 @@ def load(path: Path, before: Config | None = None) -> Config:
     config = parse(data, str(path), path.absolute().parent)
     if before is not None and before != config == Config():
         raise ConfigError(f"{path}: nothing is said in it; to go on without a configuration, start anew")
+    for number, account in enumerate(config.accounts):
+        account.stands_in(f"{path.name}, accounts[{number}]")
     return config
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, PlainValidator, SecretStr, ValidationInfo
 
 from healing.policy.settings.messages import kind_of
-from healing.policy.settings.secret_sources import parse_source
+from healing.policy.settings.source_notation import parse_source
 
 
 class ProblemsError(ValueError):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.signing import anthropic_signed
 from healing.policy.signing.anthropic_signed import found_turn
 from healing.policy.signing.anthropic_view import AnthropicView
@@ -255,7 +255,7 @@ class AnthropicRepairer:
     capture = staticmethod(anthropic_signed.capture)
     forget = staticmethod(anthropic_signed.forget)
 
-    def view(self, body: Body, known: Known, settings: behaviour.Repair) -> AnthropicView:
+    def view(self, body: Body, known: Known, settings: schema.Repair) -> AnthropicView:
         """A client's request as its repairs see it."""
         return AnthropicView(body, known, settings)
 

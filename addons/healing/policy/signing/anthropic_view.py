@@ -80,6 +80,6 @@ class AnthropicView(View):
         for turn in history.turns_of(self.body):
             for number, block in enumerate(history.thinking_of(turn.content)):
                 if history.block_key(block) is None:
-                    said = str(block.get("thinking") or block.get("data") or "")
-                    keys[id(block)] = self.known.key(turn.place, "unsigned", str(number), said)
+                    text = str(block.get("thinking") or block.get("data") or "")
+                    keys[id(block)] = self.known.key(turn.place, "unsigned", str(number), text)
         return keys

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.signing import gemini_signed
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_signed import is_healthy, made_for, signed_spots
@@ -167,7 +167,7 @@ class GeminiRepairer:
     capture = staticmethod(gemini_signed.capture)
     forget = staticmethod(gemini_signed.forget)
 
-    def view(self, body: Body, known: Known, settings: behaviour.Repair) -> GeminiView:
+    def view(self, body: Body, known: Known, settings: schema.Repair) -> GeminiView:
         """A client's request as its repairs see it."""
         return GeminiView(body, known, settings)
 

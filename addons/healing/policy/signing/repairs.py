@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import Owner
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.signing.anthropic_repairs import AnthropicRepairer
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_repairs import GeminiRepairer
@@ -68,7 +68,7 @@ class Repairs:
     owner: Owner
     session: str
     store: SignatureStore
-    settings: behaviour.Repair
+    settings: schema.Repair
     translated: bool = False
     count: int = 0
     _changes: list[_Tried] = field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.signing.by_place import Known
 from healing.wire.errors.signature_refusals import Position, SignatureFault
 from healing.wire.requests.places import Places
@@ -28,7 +28,7 @@ class View:
 
     body: Body
     known: Known
-    settings: behaviour.Repair
+    settings: schema.Repair
 
     @property
     def model(self) -> str:
@@ -108,7 +108,7 @@ class Repairer(Protocol):
     def places(self, body: Body, client: str) -> Places:
         """Where each side's turn stands."""
 
-    def view(self, body: Body, known: Known, settings: behaviour.Repair) -> View:
+    def view(self, body: Body, known: Known, settings: schema.Repair) -> View:
         """A client's request as its repairs see it."""
 
     def load(self, value: dict[str, Any]) -> Change[Any]:

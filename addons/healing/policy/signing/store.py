@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from healing.policy.settings.behaviour import Signatures
+from healing.policy.settings.schema import Signatures
 from healing.policy.signing.lru_table import LruTable
 from healing.policy.signing.prefix_check import family_of
 from healing.wire.json import exact
@@ -102,7 +102,7 @@ class SignatureStore:
 
     def __init__(self, path: Path | None, settings: Signatures) -> None:
         self.settings = settings
-        self._vault = LruTable(
+        self._table = LruTable(
             path if settings.persist else None,
             ttl_s=settings.ttl,
             max_entries=settings.max_entries,
@@ -115,16 +115,16 @@ class SignatureStore:
     @property
     def entries(self) -> int:
         """How many entries are kept."""
-        return self._vault.entries
+        return self._table.entries
 
     @property
     def secret(self) -> bytes:
         """A key of this store's own, for digests that nobody else can make."""
-        return self._vault.secret
+        return self._table.secret
 
     def report(self) -> dict[str, int]:
         """How much is kept, for people."""
-        return {"entries": self._vault.entries, "bytes": self._vault.bytes, "repairs": len(self._repairs or ())}
+        return {"entries": self._table.entries, "bytes": self._table.bytes, "repairs": len(self._repairs or ())}
 
     def has_repairs(self, now: float) -> bool:
         """Whether any conversation has been repaired."""
@@ -132,7 +132,7 @@ class SignatureStore:
 
     def close(self) -> None:
         """Write down what is still to be written."""
-        self._vault.close()
+        self._table.close()
 
     # Things.
 
@@ -141,7 +141,7 @@ class SignatureStore:
         data = dump(value)
         name = digest(data)
         with self.writing():
-            self._vault.put(f"thing:{name}", data, now)
+            self._table.put(f"thing:{name}", data, now)
             rows: dict[str, dict[str, str]] = {}
             for (row, spot), item in addresses:
                 named = name if item is None else f"{name}.{item}"
@@ -152,22 +152,22 @@ class SignatureStore:
                 while len(spots) > SPOTS_OF_A_ROW:
                     del spots[next(iter(spots))]
             for row, spots in rows.items():
-                self._vault.put(f"row:{row}", dump(spots), now)
+                self._table.put(f"row:{row}", dump(spots), now)
 
     def spots(self, row: str, now: float) -> dict[str, str]:
         """What is kept in a row: by its spot, what `thing` takes."""
-        found = self._vault.get(f"row:{row}", now)
+        found = self._table.get(f"row:{row}", now)
         return parse(found) if found is not None else {}
 
     def rows(self, rows: Sequence[str], now: float) -> dict[str, dict[str, str]]:
         """What is kept in each of these rows, those included in which nothing is."""
-        found = self._vault.get_all([f"row:{row}" for row in rows], now)
+        found = self._table.get_all([f"row:{row}" for row in rows], now)
         return {row: parse(found[f"row:{row}"]) if f"row:{row}" in found else {} for row in rows}
 
     def thing(self, name: str, now: float) -> Any:
         """What a row names; None if nothing is known."""
         name, _, item = name.partition(".")
-        found = self._vault.get(f"thing:{name}", now) if name else None
+        found = self._table.get(f"thing:{name}", now) if name else None
         if found is None:
             return None
         thing = exact.parse(found)
@@ -179,36 +179,36 @@ class SignatureStore:
             for row, spot in addresses:
                 spots = self.spots(row, now)
                 if spots.pop(spot, None) is not None:
-                    self._vault.put(f"row:{row}", dump(spots), now)
+                    self._table.put(f"row:{row}", dump(spots), now)
 
     def note(self, conversation: str, origin: Origin, minted: Iterable[str], now: float) -> None:
         """Remember what the conversation with this key got: short words for each signed piece."""
         key = f"session:{conversation}"
-        found = self._vault.get(key, now)
+        found = self._table.get(key, now)
         entries = parse(found) if found is not None else []
         entries += [[now, what, origin.account, origin.model] for what in minted]
-        self._vault.put(key, dump(entries[-SESSION_LENGTH:]), now)
+        self._table.put(key, dump(entries[-SESSION_LENGTH:]), now)
 
     def conversation(self, key: str, now: float) -> list[Minted]:
         """What the conversation with this key got lately, and when, in order."""
-        found = self._vault.get(f"session:{key}", now)
+        found = self._table.get(f"session:{key}", now)
         return [Minted(*entry) for entry in parse(found)] if found is not None else []
 
     def writing(self) -> AbstractContextManager[None]:
         """A context in which many writes are one."""
-        return self._vault.writing()
+        return self._table.writing()
 
     # Things that lie with one account.
 
     def owners(self, things: Sequence[str], now: float) -> dict[str, str]:
         """Who has these things, as far as that is known."""
-        return {thing: owner for thing, (owner, _) in self._vault.owners(things, now - OWNERS_TTL_S).items()}
+        return {thing: owner for thing, (owner, _) in self._table.owners(things, now - OWNERS_TTL_S).items()}
 
     def keep_owner(self, things: Sequence[str], owner: str, now: float) -> None:
         """Somebody has these things."""
-        known = self._vault.owners(things, now - _TOUCH_AFTER_S)
+        known = self._table.owners(things, now - _TOUCH_AFTER_S)
         if new := [thing for thing in things if known.get(thing, ("", 0.0))[0] != owner]:
-            self._vault.keep_owners(new, owner, now, MAX_OWNERS)
+            self._table.keep_owners(new, owner, now, MAX_OWNERS)
 
     # Repairs.
 
@@ -219,7 +219,7 @@ class SignatureStore:
             return
         data = repair.dump()
         self._add(key, repair, len(data), repairs)
-        self._vault.keep_repair(key, data, repair.used_at)
+        self._table.keep_repair(key, data, repair.used_at)
         while len(repairs) > MAX_REPAIRS or self._repairs_bytes > MAX_REPAIRS_BYTES:
             self.forget_repair(next(iter(repairs)), repair.made_at)
 
@@ -238,13 +238,13 @@ class SignatureStore:
             repairs.move_to_end(key)
             if repair.used_at < now - _TOUCH_AFTER_S:
                 repair.used_at = now
-                self._vault.keep_repair(key, repair.dump(), now)
+                self._table.keep_repair(key, repair.dump(), now)
         return found
 
     def forget_repair(self, key: str, now: float) -> None:
         """This repair no longer holds."""
         gone = self._loaded(now).pop(key, None)
-        self._vault.forget_repair(key)
+        self._table.forget_repair(key)
         self._repairs_bytes -= gone.size if gone else 0
         for anchor in gone.anchors if gone else ():
             self._by_anchor[anchor].remove(key)
@@ -254,7 +254,7 @@ class SignatureStore:
     def _loaded(self, now: float) -> OrderedDict[str, KeptRepair]:
         if self._repairs is None:
             self._repairs = OrderedDict()
-            for key, value, used_at in self._vault.repairs(now - REPAIRS_TTL_S):
+            for key, value, used_at in self._table.repairs(now - REPAIRS_TTL_S):
                 kept = parse(value)
                 anchors = frozenset(kept["anchors"])
                 name, change = kept["name"], kept["change"]

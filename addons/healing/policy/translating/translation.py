@@ -11,7 +11,7 @@ from healing.policy.clock import Clock
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
-from healing.policy.settings import behaviour, schema
+from healing.policy.settings import schema
 from healing.policy.signing.by_place import Known
 from healing.policy.signing.gemini_repairs import with_stand_ins
 from healing.policy.signing.prefix_check import has_prefix_check
@@ -59,7 +59,7 @@ class Translation(ABC):
         self,
         request: ClientRequest,
         upstream: schema.Upstream,
-        settings: behaviour.Translate,
+        settings: schema.Translate,
         store: SignatureStore | None,
         clock: Clock,
     ) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 from mitmproxy import http
 
-from healing.policy.exchange.actions import Rules
-from healing.policy.exchange.attempts_in_turn import Shared
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.given import Rules, Shared
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.named_models import Named, takes_all
 from healing.policy.routing.request import ClientRequest, Owner
@@ -41,9 +40,20 @@ class ExchangeMaker:
     def exchange(self, claim: Claim, request: http.Request) -> Exchange:
         """The exchange for a claimed request whose body has come. Raises RefusedError."""
         assert claim.asked is not None
-        _, path, dialect, operation = claim.asked
-        body = self.plain_body(request, dialect)
+        body = self.plain_body(request, claim.asked.dialect)
         parsed, doubt = read_body(body)
+        asked = self._client_request(claim, request, body, parsed)
+        eligible = self._eligibility.accounts_for(claim, asked.route, self._named(asked, parsed, doubt))
+        try:
+            return self.begin(asked, eligible, claim)
+        except UntranslatableError as error:
+            message = f"The route {asked.route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
+            raise RefusedError(refusals.refusal(asked.dialect, 400, message)) from None
+
+    def _client_request(self, claim: Claim, request: http.Request, body: bytes, parsed: Any) -> ClientRequest:
+        """What the client asks, with its model mapped. parsed: what the body says. Raises RefusedError."""
+        assert claim.asked is not None
+        _, path, dialect, operation = claim.asked
         model = dialect.model_of(operation, parsed)
         longest = self._state.config.limits.model_bytes
         if len(model.encode("utf-8", "surrogatepass")) > longest:
@@ -65,20 +75,18 @@ class ExchangeMaker:
                 raise RefusedError(refusals.refusal(dialect, 400, message)) from None
             if isinstance(parsed, dict) and "model" in parsed:
                 value = {**parsed, "model": route.model}
-        client_request = ClientRequest(
+        return ClientRequest(
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
-            session, value, Owner(claim.client, stated),
+            session, value, Owner(claim.client, stated), conversation_key(claim.client, session),
         )  # fmt: skip
-        needed = route.model or operation.kind in ("generate", "count_tokens")
+
+    def _named(self, asked: ClientRequest, parsed: Any, doubt: str) -> Named:
+        """The models that an account has to be allowed to serve for this request. parsed, doubt: as `read_body`."""
+        model = asked.route.model
+        needed = model or asked.operation.kind in ("generate", "count_tokens")
         choosy = not all(map(takes_all, self._state.accounts.all))
-        beside = models_beside(model, parsed) if choosy else ()
-        named = Named((route.model, *beside) if needed else beside, doubt)
-        eligible = self._eligibility.accounts_for(claim, route, named)
-        try:
-            return self.begin(client_request, eligible, claim)
-        except UntranslatableError as error:
-            message = f"The route {route.pattern!r} leads to the {eligible[0].upstream.dialect} dialect: {error}"
-            raise RefusedError(refusals.refusal(dialect, 400, message)) from None
+        beside = models_beside(asked.model, parsed) if choosy else ()
+        return Named((model, *beside) if needed else beside, doubt)
 
     def begin(self, asked: ClientRequest, eligible: Sequence[Account], claim: Claim) -> Exchange:
         """The exchange for an understood request, on these accounts. Raises UntranslatableError."""
@@ -95,7 +103,7 @@ class ExchangeMaker:
             exchange=asked.id,
             upstream=claim.asked.target.upstream_name,
             client=claim.client,
-            conversation=conversation_key(claim.client, asked.session),
+            conversation=asked.conversation,
         )
         return exchange
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from healing.policy.exchange.journal import Journal
+from healing.policy.journal.records import Journal
 from healing.policy.settings.schema import Config
 from healing.proxy.claiming.attempt_credentials import AttemptCredentials
 from healing.proxy.claiming.claiming import Claiming

@@ -37,7 +37,7 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     body = governor.maker.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0]) else b""
     value, things = None, frozenset[str]()
     if len(there) > 1 and request.method != "HEAD":
-        value = _said(body) if may_name(dialect, operation, body) else None
+        value = _json_of(body) if may_name(dialect, operation, body) else None
         things = named_in_request(dialect, operation, path, query_of(claim.query), body, value)
     if _LIVE.match(path):
         there = _serving_all(claim, there)
@@ -71,7 +71,7 @@ def learn(governor: Governor, claim: Claim, account: Account, response: http.Res
         or not may_be_named(dialect, path, content)
     ):
         return
-    named = named_in_answer(dialect, path, _said(content))
+    named = named_in_answer(dialect, path, _json_of(content))
     if named:
         Things(named, Owner(claim.client), governor.signatures, governor.clock.wall).lie_with(account)
 
@@ -99,7 +99,7 @@ def _fitting(claim: Claim, body: bytes, accounts: tuple[Account, ...]) -> tuple[
     raise RefusedError(refusals.refusal(claim.asked.dialect, 404, unserved(named, accounts)))
 
 
-def _said(body: bytes) -> object:
+def _json_of(body: bytes) -> object:
     """What a body says, None where that is no JSON."""
     try:
         return parse(body) if body[:1] in (b"{", b"[") or body.lstrip()[:1] in (b"{", b"[") else None

@@ -5,8 +5,9 @@ import time
 from pathlib import Path
 from random import Random, SystemRandom
 
-from healing.policy.exchange.journal import Journal
+from healing.policy.exchange.exchange import Exchange
 from healing.policy.exchange.retry_table import RetryBudget
+from healing.policy.journal.records import Journal
 from healing.policy.routing.accounts import Accounts, named_models, runtime_accounts
 from healing.policy.routing.routes import Routes
 from healing.policy.settings.schema import Config
@@ -50,8 +51,12 @@ class State:
         self.random: Random = SystemRandom()
         self.body_size_limit: int | None = None
         """How many bytes mitmproxy is told to take of a body (its option `body_size_limit`)."""
-        self.running = 0
-        """How many exchanges are under way."""
+        self.config_trouble = ""
+        """Why the configuration file as it is now is not used, "" where it is."""
+        self.credential_troubles: dict[str, str] = {}
+        """Why accounts have no credential, by their names, as far as it is known."""
+        self.live: dict[str, Exchange] = {}
+        """The exchanges that are under way, by their ids."""
         self.started_at = self.clock.now()
         self.exchanges = 0
         """How many exchanges there have been."""
@@ -78,6 +83,11 @@ class State:
             self.signatures = SignatureStore(self.home / STORE_NAME if self.home else None, config.signatures)
             # Read now, and not by two long requests at once.
             self.signatures.has_repairs(self.clock.wall())
+
+    @property
+    def running(self) -> int:
+        """How many exchanges are under way."""
+        return len(self.live)
 
     def close(self) -> None:
         """Write down what is still to be written."""

@@ -23,12 +23,12 @@ class Request(Protocol):
 class UnderWay:
     """The requests for an API. Replays are none of them: whoever ends a replay means it.
 
-    closing: whether the proxy is to end when these are over. over: whether it ends now, and they with it.
+    closing: whether the proxy is to end when these are over. ending_now: whether it ends now, and they with it.
     clients: whose requests they are, or were.
     """
 
     def __init__(self) -> None:
-        self.closing = self.over = False
+        self.closing = self.ending_now = False
         self.clients: WeakSet[Client] = WeakSet()
         self._requests: WeakSet[Request] = WeakSet()
 

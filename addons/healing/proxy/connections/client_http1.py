@@ -8,7 +8,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.connections.bounds import Bounds
 from healing.proxy.connections.heads import HeadClock, HeadMeter
 from healing.proxy.connections.http1 import SteadyHttp1, reader_of_body
@@ -49,7 +49,7 @@ class ClientHttp1(SteadyHttp1, Http1Server):
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if self._lingering is not None and isinstance(event, events.ConnectionEvent | events.Wakeup):
-            yield from self._lingering.take(event)
+            yield from self._lingering.take_event(event)
         elif isinstance(event, events.Wakeup):
             yield from self._wake(event)
         else:

@@ -62,7 +62,7 @@ class ClientHttp2(SteadyHttp2, Http2Server):
             else:
                 yield command
         if lingering is not None:
-            self._handle_event = lingering.take  # type: ignore[method-assign]
+            self._handle_event = lingering.take_event  # type: ignore[method-assign]
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         try:

@@ -79,7 +79,7 @@ class FrameFeed:
         self._waiting = self._waiting[self._at :] + data
         self._at = 0
 
-    def take(self) -> tuple[bytes, list[Frame]]:
+    def take_frames(self) -> tuple[bytes, list[Frame]]:
         """Take what may be understood in one turn, and which frames end with it."""
         begin, frames = self._at, list[Frame]()
         while self and len(frames) < FRAMES_A_TURN:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.connections.bounds import Bounds
 from healing.wire.http.fields import FIELD_OVERHEAD_BYTES
 

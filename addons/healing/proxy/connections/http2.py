@@ -121,7 +121,7 @@ class SteadyH2Connection(BufferedH2Connection):
         """Understand as much of what has come as one turn has room for; `feed` holds the rest. Raises ProtocolError."""
         self.feed.add(data)
         most = self._bounds.config.limits.idle_frames
-        taken, frames = self.feed.take()
+        taken, frames = self.feed.take_frames()
         if not all(self._budget.allows(frame, most) for frame in frames):
             raise FloodError(f"more than {most:,} frames that carry nothing within a minute")
         events: list[h2.events.Event] = super().receive_data(taken)

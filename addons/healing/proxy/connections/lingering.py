@@ -34,7 +34,7 @@ class Lingering:
         yield LastWords(self._connection)
         yield self._timer
 
-    def take(self, event: events.Event) -> CommandGenerator[None]:
+    def take_event(self, event: events.Event) -> CommandGenerator[None]:
         """Take what happens to the connection from then on; it is closed with the client's side, or at a limit."""
         if isinstance(event, events.DataReceived):
             self._thrown_away += len(event.data)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy.layers.http import HttpStream
 
-from healing.policy.settings.behaviour import Limits
+from healing.policy.settings.schema import Limits
 from healing.proxy.connections.client_http2 import ClientHttp2
 from healing.proxy.connections.transports import stalled_bytes
 from healing.proxy.internals.http_layer import HttpConnection
@@ -33,21 +33,21 @@ class Readers:
 
     def __init__(self) -> None:
         self.behind: dict[int, Behind] = {}
-        self._told: set[int] = set()
+        self._told_left: set[int] = set()
 
     def left(self, client: HttpConnection, streams: dict[int, HttpStream]) -> list[HttpStream]:
         """The streams that run although their client has closed them; each is told once."""
         closed = client.context.client.state is ConnectionState.CLOSED
-        self._told &= streams.keys()
+        self._told_left &= streams.keys()
         found = [
             stream
             for stream_id, stream in streams.items()
             if stream_id > 0
-            and stream_id not in self._told
+            and stream_id not in self._told_left
             and stream.child_layer is None
             and (closed or (isinstance(client, ClientHttp2) and client.has_left(stream_id)))
         ]
-        self._told.update(stream.stream_id for stream in found)
+        self._told_left.update(stream.stream_id for stream in found)
         return found
 
     def look(

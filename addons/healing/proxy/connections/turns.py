@@ -64,10 +64,10 @@ class Turns:
         """Whether there is time left in this turn."""
         if self._began is None:
             self._began = self._clock()
-            asyncio.get_running_loop().call_soon(self._end)
+            asyncio.get_running_loop().call_soon(self._end_turn)
         return self._clock() - self._began < TURN_S
 
-    def _end(self) -> None:
+    def _end_turn(self) -> None:
         self._began = None
 
 

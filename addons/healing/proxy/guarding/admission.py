@@ -7,7 +7,7 @@ from urllib.parse import unquote_plus
 
 from mitmproxy import http
 
-from healing.policy.settings.behaviour import Clients
+from healing.policy.settings.schema import Clients
 from healing.proxy.guarding import refusals, web_pages
 from healing.proxy.guarding.visits import Visitor
 from healing.proxy.secrets.credentials import CredentialError, Credentials
@@ -114,7 +114,7 @@ def _match(presented: tuple[str, ...], keys: list[str]) -> str | None:
     return None
 
 
-def _said(credential: str) -> tuple[str, ...]:
+def _possible_keys(credential: str) -> tuple[str, ...]:
     """What may be a key in the value of a header: all of it, a token, a Basic user or password."""
     scheme, _, value = credential.strip().rpartition(" ")
     if scheme.lower().strip() != "basic":
@@ -130,7 +130,7 @@ def _take_from_headers(request: http.Request, keys: list[str]) -> list[str]:
     found = []
     for name in (_PROXY_AUTHORIZATION, *credential_places().headers):
         values = request.headers.get_all(name)
-        held = [_match(_said(value), keys) for value in values]
+        held = [_match(_possible_keys(value), keys) for value in values]
         if any(held):
             request.headers.set_all(name, [value for value, key in zip(values, held, strict=True) if key is None])
             found += [key for key in held if key is not None]

@@ -8,7 +8,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from healing.policy.settings.behaviour import Clients
+from healing.policy.settings.schema import Clients
 from healing.proxy.guarding import refusals, web_pages
 from healing.proxy.guarding.admission import Admission
 from healing.proxy.guarding.destinations import Destination

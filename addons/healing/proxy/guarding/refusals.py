@@ -2,7 +2,7 @@
 
 import logging
 import secrets
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from mitmproxy import http
@@ -20,6 +20,18 @@ _KINDS = {
     413: "request_too_large",
     503: "overloaded_error",
 }
+
+
+REFUSAL = "refusal"
+"""The attribute of a log record that has the `Refusal` which it is about."""
+
+
+class Refusal(NamedTuple):
+    """What the log is told of a refusal. id: that its client is told."""
+
+    id: str
+    status: int
+    why: str
 
 
 class RefusedError(Exception):
@@ -41,11 +53,11 @@ def new_id() -> str:
     return secrets.token_hex(4)
 
 
-def _told(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
+def _logged_response(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
     """An answer that is found in the log by the id that its client is told."""
     response = json_response(status, body)
-    found = response.headers["X-Healing-Id"]
-    logger.info("[%s] refused with %d: %s", found, status, shortened(message, _LONGEST_LOGGED))
+    told = Refusal(response.headers["X-Healing-Id"], status, shortened(message, _LONGEST_LOGGED))
+    logger.info("[%s] refused with %d: %s", *told, extra={REFUSAL: told})
     return response
 
 
@@ -55,7 +67,7 @@ def not_found(method: str, path: str) -> http.Response:
     says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health."
     message = f"{shortened(method)} {shortened(path, 200)} is not served here. {says}"
     error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
-    return _told(404, message, {"type": "error", "error": error})
+    return _logged_response(404, message, {"type": "error", "error": error})
 
 
 def refusal(
@@ -71,7 +83,7 @@ def refusal(
     else:
         kind = _KINDS.get(status, "invalid_request_error")
         body = {"type": "error", "error": {"type": kind, "code": status, "message": message}}
-    response = _told(status, logged or message, body)
+    response = _logged_response(status, logged or message, body)
     if retry_after_s is not None:
         response.headers["retry-after"] = str(retry_after_s)
     return response

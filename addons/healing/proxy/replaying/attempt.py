@@ -11,9 +11,9 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 
-from healing.policy.exchange.whole_answers import judge_whole
 from healing.policy.judging.failures import Failure
 from healing.policy.judging.gate import Gate
+from healing.policy.judging.whole_answers import judge_whole
 from healing.policy.settings import schema
 from healing.proxy.claiming.claims import understand
 from healing.proxy.claiming.governor import Governor
@@ -144,7 +144,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
         return None
     body = body_of(response)
     _, _, dialect, operation = asked
-    value = _said(request)
+    value = _json_of(request)
     streams = operation.streams
     if streams is None:
         streams = isinstance(value, dict) and value.get("stream") is True
@@ -152,7 +152,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     if streams and operation.sse and response.status_code < 300 and not json:
         gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time(), asked=value)
         gate.feed(body)
-        gate.end()
+        gate.end_stream()
         return gate.failure or gate.no_answer
     if streams and not operation.sse and response.status_code < 300:
         return None
@@ -167,7 +167,7 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     )
 
 
-def _said(request: http.Request) -> Any:
+def _json_of(request: http.Request) -> Any:
     """What the request's body says, None if it is no JSON."""
     try:
         return parse(body_of(request))

@@ -12,18 +12,18 @@ from healing.proxy.streams.flow_story import role_of
 class PatientKeepServing(KeepServing):
     """mitmdump's decision when to end. It forgets replays that run side by side, and would end in their middle."""
 
-    busy: Callable[[], bool]
+    is_under_way: Callable[[], bool]
 
     @classmethod
-    def adopt(cls, plain: KeepServing, busy: Callable[[], bool]) -> None:
+    def adopt(cls, plain: KeepServing, is_under_way: Callable[[], bool]) -> None:
         """Teach mitmproxy's own addon to ask this too."""
         plain.__class__ = cls
         assert isinstance(plain, PatientKeepServing)
-        plain.busy = busy
+        plain.is_under_way = is_under_way
 
     def keepgoing(self) -> bool:
         """Whether there is anything left to do."""
-        return super().keepgoing() or self.busy()
+        return super().keepgoing() or self.is_under_way()
 
 
 class HealingServerPlayback(ServerPlayback):

@@ -7,8 +7,8 @@ from time import monotonic
 
 from pydantic import SecretStr
 
-from healing.policy.settings import behaviour, schema
-from healing.policy.settings.secret_sources import Source, parse_source
+from healing.policy.settings import schema
+from healing.policy.settings.source_notation import Source, parse_source
 from healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal
 from healing.proxy.secrets.sources import Readings, SlowSourceError, SourceError
 from healing.wire.dialects import DIALECTS, flag_headers
@@ -30,7 +30,7 @@ class Credentials:
     has taken too long is asked again, and nobody waits for it until it has answered.
     """
 
-    def __init__(self, limits: Callable[[], behaviour.Limits] = behaviour.Limits) -> None:
+    def __init__(self, limits: Callable[[], schema.Limits] = schema.Limits) -> None:
         """limits: gives the settings of now."""
         self._limits = limits
         self._readings = Readings()

@@ -114,7 +114,7 @@ class Seal:
         as_in_urls = [param.partition("=")[2] for param in self.params]
         in_params = map(unquote_plus, as_in_urls)
         in_headers = (secret for pair in (*self.headers, *self.more) for secret in _secrets_in(*pair))
-        in_body = (secret for _, text in self.body for secret in _secrets_in("authorization", _said(text)))
+        in_body = (secret for _, text in self.body for secret in _secrets_in("authorization", _unescaped(text)))
         return Redaction((*in_params, *as_in_urls, *in_headers, *in_body))
 
     def without(self, secrets: Iterable[str]) -> "Seal":
@@ -190,13 +190,13 @@ def _secrets_in(name: str, value: str) -> Iterator[str]:
             yield from (user_and_password, user_and_password.partition(":")[2])
 
 
-def _said(text: bytes) -> str:
+def _unescaped(text: bytes) -> str:
     """What the inside of a JSON string says."""
     try:
-        said = json.loads(b'"%b"' % text)
+        plain = json.loads(b'"%b"' % text)
     except ValueError:
-        said = None
-    return said if isinstance(said, str) else text.decode("utf-8", "surrogateescape")
+        plain = None
+    return plain if isinstance(plain, str) else text.decode("utf-8", "surrogateescape")
 
 
 def _as_bytes(pair: tuple[str, str]) -> tuple[bytes, bytes]:

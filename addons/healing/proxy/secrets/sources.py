@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from threading import Thread
 from time import monotonic
 
-from healing.policy.settings.behaviour import Limits
-from healing.policy.settings.secret_sources import Source
+from healing.policy.settings.schema import Limits
+from healing.policy.settings.source_notation import Source
 
 logger = logging.getLogger(__name__)
 

@@ -21,6 +21,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 from healing.policy.exchange.actions import LONG_BYTES
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.journal.written import attempt_comment
 from healing.policy.settings.schema import Upstream
 from healing.proxy.connections.heads import answer_head_flaw
 from healing.proxy.connections.pool import LimitedStream
@@ -37,7 +38,7 @@ from healing.proxy.internals.http_layer import (
 )
 from healing.proxy.internals.paused import paused_by
 from healing.proxy.secrets.seal import Seal, take_cookies
-from healing.proxy.streams.flow_story import METADATA
+from healing.proxy.streams.flow_story import METADATA, story_of, tell
 from healing.proxy.streams.mitmproxy_hooks import InPlaceHooks
 from healing.proxy.streams.own_hooks import AntigravityUnderstandHook, UnderstandRequest
 from healing.proxy.streams.recorder import Recorder
@@ -111,7 +112,7 @@ class AttemptStream(InPlaceHooks, LimitedStream):
         except Exception:
             logger.exception("an attempt failed inside the proxy; this is a bug")
             self.client_state = self.server_state = self.state_errored
-            self.exchange.end(self.attempt, "internal error of the proxy")
+            self.exchange.body_ended(self.attempt, "internal error of the proxy")
 
     def in_hook(self, on: bool) -> None:
         """No clock runs meanwhile."""
@@ -172,7 +173,7 @@ class AttemptStream(InPlaceHooks, LimitedStream):
         elif isinstance(event, ResponseEndOfMessage):
             yield from self._keep_body()
             # Before the response hook, so that whoever saves the flow there saves the verdict too.
-            self.exchange.end(self.attempt)
+            self.exchange.body_ended(self.attempt)
             yield from self.send_response(already_streamed=True)
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
@@ -182,7 +183,7 @@ class AttemptStream(InPlaceHooks, LimitedStream):
             assert self.flow.response
             self._tell_head(self.flow.response)
             self.exchange.data(self.attempt, self.flow.response.raw_content or b"")
-            self.exchange.end(self.attempt)
+            self.exchange.body_ended(self.attempt)
         yield from super().send_response(already_streamed=True)
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
@@ -191,7 +192,7 @@ class AttemptStream(InPlaceHooks, LimitedStream):
             if event.code is ErrorCode.RESPONSE_VALIDATION_FAILED:
                 self.exchange.malformed(self.attempt, event.message)
             else:
-                self.exchange.end(self.attempt, event.message)
+                self.exchange.body_ended(self.attempt, event.message)
         yield from self._keep_body()
         yield from super().handle_protocol_error(event)
 
@@ -202,6 +203,10 @@ class AttemptStream(InPlaceHooks, LimitedStream):
             gone = RequestProtocolError(self.stream_id, "killed", ErrorCode.CANCEL)
             yield SendHttp(gone, self.context.server)
         return killed
+
+    def tell_story(self) -> None:
+        """Set it off from the exchanges in a flow list, with the word or two that say the most."""
+        tell(self.flow, attempt_comment(story_of(self.flow)))
 
     def make_server_connection(self) -> CommandGenerator[bool]:
         """Connect as any stream does, and know of it."""
@@ -242,7 +247,7 @@ class Sink(HttpConnection):
             elif event.code is ErrorCode.RESPONSE_VALIDATION_FAILED:
                 self.stream.exchange.malformed(self.stream.attempt, event.message)
             else:
-                self.stream.exchange.end(self.stream.attempt, event.message)
+                self.stream.exchange.body_ended(self.stream.attempt, event.message)
         yield from ()
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from mitmproxy import flow, http
 
+from healing.policy.journal.written import TAGS, tags
 from healing.policy.judging.failures import one_line, shortened
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.encoding import readable
@@ -19,6 +20,12 @@ def story_of(about: flow.Flow) -> Mapping[str, Any]:
     """The story, {} for a flow that is none of ours."""
     story = about.metadata.get(METADATA)
     return story if isinstance(story, dict) else {}
+
+
+def tell(about: flow.Flow, comment: str, mark: str = "") -> None:
+    """Say in a flow list what became of a flow: in its comment, by a mark, and in what people filter by."""
+    about.comment, about.marked = comment, mark
+    about.metadata[TAGS] = tags(story_of(about))
 
 
 def role_of(about: flow.Flow) -> str:
@@ -45,11 +52,13 @@ def outcome_of(story: Mapping[str, Any], response: http.Response | None) -> str:
             return "clean"
         case "healed":
             return f"healed ({counted(len(attempts), 'attempt')})"
+        case "client_left":
+            return "the client left"
         case None if response is None:
             return "no answer"
         case None if response is not None and response.status_code < 400:
             return f"answered ({response.status_code})"
-    reason = _last_failure(attempts) or _told(response)
+    reason = _last_failure(attempts) or _answered(response)
     tried = f", {counted(len(attempts), 'attempt')}" if len(attempts) > 1 else ""
     return f"failed ({shortened(reason)}{tried})"
 
@@ -58,7 +67,7 @@ def _last_failure(attempts: list[dict[str, Any]]) -> str:
     return next((str(attempt["detail"]) for attempt in reversed(attempts) if attempt.get("detail")), "")
 
 
-def _told(response: http.Response | None) -> str:
+def _answered(response: http.Response | None) -> str:
     if response is None:
         return "no answer"
     summary = parse_error(body_of(response)).summary

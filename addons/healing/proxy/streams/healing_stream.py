@@ -16,8 +16,8 @@ from mitmproxy.proxy.layers.http import DropStream
 
 from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.clocks import LINGER_S
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.exchange.timing import LINGER_S
 from healing.policy.routing.accounts import Account
 from healing.proxy.connections.own_events import ResetResponse
 from healing.proxy.guarding.refusals import refusal
@@ -34,7 +34,7 @@ from healing.proxy.internals.paused import queued_in
 from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.secrets.seal import Seal, take_cookies
 from healing.proxy.streams.attempt_stream import AbortAttempt, LaunchAttempt
-from healing.proxy.streams.flow_story import METADATA
+from healing.proxy.streams.flow_story import METADATA, tell
 from healing.proxy.streams.own_hooks import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
@@ -162,7 +162,7 @@ class HealingStream(PassingStream):
         # Where one account after the other is asked it is not known before that this is one.
         self.hooks_in_place = not self.replayed
         self.flow.metadata[METADATA] = exchange.meta
-        self.governor.running += 1
+        self.governor.live[exchange.request.id] = exchange
         exchange.start()
         yield from self.perform()
 
@@ -309,16 +309,15 @@ class HealingStream(PassingStream):
         if self.exchange is None:
             super().keep_body()
         elif self.recorder is not None and self.flow.response is not None:
-            self.flow.response.data.content = self.recorder.take()
+            self.flow.response.data.content = self.recorder.take_body()
             if self.recorder.truncated:
                 self.exchange.meta["body_truncated"] = True
             self.recorder = None
 
     def tell_story(self) -> None:
         """Put the exchange's story on the client's flow."""
-        assert self.exchange is not None
-        self.flow.comment = self.exchange.comment
-        self.flow.marked = _MARKS.get(self.exchange.outcome, "")
+        if self.exchange is not None and self.exchange.outcome:
+            tell(self.flow, self.exchange.comment, _MARKS.get(self.exchange.outcome, ""))
 
     def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
         """The client left: upstream is left too, at once."""
@@ -358,7 +357,7 @@ class HealingStream(PassingStream):
         self.timer = None
         if self.running:
             assert self.exchange is not None
-            self.exchange.shut_down() if self.governor.under_way.over else self.exchange.wakeup()
+            self.exchange.shut_down() if self.governor.under_way.ending_now else self.exchange.wakeup()
             yield from self.perform()
         elif self.breaking and self.broken is not None:
             yield from self.break_off(self.broken)

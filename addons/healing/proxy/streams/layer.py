@@ -128,7 +128,7 @@ class HealingLayer(ConnectingLayer):
                 yield from self.launch(command) if isinstance(command, LaunchAttempt) else self.abort(command)
             for stream in tuple(self.exchanges.values()):
                 if stream.exchange is not None:
-                    stream.exchange.settle()
+                    stream.exchange.read_data()
                     if stream.needs_poke:
                         busy = stream.poked = True
                         yield from self.event_to_child(stream, ExchangeReady())
@@ -206,7 +206,7 @@ class HealingLayer(ConnectingLayer):
         """Have upstream wait where the client does not take what has come, or it is still being understood."""
         for attempt, source in tuple(self.attempts.items()):
             behind = self.readers.behind.get(source.client_stream_id)
-            on = attempt.came.intake.crowded or (behind is not None and behind.held)
+            on = attempt.incoming.intake.crowded or (behind is not None and behind.held)
             if on != (attempt in self.held) and source.context.server in self.connections:
                 self.held ^= {attempt}
                 yield from self.hold(source, on)
@@ -267,13 +267,14 @@ class HealingLayer(ConnectingLayer):
             elif owner.exchange.outcome and not owner.exchange.actions and not owner.breaking:
                 del self.exchanges[stream_id]
                 self.forget_timers(owner)
-                self.governor.running -= 1
+                self.governor.live.pop(owner.exchange.request.id, None)
                 self.ending[stream_id] = owner
         for attempt, stream in list(self.attempts.items()):
             if attempt.ended and not stream.paused:
                 del self.attempts[attempt]
                 self.streams.pop(stream.stream_id, None)
                 self.seals.pop(stream.stream_id, None)
+                stream.tell_story()
                 self.connections.forget(stream.context.client)
                 self.line_moves = True
                 let_go(stream)

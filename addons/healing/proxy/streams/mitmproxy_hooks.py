@@ -109,11 +109,16 @@ class InPlaceHooks(HttpStream):
                 return
             if self.hooks_in_place and isinstance(command, _IN_PLACE):
                 self.in_hook(True)
+                if isinstance(command, HttpResponseHook | HttpErrorHook):
+                    self.tell_story()
                 yield from _run(command.name, command.flow, attempts=self.is_attempt)
                 self.in_hook(False)
                 reply = None
             else:
                 reply = yield command
+
+    def tell_story(self) -> None:
+        """Put what is known of it on the flow, whose end is about to be told."""
 
     def in_hook(self, on: bool) -> None:
         """A hook begins or is over. An addon or a person may take its time there."""

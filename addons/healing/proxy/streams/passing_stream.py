@@ -251,7 +251,7 @@ class PassingStream(IncomingStream):
     def keep_body(self) -> None:
         """Put what has streamed by into the client's flow; of what passes, all or nothing."""
         if self.recorder is not None and self.flow.response is not None and not self.recorder.truncated:
-            self.flow.response.data.content = self.recorder.take()
+            self.flow.response.data.content = self.recorder.take_body()
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
         """What passes may tell what lies with its account from now on."""

@@ -35,7 +35,7 @@ class Recorder:
         """How many bytes have been kept."""
         return len(self._kept)
 
-    def take(self) -> bytes:
+    def take_body(self) -> bytes:
         """What has been kept, which is not here any more then: a stream that is over may not be forgotten for long."""
         taken, self._kept = bytes(self._kept), bytearray()
         return taken

@@ -39,7 +39,7 @@ def redact_head(response: http.Response, seal: Seal) -> None:
 
 def keep_redacted(response: http.Response, recorder: Recorder, seal: Seal) -> None:
     """Keep what was recorded of a response's body in its flow. Compressed text is kept as it reads."""
-    content, coding = recorder.take(), response.headers.get("content-encoding", "")
+    content, coding = recorder.take_body(), response.headers.get("content-encoding", "")
     if coding and content:
         try:
             content = Decompressor(coding).decode(content, _MOST_KEPT_BYTES)

@@ -10,6 +10,7 @@ from healing.wire.anthropic.conversation import AnthropicConversation
 from healing.wire.anthropic.events_of_whole import events_of
 from healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from healing.wire.anthropic.reader import AnthropicReader, read_message
+from healing.wire.anthropic.usage import AnthropicUsage
 from healing.wire.dialect import (
     CredentialPlaces,
     EmptyStop,
@@ -129,6 +130,10 @@ class Anthropic:
         """The blocks of a whole message."""
         blocks = answer.get("content") if isinstance(answer, dict) else None
         return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+
+    def usage_tally(self) -> AnthropicUsage:
+        """A tally of the tokens of a new answer."""
+        return AnthropicUsage()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """`end_turn` without content is the 0-token answer; a tool call without a call is broken."""

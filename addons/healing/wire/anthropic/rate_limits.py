@@ -1,11 +1,12 @@
 """The rate-limit headers of the Anthropic API."""
 
 import re
+from collections.abc import Iterator
 
 from healing.wire.http import headers as http
 from healing.wire.http.headers import Headers
 from healing.wire.http.times import from_now_s, number, rfc3339_s
-from healing.wire.rate_limits import Rejection
+from healing.wire.rate_limits import Rejection, Window
 
 _PREFIX = "anthropic-ratelimit-"
 _UNIFIED = "anthropic-ratelimit-unified-"
@@ -13,6 +14,7 @@ _UNIFIED = "anthropic-ratelimit-unified-"
 _WINDOW = re.compile(re.escape(_UNIFIED) + r"(\d{1,4}[a-z](_[a-z0-9_]{1,40})?)-(status|reset|utilization)")
 _OF_ONE_MODEL = re.compile(r"(?:five_hour|seven_day|\d{1,4}[a-z])_\w")
 _LONGEST_NUMBER = 15
+_OF_A_MINUTE = re.compile(re.escape(_PREFIX) + r"((?:requests|(?:(?:in|out)put-)?tokens))-limit")
 
 
 class AnthropicRateLimits:
@@ -56,6 +58,29 @@ class AnthropicRateLimits:
         """The limit of input tokens."""
         limit = http.get(headers, f"{_PREFIX}input-tokens-limit") or ""
         return int(limit) if limit.isdecimal() and len(limit) <= _LONGEST_NUMBER else None
+
+    def windows(self, headers: Headers) -> tuple[Window, ...]:
+        """Those of a subscription's plan by their utilization, those of a minute by what remains."""
+        plan = (
+            Window(name, min(1.0, max(0.0, used)), number(told.get("reset")))
+            for (name, _), told in _windows(headers).items()
+            if (used := number(told.get("utilization"))) is not None
+        )
+        return (*plan, *_remaining(headers))
+
+
+def _remaining(headers: Headers) -> Iterator[Window]:
+    """The limits of a minute, of which it is told what remains."""
+    told = http.by_name(headers)
+    for name, value in told.items():
+        match = _OF_A_MINUTE.fullmatch(name)
+        limit = number(value.strip()) if match is not None else None
+        if match is None or not limit:
+            continue
+        left = number(told.get(f"{_PREFIX}{match[1]}-remaining", "").strip())
+        if left is not None:
+            resets_at = rfc3339_s(told.get(f"{_PREFIX}{match[1]}-reset", ""))
+            yield Window(match[1].replace("-", " "), min(1.0, max(0.0, 1 - left / limit)), resets_at)
 
 
 def _windows(headers: Headers) -> dict[tuple[str, bool], dict[str, str]]:

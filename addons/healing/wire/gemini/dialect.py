@@ -21,6 +21,7 @@ from healing.wire.gemini.collector import GeminiCollector
 from healing.wire.gemini.conversation import GeminiConversation
 from healing.wire.gemini.history import wants_pieces
 from healing.wire.gemini.reader import BROKEN_STOPS, PLAIN_STOPS, UNSIGNED_STOP, GeminiReader
+from healing.wire.gemini.usage import GeminiUsage
 from healing.wire.http.sse import SSEEvent
 from healing.wire.json.value import dump
 from healing.wire.rate_limits import NoRateLimits
@@ -187,6 +188,10 @@ class Gemini:
         for chunk in answer if isinstance(answer, list) else [answer]:
             reader.read_chunk(chunk)
         return reader.content
+
+    def usage_tally(self) -> GeminiUsage:
+        """A tally of the tokens of a new answer."""
+        return GeminiUsage()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What a finish reason means without content."""

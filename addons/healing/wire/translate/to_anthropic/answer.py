@@ -5,9 +5,11 @@ from typing import Any
 from healing.wire.gemini.collector import joined_parts
 from healing.wire.gemini.history import call_flaw, call_of, signature_of
 from healing.wire.gemini.reader import BROKEN_STOPS
+from healing.wire.gemini.usage import GeminiUsage
 from healing.wire.json.value import digest, dump_text, objects_at
 from healing.wire.translate.common import Block, Body, Part, ToolNames, tool_use_id
-from healing.wire.translate.to_anthropic.endings import GeminiUsage, Grounding, server_tool_id, stop_of, why_stopped
+from healing.wire.translate.to_anthropic.endings import Grounding, server_tool_id, stop_of, usage_told, why_stopped
+from healing.wire.usage import Usage
 
 _DELTAS = {"text": ("text_delta", "text"), "thinking": ("thinking_delta", "thinking")}
 # Members of a part that say nothing by themselves.
@@ -30,6 +32,7 @@ class AnthropicAnswer:
         self._model = model
         self._seed = seed
         self._web_search = web_search
+        self._before = Usage()
         self._usage = GeminiUsage()
         self._grounding = Grounding()
         self._started = False
@@ -49,6 +52,11 @@ class AnthropicAnswer:
         return self._token if self._finish == "CONTINUATION" else ""
 
     @property
+    def _cost(self) -> Usage:
+        """Of all the answers that this one is made of."""
+        return self._before + (self._usage.usage or Usage())
+
+    @property
     def broken(self) -> str:
         """Why what came can't be told as a good answer, "" if it can."""
         if self._flaw:
@@ -59,12 +67,12 @@ class AnthropicAnswer:
 
     def go_on(self) -> None:
         """What follows is the answer to the request with the continuation token."""
-        self._usage.go_on()
+        self._before, self._usage = self._cost, GeminiUsage()
         self._finish = self._why = self._token = ""
 
     def take(self, event: Body) -> list[Body]:
         """The events that a GenerateContentResponse makes. Of several candidates only the first is told."""
-        self._usage.take(event.get("usageMetadata"))
+        self._usage.take(event)
         events = [] if self._started else [self._start(event)]
         feedback = event.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason"):
@@ -80,7 +88,7 @@ class AnthropicAnswer:
             return []
         self._ended = True
         events: list[Body] = []
-        usage = self._usage.told()
+        usage = usage_told(self._cost)
         if self._web_search:
             self._tell_grounding(events, usage)
         self._close(events)
@@ -102,7 +110,7 @@ class AnthropicAnswer:
             "stop_reason": None,
             "stop_sequence": None,
             "stop_details": None,
-            "usage": self._usage.told(),
+            "usage": usage_told(self._cost),
         }
         return {"type": "message_start", "message": message}
 

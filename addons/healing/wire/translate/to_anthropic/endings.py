@@ -8,11 +8,8 @@ from healing.wire.gemini.grounding import GroundingMetadata
 from healing.wire.gemini.reader import PLAIN_STOPS
 from healing.wire.json.value import objects_at
 from healing.wire.translate.common import Block, Body, tool_use_id
+from healing.wire.usage import Usage
 
-_COUNTS = frozenset((
-    "promptTokenCount", "toolUsePromptTokenCount", "cachedContentTokenCount", "candidatesTokenCount",
-    "thoughtsTokenCount",
-))  # fmt: skip
 # Without a token there is no going on: the answer reached the limit of one request.
 _LIMITS = ("MAX_TOKENS", "CONTINUATION")
 
@@ -47,42 +44,17 @@ def why_stopped(carrier: Body) -> str:
     return "; ".join(part for part in (message if isinstance(message, str) else "", ", ".join(blocked)) if part)
 
 
-class GeminiUsage:
-    """The usage of one message, which may be made of several answers. Of each one the last value of a field counts."""
-
-    def __init__(self) -> None:
-        self._before: dict[str, int] = {}
-        self._now: dict[str, int] = {}
-
-    def take(self, metadata: Any) -> None:
-        """Take what a chunk tells."""
-        for name, value in metadata.items() if isinstance(metadata, dict) else ():
-            if name in _COUNTS and isinstance(value, int) and not isinstance(value, bool):
-                self._now[name] = value
-
-    def go_on(self) -> None:
-        """Another answer follows, which is counted anew."""
-        for name, value in self._now.items():
-            self._before[name] = self._before.get(name, 0) + value
-        self._now = {}
-
-    def told(self) -> Body:
-        """The usage in Anthropic's fields."""
-        cached, thinking = self._count("cachedContentTokenCount"), self._count("thoughtsTokenCount")
-        # What upstream's own tools found is put before the model like the prompt.
-        prompt = self._count("promptTokenCount") + self._count("toolUsePromptTokenCount")
-        usage: Body = {
-            "input_tokens": max(0, prompt - cached),
-            "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": cached,
-            "output_tokens": self._count("candidatesTokenCount") + thinking,
-        }
-        if thinking:
-            usage["output_tokens_details"] = {"thinking_tokens": thinking}
-        return usage
-
-    def _count(self, name: str) -> int:
-        return self._before.get(name, 0) + self._now.get(name, 0)
+def usage_told(usage: Usage) -> Body:
+    """A usage in Anthropic's fields."""
+    told: Body = {
+        "input_tokens": usage.uncached,
+        "cache_creation_input_tokens": usage.cache_write,
+        "cache_read_input_tokens": usage.cache_read,
+        "output_tokens": usage.output,
+    }
+    if usage.reasoning:
+        told["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return told
 
 
 class Grounding:

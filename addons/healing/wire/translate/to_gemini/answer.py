@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from healing.wire.anthropic.usage import AnthropicUsage
 from healing.wire.collecting import LONGEST_WHOLE, too_long
 from healing.wire.json.exact import read_input
 from healing.wire.json.growing import weight
@@ -11,7 +12,8 @@ from healing.wire.json.value import digest
 from healing.wire.translate.common import Block, Body, ToolNames
 from healing.wire.translate.to_anthropic.property_names import PropertyNames
 from healing.wire.translate.to_gemini import server_tools as servers
-from healing.wire.translate.to_gemini.endings import AnthropicUsage, Sources, finish_of
+from healing.wire.translate.to_gemini.endings import Sources, finish_of, usage_told
+from healing.wire.usage import Usage
 
 type Part = dict[str, Any]
 
@@ -87,6 +89,7 @@ class GeminiAnswer:
         """The GenerateContentResponses that an event makes; none where it says nothing that can be seen."""
         if self._ended:
             return []
+        self._usage.take(event)
         index = event.get("index")
         index = index if isinstance(index, int) else -1
         match event.get("type"):
@@ -118,10 +121,9 @@ class GeminiAnswer:
         if finish.message:
             candidate["finishMessage"] = finish.message
         candidate |= self._sources.told()
-        return [self._chunk(candidate, usageMetadata=self._usage.told())]
+        return [self._chunk(candidate, usageMetadata=usage_told(self._usage.usage or Usage()))]
 
     def _start(self, message: Body) -> None:
-        self._usage.take(message.get("usage"))
         if self._started:
             # An answer has the same names from its first chunk to its last.
             return
@@ -133,7 +135,6 @@ class GeminiAnswer:
 
     def _take_stop(self, event: Body) -> None:
         self._started = True
-        self._usage.take(event.get("usage"))
         delta = event.get("delta")
         if isinstance(delta, dict) and delta.get("stop_reason"):
             self._stop, self._details = str(delta["stop_reason"]), delta.get("stop_details")

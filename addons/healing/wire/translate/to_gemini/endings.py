@@ -6,10 +6,8 @@ from healing.wire.collecting import LONGEST
 from healing.wire.json.growing import weight
 from healing.wire.json.value import objects_at
 from healing.wire.translate.common import Block, Body
+from healing.wire.usage import Usage
 
-_COUNTS = frozenset((
-    "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens", "thinking_tokens",
-))  # fmt: skip
 _FINISH = {
     "": "STOP",
     "end_turn": "STOP",
@@ -42,35 +40,14 @@ def finish_of(stop: str, details: Any) -> Ending:
     return Ending(reason, f"Anthropic stopped with {stop}" if reason == "OTHER" else "")
 
 
-class AnthropicUsage:
-    """The usage of one message. It is told more than once; the last value of each field counts."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-
-    def take(self, usage: Any) -> None:
-        """Take what an event tells."""
-        if not isinstance(usage, dict):
-            return
-        details = usage.get("output_tokens_details")
-        for fields in (usage, details if isinstance(details, dict) else {}):
-            for name, value in fields.items():
-                if name in _COUNTS and isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-                    self._counts[name] = value
-
-    def told(self) -> Body:
-        """The usage in Gemini's fields."""
-        count = self._counts.get
-        cached = count("cache_read_input_tokens", 0)
-        prompt = count("input_tokens", 0) + cached + count("cache_creation_input_tokens", 0)
-        output = count("output_tokens", 0)
-        thinking = min(count("thinking_tokens", 0), output)
-        usage: Body = {"promptTokenCount": prompt, "candidatesTokenCount": output - thinking}
-        if thinking:
-            usage["thoughtsTokenCount"] = thinking
-        if cached:
-            usage["cachedContentTokenCount"] = cached
-        return {**usage, "totalTokenCount": prompt + output}
+def usage_told(usage: Usage) -> Body:
+    """A usage in Gemini's fields."""
+    told: Body = {"promptTokenCount": usage.input, "candidatesTokenCount": usage.output - usage.reasoning}
+    if usage.reasoning:
+        told["thoughtsTokenCount"] = usage.reasoning
+    if usage.cache_read:
+        told["cachedContentTokenCount"] = usage.cache_read
+    return {**told, "totalTokenCount": usage.input + usage.output}
 
 
 class Sources:

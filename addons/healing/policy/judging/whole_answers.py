@@ -1,57 +1,14 @@
 """Judging whole answers: what is wrong with a body that came with a good or a bad status."""
 
-import contextlib
-
-from healing.policy.exchange.actions import Rules
-from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass, classify
 from healing.policy.judging.gate import no_answer
 from healing.wire.dialect import Dialect, Kind, OperationKind
 from healing.wire.errors.parsing import UpstreamError, parse_error, read_error
 from healing.wire.http.headers import Headers
 from healing.wire.json import exact
-from healing.wire.json.value import dump, parse
+from healing.wire.usage import UsageTally
 
 _BAD_GATEWAY = 502
-
-
-class Judging:
-    """The judgement of an attempt's whole response, which takes time where that is long.
-
-    wall_s: now, in seconds since 1970.
-    """
-
-    def __init__(self, attempt: Attempt, rules: Rules, wall_s: float) -> None:
-        self._attempt = attempt
-        self._rules = rules
-        self._wall_s = wall_s
-
-    def run(self) -> Failure | None:
-        """What is wrong, None for nothing. Leaves on the attempt what an error says."""
-        attempt, asked = self._attempt, self._attempt.asked
-        status, body = attempt.status or _BAD_GATEWAY, bytes(attempt.came.whole)
-        if status >= 400:
-            attempt.came.error = parse_error(body)
-        failure = judge_whole(
-            asked.dialect,
-            asked.operation.kind,
-            status,
-            attempt.headers,
-            body,
-            grace_s=self._rules.retry.grace,
-            wall_s=self._wall_s,
-            error=attempt.came.error,
-        )
-        if failure is not None and failure.kind is FailureClass.CALLER and attempt.came.error is None:
-            attempt.came.error = parse_error(body)
-        elif failure is None and asked.operation.kind == "list_models" and status == 200 and self._rules.listed_models:
-            self._list_more(body)
-        return failure
-
-    def _list_more(self, body: bytes) -> None:
-        names = list(self._rules.listed_models)
-        with contextlib.suppress(ValueError):
-            self._attempt.came.whole = bytearray(dump(self._attempt.asked.dialect.with_models(parse(body), names)))
 
 
 def judge_whole(
@@ -64,10 +21,12 @@ def judge_whole(
     grace_s: float,
     wall_s: float,
     error: UpstreamError | None = None,
+    tally: UsageTally | None = None,
 ) -> Failure | None:
     """What is wrong with a whole response, None if it is an answer.
 
     grace_s, wall_s: as in `failures.classify`. error: what the body of an error says, where that is known.
+    tally: takes what it tells of its tokens.
     """
     if status >= 400:
         return classify(status, headers, error or parse_error(body), grace_s=grace_s, wall_s=wall_s)
@@ -79,6 +38,8 @@ def judge_whole(
         value = exact.parse(body)
     except ValueError:
         return Failure(FailureClass.MALFORMED, "the answer is not JSON")
+    if tally is not None and operation == "generate":
+        tally.take(value)
     reading = dialect.read_answer(value)
     if reading.kind is Kind.ERROR:
         return classify(None, (), read_error(reading.error), grace_s=grace_s, wall_s=wall_s)

@@ -8,7 +8,7 @@ from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 
 
-class OneHolder:
+class HolderSearch:
     """Plans one attempt on each account, until one has what the request names. Takes a `Planner`'s place.
 
     How the accounts are does not matter: what keeps them from models is none of the business of files.
@@ -19,18 +19,18 @@ class OneHolder:
 
     def __init__(self, first: Sequence[Account], eligible: Sequence[Account]) -> None:
         """first: those of the eligible accounts that are asked before the others."""
-        self._left = [*first, *(account for account in eligible if account not in first)]
+        self._unasked = [*first, *(account for account in eligible if account not in first)]
 
     def widen(self, eligible: Sequence[Account]) -> None:
         """All of them may be asked anyway."""
 
     def first(self, now: float) -> Next | float:
         """The attempt to make now."""
-        return Next(self._left.pop(0))
+        return Next(self._unasked.pop(0))
 
     def after(self, attempt: Attempt, failure: Failure, now: float) -> Next | None:
         """The attempt on the next account, where this one does not have what is asked for."""
-        return Next(self._left.pop(0)) if failure.kind is FailureClass.NOT_THEIRS and self._left else None
+        return Next(self._unasked.pop(0)) if failure.kind is FailureClass.NOT_THEIRS and self._unasked else None
 
     def says_cooling(self, model: str, wait_s: int) -> str:
         """That nobody may be asked; here somebody always may."""

@@ -2,11 +2,10 @@ from typing import Any
 
 import pytest
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.clocks import attempt_deadline
+from healing.policy.exchange.timing import attempt_deadline
 from healing.policy.judging.gate import Gate
 from healing.policy.routing.accounts import Account
-from healing.policy.settings.behaviour import Peek
-from healing.policy.settings.schema import BUILT_IN
+from healing.policy.settings.schema import BUILT_IN, Peek
 from healing.wire.anthropic.dialect import Anthropic
 
 from tests.policy.exchange.stage import request_in
@@ -47,7 +46,7 @@ def attempt(*, head: float | None = None, last_byte: float = 0.0, gate: str = ""
         # With content: idle only.
         (attempt(head=110.0, last_byte=155.0, gate="answering"), True, True, 180.0, "nothing more"),
         (attempt(head=110.0, last_byte=500.0, gate="answering"), True, False, 525.0, "nothing more"),
-        (attempt(head=110.0, last_byte=115.0, raw=True), True, False, 140.0, "nothing more"),
+        (attempt(head=110.0, last_byte=115.0, passes_unread=True), True, False, 140.0, "nothing more"),
         (attempt(head=110.0, last_byte=115.0), False, True, 140.0, "nothing more"),
     ],
 )

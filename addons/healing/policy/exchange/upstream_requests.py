@@ -30,7 +30,7 @@ class UpstreamRequests:
     def __init__(
         self,
         request: ClientRequest,
-        crossing: Translation | None,
+        translation: Translation | None,
         upstream: str,
         unsupported: Unsupported,
         *,
@@ -38,13 +38,13 @@ class UpstreamRequests:
         longest: int,
     ) -> None:
         """
-        crossing: None where upstream speaks the client's dialect. upstream: its URL.
+        translation: None where upstream speaks the client's dialect. upstream: its URL.
         longest: how many bytes an answer may have that is put together.
         Raises UntranslatableError.
         """
         self._concessions = 0
         self._continuations = 0
-        self.crossing = crossing
+        self.translation = translation
         self._request = request
         self._upstream = upstream
         self._unsupported = unsupported
@@ -67,20 +67,20 @@ class UpstreamRequests:
     @property
     def rewrites(self) -> bool:
         """Whether the client gets something else than what upstream sends."""
-        return self.upgraded or self.crossing is not None
+        return self.upgraded or self.translation is not None
 
     @property
-    def says(self) -> tuple[str, ...]:
+    def in_words(self) -> tuple[str, ...]:
         """What there is to say of how upstream is asked, in words."""
         translated = (f"translated to {self.asked.dialect.label}",) if self.asked.translated else ()
         return (*translated, "as a stream") if self.upgraded else translated
 
-    def keep(self, attempt: Attempt, sent: dict[str, Any]) -> None:
+    def keep_turn(self, attempt: Attempt, sent: dict[str, Any]) -> None:
         """Keep what the client can't give back of an answer that it got. sent: what upstream was asked."""
-        if self.crossing is None or attempt.writer is None:
+        if self.translation is None or attempt.writer is None:
             return
         try:
-            self.crossing.keep(attempt.account, attempt.writer, sent)
+            self.translation.keep(attempt.account, attempt.writer, sent)
         except Exception:
             logger.exception("an answer's signatures could not be kept; this is a bug")
 
@@ -89,8 +89,8 @@ class UpstreamRequests:
         return self._unsupported.of(self._upstream, self._request.route.model)
 
     def _make(self) -> UpstreamRequest:
-        crossing, without = self.crossing, self._without
-        asked = self._request.as_it_is() if crossing is None else crossing.asked(without)
+        translation, without = self.translation, self._without
+        asked = self._request.as_it_is() if translation is None else translation.asked(without)
         stream = asked.as_stream() if self._upgrade and "stream" not in without else None
         self.upgraded = stream is not None
         asked = stream or asked
@@ -111,7 +111,7 @@ class UpstreamRequests:
             assert going_on.translator is not None
             going_on.translator.go_on()
             return going_on
-        translator = self.crossing.translator(seed) if self.crossing is not None else None
+        translator = self.translation.translator(seed) if self.translation is not None else None
         whole = whole or not self._request.streams
         own = self.asked.dialect if translator is not None else None
         return Rewriting(
@@ -129,17 +129,17 @@ class UpstreamRequests:
         Gives its writer, which has taken all of it; None where the client's answer is made already.
         Raises ValueError for what is no such answer.
         """
-        assert self.crossing is not None
-        value = exact.parse(attempt.came.whole)
+        assert self.translation is not None
+        value = exact.parse(attempt.incoming.whole)
         if find_error(value):
             raise ValueError("it is an error")
         if self.asked.operation.kind != "generate":
-            attempt.rewrite(self.crossing.whole(value))
+            attempt.rewrite(self.translation.whole(value))
             return None
         writer = attempt.writer = self.writer(attempt.seed(self._request.id), whole=True)
         assert writer is not None
         for event in self.asked.dialect.events_of(value):
-            writer.take(event)
+            writer.take_event(event)
         if not (writer.broken or writer.continuation):
             writer.end()
         return writer
@@ -151,7 +151,7 @@ class UpstreamRequests:
     def _framing(self) -> Framing:
         return Framing(self._request.dialect, array=not self._request.operation.sse)
 
-    def go_on(self, writer: Rewriting) -> bool:
+    def continue_after(self, writer: Rewriting) -> bool:
         """Upstream has more to say after what this writer has taken. False where there has been enough of that."""
         if self._continuations >= MAX_CONTINUATIONS:
             return False
@@ -164,14 +164,14 @@ class UpstreamRequests:
         """Leave out what upstream did not take: what is done, in words; "" where nothing helps."""
         if (
             failure.kind is not FailureClass.CALLER
-            or attempt.came.error is None
+            or attempt.incoming.error is None
             or self._concessions >= MAX_CONCESSIONS
         ):
             return ""
-        used = self.crossing.optional if self.crossing is not None else ()
+        used = self.translation.optional if self.translation is not None else ()
         if self.upgraded:
             used = (*used, STREAM)
-        feature = refused_feature(attempt.came.error.text, self._without, used)
+        feature = refused_feature(attempt.incoming.error.text, self._without, used)
         if feature is None:
             return ""
         self._unsupported.add(self._upstream, self._request.route.model, feature)

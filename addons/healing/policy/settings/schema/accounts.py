@@ -1,38 +1,21 @@
-"""The whole of `antigravity.toml`, and its accounts, upstreams and models.
+"""Accounts, upstreams and models.
 
 Secrets are `SecretStr` here and sources until someone resolves them; no message made here contains a value from a place
 where a secret may stand.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Iterable
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    Strict,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, SecretStr, Strict, field_validator, model_validator
 
-from healing.policy.settings.behaviour import (
-    CaptureSettings,
-    Clients,
-    Flows,
-    Limits,
-    Peek,
+from healing.policy.settings.messages import kind_of, quote
+from healing.policy.settings.schema.retrying import (
     PeekOverrides,
-    Repair,
-    Retry,
-    ShutdownSettings,
-    Signatures,
-    Table,
-    Translate,
 )
-from healing.policy.settings.messages import hint, kind_of, nearest, quote
+from healing.policy.settings.schema.table import Table
 from healing.policy.settings.values import (
     ProblemsError,
     Seconds,
@@ -43,12 +26,12 @@ from healing.policy.settings.values import (
 )
 from healing.wire.dialects import DIALECTS
 
-FILE_NAME = "antigravity.toml"
 RESERVED_ACCOUNT = "client"
 """The name that stands for the client's own credential; no account may have it."""
 
+
 # How the names of models begin that have slashes in them: never taken for a misspelt upstream.
-_MODEL_FOLDERS = frozenset({"accounts", "endpoints", "models", "projects", "publishers", "tunedModels"})
+MODEL_FOLDERS = frozenset({"accounts", "endpoints", "models", "projects", "publishers", "tunedModels"})
 
 
 def split_target(target: str, upstreams: Iterable[str]) -> tuple[str | None, str]:
@@ -77,6 +60,17 @@ class AccountSettings(Table):
     """Patterns of the models it may serve, after mapping."""
     ttl: Seconds = 300.0
     """How many seconds what a `cmd:` source printed is kept."""
+
+    _place: str = PrivateAttr("")
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words; "" before `stands_in` has been called."""
+        return self._place
+
+    def stands_in(self, place: str) -> None:
+        """Remember where it stands."""
+        self._place = place
 
     @property
     def label(self) -> str:
@@ -171,23 +165,6 @@ class Upstream(Table):
         return urlsplit(self.url).path
 
 
-class _BuiltIn(Mapping[str, Upstream]):
-    def __getitem__(self, name: str) -> Upstream:
-        if not (url := DIALECTS[name].public_url):
-            raise KeyError(name)
-        return Upstream(dialect=name, url=url)
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, dialect in DIALECTS.items() if dialect.public_url)
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-BUILT_IN: Mapping[str, Upstream] = _BuiltIn()
-"""The public APIs of the dialects, each as an upstream with the dialect's name."""
-
-
 class RouteSettings(Table):
     """What `[models]` makes of a client's model name. `split_target` reads `to`."""
 
@@ -214,69 +191,4 @@ class RouteSettings(Table):
             raise ValueError('a "*" in the target is not supported; write out the name of one model')
         if self.to.startswith("/") or self.to.endswith("/"):
             raise ValueError('names no model; write "model" or "upstream/model"')
-        return self
-
-
-def _with_built_in(value: object) -> object:
-    if not isinstance(value, dict):
-        return value
-    merged: dict[str, Any] = {**BUILT_IN, **value}
-    for name, upstream in BUILT_IN.items():
-        table = merged[name]
-        if isinstance(table, dict):
-            same = table.get("dialect", upstream.dialect) == upstream.dialect
-            merged[name] = {"dialect": upstream.dialect, **({"url": upstream.url} if same else {}), **table}
-    return merged
-
-
-class Config(Table):
-    """All of `antigravity.toml`. `Config()` is what holds without a file."""
-
-    accounts: Annotated[tuple[AccountSettings, ...], Strict(False)] = ()
-    upstreams: Annotated[dict[str, Upstream], BeforeValidator(_with_built_in)] = Field(
-        default_factory=lambda: dict(BUILT_IN)
-    )
-    """By name, the built-in ones included."""
-    models: dict[str, RouteSettings] = Field(default_factory=dict)
-    """By the client's name or a pattern, in the order of the file. `Routes` applies them."""
-    retry: Retry = Retry()
-    peek: Peek = Peek()
-    clients: Clients = Clients()
-    limits: Limits = Limits()
-    flows: Flows = Flows()
-    capture: CaptureSettings = CaptureSettings()
-    signatures: Signatures = Signatures()
-    repair: Repair = Repair()
-    translate: Translate = Translate()
-    shutdown: ShutdownSettings = ShutdownSettings()
-
-    @model_validator(mode="after")
-    def _cross_checks(self) -> Self:
-        problems: list[tuple[tuple[str | int, ...], str]] = []
-        for name in self.upstreams:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-                text = "the name of an upstream may only have letters, digits, dots, dashes and underscores"
-                problems.append((("upstreams", name), text))
-        first_use: dict[str, int] = {}
-        for index, account in enumerate(self.accounts):
-            if account.upstream not in self.upstreams:
-                text = f"there is no upstream {quote(account.upstream)}{hint(account.upstream, self.upstreams)}"
-                problems.append((("accounts", index, "upstream"), text))
-            first = first_use.setdefault(account.name, index)
-            if first != index:
-                text = f"accounts[{first}] has the same name; every account needs a name of its own"
-                problems.append((("accounts", index, "name"), text))
-        for pattern, target in self.models.items():
-            if not pattern or not pattern.isprintable():
-                problems.append((("models", pattern), "this cannot be the name or pattern of a model"))
-            head, slash, _ = (target.to or "").partition("/")
-            near = nearest(head, self.upstreams, cutoff=0.82) if slash and head not in _MODEL_FOLDERS else None
-            if near and head not in self.upstreams:
-                text = (
-                    f"there is no upstream {quote(head)}; did you mean {quote(near)}? "
-                    f"If the model itself is called {quote(target.to or '')}, put its upstream and a slash before it"
-                )
-                problems.append((("models", pattern), text))
-        if problems:
-            raise ProblemsError(problems)
         return self

@@ -9,7 +9,7 @@ from healing.policy.exchange.attempt import Attempt
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
-from healing.policy.settings import behaviour
+from healing.policy.settings import schema
 from healing.policy.signing.repairs import REPAIRERS, Prepared, Repairs
 from healing.policy.signing.rules import RepairRule
 from healing.policy.signing.store import SignatureStore
@@ -31,7 +31,7 @@ class RequestRepairs:
         request: ClientRequest,
         asked: UpstreamRequest,
         store: SignatureStore | None,
-        settings: behaviour.Repair,
+        settings: schema.Repair,
         clock: Clock,
     ) -> None:
         self.refused: Attempt | None = None
@@ -78,21 +78,21 @@ class RequestRepairs:
         """The repair with which the next attempt is made, None where nothing helps."""
         if failure.kind is FailureClass.SIGNATURE and self.refused is None:
             self.refused = attempt
-        text, now = attempt.came.error.text if attempt.came.error is not None else "", self._clock.wall()
+        text, now = attempt.incoming.error.text if attempt.incoming.error is not None else "", self._clock.wall()
         return self._safely(lambda repairs: repairs.after(attempt.account, failure, text, now), None)
 
-    def to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
+    def attempt_to_tell(self, attempt: Attempt, failure: Failure) -> Attempt:
         """The attempt of whose failure the client is told: where no repair has helped, the first that was refused."""
         if self.refused is not None and failure.kind in (FailureClass.SIGNATURE, FailureClass.CALLER):
             return self.refused
         return attempt
 
-    def over(self, attempt: Attempt) -> None:
+    def keep_signed(self, attempt: Attempt) -> None:
         """The answer of this attempt has reached the client, wholly or in part: what it signed is kept."""
         if attempt.status is not None and attempt.status < 300:
-            self._safely(lambda repairs: self._keep(repairs, attempt), None)
+            self._safely(lambda repairs: self._keep_signed(repairs, attempt), None)
 
-    def _keep(self, repairs: Repairs, attempt: Attempt) -> None:
+    def _keep_signed(self, repairs: Repairs, attempt: Attempt) -> None:
         now, gate = self._clock.wall(), attempt.gate
         if attempt.failure is None or (gate is not None and gate.content):
             repairs.served(now)
@@ -105,7 +105,7 @@ class RequestRepairs:
         if attempt.gate is not None:
             return attempt.gate.signed_content
         try:
-            return attempt.asked.dialect.content_of(parse(attempt.came.upstream_whole or attempt.came.whole))
+            return attempt.asked.dialect.content_of(parse(attempt.incoming.upstream_whole or attempt.incoming.whole))
         except ValueError:
             return []  # an array that was cut, or is too long to be kept
 

@@ -1,12 +1,12 @@
 from typing import get_args
 
 import pytest
-from healing.monitor.log import line_of
-from healing.policy.exchange.actions import Rules
-from healing.policy.exchange.journal import Record, Step
-from healing.policy.judging.failures import Failure, FailureClass
+from healing.monitor.log_words import line_of
+from healing.policy.exchange.given import Rules
+from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Record, Step
+from healing.policy.judging.failures import FailureClass
 from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.behaviour import Retry
+from healing.policy.settings.schema import Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ def lines(bad: Script, dialect: str = "anthropic", *, attempts: int = 2, healed:
     accounts = Accounts(accounts_named("a", "b", dialect=dialect))
     scripts = [bad, GOOD[dialect]] if healed else [bad]
     played = play(scripts, dialect=dialect, accounts=accounts, rules=Rules(Retry(max_attempts=attempts)))
-    return [line_of(record) for record in played.records]
+    return [line_of(record) for record in played.records if record.step != "over"]
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,14 @@ def test_what_breaks_after_commit_is_not_called_peek_nor_retried() -> None:
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_step_has_a_line_that_names_its_exchange(step: Step) -> None:
-    failure = Failure(FailureClass.CUT, "it was cut")
-    line = line_of(Record("e7", step, "Anthropic", "some words", 2, "work", "m", failure, 1.5))
+    line = line_of(record(step, "some words", AttemptFacts(2, "work", "anthropic", "m", 0.0, failure=FailureClass.CUT)))
     assert line.startswith("[e7] ")
     assert "None" not in line
+
+
+def record(step: Step, text: str, attempt: AttemptFacts) -> Record:
+    end = ExchangeEnd("failed", Finding(text, text, text)) if step == "over" else None
+    return Record(step, 0.0, 0.0, ExchangeFacts("e7", "gemini", 0.0), text, attempt, 1.5, end)
 
 
 texts = st.text(st.sampled_from("a \n\r\t\x1b[e7é"), max_size=12)
@@ -109,6 +113,6 @@ def test_a_record_is_one_line_and_can_not_pose_as_another(
     step: Step, kind: FailureClass, attempt: int, text: str
 ) -> None:
     # What upstream says, and the model that a client asks for, are others' words.
-    failure = Failure(kind, f"500 api_error: {text}")
-    line = line_of(Record("e7", step, "Gemini", f"POST /{text}", attempt, "work", text, failure))
+    facts = AttemptFacts(attempt, "work", "gemini", text, 0.0, failure=kind, detail=f"500 api_error: {text}")
+    line = line_of(record(step, f"POST /{text}", facts))
     assert not {"\n", "\r", "\x1b"}.intersection(line)

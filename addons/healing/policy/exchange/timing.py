@@ -1,8 +1,8 @@
 """When an exchange has to be woken: for its next attempt, for a stalled one, for a client that waits."""
 
 from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.client_answer import Answer
-from healing.policy.settings.behaviour import Peek
+from healing.policy.exchange.client_answer import ClientAnswer
+from healing.policy.settings.schema import Peek
 
 _FIRST = "Timeout waiting for first data"
 LINGER_S = 2.0
@@ -39,7 +39,7 @@ class Timing:
         self.resume_at = None
         return True
 
-    def deadline(self, current: Attempt | None, answer: Answer) -> float | None:
+    def deadline(self, current: Attempt | None, answer: ClientAnswer) -> float | None:
         """When something is due, None if nothing waits for time."""
         stall = self.stall(current)
         times = (self.resume_at, stall[0] if stall else None, self.sign_of_life(current, answer))
@@ -54,7 +54,7 @@ class Timing:
         asked = current.asked
         return attempt_deadline(current, self._peek, streams=asked.streams, pings=asked.dialect.pings)
 
-    def sign_of_life(self, current: Attempt | None, answer: Answer) -> float | None:
+    def sign_of_life(self, current: Attempt | None, answer: ClientAnswer) -> float | None:
         """When the waiting client is to get one."""
         if self.held_since is None or (current is not None and current.delivering):
             return None
@@ -79,7 +79,7 @@ def attempt_deadline(attempt: Attempt, peek: Peek, *, streams: bool, pings: bool
         gate = attempt.gate
         # Letting an answer through is not yet having one: a stream of pings is found out whether it is held or not.
         waits_for_content = gate is not None and not gate.content
-        if attempt.came.may_be_over or (gate is not None and gate.complete):
+        if attempt.incoming.may_be_over or (gate is not None and gate.complete):
             clocks.append((times.progress_at, LINGER_S, "the answer did not end"))
         if attempt.committed or not waits_for_content:
             clocks.append((times.last_byte_at, peek.idle, "the answer stopped: nothing more came"))
