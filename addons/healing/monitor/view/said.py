@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from healing.monitor.diff import LONGEST_SUMMARY, shown
+from healing.monitor.diff import LONGEST_SUMMARY, as_line
 from healing.monitor.view.layout import fitted, plain, plain_line, wrapped
 from healing.wire.conversation import Answer, Asked, Part, Turn
 from healing.wire.errors.parsing import read_error
@@ -133,7 +133,7 @@ def brief(value: Any) -> str:
     """A value in one short line, without looking at all of a long one."""
     if isinstance(value, dict | list) and not _is_small(value):
         return f"{{{len(value):,} members}}" if isinstance(value, dict) else f"[{len(value):,} items]"
-    return f"({len(value):,} characters)" if isinstance(value, str) and len(value) > LONGEST_SUMMARY else shown(value)
+    return f"({len(value):,} characters)" if isinstance(value, str) and len(value) > LONGEST_SUMMARY else as_line(value)
 
 
 def _is_small(value: Any) -> bool:
