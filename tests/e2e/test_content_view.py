@@ -77,8 +77,9 @@ def test_healed_exchange_is_told_from_the_top_on_both_tabs_and_for_each_attempt(
     request, response = shown(web, flow, "request"), shown(web, flow)
     for page in (request, response):
         assert page.startswith(f"HEALED  {model}")
-        assert f"what      {dialect}-first answered with 200 and no content\n" in page
-        assert f"done      {dialect}-second answered on the 2nd try\ndo        nothing\n" in page
+        assert f"what      {dialect}-first answered" in page
+        assert f"\ndone      {dialect}-second answered" in page
+        assert "\ndo        nothing" in page
         assert "tokens in 24, out " in page
         assert f"  1 {dialect}-first  200" in page
         assert f"  2 {dialect}-second 200" in page
