@@ -13,6 +13,7 @@ from healing.monitor.own_pages import add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
 from healing.monitor.terminal import Terminal
+from healing.monitor.view.content_view import ContentView
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
 from healing.proxy.claiming.state import State, SystemClock
@@ -47,6 +48,7 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    ContentView(),
     _conditions,
     Terminal(_journal),
     Refused(_journal, SystemClock()),

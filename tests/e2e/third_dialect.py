@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from healing.wire.conversation import NoConversation
 from healing.wire.dialect import (
     CredentialPlaces,
     EmptyStop,
@@ -117,6 +118,7 @@ class Tiny:
     session_header = "x-tiny-talk"
     things = ThingIds()
     rate_limits = NoRateLimits()
+    conversation = NoConversation()
     secret_signs: tuple[bytes, ...] = ()
     pings = False
     keep_alive = b": wait\n\n"

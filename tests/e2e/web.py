@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 from tornado.httpclient import HTTPRequest
@@ -50,6 +51,12 @@ class Web:
 
     def content(self, flow: dict[str, Any], message: str = "response") -> bytes:
         return self._ask("GET", f"/flows/{flow['id']}/{message}/content.data").body
+
+    def page(self, flow: dict[str, Any], message: str = "response", view: str = "auto") -> dict[str, Any]:
+        """A message as the page shows it: its `text`, and the `view_name` of what made it."""
+        path = f"/flows/{flow['id']}/{message}/content/{quote(view)}.json?lines=512"
+        found: dict[str, Any] = orjson.loads(self._ask("GET", path).body)
+        return found
 
     def outcome(self, model: str) -> str | None:
         """What the answer on the client's flow says of itself."""
@@ -118,10 +125,12 @@ class Web:
 
 
 @contextmanager
-def running_web(folder: Path, server: Upstream, config: str, args: Sequence[str] = ()) -> Iterator[Web]:
-    """A mitmweb, as a context manager."""
+def running_web(
+    folder: Path, server: Upstream, config: str | None, args: Sequence[str] = (), *, addon: bool = True
+) -> Iterator[Web]:
+    """A mitmweb, as a context manager. addon: False leaves the addon out."""
     port = free_port()
     options = {"web_open_browser": "false", "web_port": str(port), "web_password": "open"}
-    with Proxy(folder, config, options=options, args=args, tool="mitmweb") as proxy:
+    with Proxy(folder, config, options=options, args=args, tool="mitmweb", addon=addon) as proxy:
         proxy.wait_for_log("Web server listening at")
         yield Web(proxy, server, port)

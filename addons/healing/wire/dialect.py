@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol
 
+from healing.wire.conversation import Conversation
 from healing.wire.http.sse import SSEEvent
 from healing.wire.rate_limits import RateLimits
 from healing.wire.usage import UsageTally
@@ -224,6 +225,10 @@ class Dialect(Protocol):
     @property
     def rate_limits(self) -> RateLimits:
         """What reads its rate-limit headers."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What reads its requests and answers for people."""
 
     @property
     def answer_headers(self) -> str:

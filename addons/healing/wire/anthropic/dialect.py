@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from healing.wire.anthropic.collector import AnthropicCollector
+from healing.wire.anthropic.conversation import AnthropicConversation
 from healing.wire.anthropic.events_of_whole import events_of
 from healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from healing.wire.anthropic.reader import AnthropicReader, read_message
@@ -54,6 +55,7 @@ class Anthropic:
     session_header = "x-claude-code-session-id"
     things = _THINGS
     rate_limits = AnthropicRateLimits()
+    conversation = AnthropicConversation()
     secret_signs = (b'"mcp_server',)
     pings = True
     keep_alive = encode(b'{"type": "ping"}', "ping")

@@ -18,6 +18,7 @@ from healing.wire.dialect import (
 )
 from healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, read_error
 from healing.wire.gemini.collector import GeminiCollector
+from healing.wire.gemini.conversation import GeminiConversation
 from healing.wire.gemini.history import wants_pieces
 from healing.wire.gemini.reader import BROKEN_STOPS, PLAIN_STOPS, UNSIGNED_STOP, GeminiReader
 from healing.wire.gemini.usage import GeminiUsage
@@ -102,6 +103,7 @@ class Gemini:
     session_header = ""
     things = _THINGS
     rate_limits = NoRateLimits()
+    conversation = GeminiConversation()
     secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
     pings = False
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.

@@ -35,6 +35,22 @@ _BACKSLASH = ord("\\")
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 
 
+TOO_MANY = "it has too many values"
+
+
+class Steps:
+    """So many steps may still be made by whoever looks through a text that nobody has bounded."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def take(self) -> None:
+        """Make one. Raises ValueError where none is left."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(TOO_MANY)
+
+
 def contains(text: bytes, sign: bytes) -> bool:
     """Whether a short text is in a long one; others have their turn meanwhile."""
     return any(
@@ -67,8 +83,8 @@ def string_end(text: bytes | bytearray, at: int) -> int:
             return quote + 1
 
 
-def value_end(text: bytes, at: int) -> int:
-    """Where the value that begins here ends. Raises ValueError where none does."""
+def value_end(text: bytes, at: int, steps: Steps | None = None) -> int:
+    """Where the value that begins here ends. Raises ValueError where none does, or where no steps are left."""
     first = text[at : at + 1]
     if first == b'"':
         return string_end(text, at)
@@ -77,13 +93,15 @@ def value_end(text: bytes, at: int) -> int:
         if scalar is None:
             raise ValueError(f"no value at byte {at}")
         return scalar.end()
-    return container_end(text, at + 1)
+    return container_end(text, at + 1, steps)
 
 
-def container_end(text: bytes, at: int) -> int:
+def container_end(text: bytes, at: int, steps: Steps | None = None) -> int:
     """Where the object or array ends in which this place lies, outside of its strings. Raises ValueError."""
     depth = 1
     while True:
+        if steps is not None:
+            steps.take()
         match = _BALANCED.match(text, at)
         assert match is not None
         before, at = at, match.end()
