@@ -5,6 +5,7 @@ from healing.monitor.commands import Commands
 from healing.monitor.health import health
 from healing.monitor.log import Log
 from healing.monitor.replays import Replays
+from healing.monitor.request_log.listener import RequestLog
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
 from healing.proxy.connections.accepting import Accepting
@@ -23,4 +24,5 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    RequestLog(_journal, _antigravity),
 ]
