@@ -4,7 +4,7 @@ import time
 
 from mitmproxy import ctx
 
-from healing import data_folder
+from healing import data_folder, private
 from healing.monitor.request_log.reader import Reader
 from healing.monitor.request_log.schema import FILE_NAME
 from healing.monitor.request_log.writer import Writer
@@ -41,6 +41,11 @@ class RequestLog:
     def reader(self) -> Reader:
         """What reads the log. To be used in a thread."""
         return Reader(data_folder(ctx.options.antigravity_home) / FILE_NAME)
+
+    def configure(self, updated: set[str]) -> None:
+        """See to it that nobody else may read what is there."""
+        if "antigravity_home" in updated:
+            private.tighten(data_folder(ctx.options.antigravity_home).glob(f"{FILE_NAME}*"))
 
     def running(self) -> None:
         """Begin; what is too old is deleted also where nothing more comes."""

@@ -17,7 +17,6 @@ PAGE_BYTES = 4096
 NOT_CLEAN = "outcome IS NOT 'clean'"
 RETRIED = "attempts > 1"
 MAPPED = "mapped_model <> model"
-FAILED = "failure IS NOT NULL"
 USAGE = ("uncached", "cache_read", "cache_write", "output", "reasoning")
 _TABLES = f"""
 CREATE TABLE runs (
@@ -39,7 +38,7 @@ CREATE INDEX by_conversation ON exchanges (conversation, at);
 CREATE INDEX by_client ON exchanges (client, at);
 CREATE INDEX by_model ON exchanges (model, at);
 CREATE INDEX by_mapped_model ON exchanges (mapped_model, at) WHERE {MAPPED};
-CREATE INDEX by_retries ON exchanges (at) WHERE {RETRIED};
+CREATE INDEX by_retries ON exchanges (at, attempts) WHERE {RETRIED};
 CREATE TABLE attempts (
     row INTEGER NOT NULL, attempt INTEGER NOT NULL, row_at REAL NOT NULL,
     account TEXT NOT NULL, upstream TEXT NOT NULL, mapped_model TEXT NOT NULL, at REAL NOT NULL,
@@ -50,7 +49,7 @@ CREATE TABLE attempts (
     PRIMARY KEY (row, attempt)
 ) WITHOUT ROWID;
 CREATE INDEX by_account ON attempts (account, row_at, row);
-CREATE INDEX by_failure ON attempts (failure, row_at, row) WHERE {FAILED};
+CREATE INDEX by_failure ON attempts (failure, row_at, row) WHERE failure IS NOT NULL;
 """
 
 
