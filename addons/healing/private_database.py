@@ -25,12 +25,12 @@ def connect(path: Path, *, busy_s: float, first: Sequence[str] = ()) -> sqlite3.
     private.tighten(path.with_name(path.name + end) for end in (*_BESIDE, BROKEN))
     db = sqlite3.connect(path, isolation_level=None, timeout=busy_s, check_same_thread=False)
     try:
-        for statement in first:
+        for statement in first if not path.stat().st_size else ():
             db.execute(statement)
         db.execute("PRAGMA journal_mode = WAL")
         # Safe against a crash of the process at every moment; only a power cut may cost the newest entries.
         db.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         db.close()
         raise
     return db

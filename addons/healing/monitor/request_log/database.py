@@ -37,7 +37,7 @@ class Database:
 
     def __init__(self, path: Path, now: float) -> None:
         """Open it, for a process that begins. Raises OtherVersionError, too."""
-        self._path = path
+        self.path = path
         self._db = open_to_write(path)
         try:
             self._file = _identity(path)
@@ -53,7 +53,7 @@ class Database:
     def is_there(self) -> bool:
         """Whether the file is still where it was opened: a person, or another proxy, may have taken it away."""
         with suppress(OSError):
-            return self._file == _identity(self._path)
+            return self._file == _identity(self.path)
         return False
 
     def write(self, records: Sequence[Record]) -> None:
@@ -200,7 +200,7 @@ class Database:
     def _put_aside_files_away(self, oldest_at: float) -> None:
         """Delete what was once put aside and is too old now."""
         for ending in (private_database.BROKEN, f"{OTHER_VERSION}*"):
-            for path in self._path.parent.glob(self._path.name + ending):
+            for path in self.path.parent.glob(self.path.name + ending):
                 if path.stat().st_mtime < oldest_at:
                     path.unlink(missing_ok=True)
 

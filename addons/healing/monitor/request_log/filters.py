@@ -16,6 +16,7 @@ MOST = 10_000
 """How many rows may be asked for at once."""
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_CURSOR = re.compile(r"([0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]{1,3})?):([0-9]{1,18})")
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
 
 
@@ -135,11 +136,9 @@ def _as_it_is(value: str, now: float) -> str:
 
 
 def _cursor(value: str, now: float) -> Cursor:
-    at, _, number = value.partition(":")
-    try:
-        return Cursor(float(at), int(number))
-    except ValueError:
-        raise FilterError("after has to be what the page before this one says") from None
+    if (match := _CURSOR.fullmatch(value)) is None:
+        raise FilterError("after has to be what the page before this one says")
+    return Cursor(float(match[1]), int(match[2]))
 
 
 def _near(value: str, known: Iterable[str]) -> str:

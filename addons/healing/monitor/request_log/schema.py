@@ -71,10 +71,8 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         db.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * PAGE_BYTES}")
         # Of two that come at once, one makes the tables.
         db.execute("BEGIN IMMEDIATE")
-        if not db.execute("SELECT 1 FROM sqlite_schema").fetchone():
-            for statement in _TABLES.split(";"):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
+        if _is_empty(db):
+            _make_tables(db)
         _check_version(db)
         db.execute("COMMIT")
     except (sqlite3.Error, OtherVersionError):
@@ -87,12 +85,27 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """Open the log without writing to it. Raises OtherVersionError and sqlite3.Error."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=BUSY_S)
     try:
+        if _is_empty(db):
+            # Somebody is about to make its tables: there is nothing in it yet.
+            db.close()
+            db = sqlite3.connect(":memory:", isolation_level=None)
+            _make_tables(db)
         db.row_factory = sqlite3.Row
         _check_version(db)
     except (sqlite3.Error, OtherVersionError):
         db.close()
         raise
     return db
+
+
+def _is_empty(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_schema").fetchone() is None
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    for statement in _TABLES.split(";"):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _check_version(db: sqlite3.Connection) -> None:

@@ -33,7 +33,7 @@ class Writer:
 
     def __init__(self, path: Path, settings: Callable[[], RequestLogSettings], now: Callable[[], float]) -> None:
         """settings: those of now. now: seconds since 1970."""
-        self.dropped = 0
+        self.dropped = self._dropped_before = 0
         self._path = path
         self._settings = settings
         self._now = now
@@ -93,7 +93,6 @@ class Writer:
         # Before anything is taken: what comes from now on sets them again.
         self._some.clear()
         self._many.clear()
-        lost = self.dropped
         if not self._settings().enabled:
             self._waiting.clear()
             return
@@ -101,12 +100,13 @@ class Writer:
             pass
         self._guarded(self._make_room)
         if not self._trouble.now:
-            self._tell_losses(self.dropped - lost)
+            self._tell_losses()
 
     def _write(self) -> bool:
         """Write the oldest of what waits, and tell whether that worked; if not, they wait on."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST_AT_ONCE))]
         if self._guarded(lambda database: database.write(batch)):
+            self._trouble.over()
             return True
         self._waiting.extendleft(reversed(batch))
         return False
@@ -135,7 +135,6 @@ class Writer:
                 logger.exception("requests could not be logged; this is a bug")
                 return True  # the same would happen again with them
             else:
-                self._trouble.over()
                 return True
         return False
 
@@ -160,7 +159,8 @@ class Writer:
             except sqlite3.Error:
                 logger.debug("a log that can't be used could not be closed", exc_info=True)
 
-    def _tell_losses(self, lost: int) -> None:
+    def _tell_losses(self) -> None:
+        lost, self._dropped_before = self.dropped - self._dropped_before, self.dropped
         if lost:
             self._overflow.met(f"they come faster than they can be written ({self.dropped} records lost so far)")
         else:
