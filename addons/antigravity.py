@@ -12,6 +12,7 @@ from healing.monitor.now import Now
 from healing.monitor.own_pages import add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
+from healing.monitor.request_log.listener import RequestLog
 from healing.monitor.terminal import Terminal
 from healing.monitor.view.content_view import ContentView
 from healing.policy.journal.records import Journal
@@ -52,4 +53,5 @@ addons = [
     _conditions,
     Terminal(_journal),
     Refused(_journal, SystemClock()),
+    RequestLog(_journal, _antigravity),
 ]
