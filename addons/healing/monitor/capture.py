@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 from threading import Lock
@@ -56,11 +56,21 @@ class Capture:
 
     def captures(self) -> CapturedFiles:
         """The files, with all in them that has been captured so far."""
+        captures, written = self._all_written()
+        written.result()
+        return captures
+
+    async def settled(self) -> CapturedFiles:
+        """The same; nobody waits but who asks."""
+        captures, written = self._all_written()
+        await asyncio.wrap_future(written)
+        return captures
+
+    def _all_written(self) -> tuple[CapturedFiles, Future[None]]:
         assert self._captures is not None
         self._flush()
         self._count()
-        self._writer.submit(lambda: None).result()
-        return self._captures
+        return self._captures, self._writer.submit(lambda: None)
 
     def configure(self, updated: set[str]) -> None:
         """Find the folder."""

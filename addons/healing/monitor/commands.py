@@ -8,14 +8,12 @@ from mitmproxy.addons.view import View
 
 from healing.monitor.capture import Capture
 from healing.monitor.captured_files import CapturedFiles
-from healing.monitor.diff import Sent, request_changes
+from healing.monitor.differences import differences, exchange_with, flows_at_hand
 from healing.monitor.replays import Replays, tell
-from healing.policy.judging.failures import shortened
 from healing.policy.settings.schema import Config
 from healing.proxy.addon import Antigravity
-from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.replaying.attempt import NotReplayedError, sender_of
-from healing.proxy.streams.flow_story import body_of, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.streams.flow_story import counted, name_of, outcome_of, role_of, story_of
 
 ALL = "all"
 
@@ -65,8 +63,8 @@ class Commands:
         wanted = dict.fromkeys(str(story_of(one)["exchange"]) for one in flows if "exchange" in story_of(one))
         if not wanted:
             raise exceptions.CommandError("neither an exchange nor an attempt of antigravity is among these flows")
-        at_hand = list(_at_hand(flows))
-        return tell_lines(line for exchange in wanted for line in _differences(exchange, at_hand))
+        at_hand = list(flows_at_hand(flows))
+        return tell_lines(line for exchange in wanted for line in differences(exchange, at_hand))
 
     @command.command("antigravity.signatures")
     def signatures(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
@@ -142,7 +140,7 @@ class Commands:
             return one
         if role_of(one) != "attempt":
             return f"{name_of(one)}: this is not for an API that antigravity heals; replay.client replays it as it is"
-        exchange = _exchange_with(str(story_of(one).get("exchange")), _at_hand([one]))
+        exchange = exchange_with(str(story_of(one).get("exchange")), flows_at_hand([one]))
         return exchange or (
             f"{name_of(one)}: its exchange's own flow is not in the list of flows: load the file that has it, or send "
             "this attempt again by antigravity.replay.attempt"
@@ -155,68 +153,6 @@ def tell_lines(lines: Iterable[str]) -> list[str]:
     for line in safe:
         tell(line)
     return safe
-
-
-def _at_hand(flows: Sequence[flow.Flow]) -> Iterator[http.HTTPFlow]:
-    """These flows, and all others that mitmproxy shows; mitmdump keeps none."""
-    in_view = ctx.master.commands.call("view.flows.resolve", "@all") if ctx.master.addons.get("view") else []
-    known = {one.id: one for one in (*flows, *in_view) if isinstance(one, http.HTTPFlow)}
-    yield from known.values()
-
-
-def _exchange_with(exchange: str, flows: Iterable[http.HTTPFlow]) -> http.HTTPFlow | None:
-    """The client's flow of an exchange: one that has been replayed since was another exchange before."""
-    earlier = None
-    for one in flows:
-        if role_of(one) == "exchange" and story_of(one).get("exchange") == exchange:
-            return one
-        if earlier is None and role_of(one) == "exchange" and (recorded := before_replay(one)) is not None:
-            earlier = one if story_of(recorded).get("exchange") == exchange else None
-    return earlier
-
-
-def _differences(exchange: str, at_hand: list[http.HTTPFlow]) -> Iterator[str]:
-    """What changed in the course of one exchange, a heading before each pair of requests."""
-    client = _exchange_with(exchange, at_hand)
-    flows = {int(story_of(one).get("attempt", 0)): one for one in reversed(at_hand) if _is_attempt_of(exchange, one)}
-    listed = story_of(client).get("attempts", []) if client and story_of(client).get("exchange") == exchange else []
-    stories = {number: dict(story) for number, story in enumerate(listed, 1)}
-    stories.update((number, dict(story_of(one))) for number, one in flows.items())
-    if client is None:
-        yield f"[{exchange}] the client's own flow is not in the list of flows"
-    for number, story in sorted(stories.items()):
-        attempt = flows.get(number)
-        heading = f"attempt {number} on {story.get('account')} ({_came_of(story)})"
-        if attempt is None:
-            yield f"[{exchange}] {heading}: model {story.get('mapped_model')}; its flow is not in the list of flows"
-            continue
-        befores = (("the client's request", client), (f"attempt {number - 1}", flows.get(number - 1)))
-        for before, earlier in befores:
-            if earlier is not None:
-                yield f"[{exchange}] {before} → {heading}"
-                yield from (f"    {line}" for line in _lines_between(earlier, attempt))
-
-
-def _lines_between(before: http.HTTPFlow, after: http.HTTPFlow) -> list[str]:
-    lines = request_changes(_sent(before), _sent(after))
-    model, mapped = story_of(before).get("model"), story_of(after).get("mapped_model")
-    if model and mapped and model != mapped and not any(line.startswith("model: ") for line in lines):
-        lines.insert(0, f"model: {model} → {mapped}")
-    return lines or ["nothing changed"]
-
-
-def _sent(one: http.HTTPFlow) -> Sent:
-    request = one.request
-    origin = f"{request.scheme}://{request.host}:{request.port}"
-    return Sent(request.method, origin, request.path, request.headers.fields, body_of(request))
-
-
-def _is_attempt_of(exchange: str, one: http.HTTPFlow) -> bool:
-    return role_of(one) == "attempt" and story_of(one).get("exchange") == exchange
-
-
-def _came_of(story: dict[str, object]) -> str:
-    return shortened(str(story.get("detail") or story.get("status") or "no answer"))
 
 
 def _listed(captures: CapturedFiles, name: str) -> Iterator[str]:
