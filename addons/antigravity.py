@@ -9,7 +9,7 @@ from healing.monitor.hand_commands import HandCommands
 from healing.monitor.health import Health
 from healing.monitor.log import Log
 from healing.monitor.now import Now
-from healing.monitor.own_pages import add_pages
+from healing.monitor.own_pages import Shown, add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
 from healing.monitor.request_log.listener import RequestLog
@@ -36,9 +36,11 @@ _health = Health(_conditions.now)
 _pages = Pages()
 _antigravity = Antigravity(_journal, _health, _pages)
 _hand = Hand(_antigravity)
-add_pages(_pages, _state, _health, Now(_conditions.now, AccountTallies(_journal)), _hand)
+_now = Now(_conditions.now, AccountTallies(_journal))
 _capture = Capture(_antigravity)
 _replays = Replays(_antigravity)
+_request_log = RequestLog(_journal, _antigravity)
+add_pages(_pages, Shown(_state, _health, _now, _hand, _request_log, _capture, _replays))
 
 addons = [
     _antigravity,
@@ -53,5 +55,5 @@ addons = [
     _conditions,
     Terminal(_journal),
     Refused(_journal, SystemClock()),
-    RequestLog(_journal, _antigravity),
+    _request_log,
 ]

@@ -106,7 +106,7 @@ def as_line(value: Any, *, signed: bool = False) -> str:
 
 
 def _changes(path: str, before: Any, after: Any, key: str, depth: int) -> Iterator[Difference]:
-    if type(before) is type(after) and depth < DEEPEST and not _is_secret(key):
+    if type(before) is type(after) and depth < DEEPEST and not is_secret_name(key):
         if isinstance(before, dict):
             yield from _member_changes(path, before, after, depth)
             return
@@ -186,7 +186,7 @@ def _shape(item: Any) -> object:
 def _change(
     path: str, kind: Literal["removed", "changed", "added"], key: str, before: Any = None, after: Any = None
 ) -> Difference:
-    return Difference(path or "the body", kind, before, after, key in _SIGNATURES, _is_secret(key))
+    return Difference(path or "the body", kind, before, after, key in _SIGNATURES, is_secret_name(key))
 
 
 def _header_changes(before: Headers, after: Headers) -> Iterator[str]:
@@ -194,7 +194,7 @@ def _header_changes(before: Headers, after: Headers) -> Iterator[str]:
     for name in dict.fromkeys((*old, *new)):
         if name in _IMPLIED_HEADERS or old.get(name) == new.get(name):
             continue
-        was, now = (_HIDDEN if _is_secret(name) else _plain(values.get(name, "")) for values in (old, new))
+        was, now = (_HIDDEN if is_secret_name(name) else _plain(values.get(name, "")) for values in (old, new))
         if name not in new:
             yield f"header {name}: removed {was}"
         elif name not in old:
@@ -228,13 +228,14 @@ def _safe_path(path: str) -> str:
     """The path, without the values of parameters that may be secrets."""
     path, mark, query = path.partition("?")
     params = [
-        f"{param.partition('=')[0]}={_HIDDEN}" if _is_secret(unquote_plus(param.partition("=")[0])) else param
+        f"{param.partition('=')[0]}={_HIDDEN}" if is_secret_name(unquote_plus(param.partition("=")[0])) else param
         for param in query.split("&")
     ]
     return path + mark + "&".join(params)
 
 
-def _is_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so, a header or a parameter, may be a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
@@ -265,7 +266,7 @@ def _digest(text: str) -> str:
 
 
 def _compact(value: Any, depth: int, key: str = "") -> str:
-    if _is_secret(key):
+    if is_secret_name(key):
         return _HIDDEN
     if isinstance(value, str | int | float | None) or not value:
         return as_line(value, signed=key in _SIGNATURES)

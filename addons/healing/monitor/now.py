@@ -33,6 +33,7 @@ class Now:
                 {**asdict(each), "needs_a_hand": each.needs_a_hand, "since": round(each.since, 1)}
                 for each in conditions
             ],
+            "begun": state.exchanges,
             "running": len(running),
             "exchanges": [_exchange(each, now) for each in running[:_MOST_SHOWN]],
             "accounts": [

@@ -1,38 +1,80 @@
 """What the proxy serves of its own: how it is, what it does now, what a person can do, and the page."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 import orjson
 
+from healing.monitor.capture import Capture
 from healing.monitor.hand import Hand, NothingLikeThatError
 from healing.monitor.health import Health
 from healing.monitor.now import Now
+from healing.monitor.page_data.details import Details
+from healing.monitor.page_data.kept_flows import KeptFlows
+from healing.monitor.page_data.logged import Logged
+from healing.monitor.page_data.replayed import Replayed
 from healing.monitor.page_files import PageFiles
+from healing.monitor.replays import Replays
+from healing.monitor.request_log.listener import RequestLog
 from healing.proxy.claiming.state import State
 from healing.proxy.own_pages.pages import ROOT, Handler, PageAnswer, PageRequest, Pages
 
 
-def add_pages(pages: Pages, state: Callable[[], State], health: Health, now: Now, hand: Hand) -> None:
-    """Serve all of it. state: gives the proxy's of now."""
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Where what is served comes from. state: gives the proxy's of now."""
+
+    state: Callable[[], State]
+    health: Health
+    now: Now
+    hand: Hand
+    log: RequestLog
+    capture: Capture
+    replays: Replays
+
+
+def add_pages(pages: Pages, shown: Shown) -> None:
+    """Serve all of it."""
 
     def tell_health(_: PageRequest) -> PageAnswer:
-        now = state()
-        assert now is not None
-        return PageAnswer.json(health(now))
+        return PageAnswer.json(shown.health(shown.state()))
 
     pages.add("GET", "/health", tell_health, shared=True)
     # In reverse mode `/health` may be that of the server which the proxy stands for.
     pages.add("GET", f"{ROOT}/health", tell_health)
-    pages.add("GET", f"{ROOT}/now", lambda _: PageAnswer.json(now(state())))
-    pages.add("POST", f"{ROOT}/account/reset", _done(lambda asked: hand.reset(asked.get("name", ""))))
-    pages.add("POST", f"{ROOT}/reload", _done(lambda _: hand.reload()))
+    pages.add("GET", f"{ROOT}/now", lambda _: PageAnswer.json(shown.now(shown.state())))
+    pages.add("POST", f"{ROOT}/account/reset", _done(lambda asked: shown.hand.reset(asked.get("name", ""))))
+    pages.add("POST", f"{ROOT}/reload", _done(lambda _: shown.hand.reload()))
+    _add_page_data(pages, shown)
     pages.add("GET", f"{ROOT}/*", PageFiles().answer)
 
 
-def _done(do: Callable[[dict[str, str]], str]) -> Handler:
+def _add_page_data(pages: Pages, shown: Shown) -> None:
+    logged, kept = Logged(shown.log), KeptFlows(shown.capture)
+    details, replayed = Details(logged, kept, shown.state), Replayed(shown.replays, kept)
+
+    async def captures(_: PageRequest) -> PageAnswer:
+        try:
+            found = await kept.captured()
+        except OSError as error:
+            return PageAnswer.json({"error": f"the captured files can't be read: {error.strerror}"}, 503)
+        settings = shown.capture.settings()
+        return PageAnswer.json({"captures": found, "enabled": settings.enabled, "days": settings.days})
+
+    pages.add("GET", f"{ROOT}/exchanges", logged.exchanges)
+    pages.add("GET", f"{ROOT}/hour", logged.hour)
+    pages.add("GET", f"{ROOT}/exchange", details.exchange)
+    pages.add("GET", f"{ROOT}/flow", details.flow)
+    pages.add("GET", f"{ROOT}/captures", captures)
+    pages.add("GET", f"{ROOT}/replays", lambda _: PageAnswer.json({"replays": replayed.told()}))
+    pages.add("POST", f"{ROOT}/replay", _done(lambda asked: replayed.start(asked.get("id", ""))))
+
+
+def _done(do: Callable[[dict[str, str]], str | Awaitable[str]]) -> Handler:
     """A handler that does something for a person, and says what came of it."""
 
-    def handle(request: PageRequest) -> PageAnswer:
+    async def handle(request: PageRequest) -> PageAnswer:
         try:
             asked = orjson.loads(request.body or b"{}")
         except ValueError:
@@ -40,7 +82,8 @@ def _done(do: Callable[[dict[str, str]], str]) -> Handler:
         if not isinstance(asked, dict) or not all(isinstance(value, str) for value in asked.values()):
             return PageAnswer.json({"error": "the body has to be a JSON object of strings"}, 400)
         try:
-            return PageAnswer.json({"done": do(asked)})
+            done = do(asked)
+            return PageAnswer.json({"done": await done if inspect.isawaitable(done) else done})
         except NothingLikeThatError as error:
             return PageAnswer.json({"error": str(error)}, 404)
 

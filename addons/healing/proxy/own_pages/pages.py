@@ -1,5 +1,6 @@
 """What is served: paths, and the handlers that answer for them."""
 
+import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +41,12 @@ class PageAnswer:
     @staticmethod
     def json(value: object, status: int = 200) -> "PageAnswer":
         """An answer in JSON, written so that people can read it. Raises TypeError for what is none."""
-        return PageAnswer(status, body=orjson.dumps(value, option=orjson.OPT_INDENT_2))
+        try:
+            body = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+        except TypeError:
+            # Half a surrogate pair, for instance in what a client calls a model, is more than orjson takes.
+            body = json.dumps(value, indent=2).encode()
+        return PageAnswer(status, body=body)
 
 
 type Handler = Callable[[PageRequest], PageAnswer | Awaitable[PageAnswer]]

@@ -1,0 +1,80 @@
+"""Replays that were asked for on the page, and what came of them."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mitmproxy import ctx, http
+
+from healing.monitor.hand import NothingLikeThatError
+from healing.monitor.page_data.kept_flows import KeptFlows
+from healing.monitor.replays import Replays
+from healing.policy.judging.failures import shortened
+from healing.proxy.streams.flow_story import name_of, outcome_of, role_of, story_of
+
+_MOST = 20
+
+
+@dataclass(slots=True)
+class _Replay:
+    flow: http.HTTPFlow
+    at: float
+    before: str
+
+
+class Replayed:
+    """Starts them, and knows the last of them."""
+
+    def __init__(self, replays: Replays, kept: KeptFlows, wall: Callable[[], float] = time.time) -> None:
+        """wall: seconds since 1970."""
+        self._replays = replays
+        self._kept = kept
+        self._wall = wall
+        self._last: OrderedDict[str, _Replay] = OrderedDict()
+
+    async def start(self, exchange: str) -> str:
+        """Send an exchange again, and say so. Raises NothingLikeThatError where that can't be done."""
+        try:
+            found = await self._kept.find(exchange)
+        except OSError as error:
+            raise NothingLikeThatError(f"the captured files can't be read: {error.strerror}") from None
+        if found is None:
+            raise NothingLikeThatError(f"no request of {shortened(exchange)} is kept: it can't be sent again")
+        flow = found.own
+        if flow.live or flow.intercepted or self._is_running(flow):
+            raise NothingLikeThatError(f"{name_of(flow)} is still running")
+        before = outcome_of(story_of(flow), flow.response)
+        if found.file and (view := ctx.master.addons.get("view")) is not None:
+            view.add([one for one in (flow, *found.attempts) if view.get_by_id(one.id) is None])
+        self._replays.start([flow])
+        if flow.response is not None:
+            raise NothingLikeThatError(f"{name_of(flow)} can't be replayed: mitmproxy's log says why")
+        self._last[exchange] = _Replay(flow, self._wall(), before)
+        self._last.move_to_end(exchange)
+        while len(self._last) > _MOST:
+            self._last.popitem(last=False)
+        return f"{name_of(flow)} is being sent again, through the configuration as it is now"
+
+    def told(self) -> list[dict[str, Any]]:
+        """The last of them, the newest first, as JSON has it.
+
+        exchange: what was sent again; now: the exchange that it has become, "" as long as it runs. before, came: the
+        outcomes.
+        """
+        return [
+            {
+                "exchange": exchange,
+                "at": round(each.at, 1),
+                "before": each.before,
+                "running": self._is_running(each.flow),
+                "now": "" if self._is_running(each.flow) else str(story_of(each.flow).get("exchange", "")),
+                "came": None if self._is_running(each.flow) else outcome_of(story_of(each.flow), each.flow.response),
+            }
+            for exchange, each in reversed(self._last.items())
+        ]
+
+    @staticmethod
+    def _is_running(flow: http.HTTPFlow) -> bool:
+        return flow.is_replay == "request" and flow.response is None and flow.error is None and role_of(flow) != ""
