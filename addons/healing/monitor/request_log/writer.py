@@ -28,7 +28,7 @@ _ENDS_WITHIN_S = 10.0
 class Writer:
     """Writes records into the log at a path, from `start` to `stop`; what is told before waits.
 
-    path: of the log. dropped: how many were lost, because they came faster than they could be written or could not be written at all.
+    path: of the log. dropped: how many were lost, as they came faster than they could be written.
     """
 
     def __init__(self, path: Path, settings: Callable[[], RequestLogSettings], now: Callable[[], float]) -> None:
