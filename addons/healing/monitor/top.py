@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,6 +20,8 @@ NOW_PATH = "/antigravity/now"
 DEFAULT_URL = "http://127.0.0.1:8080"
 _TIMEOUT_S = 10.0
 _MOST_BYTES = 4 * 1024 * 1024
+# What is more is no time and no count.
+_MOST_NUMBER = 1e12
 _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _REST_OF_LINE, _REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[m"
@@ -67,13 +71,13 @@ def ask(url: str) -> dict[str, Any]:
     return found
 
 
-def lines_of(told: Mapping[str, Any], now: float) -> list[str]:
-    """What is told, for people. now: seconds since 1970."""
+def lines_of(told: Mapping[str, Any], now: float, width: int = 1000) -> list[str]:
+    """What is told, for people. now: seconds since 1970. width: of what a person has to read to its end."""
     conditions, exchanges, accounts = (_things(told, name) for name in ("conditions", "exchanges", "accounts"))
     lines = [f"{datetime.fromtimestamp(now):%H:%M:%S}  {_many(len(exchanges), 'exchange')} running"]
     if conditions:
         lines += ["", "NEEDS A HAND"]
-        lines += [line for each in conditions for line in _condition(each, now)]
+        lines += [line for each in conditions for told_of in _condition(each, now) for line in _wrapped(told_of, width)]
     lines += ["", "NOW", *(_table(map(_exchange, exchanges), _EXCHANGE) if exchanges else ["  nothing is running"])]
     lines += ["", "ACCOUNTS"]
     lines += _table((_account(each, now) for each in accounts), _ACCOUNT) if accounts else ["  none is configured"]
@@ -90,25 +94,30 @@ def show(url: str, out: TextIO, *, every_s: float, once: bool, sleep: Callable[[
 
     Raises NoAnswerError where there is no answer at the start; later that is shown, and it goes on.
     """
-    told: Mapping[str, Any] = ask(url)
+    lines = lines_of(ask(url), time.time())
     if once:
-        print("\n".join(lines_of(told, time.time())), file=out)
+        print("\n".join(lines), file=out)
         return
     is_terminal = out.isatty()
     with _screen(out) if is_terminal else contextlib.nullcontext():
         while True:
-            lines = lines_of(told, time.time())
-            out.write(_drawn(lines) if is_terminal else "\n".join(lines) + "\n\n")
+            size = shutil.get_terminal_size()
+            out.write(_drawn(lines, size) if is_terminal else "\n".join(lines) + "\n\n")
             out.flush()
             sleep(every_s)
-            told = _asked_again(url)
+            lines = _lines_now(url, size.columns if is_terminal else 1000)
 
 
-def _asked_again(url: str) -> Mapping[str, Any]:
+def _lines_now(url: str, width: int) -> list[str]:
     try:
-        return ask(url)
+        return lines_of(ask(url), time.time(), width)
     except NoAnswerError as error:
-        return {"conditions": [{"what": str(error), "do": "this goes on by itself once it answers"}]}
+        return _wrapped(f"{datetime.now():%H:%M:%S}  {error}; it is asked again", width)
+
+
+def _wrapped(line: str, width: int) -> list[str]:
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.wrap(line, max(width, 20), subsequent_indent=indent) or [line]
 
 
 _EXCHANGE = ("id", "phase", "for", "try", "account", "model", "ends")
@@ -158,9 +167,8 @@ def _table(rows: Iterator[tuple[str, ...]], names: Sequence[str]) -> list[str]:
     return ["  " + "  ".join(row[index].ljust(widths[index]) for index in shown).rstrip() for row in table]
 
 
-def _drawn(lines: Sequence[str]) -> str:
+def _drawn(lines: Sequence[str], size: os.terminal_size) -> str:
     """What puts these lines on the screen, as many and as much of them as it has room for, without a flicker."""
-    size = shutil.get_terminal_size()
     shown = [line[: size.columns] for line in lines[: size.lines - 1]]
     drawn = [f"{_BOLD}{line}{_PLAIN}" if line.isupper() and line[:1] != " " else line for line in shown]
     return _HOME + "".join(f"{line}{_REST_OF_LINE}\n" for line in drawn) + _REST
@@ -188,7 +196,9 @@ def _text(one: Mapping[str, Any], name: str) -> str:
 
 def _number(one: Mapping[str, Any], name: str) -> float | None:
     value = one.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < _MOST_NUMBER:
+        return None
+    return float(value)
 
 
 def _time(at: float, now: float) -> str:

@@ -27,6 +27,13 @@ _ROOM = 0.99
 _DAY_S = 24 * 3600.0
 
 
+class _Running(NamedTuple):
+    """An exchange that runs: its row, and which of its attempts have theirs."""
+
+    row: int
+    attempts: frozenset[int] = frozenset()
+
+
 class _Refused(NamedTuple):
     row: int
     since: float
@@ -46,8 +53,8 @@ class Database:
         except (sqlite3.Error, OSError):
             self._db.close()
             raise
-        # Where the rows of what runs are; what is not here is looked for in the table.
-        self._rows: OrderedDict[str, int] = OrderedDict()
+        # By its id; what is not here is looked for in the table.
+        self._running: OrderedDict[str, _Running] = OrderedDict()
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
 
     def is_there(self) -> bool:
@@ -58,13 +65,13 @@ class Database:
 
     def write(self, records: Sequence[Record]) -> None:
         """Write down all of these records, or none."""
-        before = self._rows.copy(), self._refused.copy(), self._count
+        before = self._running.copy(), self._refused.copy(), self._count
         try:
             with self._writing():
                 for record in records:
                     self._write(record)
         except BaseException:
-            self._rows, self._refused, self._count = before
+            self._running, self._refused, self._count = before
             raise
 
     def prune(self, settings: RequestLogSettings, now: float, interrupted: Callable[[], bool]) -> None:
@@ -118,39 +125,45 @@ class Database:
             case "received":
                 self._add(facts)
             case "attempt_over" if record.attempt is not None:
-                row = self._row_of(facts)
-                self._add_attempts(row, facts, [record.attempt])
+                row = self._add_attempts(facts, [record.attempt])
                 self._db.execute("UPDATE exchanges SET attempts = ? WHERE id = ?", (record.attempt.attempt, row))
             case "over" if record.end is not None:
-                row = self._row_of(facts)
-                self._add_attempts(row, facts, record.end.attempts)
+                row = self._add_attempts(facts, record.end.attempts)
                 self._update(row, end_values(record.end))
-                self._rows.pop(facts.exchange, None)
+                self._running.pop(facts.exchange, None)
             case "refused":
                 self._refuse(record)
 
-    def _row_of(self, facts: ExchangeFacts) -> int:
-        """The row of an exchange that runs, made where its beginning was not written down."""
-        row = self._rows.get(facts.exchange)
-        if row is None:
-            asked = "SELECT id FROM exchanges WHERE exchange = ? AND run = ? AND outcome IS NULL"
-            found = self._db.execute(asked, (facts.exchange, self._run)).fetchone()
-            row = int(found["id"]) if found else self._add(facts)
-        return row
+    def _found(self, facts: ExchangeFacts) -> _Running:
+        """An exchange that runs, with a row from now on where its beginning was not written down."""
+        if (known := self._running.get(facts.exchange)) is not None:
+            return known
+        asked = "SELECT id FROM exchanges WHERE exchange = ? AND run = ? AND outcome IS NULL"
+        row = self._db.execute(asked, (facts.exchange, self._run)).fetchone()
+        return _Running(row["id"] if row else self._add(facts))
 
     def _add(self, facts: ExchangeFacts) -> int:
         added = self._db.execute(*_insert("exchanges", {"run": self._run, **exchange_values(facts)}))
         assert added.lastrowid is not None
         self._count += 1
-        self._rows[facts.exchange] = added.lastrowid
-        if len(self._rows) > _MOST_RUNNING:
-            self._rows.popitem(last=False)
+        self._remember(facts, _Running(added.lastrowid))
         return added.lastrowid
 
-    def _add_attempts(self, row: int, facts: ExchangeFacts, attempts: Sequence[AttemptFacts]) -> None:
-        for attempt in attempts:
-            values = {"row": row, "row_at": facts.at, **attempt_values(attempt)}
+    def _add_attempts(self, facts: ExchangeFacts, attempts: Sequence[AttemptFacts]) -> int:
+        """Write down those that are not there yet, and give the exchange's row."""
+        found = self._found(facts)
+        new = [attempt for attempt in attempts if attempt.attempt not in found.attempts]
+        for attempt in new:
+            values = {"row": found.row, "row_at": facts.at, **attempt_values(attempt)}
             self._db.execute(*_insert("attempts", values, "OR IGNORE"))
+        written = found.attempts.union(attempt.attempt for attempt in new)
+        self._remember(facts, _Running(found.row, written))
+        return found.row
+
+    def _remember(self, facts: ExchangeFacts, running: _Running) -> None:
+        self._running[facts.exchange] = running
+        if len(self._running) > _MOST_RUNNING:
+            self._running.popitem(last=False)
 
     def _update(self, row: int, values: Values) -> None:
         marks = ", ".join(f"{name} = ?" for name in values)
@@ -165,7 +178,7 @@ class Database:
             return
         row = self._add(record.exchange)
         self._update(row, end_values(record.end or ExchangeEnd("refused", Finding(record.text))))
-        self._rows.pop(record.exchange.exchange, None)
+        self._running.pop(record.exchange.exchange, None)
         self._refused.pop(same, None)
         self._refused[same] = _Refused(row, record.at)
         if len(self._refused) > _MOST_REFUSED:

@@ -22,6 +22,7 @@ class RequestLog:
         journal.listen(self.write)
         self._antigravity = antigravity
         self._writer: Writer | None = None
+        self._is_running = False
 
     @property
     def dropped(self) -> int:
@@ -43,15 +44,21 @@ class RequestLog:
         return Reader(data_folder(ctx.options.antigravity_home) / FILE_NAME)
 
     def configure(self, updated: set[str]) -> None:
-        """See to it that nobody else may read what is there."""
-        if "antigravity_home" in updated:
-            private.tighten(data_folder(ctx.options.antigravity_home).glob(f"{FILE_NAME}*"))
+        """Find the file: what is told from now on goes there. Nobody else may read it."""
+        path = data_folder(ctx.options.antigravity_home) / FILE_NAME
+        if self._writer is not None and self._writer.path == path:
+            return
+        private.tighten(path.parent.glob(f"{FILE_NAME}*"))
+        before, self._writer = self._writer, Writer(path, self.settings, time.time)
+        if before is not None:
+            before.stop()
+        if self._is_running:
+            self._writer.start()
 
     def running(self) -> None:
         """Begin; what is too old is deleted also where nothing more comes."""
-        if self._writer is None:
-            path = data_folder(ctx.options.antigravity_home) / FILE_NAME
-            self._writer = Writer(path, self.settings, time.time)
+        if self._writer is not None and not self._is_running:
+            self._is_running = True
             self._writer.start()
 
     def done(self) -> None:

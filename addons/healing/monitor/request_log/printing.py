@@ -25,7 +25,7 @@ type Printed = Callable[[Iterable[LoggedExchange]], Iterator[str]]
 def as_lines(exchanges: Iterable[LoggedExchange]) -> Iterator[str]:
     """A line for each; a second one where there is more to say than that it went well."""
     for one in exchanges:
-        yield one_line(_line(one))
+        yield _line(one)
         if one.end is not None and one.end.outcome != "clean":
             finding = one.end.finding
             told = "; ".join(filter(None, (finding.what, finding.done)))
@@ -102,8 +102,8 @@ def _line(one: LoggedExchange) -> str:
     if facts.mapped_model and facts.mapped_model != facts.model:
         model += f" → {facts.mapped_model}"
     parts = [
-        f"{datetime.fromtimestamp(facts.at):%Y-%m-%d %H:%M:%S} {one.state:<11} {facts.exchange} {model}",
-        f"on {', '.join(dict.fromkeys(map(account_of, one.attempts)))}" if one.attempts else "",
+        f"{datetime.fromtimestamp(facts.at):%Y-%m-%d %H:%M:%S} {one.state:<11} {one_line(f'{facts.exchange} {model}')}",
+        one_line(f"on {', '.join(dict.fromkeys(map(account_of, one.attempts)))}") if one.attempts else "",
         f"{len(one.attempts)} tries" if len(one.attempts) > 1 else "",
         f"{one.times} times until {datetime.fromtimestamp(one.last_at):%H:%M:%S}" if one.times > 1 else "",
     ]

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from healing.monitor.request_log.schema import USAGE
@@ -39,7 +39,7 @@ class LoggedExchange:
 
 def exchange_values(facts: ExchangeFacts) -> Values:
     """What is known at the beginning, by the names of columns."""
-    return _clean(asdict(facts))
+    return _clean(_plain(facts))
 
 
 def end_values(end: ExchangeEnd) -> Values:
@@ -52,7 +52,7 @@ def end_values(end: ExchangeEnd) -> Values:
             "first_content_s": end.first_content_s,
             "waited_s": end.waited_s,
             **_usage_values(end.usage),
-            **asdict(end.finding),
+            **_plain(end.finding),
             "attempts": len(end.attempts),
         }
     )
@@ -109,13 +109,17 @@ def attempt_of(row: sqlite3.Row) -> AttemptFacts:
 
 
 def _usage_values(usage: Usage | None) -> Values:
-    return dict.fromkeys(USAGE) if usage is None else asdict(usage)
+    return dict.fromkeys(USAGE) if usage is None else _plain(usage)
 
 
 def _usage_of(row: sqlite3.Row) -> Usage | None:
     if row["output"] is None:
         return None
     return Usage(*(row[name] for name in USAGE))
+
+
+def _plain(facts: ExchangeFacts | Finding | Usage) -> Values:
+    return {name: getattr(facts, name) for name in facts.__slots__}
 
 
 def _clean(values: Mapping[str, Any]) -> Values:
@@ -126,4 +130,4 @@ def _clean(values: Mapping[str, Any]) -> Values:
 def _cleaned(value: Any) -> Any:
     if isinstance(value, str):
         return value if len(value) <= LONGEST and value.isprintable() else shortened(value, LONGEST)
-    return min(value, _MOST) if isinstance(value, int) and not isinstance(value, bool) else value
+    return min(value, _MOST) if isinstance(value, int) else value

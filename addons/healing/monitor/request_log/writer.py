@@ -26,15 +26,15 @@ _ENDS_WITHIN_S = 10.0
 
 
 class Writer:
-    """Writes records into the log at a path, from `start` to `stop`.
+    """Writes records into the log at a path, from `start` to `stop`; what is told before waits.
 
-    dropped: how many were lost, because they came faster than they could be written or could not be written at all.
+    path: of the log. dropped: how many were lost, as they came faster than they could be written.
     """
 
     def __init__(self, path: Path, settings: Callable[[], RequestLogSettings], now: Callable[[], float]) -> None:
         """settings: those of now. now: seconds since 1970."""
         self.dropped = self._dropped_before = 0
-        self._path = path
+        self.path = path
         self._settings = settings
         self._now = now
         self._waiting: deque[Record] = deque()
@@ -73,7 +73,8 @@ class Writer:
         self._stopping.set()
         self._some.set()
         self._many.set()
-        self._thread.join(_ENDS_WITHIN_S)
+        if self._thread.is_alive():
+            self._thread.join(_ENDS_WITHIN_S)
 
     def _run(self) -> None:
         self._step()
@@ -142,14 +143,14 @@ class Writer:
         if self._database is not None and not self._database.is_there():
             self._close()
         if self._database is None:
-            self._database = Database(self._path, self._now())
+            self._database = Database(self.path, self._now())
         return self._database
 
     def _set_aside(self, error: Exception) -> None:
         self._close()
         ending = f"{OTHER_VERSION}{error.version}" if isinstance(error, OtherVersionError) else private_database.BROKEN
-        aside = private_database.set_aside(self._path, ending)
-        logger.warning("%s can't be used (%s); it is now %s, and a new one begins", self._path, error, aside.name)
+        aside = private_database.set_aside(self.path, ending)
+        logger.warning("%s can't be used (%s); it is now %s, and a new one begins", self.path, error, aside.name)
 
     def _close(self) -> None:
         database, self._database = self._database, None
