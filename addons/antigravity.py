@@ -4,6 +4,7 @@ from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
 from healing.monitor.health import health
 from healing.monitor.log import Log
+from healing.monitor.metrics.page import Metrics
 from healing.monitor.replays import Replays
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
@@ -23,4 +24,5 @@ addons = [
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),
+    Metrics(_journal, _antigravity, _capture),
 ]

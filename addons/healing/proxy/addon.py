@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+import time
 from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,10 @@ class Antigravity:
         self._seen: _Stamp | None = None
         self._changing: _Stamp | None = None
         self._running = self._misread = False
+        self.reload_failed = False
+        """Whether the configuration that is there now could not be taken up."""
+        self.taken_up_at = 0.0
+        """Since when the one in use is, in seconds since 1970."""
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
@@ -107,6 +112,7 @@ class Antigravity:
             self._seen = _stamp(self._file)
             settings = self._load(self._file) if self._file else schema.Config()
         except config_file.ConfigError as error:
+            self.reload_failed = True
             if self._running:
                 raise exceptions.OptionsError(str(error)) from None
             # An error in the log during startup makes mitmproxy end with status 1, without a traceback.
@@ -268,6 +274,7 @@ class Antigravity:
             self._take_limit(self.governor)
         else:
             self.governor.use(settings)
+        self.reload_failed, self.taken_up_at = False, time.time()
         if self._running:
             logger.info("Configuration: %s", self._origin())
         exposed = config_file.exposed(self._file, settings) if self._file else []
@@ -317,7 +324,7 @@ class Antigravity:
         try:
             settings = self._load(file)
         except config_file.ConfigError as error:
-            self._seen = stamp
+            self._seen, self.reload_failed = stamp, True
             logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
             return
         if _stamp(file) == stamp:

@@ -17,7 +17,7 @@ from healing.policy.exchange.events import Events
 from healing.policy.exchange.given import Rules, Shared
 from healing.policy.exchange.healing import Healing
 from healing.policy.exchange.pass_through import PassThrough
-from healing.policy.exchange.progress import State
+from healing.policy.exchange.progress import Phase, State
 from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.routing.accounts import Account
 from healing.policy.routing.request import ClientRequest
@@ -83,6 +83,11 @@ class Exchange(Events):
     def outcome(self) -> str:
         """Nothing while it runs, then `clean`, `healed` or `failed`."""
         return self._progress.outcome
+
+    @property
+    def phase(self) -> Phase | None:
+        """What it is at, None where it is over."""
+        return self._progress.phase
 
     @property
     def meta(self) -> dict[str, Any]:

@@ -1,8 +1,14 @@
 """Where an exchange stands, and the one place where that changes."""
 
 from enum import Enum, auto
+from typing import Literal
 
 from healing.policy.exchange.attempt import Attempt
+
+Phase = Literal["connecting", "waiting", "hold", "backoff", "streaming"]
+PHASES: tuple[Phase, ...] = ("connecting", "waiting", "hold", "backoff", "streaming")
+"""What an exchange that runs is at: nothing has been asked yet; upstream has said nothing; what it says is held; the
+next attempt waits for its time; the client gets an answer."""
 
 
 class State(Enum):
@@ -24,6 +30,7 @@ class Progress:
     """How far an exchange has come.
 
     current: the attempt that is under way, or was when a bug was met.
+    backing_off: whether the next attempt waits for its time.
     outcome: "" while it runs, then `clean`, `healed` or `failed`.
     """
 
@@ -31,10 +38,30 @@ class Progress:
         self.state = State.WAITING
         self.current: Attempt | None = None
         self.outcome = ""
+        self.backing_off = False
+
+    @property
+    def phase(self) -> Phase | None:
+        """What it is at, None where it is over."""
+        match self.state:
+            case State.OVER | State.CRASHED:
+                return None
+            case State.PASSING:
+                return "streaming"
+            case State.WAITING:
+                return "backoff" if self.backing_off else "connecting"
+        attempt = self.current
+        if attempt is None:
+            return "connecting"
+        if attempt.delivering:
+            return "streaming"
+        if attempt.times.head_at is not None:
+            return "hold"
+        return "connecting" if attempt.times.left_at is None else "waiting"
 
     def turn_to(self, attempt: Attempt) -> None:
         """This attempt is under way now."""
-        self.state, self.current = State.UNDER_WAY, attempt
+        self.state, self.current, self.backing_off = State.UNDER_WAY, attempt, False
 
     def wait(self) -> None:
         """It is over, and another is to follow."""

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -280,6 +280,10 @@ class Accounts:
             for account in self.all
             for health in [self._of(account)]
         ]
+
+    def healths(self) -> Iterator[tuple[Account, Health]]:
+        """How each configured account is."""
+        return ((account, self._of(account)) for account in self.all)
 
     def _of(self, account: Account) -> Health:
         # What one client's key does says nothing about another's.
