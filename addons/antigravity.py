@@ -6,6 +6,7 @@ from healing.monitor.health import health
 from healing.monitor.log import Log
 from healing.monitor.metrics.page import Metrics
 from healing.monitor.replays import Replays
+from healing.monitor.tracing.tracing import Tracing
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
 from healing.proxy.connections.accepting import Accepting
@@ -25,4 +26,5 @@ addons = [
     Messages(_antigravity),
     Log(_journal, _antigravity),
     Metrics(_journal, _antigravity, _capture),
+    Tracing(_journal),
 ]
