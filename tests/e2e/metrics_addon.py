@@ -1,8 +1,7 @@
 """An addon that answers `http://metrics.example/` with the healing proxy's metrics, as they are asked for."""
 
-from mitmproxy import ctx, http
-
 from healing.monitor.metrics.page import metrics_page
+from mitmproxy import ctx, http
 
 
 async def request(flow: http.HTTPFlow) -> None:

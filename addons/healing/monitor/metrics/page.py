@@ -7,6 +7,7 @@ from importlib import metadata
 from mitmproxy import version
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from healing.monitor.capture import FOLDER, Capture
 from healing.monitor.metrics.exchange_metrics import ExchangeMetrics
@@ -67,10 +68,7 @@ class Metrics:
 
         Takes milliseconds: to be called in a thread.
         """
-        try:
-            encode, content_type = choose_encoder(accept)
-        except ValueError:  # a version that is no number
-            encode, content_type = choose_encoder("")
+        encode, content_type = encoder_for(accept)
         return content_type, encode(self._registry)
 
     def _configured_models(self) -> Collection[str]:
@@ -86,6 +84,16 @@ async def metrics_page(metrics: Metrics, accept: str) -> tuple[str, bytes]:
     """The content type and the body of the answer to `GET /metrics`; no stream waits for it."""
     metrics.look()
     return await asyncio.to_thread(metrics.render, accept)
+
+
+def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """What writes metrics in the format that an `accept` header asks for, and the content type; for any header."""
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number
+        return choose_encoder("")
+    # It repeats the version that is asked for.
+    return (encode, content_type) if content_type.isascii() and content_type.isprintable() else choose_encoder("")
 
 
 def _version() -> str:

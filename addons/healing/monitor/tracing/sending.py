@@ -16,7 +16,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from healing.monitor.tracing import names
 from healing.monitor.tracing.spans import SpanFacts, attempt_span, exchange_span
 from healing.policy.journal.records import Record
+from healing.policy.judging.failures import one_line, shortened
 
+_LONGEST_REASON = 300
 _SERVICE = "antigravity-healing-proxy"
 
 
@@ -35,12 +37,13 @@ class SpanSender:
 
     def send(self, records: Sequence[Record]) -> str:
         """Send the spans of exchanges that are over. Gives why that was not possible, "" if it was."""
+        self._reason.first = ""
         for record in records:
             self._make(record)
         spans, self._ended.spans = self._ended.spans, []
         if not spans or self._exporter.export(spans) is SpanExportResult.SUCCESS:
             return ""
-        return self._reason.last or "the collector did not take them"
+        return self._reason.first or "the collector did not take them"
 
     def close(self) -> None:
         """Send no more; ends what another thread is sending."""
@@ -77,17 +80,16 @@ class _Ended(SpanProcessor):
 
 
 class _Reason(logging.Filter):
-    """Keeps back what the exporter says of each failure: that it fails is said once, with the last reason."""
+    """Keeps back what the exporter says of each try: that it fails is said once, with the first reason."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.last = ""
-        for name in ("opentelemetry.exporter.otlp.proto.http", "opentelemetry.exporter.otlp.proto.http.trace_exporter"):
-            logging.getLogger(name).addFilter(self)
+        self.first = ""
+        logging.getLogger(OTLPSpanExporter.__module__).addFilter(self)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let nothing through."""
-        self.last = record.getMessage()
+        self.first = self.first or shortened(one_line(record.getMessage()), _LONGEST_REASON)
         return False
 
 
