@@ -176,22 +176,19 @@ def test_a_part_of_an_answer_that_goes_on_is_no_attempt_that_was_left() -> None:
     assert series(registry, "antigravity_attempts_total") == {("u", "a", "delivered"): 1}
 
 
-def test_a_model_is_named_once_an_upstream_has_served_it_or_the_configuration_names_it() -> None:
+def test_names_that_clients_make_up_do_not_grow_the_metrics_without_end() -> None:
     configured = ["known"]
     names = ModelNames(lambda: configured)
-    assert names.label("u", "known", served=False) == "known"
-    assert names.label("u", "new", served=False) == OTHER
-    assert names.label("u", "new", served=True) == "new"
-    assert names.label("u", "new", served=False) == "new"
-    assert names.label("v", "new", served=False) == OTHER
-    assert names.label("u", "", served=True) == OTHER
-    configured.append("late")
-    assert names.label("u", "late", served=False) == "late"
-
-
-def test_names_that_clients_make_up_do_not_grow_the_metrics_without_end() -> None:
-    names = ModelNames(lambda: ("known",))
-    labels = {names.label("u", f"made-up-{number}", served=True) for number in range(10 * MOST_NAMED)}
-    assert len(labels) == MOST_NAMED + 1
+    labels = [names.label("u", f"made-up-{number}") for number in range(10 * MOST_NAMED)]
+    assert labels[:2] == ["made-up-0", "made-up-1"]
+    assert len(set(labels)) == MOST_NAMED + 1
     assert OTHER in labels
-    assert names.label("u", "known", served=True) == "known"
+    assert names.label("u", "made-up-0") == "made-up-0"
+    assert names.label("u", "known") == "known"
+    assert names.label("u", "late") == OTHER
+    configured.append("late")
+    assert names.label("u", "late") == "late"
+
+
+def test_a_model_without_a_name_is_not_called_by_none() -> None:
+    assert ModelNames(tuple).label("u", "") == OTHER

@@ -102,8 +102,7 @@ class ExchangeMetrics:
         usage = attempt.usage
         if usage is None:
             return
-        served = attempt.failure is None
-        where = attempt.upstream, self._models.label(attempt.upstream, attempt.mapped_model, served=served)
+        where = attempt.upstream, self._models.label(attempt.upstream, attempt.mapped_model)
         for counter, tokens in (
             (self._input, usage.input),
             (self._output, usage.output),

@@ -8,18 +8,18 @@ MOST_NAMED = 50
 
 
 class ModelNames:
-    """Knows the models by name: those of the configuration, and the first that upstreams have served."""
+    """Knows the models by name: those of the configuration, and the first that upstreams have answered as."""
 
     def __init__(self, configured: Callable[[], Collection[str]]) -> None:
         """configured: gives the models that the configuration of now names."""
         self._configured = configured
         self._served: set[tuple[str, str]] = set()
 
-    def label(self, upstream: str, model: str, *, served: bool) -> str:
-        """What a model is called. served: whether this upstream has just answered as this model."""
+    def label(self, upstream: str, model: str) -> str:
+        """What a model is called as which this upstream has answered."""
         if (upstream, model) in self._served or model in self._configured():
             return model
-        if not served or not model or len(self._served) >= MOST_NAMED:
+        if not model or len(self._served) >= MOST_NAMED:
             return OTHER
         self._served.add((upstream, model))
         return model
