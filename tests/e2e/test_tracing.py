@@ -141,19 +141,39 @@ def test_a_failed_exchange_is_an_error_with_its_class_and_begins_a_trace_where_t
     assert not any(b"odd words" in export.SerializeToString() for export in collector.exports)
 
 
-def test_what_is_not_sent_yet_is_sent_at_the_end_and_a_collector_that_is_away_is_told_once(
-    server: Upstream, tmp_path: Path
-) -> None:
+def test_what_is_not_sent_yet_is_sent_at_the_end(server: Upstream, tmp_path: Path) -> None:
+    server.reset()
+    server.play(stream("anthropic"))
     with Collector() as collector:
-        server.reset()
-        server.play(stream("anthropic"))
-        with Proxy(tmp_path / "a", config(server), env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url}) as proxy:
+        with Proxy(tmp_path, config(server), env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": collector.url}) as proxy:
             exchange = ask(proxy.url, "anthropic", "lane4-x").header("x-healing-id")
         assert exchange in {attributes(span)["antigravity.exchange.id"] for span in collector.spans}
 
 
+def test_a_collector_that_takes_nothing_is_told_of_once_and_so_is_its_return(
+    proxy: Proxy, server: Upstream, collector: Collector
+) -> None:
+    def asked() -> None:
+        server.reset()
+        server.play(stream("anthropic"))
+        count = len(collector.exports)
+        assert ask(proxy.url, "anthropic", "lane4-x").header("x-healing-outcome") == "clean"
+        collector.wait_for(lambda: len(collector.exports) > count, "an export")
+
+    collector.status = 403
+    asked()
+    proxy.wait_for_log("exchanges are not traced: ")
+    asked()
+    collector.status = 200
+    asked()
+    proxy.wait_for_log("exchanges are traced again")
+    [line] = [line for line in proxy.lines if "not traced" in line]
+    assert "403" in line
+    assert "k4711" not in proxy.log
+
+
 def test_a_collector_that_never_answers_holds_up_neither_streams_nor_the_end(server: Upstream, tmp_path: Path) -> None:
-    with Collector(answers=False) as collector:
+    with Collector(None) as collector:
         server.reset()
         server.play(stream("anthropic"))
         with Proxy(tmp_path, config(server), env={"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}) as proxy:

@@ -15,13 +15,13 @@ type Value = str | int | float | bool | list[str]
 class Collector(Listening):
     """Takes spans; `exports` are the requests by which they came, `heads` those requests' heads.
 
-    answers: whether it answers; else it leaves whoever sends waiting.
+    status: with what it answers; None leaves whoever sends waiting.
     """
 
-    def __init__(self, *, answers: bool = True) -> None:
+    def __init__(self, status: int | None = 200) -> None:
+        self.status = status
         self.exports: list[ExportTraceServiceRequest] = []
         self.heads: list[bytes] = []
-        self._answers = answers
         self._changed = threading.Condition()
 
     @property
@@ -49,10 +49,8 @@ class Collector(Listening):
                 self.heads.append(head)
                 self.exports.append(ExportTraceServiceRequest.FromString(body))
                 self._changed.notify_all()
-            if self._answers:
-                connection.sendall(
-                    b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
-                )
+            if self.status is not None:
+                connection.sendall(b"HTTP/1.1 %d Said so\r\ncontent-length: 0\r\n\r\n" % self.status)
 
 
 def attributes(span: Span) -> dict[str, Value]:
