@@ -8,11 +8,13 @@ from healing.monitor.hand import Hand
 from healing.monitor.hand_commands import HandCommands
 from healing.monitor.health import Health
 from healing.monitor.log import Log
+from healing.monitor.metrics.page import Metrics
 from healing.monitor.now import Now
 from healing.monitor.own_pages import add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
 from healing.monitor.terminal import Terminal
+from healing.monitor.tracing.tracing import Tracing
 from healing.monitor.view.content_view import ContentView
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
@@ -35,9 +37,10 @@ _health = Health(_conditions.now)
 _pages = Pages()
 _antigravity = Antigravity(_journal, _health, _pages)
 _hand = Hand(_antigravity)
-add_pages(_pages, _state, _health, Now(_conditions.now, AccountTallies(_journal)), _hand)
 _capture = Capture(_antigravity)
+_metrics = Metrics(_journal, _antigravity, _capture, _conditions.kinds)
 _replays = Replays(_antigravity)
+add_pages(_pages, _state, _health, Now(_conditions.now, AccountTallies(_journal)), _hand, _metrics)
 
 addons = [
     _antigravity,
@@ -52,4 +55,5 @@ addons = [
     _conditions,
     Terminal(_journal),
     Refused(_journal, SystemClock()),
+    Tracing(_journal),
 ]

@@ -6,13 +6,14 @@ import orjson
 
 from healing.monitor.hand import Hand, NothingLikeThatError
 from healing.monitor.health import Health
+from healing.monitor.metrics.page import Metrics, metrics_page
 from healing.monitor.now import Now
 from healing.monitor.page_files import PageFiles
 from healing.proxy.claiming.state import State
 from healing.proxy.own_pages.pages import ROOT, Handler, PageAnswer, PageRequest, Pages
 
 
-def add_pages(pages: Pages, state: Callable[[], State], health: Health, now: Now, hand: Hand) -> None:
+def add_pages(pages: Pages, state: Callable[[], State], health: Health, now: Now, hand: Hand, metrics: Metrics) -> None:
     """Serve all of it. state: gives the proxy's of now."""
 
     def tell_health(_: PageRequest) -> PageAnswer:
@@ -20,6 +21,11 @@ def add_pages(pages: Pages, state: Callable[[], State], health: Health, now: Now
         assert now is not None
         return PageAnswer.json(health(now))
 
+    async def tell_metrics(request: PageRequest) -> PageAnswer:
+        content_type, body = await metrics_page(metrics, request.headers.get("accept", ""))
+        return PageAnswer(200, content_type, body)
+
+    pages.add("GET", "/metrics", tell_metrics)
     pages.add("GET", "/health", tell_health, shared=True)
     # In reverse mode `/health` may be that of the server which the proxy stands for.
     pages.add("GET", f"{ROOT}/health", tell_health)
