@@ -8,12 +8,14 @@ from healing.monitor.hand import Hand
 from healing.monitor.hand_commands import HandCommands
 from healing.monitor.health import Health
 from healing.monitor.log import Log
+from healing.monitor.metrics.page import Metrics
 from healing.monitor.now import Now
 from healing.monitor.own_pages import Shown, add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
 from healing.monitor.request_log.listener import RequestLog
 from healing.monitor.terminal import Terminal
+from healing.monitor.tracing.tracing import Tracing
 from healing.monitor.view.content_view import ContentView
 from healing.policy.journal.records import Journal
 from healing.proxy.addon import Antigravity
@@ -38,9 +40,10 @@ _antigravity = Antigravity(_journal, _health, _pages)
 _hand = Hand(_antigravity)
 _now = Now(_conditions.now, AccountTallies(_journal))
 _capture = Capture(_antigravity)
+_metrics = Metrics(_journal, _antigravity, _capture, _conditions.kinds)
 _replays = Replays(_antigravity)
 _request_log = RequestLog(_journal, _antigravity)
-add_pages(_pages, Shown(_state, _health, _now, _hand, _request_log, _capture, _replays))
+add_pages(_pages, Shown(_state, _health, _now, _hand, _metrics, _request_log, _capture, _replays))
 
 addons = [
     _antigravity,
@@ -56,4 +59,5 @@ addons = [
     Terminal(_journal),
     Refused(_journal, SystemClock()),
     _request_log,
+    Tracing(_journal),
 ]

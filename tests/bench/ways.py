@@ -53,7 +53,7 @@ def all_ways(folder: Path, upstream_port: int, more_args: Sequence[str] = ()) ->
     with contextlib.ExitStack() as stack:
 
         def start(name: str, *args: str) -> int:
-            return stack.enter_context(_mitmdump(folder / name, args))
+            return stack.enter_context(mitmdump(folder / name, args))[0]
 
         yield (
             Way("direct", "direct", upstream_port),
@@ -65,12 +65,15 @@ def all_ways(folder: Path, upstream_port: int, more_args: Sequence[str] = ()) ->
 
 
 @contextlib.contextmanager
-def _mitmdump(folder: Path, args: Sequence[str]) -> Iterator[int]:
-    """A mitmdump with its usual log. It writes to a file, so that reading it costs the measuring process nothing."""
+def mitmdump(folder: Path, args: Sequence[str], *, at_home: bool = False) -> Iterator[tuple[int, int]]:
+    """A mitmdump with its usual log: its port and its process's id.
+
+    It writes to a file, so that reading it costs the measuring process nothing. at_home: whether it gets a data folder.
+    """
     folder.mkdir()
     confdir, home = folder / "mitmproxy", folder / "home"
     command = [str(Path(sys.executable).parent / "mitmdump"), "-p", "0", "--set", f"confdir={confdir}", *args]
-    if str(ADDON) in args:
+    if at_home or str(ADDON) in args:
         command += ["--set", f"antigravity_home={home}"]
     env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}
     log = folder / "log.txt"
@@ -79,7 +82,7 @@ def _mitmdump(folder: Path, args: Sequence[str]) -> Iterator[int]:
             command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        yield _port(process, log)
+        yield _port(process, log), process.pid
     finally:
         process.send_signal(signal.SIGINT)
         try:

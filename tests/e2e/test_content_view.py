@@ -142,8 +142,8 @@ def test_what_a_model_writes_is_shown_and_steers_nothing(web: Web) -> None:
 
 
 def test_other_traffic_keeps_its_own_views(web: Web) -> None:
-    assert raw.request("GET", f"{web.proxy.url}/health").status == 200
-    [flow] = [flow for flow in web.flows() if flow["request"]["path"] == "/health"]
+    assert raw.request("GET", f"{web.proxy.url}/elsewhere").status == 404
+    [flow] = [flow for flow in web.flows() if flow["request"]["path"] == "/elsewhere"]
     assert web.page(flow)["view_name"] == "JSON"
 
 

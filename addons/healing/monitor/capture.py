@@ -47,6 +47,8 @@ class Capture:
         self._causes = Causes()
         self._counting: asyncio.TimerHandle | None = None
         self._ended = False
+        self.written = 0
+        """How many exchanges have been written down."""
         self._trouble = Trouble(logger, "failed exchanges are not captured: %s", "failed exchanges are captured again")
 
     def settings(self) -> schema.CaptureSettings:
@@ -174,6 +176,7 @@ class Capture:
             logger.exception("an exchange could not be captured; this is a bug")
         else:
             self._trouble.over()
+            self.written += 1
             _tell(flows[0], path)
         finally:
             self._waiting.give_back(size)

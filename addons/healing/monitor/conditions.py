@@ -14,6 +14,8 @@ from healing.proxy.claiming.state import State
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+SAID_ELSEWHERE = ("machine", "configuration")
+"""Kinds that whoever met them has said in the log already."""
 _MOST_MET = 10_000
 
 
@@ -71,13 +73,18 @@ class Conditions:
             self.look(found_in(state), state.clock.wall())
         return sorted(self._known.values(), key=lambda each: (not each.needs_a_hand, each.since))
 
+    def kinds(self) -> Counter[str]:
+        """How many there are that need a hand, by their kind."""
+        return Counter(each.kind for each in self.now() if each.needs_a_hand)
+
     def look(self, found: Iterable[Found], now: float) -> None:
         """Take up what is found now (seconds since 1970): what is new begins, what is missing is over."""
         current = {(each.kind, each.about): each for each in found}
         for key in self._known.keys() - current.keys():
             over = self._known.pop(key)
             del self._met[key]
-            logger.info("over: %s", over.in_words(now))
+            if key[0] not in SAID_ELSEWHERE:
+                logger.info("over: %s", over.in_words(now))
         for key, each in current.items():
             known = self._known.get(key)
             if known is None:
@@ -90,6 +97,8 @@ class Conditions:
 
     @staticmethod
     def _say(condition: Condition) -> None:
+        if condition.kind in SAID_ELSEWHERE:
+            return
         if condition.needs_a_hand:
             logger.warning("needs a hand: %s | TO DO: %s", condition.what, condition.do)
         else:

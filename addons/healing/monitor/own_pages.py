@@ -9,6 +9,7 @@ import orjson
 from healing.monitor.capture import Capture
 from healing.monitor.hand import Hand, NothingLikeThatError
 from healing.monitor.health import Health
+from healing.monitor.metrics.page import Metrics, metrics_page
 from healing.monitor.now import Now
 from healing.monitor.page_data.details import Details
 from healing.monitor.page_data.kept_flows import KeptFlows
@@ -29,6 +30,7 @@ class Shown:
     health: Health
     now: Now
     hand: Hand
+    metrics: Metrics
     log: RequestLog
     capture: Capture
     replays: Replays
@@ -40,6 +42,11 @@ def add_pages(pages: Pages, shown: Shown) -> None:
     def tell_health(_: PageRequest) -> PageAnswer:
         return PageAnswer.json(shown.health(shown.state()))
 
+    async def tell_metrics(request: PageRequest) -> PageAnswer:
+        content_type, body = await metrics_page(shown.metrics, request.headers.get("accept", ""))
+        return PageAnswer(200, content_type, body)
+
+    pages.add("GET", "/metrics", tell_metrics)
     pages.add("GET", "/health", tell_health, shared=True)
     # In reverse mode `/health` may be that of the server which the proxy stands for.
     pages.add("GET", f"{ROOT}/health", tell_health)

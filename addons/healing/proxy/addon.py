@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import sys
+import time
 from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,8 @@ class Antigravity:
         self._seen: _Stamp | None = None
         self._changing: _Stamp | None = None
         self._running = self._misread = False
+        self.taken_up_at = 0.0
+        """Since when the one in use is, in seconds since 1970."""
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
@@ -113,6 +116,8 @@ class Antigravity:
             self._seen = _stamp(self._file)
             settings = self._load(self._file) if self._file else schema.Config()
         except config_file.ConfigError as error:
+            if self.governor is not None:
+                self.governor.config_trouble = str(error)
             if self._running:
                 raise exceptions.OptionsError(str(error)) from None
             # An error in the log during startup makes mitmproxy end with status 1, without a traceback.
@@ -284,6 +289,7 @@ class Antigravity:
         else:
             self.governor.use(settings)
             self.governor.config_trouble = ""
+        self.taken_up_at = time.time()
         if self._running:
             logger.info("Configuration: %s", self._origin())
         exposed = config_file.exposed(self._file, settings) if self._file else []

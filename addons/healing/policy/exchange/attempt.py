@@ -83,6 +83,7 @@ class Times:
     left_at: since when nothing here has held it up; before that none of upstream's clocks runs.
     held_at: since when one of its hooks has not come back.
     head_at: its response headers. first_content_at: the first of an answer in its stream.
+    commit_at: since when the client gets its stream.
     last_byte_at: anything; progress_at: more than a sign of life.
     """
 
@@ -90,6 +91,7 @@ class Times:
     held_at: float | None = None
     head_at: float | None = None
     first_content_at: float | None = None
+    commit_at: float | None = None
     last_byte_at: float = 0.0
     progress_at: float = 0.0
 
@@ -314,4 +316,7 @@ class Attempt:
             windows=() if self.over_at is None else self.asked.dialect.rate_limits.windows(self.headers),
             repaired=tuple(self.prepared.repaired),
             delivered=self.delivering,
+            commit_s=since_start(self.times.commit_at),
+            dialect=self.asked.dialect.name,
+            streams=self.asked.streams,
         )

@@ -17,7 +17,7 @@ from healing.policy.exchange.request_repairs import RequestRepairs
 from healing.policy.exchange.story import Story
 from healing.policy.exchange.timing import Timing
 from healing.policy.exchange.upstream_requests import UpstreamRequests
-from healing.policy.journal.records import Step
+from healing.policy.journal.records import GOES_ON, Step
 from healing.policy.judging.failures import Failure, FailureClass, shortened
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.accounts import Account
@@ -174,7 +174,7 @@ class AttemptsInTurn:
         text = rule.says if rule else conceded or _where(plan, attempt)
         verdict = f"repair ({rule.name})" if rule else f"retry {text}"
         self._story.attempt_over(attempt, f"{verdict} after {plan.wait_s:.2f} s")
-        self._story.tell(step, text, attempt=attempt, wait_s=plan.wait_s)
+        self._story.tell(step, text, attempt=attempt, wait_s=plan.wait_s, repair=rule.name if rule else "")
         self._ends.abort(attempt, failure.detail)
         self.progress.wait()
         self._make_when_due(plan, now)
@@ -195,7 +195,7 @@ class AttemptsInTurn:
             self.delivery.give_up(attempt, Failure(FailureClass.MALFORMED, "the answer does not come to an end"))
             return
         self._ends.settle_account(attempt, None)
-        self._story.attempt_over(attempt, "go on")
+        self._story.attempt_over(attempt, GOES_ON)
         self._story.tell("continued", attempt=attempt)
         self._ends.leave(attempt)
         self.progress.wait()

@@ -79,7 +79,7 @@ class Delivery:
     def deliver_stream(self, attempt: Attempt) -> None:
         """From now on the client gets this attempt's answer, and no other."""
         if not attempt.delivering:
-            attempt.state = AttemptState.DELIVERING
+            attempt.state, attempt.times.commit_at = AttemptState.DELIVERING, self._clock.now()
             gate = attempt.gate
             known = gate is not None and (gate.content or gate.complete)
             self.answer.begin_stream(attempt, self._served() if known else "pending")

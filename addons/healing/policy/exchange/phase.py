@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
+from healing.policy.exchange.progress import State
 
 IDLE_S = 2.0
 """After so long without anything new a stream is called idle."""
@@ -26,6 +27,8 @@ class Phase(NamedTuple):
 def phase_of(in_turn: AttemptsInTurn, now: float) -> Phase:
     """What it is at now (monotonic seconds)."""
     attempt, timing = in_turn.progress.current, in_turn.timing
+    if in_turn.progress.state is State.PASSING:
+        return Phase("streaming")
     if attempt is None:
         left_s = None if timing.resume_at is None else max(0.0, timing.resume_at - now)
         return Phase("preparing" if left_s is None else "back-off", 0.0, left_s, "the next attempt is made")

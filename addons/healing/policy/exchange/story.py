@@ -52,6 +52,8 @@ class Story:
             one_line(request.model),
             one_line(request.route.model),
             request.streams,
+            request.operation.kind,
+            request.trace_parent,
         )
 
     @property
@@ -59,10 +61,12 @@ class Story:
         """One line for the flow list, its first word or two saying the most; "" for one that went as any other."""
         return self._comment
 
-    def tell(self, step: Step, text: str = "", *, attempt: Attempt | None = None, wait_s: float = 0.0) -> None:
-        """Tell the journal of a step."""
+    def tell(
+        self, step: Step, text: str = "", *, attempt: Attempt | None = None, wait_s: float = 0.0, repair: str = ""
+    ) -> None:
+        """Tell the journal of a step. repair: the name of the repair that it is."""
         facts = self._facts_of(attempt) if attempt is not None else None
-        self._tell(step, text, facts, wait_s)
+        self._tell(step, text, facts, wait_s, repair=repair)
 
     def answer_begun(self) -> None:
         """The client has the first of an answer."""
@@ -114,10 +118,16 @@ class Story:
         self._tell("over", outcome, None, end=end)
 
     def _tell(
-        self, step: Step, text: str, attempt: AttemptFacts | None, wait_s: float = 0.0, end: ExchangeEnd | None = None
+        self,
+        step: Step,
+        text: str,
+        attempt: AttemptFacts | None,
+        wait_s: float = 0.0,
+        end: ExchangeEnd | None = None,
+        repair: str = "",
     ) -> None:
         clock = self._clock
-        self._journal.tell(Record(step, clock.wall(), clock.now(), self._facts, text, attempt, wait_s, end))
+        self._journal.tell(Record(step, clock.wall(), clock.now(), self._facts, text, attempt, wait_s, end, repair))
 
     def _facts_of(self, attempt: Attempt) -> AttemptFacts:
         return attempt.facts(self._clock.now(), self._ahead_s)

@@ -29,6 +29,8 @@ Step = Literal[
 Outcome = Literal["clean", "healed", "failed", "client_left", "refused"]
 NOTHING = "nothing"
 """How what is to be done begins where it is nothing."""
+GOES_ON = "go on"
+"""The verdict on an attempt whose answer is a part of what the client gets: upstream has more to say."""
 OUTCOMES: tuple[Outcome, ...] = ("clean", "healed", "failed", "client_left", "refused")
 
 
@@ -53,7 +55,8 @@ class ExchangeFacts:
     exchange: its short id. dialect: the client's, by its name. at: when it began, in seconds since 1970.
     client: who asks, as the configuration or the network calls it; conversation: what stands for the conversation, ""
     where none is known. model: as the client called it; mapped_model: as upstream is asked for it.
-    streams: whether the client asked for a stream.
+    streams: whether the client asked for a stream. operation: what kind it is (`Operation.kind`).
+    trace_parent: the span of the client that it is part of, as `traceparent` names it, "" where it told none.
     """
 
     exchange: str
@@ -66,6 +69,8 @@ class ExchangeFacts:
     model: str = ""
     mapped_model: str = ""
     streams: bool = False
+    operation: str = ""
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,11 @@ class AttemptFacts:
     credential. url: its upstream's. status: of upstream's answer. failure, detail: why it did not serve.
     verdict: what followed. free_at: until when upstream has forbidden to ask this account again.
     first_byte_s: upstream's response headers; first_content_s: the first of an answer; last_byte_s: anything.
+    commit_s: since when the client gets its stream.
     over_s: its end, None as long as it runs. bytes: of its body, as received. usage: as far as it was told.
     windows: how much of which quota is used, as its answer's headers told.
     repaired: what was repaired in its request. delivered: whether the client got (some of) its answer.
+    dialect: upstream's, by its name. streams: whether upstream was asked for a stream.
     """
 
     attempt: int
@@ -102,6 +109,9 @@ class AttemptFacts:
     windows: tuple[Window, ...] = ()
     repaired: tuple[str, ...] = ()
     delivered: bool = False
+    commit_s: float | None = None
+    dialect: str = ""
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +141,7 @@ class Record:
     text: what there is to say about it, in words; holds no secret.
     attempt: the attempt that it is about, None where it is about none.
     wait_s: seconds until the next attempt, for `retry`, `repair` and `wait`.
-    end: for `over` and `refused` alone.
+    end: for `over` and `refused` alone. repair: its name, for `repair` alone.
     """
 
     step: Step
@@ -142,6 +152,7 @@ class Record:
     attempt: AttemptFacts | None = None
     wait_s: float = 0.0
     end: ExchangeEnd | None = None
+    repair: str = ""
 
 
 type Listener = Callable[[Record], Any]

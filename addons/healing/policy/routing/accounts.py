@@ -298,6 +298,10 @@ class Accounts:
             for health in [self._of(account)]
         ]
 
+    def healths(self) -> Iterator[tuple[Account, Health]]:
+        """How each configured account is."""
+        return ((account, self._of(account)) for account in self.all)
+
     def _of(self, account: Account) -> Health:
         # What one client's key does says nothing about another's.
         return self._health.get(account.name) or self._own.get(account.owner) or Health()

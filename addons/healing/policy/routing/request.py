@@ -78,6 +78,7 @@ class ClientRequest:
     session: what keeps a conversation on its account. owner: whose it is.
     conversation: what stands for the conversation, "" where none is known.
     things: what it names that lies with one account: files, cached contents and the like.
+    trace_parent: the client's span that it is part of, "" where it tells none.
     """
 
     id: str
@@ -95,6 +96,7 @@ class ClientRequest:
     owner: Owner = field(default_factory=Owner)
     conversation: str = ""
     things: frozenset[str] = frozenset()
+    trace_parent: str = ""
 
     def as_it_is(self) -> UpstreamRequest:
         """What is asked of an upstream that speaks the client's dialect."""

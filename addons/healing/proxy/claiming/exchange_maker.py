@@ -21,6 +21,7 @@ from healing.proxy.guarding import refusals
 from healing.proxy.guarding.refusals import RefusedError
 from healing.wire.dialect import Dialect
 from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
+from healing.wire.http.trace_context import trace_parent
 from healing.wire.json.value import digest, parse
 from healing.wire.requests.naming import DoubtError, models_beside, read_certainly
 from healing.wire.requests.things import named_in_request
@@ -78,6 +79,7 @@ class ExchangeMaker:
         return ClientRequest(
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
             session, value, Owner(claim.client, stated), conversation_key(claim.client, session),
+            trace_parent=trace_parent(request.headers.get("traceparent", "")),
         )  # fmt: skip
 
     def _named(self, asked: ClientRequest, parsed: Any, doubt: str) -> Named:

@@ -15,6 +15,7 @@ from mitmproxy import http
 
 from healing.proxy.secrets.redaction import Piecewise, Redaction
 from healing.wire.dialects import credential_places
+from healing.wire.http import trace_context
 from healing.wire.http.headers import Headers, flags_in, lowered, with_flags, without
 
 LONGEST_CREDENTIAL = 16 * 1024
@@ -66,13 +67,16 @@ class Seal:
         return any(secret in value for _, value in self.headers)
 
     def on(self, request: http.Request) -> http.Request:
-        """A copy of the request with the credentials on it. Its body is not looked at, see `unmasked`."""
+        """A copy of the request with the credentials on it, and without what is no business of upstream's.
+
+        Its body is not looked at, see `unmasked`.
+        """
         sealed = copy.copy(request)
         sealed.data = copy.copy(request.data)
         pairs = [_as_bytes(pair) for pair in (*self.headers, *self.more)]
         if request.is_http2 or request.is_http3:
             pairs = list(lowered(pairs))
-        names = {name.lower() for name, _ in pairs}
+        names = trace_context.FIELDS | {name.lower() for name, _ in pairs}
         fields = (*without(request.headers.fields, names), *pairs)
         for name, flags in self.flags:
             fields = with_flags(fields, name.encode(), flags_in(flags))

@@ -44,16 +44,21 @@ from healing.proxy.streams.own_hooks import AntigravityUnderstandHook, Understan
 from healing.proxy.streams.recorder import Recorder
 from healing.proxy.streams.redacting_stream import keep_redacted, redact_head
 from healing.wire.http import headers as pairs
+from healing.wire.http import trace_context
 
 logger = logging.getLogger(__name__)
 
 
 # The body is sent as what it says, whatever coding the client chose for it.
-_NOT_SENT = pairs.HOP_BY_HOP | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
+_NOT_SENT = (
+    pairs.HOP_BY_HOP
+    | {b"host", b"content-length", b"content-encoding", b"accept-encoding", b"expect"}
+    | trace_context.FIELDS
+)
 
 
 # What a client of another dialect than upstream's says in other headers is said to an API that this one is not.
-_OF_NO_DIALECT = {b"accept", b"content-type", b"traceparent", b"tracestate", b"baggage"}
+_OF_NO_DIALECT = {b"accept", b"content-type"}
 # Which product a client is, is its own provider's business; some gateways want a name.
 _USER_AGENT = (b"User-Agent", b"antigravity-healing-proxy")
 

@@ -1,0 +1,1 @@
+"""What OpenTelemetry gets, where it is set up: a span for each exchange, and one for each of its attempts."""
