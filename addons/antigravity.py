@@ -13,6 +13,7 @@ from healing.monitor.now import Now
 from healing.monitor.own_pages import add_pages
 from healing.monitor.refused import Refused
 from healing.monitor.replays import Replays
+from healing.monitor.request_log.listener import RequestLog
 from healing.monitor.terminal import Terminal
 from healing.monitor.tracing.tracing import Tracing
 from healing.monitor.view.content_view import ContentView
@@ -40,6 +41,7 @@ _hand = Hand(_antigravity)
 _capture = Capture(_antigravity)
 _metrics = Metrics(_journal, _antigravity, _capture, _conditions.kinds)
 _replays = Replays(_antigravity)
+_request_log = RequestLog(_journal, _antigravity)
 add_pages(_pages, _state, _health, Now(_conditions.now, AccountTallies(_journal)), _hand, _metrics)
 
 addons = [
@@ -56,4 +58,5 @@ addons = [
     Terminal(_journal),
     Refused(_journal, SystemClock()),
     Tracing(_journal),
+    _request_log,
 ]

@@ -9,7 +9,7 @@ from healing import private
 
 APP_NAME = "antigravity"
 """What the platform's folders for configuration and data are called."""
-_OURS = ("logs", "captured", "signatures.sqlite3")
+_OURS = ("logs", "captured", "signatures.sqlite3", "requests.sqlite3")
 
 
 def data_folder(option: str) -> Path:

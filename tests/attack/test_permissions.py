@@ -50,7 +50,7 @@ def modes(folder: Path) -> dict[str, str]:
 
 def assert_private(home: Path) -> None:
     found = modes(home)
-    assert {"logs/app.log", "signatures.sqlite3", "captured"} <= found.keys()
+    assert {"logs/app.log", "signatures.sqlite3", "requests.sqlite3", "captured"} <= found.keys()
     assert any(name.endswith(".flow") for name in found)
     wrong = {name: mode for name, mode in found.items() if mode != ("0o700" if (home / name).is_dir() else "0o600")}
     assert not wrong

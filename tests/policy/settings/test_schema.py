@@ -137,6 +137,8 @@ def test_without_a_file() -> None:
     assert Config().clients.account_header
     assert Config().flows.max_body_bytes == 8 * 1024 * 1024
     capture = Config().capture
+    log = Config().request_log
+    assert (log.enabled, log.days, log.rows, log.bytes) == (True, 30, 1_000_000, 512 * 1024 * 1024)
     assert (capture.enabled, capture.max_exchanges, capture.max_bytes, capture.days) == (True, 200, 64 * 1024 * 1024, 7)
 
 
@@ -437,6 +439,14 @@ def test_merging_clocks() -> None:
         ("[capture]\ndays = 1.5", "capture.days: expected a whole number, got a decimal number"),
         ("[capture]\ndays = 4000", "capture.days: must be at most 3650"),
         ("[capture]\nmax_byte = 1", 'capture: unknown key "max_byte"; did you mean "max_bytes"?'),
+        ("[request_log]\nenabled = 1", "request_log.enabled: expected true or false, got a number"),
+        ("[request_log]\ndays = 0", "request_log.days: must be at least 1"),
+        ("[request_log]\ndays = 4000", "request_log.days: must be at most 3650"),
+        ("[request_log]\nrows = 10", "request_log.rows: must be at least 1000"),
+        ("[request_log]\nbytes = 1.5", "request_log.bytes: expected a whole number, got a decimal number"),
+        ("[request_log]\nbytes = 1000", "request_log.bytes: must be at least 8388608"),
+        ("[request_log]\nmax_rows = 1", 'request_log: unknown key "max_rows"; did you mean "rows"?'),
+        ("[request_logs]\n", 'unknown key "request_logs"; did you mean "request_log"?'),
         ("[flow]\n", 'unknown key "flow"; did you mean "flows"?'),
         ("models = 2020-01-01", "models: expected a table, got a date or time"),
     ],

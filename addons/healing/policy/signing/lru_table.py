@@ -6,14 +6,13 @@ when that begins and when it is over.
 
 import contextlib
 import logging
-import os
 import secrets
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from healing import private
+from healing import private_database
 from healing.policy.trouble import Trouble
 
 logger = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ _ROOM = 0.999
 _OWNERS_ROOM = 0.9
 _ENTRY_OVERHEAD_BYTES = 100
 _CACHE_KIB = 8192
-_BUSY_MS = 250
+_BUSY_S = 0.25
 _SECRET_BYTES = 32
 
 
@@ -246,30 +245,18 @@ class LruTable:
         try:
             return self._open_file(self._path)
         except (sqlite3.DatabaseError, OSError) as error:
-            aside = self._path.with_name(self._path.name + ".broken")
             if isinstance(error, sqlite3.OperationalError | OSError):
                 logger.warning("signatures are kept in memory only: %s can't be used: %s", self._path, error)
                 return _prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
+            aside = private_database.set_aside(self._path)
             logger.warning("%s is no database that can be read (%s); it is now %s", self._path, error, aside.name)
-            with contextlib.suppress(OSError):
-                os.replace(self._path, aside)
-            for leftover in ("-wal", "-shm"):
-                with contextlib.suppress(OSError):
-                    os.unlink(f"{self._path}{leftover}")
             return self._open_file(self._path)
 
     @staticmethod
     def _open_file(path: Path) -> sqlite3.Connection:
-        private.make_folder(path.parent)
-        # It holds pieces of conversations: nobody else on this machine may read it. SQLite makes what it writes beside
-        # it as readable as it is.
-        os.close(private.opener(str(path), os.O_CREAT | os.O_RDWR))
-        private.tighten(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal", ".broken"))
-        db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000, check_same_thread=False)
+        # It holds pieces of conversations: nobody else on this machine may read it.
+        db = private_database.connect(path, busy_s=_BUSY_S)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
-            # Safe against a crash of the process at every moment; only a power cut may cost the newest entries.
-            db.execute("PRAGMA synchronous = NORMAL")
             return _prepared(db)
         except sqlite3.Error:
             db.close()

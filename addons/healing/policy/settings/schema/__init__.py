@@ -8,7 +8,7 @@ from healing.policy.settings.schema.accounts import (
     split_target,
 )
 from healing.policy.settings.schema.config import BUILT_IN, FILE_NAME, Config
-from healing.policy.settings.schema.keeping import CaptureSettings, Flows, Signatures
+from healing.policy.settings.schema.keeping import CaptureSettings, Flows, RequestLogSettings, Signatures
 from healing.policy.settings.schema.limits import Clients, Limits, ShutdownSettings
 from healing.policy.settings.schema.retrying import Commit, Peek, PeekOverrides, Repair, Retry, Translate
 
@@ -26,6 +26,7 @@ __all__ = [
     "Peek",
     "PeekOverrides",
     "Repair",
+    "RequestLogSettings",
     "Retry",
     "RouteSettings",
     "ShutdownSettings",

@@ -13,7 +13,7 @@ from healing.policy.settings.schema.accounts import (
     RouteSettings,
     Upstream,
 )
-from healing.policy.settings.schema.keeping import CaptureSettings, Flows, Signatures
+from healing.policy.settings.schema.keeping import CaptureSettings, Flows, RequestLogSettings, Signatures
 from healing.policy.settings.schema.limits import Clients, Limits, ShutdownSettings
 from healing.policy.settings.schema.retrying import (
     Peek,
@@ -75,6 +75,7 @@ class Config(Table):
     limits: Limits = Limits()
     flows: Flows = Flows()
     capture: CaptureSettings = CaptureSettings()
+    request_log: RequestLogSettings = RequestLogSettings()
     signatures: Signatures = Signatures()
     repair: Repair = Repair()
     translate: Translate = Translate()

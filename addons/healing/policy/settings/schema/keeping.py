@@ -1,4 +1,4 @@
-"""What is kept: `[flows]`, `[capture]`, `[signatures]`."""
+"""What is kept: `[flows]`, `[capture]`, `[request_log]`, `[signatures]`."""
 
 from pydantic import Field
 
@@ -23,6 +23,18 @@ class CaptureSettings(Table):
     """Of all files together."""
     days: int = Field(default=7, ge=1, le=3650)
     """After so many days a file is deleted."""
+
+
+class RequestLogSettings(Table):
+    """What is kept of every exchange, without its bodies, in a file of the data folder. The newest stay."""
+
+    enabled: bool = True
+    days: int = Field(default=30, ge=1, le=3650)
+    """After so many days an exchange is forgotten."""
+    rows: int = Field(default=1_000_000, ge=1000)
+    """How many exchanges are kept."""
+    bytes: int = Field(default=512 * 1024 * 1024, ge=8 * 1024 * 1024)
+    """Of the file, with what SQLite keeps beside it."""
 
 
 class Signatures(Table):
