@@ -50,7 +50,7 @@ addons = [
     _replays,
     _capture,
     Commands(_antigravity, _capture, _replays),
-    HandCommands(_antigravity, _hand, _conditions.now),
+    HandCommands(_antigravity, _hand, _conditions.now, _request_log),
     Accepting(),
     Messages(_antigravity),
     Log(_journal, _antigravity),

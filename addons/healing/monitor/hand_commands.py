@@ -1,24 +1,35 @@
 """Commands for what a person sees and does by hand: explain, accounts, reset, reload."""
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from mitmproxy import command, exceptions, flow, types
 
 from healing.monitor.commands import tell_lines
 from healing.monitor.conditions import Condition
 from healing.monitor.hand import Hand, NothingLikeThatError
+from healing.monitor.request_log.filters import FilterError, filter_in
+from healing.monitor.request_log.listener import RequestLog
+from healing.monitor.request_log.printing import as_lines
+from healing.monitor.request_log.reader import UnreadableError
 from healing.proxy.addon import Antigravity
 from healing.proxy.streams.flow_story import name_of, role_of, story_of
+
+_DAY_S = 24 * 3600.0
 
 
 class HandCommands:
     """The commands. What they find out is what they return, and it is told in the log as well."""
 
-    def __init__(self, antigravity: Antigravity, hand: Hand, conditions: Callable[[], list[Condition]]) -> None:
+    def __init__(
+        self, antigravity: Antigravity, hand: Hand, conditions: Callable[[], list[Condition]], log: RequestLog
+    ) -> None:
         """conditions: gives what is wrong now."""
         self._antigravity = antigravity
         self._hand = hand
         self._conditions = conditions
+        self._request_log = log
 
     @command.command("antigravity.explain")
     def explain(self, flows: Sequence[flow.Flow]) -> Sequence[str]:
@@ -43,6 +54,19 @@ class HandCommands:
         for condition in self._conditions():
             lines.append(f"{condition.in_words(wall)} | {condition.do}")
         return tell_lines(lines)
+
+    @command.command("antigravity.log")
+    def log(self, wanted: str) -> Sequence[str]:
+        """Look into the request log, by default of the last day: `outcome=failed account=a since=1h`."""
+        now = time.time()
+        try:
+            asked = filter_in(wanted, now)
+            if asked.since is None:
+                asked = replace(asked, since=now - _DAY_S)
+            found = self._request_log.reader().page(asked).exchanges
+        except (FilterError, UnreadableError) as error:
+            raise exceptions.CommandError(str(error)) from None
+        return tell_lines(as_lines(reversed(found)) if found else ["nothing like that is in the request log"])
 
     @command.command("antigravity.account.names")
     def account_names(self) -> Sequence[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from io import StringIO
 from typing import Any
 
-from healing.monitor.request_log.rows import LoggedExchange
+from healing.monitor.request_log.rows import NOT_KEPT, LoggedExchange
 from healing.policy.journal.findings import account_of, span
 from healing.policy.journal.records import AttemptFacts
 from healing.policy.judging.failures import one_line, shortened
@@ -57,7 +57,7 @@ def _flat(one: LoggedExchange) -> dict[str, Any]:
     facts, end = one.facts, one.end
     return {
         "number": one.number,
-        **asdict(facts),
+        **{name: value for name, value in asdict(facts).items() if name not in NOT_KEPT},
         "outcome": one.state,
         "status": end and end.status,
         "duration_s": end and _rounded(end.duration_s),
@@ -77,14 +77,14 @@ def _flat(one: LoggedExchange) -> dict[str, Any]:
 
 COLUMNS = (
     *("number", "exchange", "at", "outcome", "status", "dialect", "method", "path", "client", "conversation"),
-    *("model", "mapped_model", "streams", "attempts", "accounts", "failures", "duration_s", "first_content_s"),
+    *("model", "mapped_model", "streams", "operation", "attempts", "accounts", "failures", "duration_s", "first_content_s"),
     *("waited_s", *_TOKENS, "what", "done", "do", "times", "last_at"),
 )  # fmt: skip
 """Of the CSV, in order."""
 
 
 def _attempt(attempt: AttemptFacts) -> dict[str, Any]:
-    values = {name: value for name, value in asdict(attempt).items() if name != "usage"}
+    values = {name: value for name, value in asdict(attempt).items() if name not in ("usage", *NOT_KEPT)}
     rounded = {name: _rounded(value) if name.endswith("_s") else value for name, value in values.items()}
     return {**rounded, **_tokens(attempt.usage)}
 

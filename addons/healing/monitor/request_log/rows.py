@@ -19,6 +19,11 @@ _MOST = 2**63 - 1
 type Values = dict[str, Any]
 
 
+NOT_KEPT = ("windows", "trace_parent")
+"""Of the facts: what is of use only while it is new."""
+_MADE_ANEW = ("usage", "failure", "repaired", "delivered", "streams", *NOT_KEPT)
+
+
 @dataclass(frozen=True, slots=True)
 class LoggedExchange:
     """An exchange as the log has it.
@@ -39,7 +44,7 @@ class LoggedExchange:
 
 def exchange_values(facts: ExchangeFacts) -> Values:
     """What is known at the beginning, by the names of columns."""
-    return _clean(_plain(facts))
+    return _clean({name: value for name, value in _plain(facts).items() if name not in NOT_KEPT})
 
 
 def end_values(end: ExchangeEnd) -> Values:
@@ -60,7 +65,7 @@ def end_values(end: ExchangeEnd) -> Values:
 
 def attempt_values(attempt: AttemptFacts) -> Values:
     """What is known of an attempt that is over."""
-    values = {name: getattr(attempt, name) for name in AttemptFacts.__slots__ if name != "usage"}
+    values = {name: getattr(attempt, name) for name in AttemptFacts.__slots__ if name not in ("usage", *NOT_KEPT)}
     failure = None if attempt.failure is None else str(attempt.failure)
     repaired = ",".join(attempt.repaired)
     return _clean({**values, "failure": failure, "repaired": repaired, **_usage_values(attempt.usage)})
@@ -79,6 +84,7 @@ def exchange_of(row: sqlite3.Row, attempts: Sequence[sqlite3.Row], running: froz
         row["model"],
         row["mapped_model"],
         bool(row["streams"]),
+        row["operation"],
     )
     told = tuple(map(attempt_of, attempts))
     end = None
@@ -99,9 +105,11 @@ def exchange_of(row: sqlite3.Row, attempts: Sequence[sqlite3.Row], running: froz
 
 def attempt_of(row: sqlite3.Row) -> AttemptFacts:
     """An attempt again."""
-    plain = {name: row[name] for name in AttemptFacts.__slots__ if name not in ("usage", "failure", "repaired")}
+    plain = {name: row[name] for name in AttemptFacts.__slots__ if name not in _MADE_ANEW}
     return AttemptFacts(
-        **{**plain, "delivered": bool(row["delivered"])},
+        **plain,
+        delivered=bool(row["delivered"]),
+        streams=bool(row["streams"]),
         failure=FailureClass(row["failure"]) if row["failure"] in _CLASSES else None,
         usage=_usage_of(row),
         repaired=tuple(filter(None, row["repaired"].split(","))),

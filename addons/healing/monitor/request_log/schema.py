@@ -25,7 +25,7 @@ CREATE TABLE runs (
 CREATE TABLE exchanges (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL, exchange TEXT NOT NULL, at REAL NOT NULL,
     dialect TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL, client TEXT NOT NULL, conversation TEXT NOT NULL,
-    model TEXT NOT NULL, mapped_model TEXT NOT NULL, streams INTEGER NOT NULL,
+    model TEXT NOT NULL, mapped_model TEXT NOT NULL, streams INTEGER NOT NULL, operation TEXT NOT NULL,
     outcome TEXT, status INTEGER, duration_s REAL, first_content_s REAL, waited_s REAL,
     uncached INTEGER, cache_read INTEGER, cache_write INTEGER, output INTEGER, reasoning INTEGER,
     what TEXT, done TEXT, do TEXT,
@@ -45,7 +45,7 @@ CREATE TABLE attempts (
     place TEXT NOT NULL, url TEXT NOT NULL, status INTEGER, failure TEXT, detail TEXT NOT NULL, verdict TEXT NOT NULL,
     free_at REAL, first_byte_s REAL, first_content_s REAL, last_byte_s REAL, over_s REAL, bytes INTEGER NOT NULL,
     uncached INTEGER, cache_read INTEGER, cache_write INTEGER, output INTEGER, reasoning INTEGER,
-    repaired TEXT NOT NULL, delivered INTEGER NOT NULL,
+    repaired TEXT NOT NULL, delivered INTEGER NOT NULL, commit_s REAL, dialect TEXT NOT NULL, streams INTEGER NOT NULL,
     PRIMARY KEY (row, attempt)
 ) WITHOUT ROWID;
 CREATE INDEX by_account ON attempts (account, row_at, row);
