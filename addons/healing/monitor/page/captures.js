@@ -7,13 +7,13 @@ import { exchangeLink } from "./now.js";
 import { clock, many } from "./words.js";
 
 const COLUMNS = [
-  { name: "", title: "Time", cell: (cell, each) => put(cell, clock(each.at, { seconds: true })) },
-  { name: "", title: "Exchange", cell: (cell, each) => (each.exchange ? exchangeLink(cell, each) : put(cell, "–")) },
+  { name: "brief", title: "Time", cell: (cell, each) => put(cell, clock(each.at, { seconds: true })) },
+  { name: "brief", title: "Exchange", cell: (cell, each) => (each.exchange ? exchangeLink(cell, each) : put(cell, "–")) },
   { name: "", title: "Model", cell: (cell, each) => put(cell, each.model) },
   { name: "wide", title: "What happened", cell: what },
   { name: "number", title: "Times", cell: (cell, each) => put(cell, each.times) },
-  { name: "", title: "File", cell: (cell, each) => put(cell, each.file) },
-  { name: "", title: "Action", cell: replay },
+  { name: "brief", title: "File", cell: (cell, each) => put(cell, each.file) },
+  { name: "brief", title: "Action", cell: replay },
 ];
 
 export class Captures {

@@ -52,7 +52,8 @@ export function keyed(parent, items, keyOf, create, update) {
   for (const gone of known.values()) gone.remove();
 }
 
-/** A table with these columns: `{name, title, cell(td, item)}`. The roles hold where narrow screens make cards of it. */
+/** A table with these columns: `{name, title, cell(place, item)}`, where `name` is the
+ * class of its cells: `brief` for what is not to be broken, `number`, `wide`. The roles hold where narrow screens make cards of it. */
 export class Table {
   constructor(place, label, columns, keyOf) {
     this.columns = columns;
@@ -70,7 +71,12 @@ export class Table {
   show(items) {
     const create = () => make("tr", { role: "row" }, this.columns.map(cellOf));
     keyed(this.body, items, this.keyOf, create, (row, item) => {
-      this.columns.forEach((column, index) => column.cell(row.cells[index].lastChild, item));
+      this.columns.forEach((column, index) => {
+        const cell = row.cells[index];
+        column.cell(cell.lastChild, item);
+        // Where there is no room for columns, what says nothing is left out.
+        cell.classList.toggle("nothing", ["", "–"].includes(cell.lastChild.textContent));
+      });
     });
     show(this.table, items.length > 0);
   }

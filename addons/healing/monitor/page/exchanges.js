@@ -12,9 +12,9 @@ const FAILURES = [
 const SINCE = [["", "whenever"], ["15m", "15 minutes"], ["1h", "an hour"], ["1d", "a day"], ["1w", "a week"]];
 
 const COLUMNS = [
-  { name: "", title: "Time", cell: (cell, each) => put(cell, clock(each.at, { seconds: true })) },
-  { name: "", title: "Outcome", cell: (cell, each) => badgeIn(cell, plain(each.outcome), each.outcome) },
-  { name: "", title: "Exchange", cell: exchangeLink },
+  { name: "brief", title: "Time", cell: (cell, each) => put(cell, clock(each.at, { seconds: true })) },
+  { name: "brief", title: "Outcome", cell: (cell, each) => badgeIn(cell, plain(each.outcome), each.outcome) },
+  { name: "brief", title: "Exchange", cell: exchangeLink },
   { name: "", title: "Model", cell: (cell, each) => put(cell, model(each.model, each.mapped_model)) },
   { name: "", title: "Accounts", cell: (cell, each) => put(cell, accountsOf(each)) },
   { name: "number", title: "Attempts", cell: (cell, each) => put(cell, each.attempts.length || "–") },

@@ -33,8 +33,8 @@ export class NowSections {
     badge(by("status-word"), now.status, STATUS[now.status] ?? "running");
     const hands = now.conditions.filter((each) => each.needs_a_hand).length;
     const facts = [
-      `${many(now.running, "exchange")} running`,
-      `${now.begun.toLocaleString("en")} since ${clock(now.started_at)}`,
+      `${now.running} running`,
+      `${many(now.begun, "exchange")} since ${clock(now.started_at)}`,
       now.retries_left === null || now.retries_left === undefined ? "" : `retries left: ${Math.floor(now.retries_left)}`,
     ];
     put(by("status-facts"), facts.filter(Boolean).join(" · "));
@@ -85,7 +85,7 @@ export class NowSections {
       { name: "number", title: "Requests", cell: requestsOf },
       { name: "number", title: "Tokens in / out", cell: (cell, { tokens }) => put(cell, `${count(tokens.input)} / ${count(tokens.output)}`) },
       { name: "number", title: "From cache", cell: (cell, each) => put(cell, share(each.cache_read_share)) },
-      { name: "", title: "Action", cell: (cell, each) => cell.firstChild ?? cell.append(this.resetButton(each.name)) },
+      { name: "brief", title: "Action", cell: (cell, each) => cell.firstChild ?? cell.append(this.resetButton(each.name)) },
     ];
   }
 
@@ -132,7 +132,7 @@ const PHASES = {
 const BAD_PHASES = new Set(["back-off", "idle", "held"]);
 
 const RUNNING = [
-  { name: "", title: "Exchange", cell: exchangeLink },
+  { name: "brief", title: "Exchange", cell: exchangeLink },
   { name: "wide", title: "Phase", cell: phaseOf },
   { name: "wide", title: "Ends", cell: endOf },
   { name: "", title: "Account", cell: (cell, each) => put(cell, each.account || "–") },
