@@ -52,8 +52,10 @@ export function keyed(parent, items, keyOf, create, update) {
   for (const gone of known.values()) gone.remove();
 }
 
-/** A table with these columns: `{name, title, cell(place, item)}`, where `name` is the
- * class of its cells: `brief` for what is not to be broken, `number`, `wide`. The roles hold where narrow screens make cards of it. */
+/**
+ * A table with these columns: `{name, title, cell(place, item)}`. name: the class of its cells, `brief` for what is not
+ * to be broken, `number`, `wide` or none. The roles hold where narrow screens make cards of it.
+ */
 export class Table {
   constructor(place, label, columns, keyOf) {
     this.columns = columns;

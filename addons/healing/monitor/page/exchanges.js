@@ -118,7 +118,10 @@ function filters(form) {
     ["Since", select("since", SINCE)],
     ["Text", text("text", { type: "search" })],
   ];
-  form.append(...fields.map(([title, field]) => make("label", {}, make("span", {}, title), field)));
+  for (const [title, field] of fields) {
+    field.id = `filter-${field.name}`;
+    form.append(make("div", {}, make("label", { for: field.id }, title), field));
+  }
   form.append(make("button", { type: "reset" }, "Clear"));
   return form;
 }
