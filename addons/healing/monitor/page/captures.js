@@ -9,7 +9,7 @@ import { clock, many } from "./words.js";
 const COLUMNS = [
   { name: "brief", title: "Time", cell: (cell, each) => put(cell, clock(each.at, { seconds: true })) },
   { name: "brief", title: "Exchange", cell: (cell, each) => (each.exchange ? exchangeLink(cell, each) : put(cell, "–")) },
-  { name: "", title: "Model", cell: (cell, each) => put(cell, each.model) },
+  { name: "model", title: "Model", cell: (cell, each) => put(cell, each.model) },
   { name: "wide", title: "What happened", cell: what },
   { name: "number", title: "Times", cell: (cell, each) => put(cell, each.times) },
   { name: "brief", title: "File", cell: (cell, each) => put(cell, each.file) },

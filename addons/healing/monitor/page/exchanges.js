@@ -15,7 +15,7 @@ const COLUMNS = [
   { name: "brief", title: "Time", cell: (cell, each) => put(cell, clock(each.at, { seconds: true })) },
   { name: "brief", title: "Outcome", cell: (cell, each) => badgeIn(cell, plain(each.outcome), each.outcome) },
   { name: "brief", title: "Exchange", cell: exchangeLink },
-  { name: "", title: "Model", cell: (cell, each) => put(cell, model(each.model, each.mapped_model)) },
+  { name: "model", title: "Model", cell: (cell, each) => put(cell, model(each.model, each.mapped_model)) },
   { name: "", title: "Accounts", cell: (cell, each) => put(cell, accountsOf(each)) },
   { name: "number", title: "Attempts", cell: (cell, each) => put(cell, each.attempts.length || "–") },
   { name: "number", title: "First content", cell: (cell, each) => put(cell, span(each.first_content_s)) },

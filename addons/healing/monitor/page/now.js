@@ -137,7 +137,7 @@ const RUNNING = [
   { name: "wide", title: "Ends", cell: endOf },
   { name: "", title: "Account", cell: (cell, each) => put(cell, each.account || "–") },
   { name: "number", title: "Attempt", cell: attemptOf },
-  { name: "", title: "Model", cell: (cell, each) => put(cell, model(each.model, each.mapped_model)) },
+  { name: "model", title: "Model", cell: (cell, each) => put(cell, model(each.model, each.mapped_model)) },
   { name: "number", title: "Since", cell: (cell, each) => put(cell, span(each.seconds)) },
   { name: "number", title: "Received", cell: (cell, each) => put(cell, bytes(each.bytes)) },
 ];

@@ -22,11 +22,11 @@ export function figure(title, label, paint, ...below) {
   return box;
 }
 
-/** A number that reads well and is not less: 1, 2 or 5 times a power of ten. */
+/** A number that reads well and is not less: 1, 2 or 4 times a power of ten, so that its half does, too. */
 export function niceAbove(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
+  return [1, 2, 4, 10].map((step) => step * power).find((step) => step >= value * 0.999999);
 }
 
 function axes(picture, width, most, say, first, last) {
