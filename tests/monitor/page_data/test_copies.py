@@ -13,7 +13,12 @@ SECRET = "sk-very-secret"
 def request(body: bytes, path: str = "/v1/messages", **headers: str) -> http.HTTPFlow:
     # It is what a client sent; no connection of it is looked at.
     flow = http.HTTPFlow.__new__(http.HTTPFlow)
-    flow.request = http.Request.make("POST", f"http://127.0.0.1:8080{path}", body, http.Headers(**headers))
+    flow.request = http.Request.make(
+        "POST",
+        f"http://127.0.0.1:8080{path}",
+        body,
+        http.Headers([(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]),
+    )
     return flow
 
 
