@@ -48,7 +48,9 @@ class FailureClass(StrEnum):
 
 def one_line(text: str) -> str:
     """The text with whatever is not printable, line ends above all, as single spaces."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 def shortened(text: str, longest: int = 160) -> str:
