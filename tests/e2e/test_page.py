@@ -233,10 +233,13 @@ def test_it_fits_narrow_and_wide_in_light_and_dark(scene: Set, browser: Browser,
 
 def test_a_lost_connection_is_told_until_it_is_back(scene: Set, open_page: Watched) -> None:
     page = open_page.page
-    expect(page.locator("#accounts tbody tr")).to_have_count(2)
-    page.route("**/antigravity/now", lambda route: route.abort())
+    fail(scene, "before-it-was-lost")
+    expect(row(page, "exchanges-table", "before-it-was-lost")).to_be_visible()
+    page.route("**/antigravity/*", lambda route: route.abort())
     expect(page.locator("#connection")).to_contain_text(re.compile(r"^Connection lost since \d\d:\d\d:\d\d"))
-    page.unroute("**/antigravity/now")
+    page.get_by_label("Text", exact=True).fill("lost")
+    expect(row(page, "exchanges-table", "before-it-was-lost")).to_be_visible()
+    page.unroute("**/antigravity/*")
     expect(page.locator("#connection")).to_be_empty()
 
 

@@ -1,6 +1,6 @@
 // What was captured, with replay.
 
-import { get } from "./asking.js";
+import { LostError, get } from "./asking.js";
 import { replayButton } from "./detail.js";
 import { Table, by, make, put } from "./dom.js";
 import { exchangeLink } from "./now.js";
@@ -22,7 +22,9 @@ export class Captures {
   }
 
   async look() {
-    const told = await get("captures").catch((error) => put(by("captures-told"), error.message));
+    const told = await get("captures").catch((error) => {
+      if (!(error instanceof LostError)) put(by("captures-told"), error.message);
+    });
     if (!told) return;
     this.table.show(told.captures);
     const kept = told.enabled ? `Failures are kept for ${many(told.days, "day")}.` : "Nothing is captured: [capture] enabled is false.";

@@ -127,7 +127,7 @@ function facts({ story, facts, times, last_at, off, missing, kept_in, bodies }) 
   const usage = story.usage;
   const tokens = usage && `${count(usage.input)} in (${count(usage.cache_read)} read from cache, ${count(usage.cache_write)} written), ${count(usage.output)} out (${count(usage.reasoning)} thinking)`;
   return make("section", {}, make("h3", {}, "Facts"), pairs([
-    ["Began", clock(story.at, { seconds: true })],
+    ["Began", story.at === undefined ? "" : clock(story.at, { seconds: true })],
     ["Took", story.duration_s === undefined ? "" : span(story.duration_s)],
     ["First content", story.time_to_first_content_s == null ? "" : span(story.time_to_first_content_s)],
     ["Waited between attempts", story.waited_s ? span(story.waited_s) : ""],

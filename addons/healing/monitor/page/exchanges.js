@@ -1,6 +1,6 @@
 // The exchanges that are over or running, by filters.
 
-import { get } from "./asking.js";
+import { LostError, get } from "./asking.js";
 import { Table, badgeIn, by, make, put, show } from "./dom.js";
 import { exchangeLink } from "./now.js";
 import { OUTCOMES, clock, count, model, plain, span } from "./words.js";
@@ -58,10 +58,18 @@ export class Exchanges {
     const asked = ++this.asked;
     const page = await get("exchanges", this.query()).catch((error) => this.fail(error));
     if (!page || asked !== this.asked) return;
+    this.keepOlder(page.exchanges);
     this.rows = page.exchanges;
-    // The older ones that a person has asked for stay below.
     if (anew || this.older.length === 0) this.after = page.after;
     this.show(page.off);
+  }
+
+  /** The older ones that a person has asked for stay below, with those that new ones have pushed off the first page. */
+  keepOlder(newest) {
+    if (!this.older.length) return;
+    const last = newest.at(-1);
+    const meet = this.rows.some((each) => each.number === last?.number);
+    this.older = meet ? [...this.rows.filter((each) => each.at < last.at), ...this.older] : [];
   }
 
   async more() {
@@ -85,6 +93,8 @@ export class Exchanges {
   }
 
   fail(error) {
+    // What is known stays; that the connection is lost is told on top.
+    if (error instanceof LostError) return;
     put(by("exchanges-told"), error.message);
     this.table.show([]);
     show(by("more"), false);

@@ -1,6 +1,6 @@
 // The last hour: outcomes, the time to the first content, failures by class.
 
-import { get } from "./asking.js";
+import { LostError, get } from "./asking.js";
 import { by, folded, make, put } from "./dom.js";
 import { figure, legend, lines, lying, stacked } from "./plots.js";
 import { OUTCOMES, clock, count, many, plain, share, span } from "./words.js";
@@ -11,7 +11,10 @@ export class Hour {
   }
 
   async look() {
-    this.show(await get("hour"));
+    const hour = await get("hour").catch((error) => {
+      if (!(error instanceof LostError)) put(by("hour-facts"), error.message);
+    });
+    if (hour) this.show(hour);
   }
 
   show(hour) {

@@ -31,7 +31,7 @@ const now = new Poll(EACH_MS, async () => {
 }, lost);
 
 const logged = new Poll(SELDOM_MS, async () => {
-  await Promise.all([exchanges.look(), hour.look().catch((error) => put(by("hour-facts"), error.message)), captures.look()]);
+  await Promise.all([exchanges.look(), hour.look(), captures.look()]);
   // A row is written a moment after its exchange is over.
   logged.everyMs = exchanges.unsettled ? UNSETTLED_MS : SELDOM_MS;
 });
