@@ -4,6 +4,7 @@ from healing.monitor.account_tallies import AccountTallies
 from healing.monitor.capture import Capture
 from healing.monitor.commands import Commands
 from healing.monitor.conditions import Conditions
+from healing.monitor.flow_list import FlowList
 from healing.monitor.hand import Hand
 from healing.monitor.hand_commands import HandCommands
 from healing.monitor.health import Health
@@ -55,6 +56,7 @@ addons = [
     Messages(_antigravity),
     Log(_journal, _antigravity),
     ContentView(),
+    FlowList(),
     _conditions,
     Terminal(_journal),
     Refused(_journal, SystemClock()),

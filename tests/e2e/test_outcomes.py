@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from healing.monitor.request_log.filters import Filter
+from healing.monitor.request_log.reader import Reader
+from healing.monitor.request_log.rows import LoggedExchange
 from mitmproxy import http
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.harness import Proxy, upstream
 from tests.e2e.streaming import BROKEN
@@ -32,6 +36,7 @@ from tests.upstream import (
 )
 
 GOOD = anthropic_stream("Hello")
+WORDS = {"clean": "ok", "healed": "HEALED", "failed": "FAILED"}
 SOFT = "soft"
 
 
@@ -92,12 +97,31 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Told:
-    """All that is told of one way to end."""
+    """All that is told of one way to end. line: the terminal's. counted: of what the metrics
+    have one more."""
 
     response: raw.RawResponse
     flow: http.HTTPFlow
     log: list[str]
+    line: str
+    row: LoggedExchange
+    counted: list[tuple[str, str]]
     captured: bool
+
+
+def outcomes(proxy: Proxy) -> dict[tuple[str, str], float]:
+    text = raw.request("GET", f"{proxy.url}/metrics").body.decode()
+    return {
+        (sample.labels["dialect"], sample.labels["outcome"]): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "antigravity_exchanges_total" and sample.value
+    }
+
+
+def read_rows(proxy: Proxy) -> dict[str, LoggedExchange]:
+    reader = Reader(proxy.folder / "home" / "requests.sqlite3")
+    return {row.facts.exchange: row for row in reader.page(Filter()).exchanges}
 
 
 @pytest.fixture(scope="module")
@@ -106,13 +130,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     config = "".join(pairs_of_accounts(dialect, len(WAYS)) for dialect in DIALECTS)
     config += f'[retry]\nmax_attempts = 2\n[models]\n"*-{SOFT}" = {{ peek = {{ soft_commit = 0.2 }} }}\n'
     answers: dict[str, raw.RawResponse] = {}
+    counted: dict[str, list[tuple[str, str]]] = {}
     with Upstream() as server:
         config += "".join(upstream(dialect, dialect, server.url) for dialect in DIALECTS)
         with Proxy(folder, config, args=["-w", str(folder / "flows")]) as proxy:
             for number, (name, way) in enumerate(WAYS.items()):
                 server.reset()
                 server.play(*way.plan)
+                before = outcomes(proxy)
                 answers[name] = ask(proxy.url, way.dialect, f"lane{number}-{way.route}", stream=way.streams)
+                after = outcomes(proxy)
+                counted[name] = [key for key, value in after.items() if value != before.get(key)]
+        rows = read_rows(proxy)
         lines, kept = list(proxy.lines), {story(flow)["exchange"] for flow, _ in captured(proxy)}
         flows = {story(flow)["exchange"]: flow for flow, _ in split_roles(saved_flows(folder / "flows"))}
     ids = {name: answer.header("x-healing-id") or "" for name, answer in answers.items()}
@@ -121,6 +150,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
             answers[name],
             flows[found],
             [line for line in lines if f"[{found}]" in line and "captured in" not in line],
+            next(line for line in lines if f" {found} " in line),
+            rows[found],
+            counted[name],
             found in kept,
         )
         for name, found in ids.items()
@@ -138,6 +170,18 @@ def test_all_that_is_told_of_an_end_agrees(told: dict[str, Told], name: str) -> 
     failures = [attempt for attempt in story(got.flow)["attempts"] if attempt["failure"]]
     assert got.flow.marked == {"clean": "", "healed": ":adhesive_bandage:", "failed": ":x:"}[way.outcome]
     assert got.flow.comment.startswith(way.outcome) if failures else not got.flow.comment
+    assert f"outcome={way.outcome}" in got.flow.metadata["antigravity.tags"]
+    assert got.counted == [(way.dialect, way.outcome)]
+    assert got.row.end is not None
+    assert (got.row.end.outcome, got.row.end.status) == (way.outcome, way.status)
+    noted = story(got.flow)["finding"]
+    finding = got.row.end.finding
+    assert (finding.what, finding.done, finding.do) == (noted["what"], noted["done"], noted["do"])
+    assert f"] {WORDS[way.outcome]} " in got.line
+    if way.outcome != "clean":
+        assert noted["what"] in got.line
+        assert noted["what"] in got.flow.comment
+    assert ("TO DO: " + noted["do"] in got.line) == finding.needs_a_hand
     assert got.captured == (way.outcome == "failed")
     # No header says more than the end has come to.
     assert way.told in ("pending", way.outcome) or way.outcome == "failed"

@@ -29,7 +29,7 @@ class Hand:
 
     def reload(self) -> str:
         """Read the configuration anew. Raises NothingLikeThatError where there is none, or it can't be used."""
-        if problem := self._antigravity.reload():
+        if problem := self._antigravity.configuration.reload():
             raise NothingLikeThatError(problem)
         return self._said("the configuration was read anew by hand")
 

@@ -1,17 +1,14 @@
-"""The addon: options, hooks, and the configuration's life."""
+"""The addon: options and hooks."""
 
 import asyncio
 import gc
 import logging
-import os
 import sys
 import time
 from collections.abc import Awaitable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import platformdirs
 from mitmproxy import ctx, exceptions
 from mitmproxy.addonmanager import Loader, traverse
 from mitmproxy.connection import Address, Client
@@ -22,13 +19,14 @@ from mitmproxy.proxy.mode_specs import DnsMode, UpstreamMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.utils import asyncio_utils, human
 
-from healing import APP_NAME, data_folder
+from healing import data_folder
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S
 from healing.policy.journal.records import Journal
 from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.claiming.local_answers import Health
+from healing.proxy.configuration import Configuration
 from healing.proxy.connections.listening import Listening
 from healing.proxy.connections.transports import close_transport, handler_of
 from healing.proxy.connections.turns import Turns, TurnTaking
@@ -45,7 +43,6 @@ from healing.proxy.streams.own_hooks import CredentialRequest, UnderstandRequest
 
 logger = logging.getLogger(__name__)
 
-WATCH_EVERY_S = 1.0
 _OPTIONS = ("antigravity_config", "antigravity_home")
 _SWITCH_S = 0.001
 
@@ -60,12 +57,12 @@ class Antigravity:
         self.pages = pages
         self._taking_over: TakingOver | None = None
         self.governor: Governor | None = None
-        self._file: Path | None = None
-        self._seen: _Stamp | None = None
-        self._changing: _Stamp | None = None
+        self.configuration = Configuration(
+            lambda: ctx.options.antigravity_config, self._in_use, self._use, self._know_trouble
+        )
         self._running = self._misread = False
         self.taken_up_at = 0.0
-        """Since when the one in use is, in seconds since 1970."""
+        """Since when the configuration in use is, in seconds since 1970."""
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
@@ -112,18 +109,12 @@ class Antigravity:
         if self._misread or ("antigravity_config" not in updated and self.governor is not None):
             return
         try:
-            self._file = self._find()
-            self._seen = _stamp(self._file)
-            settings = self._load(self._file) if self._file else schema.Config()
+            self.configuration.read()
         except config_file.ConfigError as error:
-            if self.governor is not None:
-                self.governor.config_trouble = str(error)
             if self._running:
                 raise exceptions.OptionsError(str(error)) from None
             # An error in the log during startup makes mitmproxy end with status 1, without a traceback.
             logger.error("The configuration can't be used.\n%s", error)
-            return
-        self._use(settings)
 
     def running(self) -> Awaitable[object] | None:
         """Everything is up: watch the configuration file, and listen. Without a configuration nobody is served."""
@@ -134,7 +125,9 @@ class Antigravity:
         logger.info("The healing proxy is at work. Configuration: %s", self._origin())
         self._shutdown.running()
         if self._watch is None:
-            self._watch = asyncio_utils.create_task(self._watch_file(), name="antigravity configuration", keep_ref=True)
+            self._watch = asyncio_utils.create_task(
+                self.configuration.watch(), name="antigravity configuration", keep_ref=True
+            )
         return self._listening.finish() if self._listening is not None else None
 
     def _is_at_work(self) -> bool:
@@ -145,11 +138,11 @@ class Antigravity:
 
     def _origin(self) -> str:
         """Where the configuration is from, or where one was looked for."""
-        if self._file is not None:
+        path = self.configuration.path
+        if path is not None:
             assert self.governor is not None
-            return f"from {self._file}; {counted(len(self.governor.config.accounts), 'account')}"
-        looked = " nor ".join(map(str, config_file.places(*_folders())))
-        return f"none, the client's own credentials are used; there is neither {looked}"
+            return f"from {path}; {counted(len(self.governor.config.accounts), 'account')}"
+        return f"none, the client's own credentials are used; there is neither {self.configuration.places}"
 
     def _refuse_to_run(self) -> None:
         """At the start nobody is served then. In a mitmproxy that serves already, a person can see it and mend it."""
@@ -288,11 +281,11 @@ class Antigravity:
             self._taking_over = TakingOver(Served(self.pages, self.governor))
         else:
             self.governor.use(settings)
-            self.governor.config_trouble = ""
         self.taken_up_at = time.time()
         if self._running:
             logger.info("Configuration: %s", self._origin())
-        exposed = config_file.exposed(self._file, settings) if self._file else []
+        path = self.configuration.path
+        exposed = config_file.exposed(path, settings) if path else []
         for warning in exposed + config_file.misread(settings):
             logger.warning("%s", warning)
         asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
@@ -310,79 +303,14 @@ class Antigravity:
         for warning in await governor.attempt_credentials.warnings():
             logger.warning("%s", warning)
 
-    @staticmethod
-    def _find() -> Path | None:
-        return config_file.find(ctx.options.antigravity_config, *_folders())
+    def _know_trouble(self, why: str) -> None:
+        if self.governor is not None:
+            self.governor.config_trouble = why
 
-    def _load(self, file: Path) -> schema.Config:
-        return config_file.load(file, self.governor.config if self.governor is not None else None)
-
-    async def _watch_file(self) -> None:
-        while True:
-            await asyncio.sleep(WATCH_EVERY_S)
-            if (file := self._file or self._found_since()) is not None:
-                self._look_at(file)
-
-    def reload(self) -> str:
-        """Read the configuration now. Says what is in the way, "" where nothing is."""
-        try:
-            file = self._find()
-            if file is None:
-                return f"there is no configuration: neither {' nor '.join(map(str, config_file.places(*_folders())))}"
-            settings = self._load(file)
-        except config_file.ConfigError as error:
-            if self.governor is not None:
-                self.governor.config_trouble = str(error)
-            return str(error)
-        self._file, self._seen = file, _stamp(file)
-        self._use(settings)
-        return ""
-
-    def _found_since(self) -> Path | None:
-        """A configuration file that was not there at the start."""
-        try:
-            return self._find()
-        except config_file.ConfigError:
-            return None  # it is told when it can be looked at
-
-    def _look_at(self, file: Path) -> None:
-        """Take up a change of the file, once it has stayed the same for two looks: it may still be written."""
-        stamp = _stamp(file)
-        settled, self._changing = stamp == self._changing, stamp
-        if stamp == self._seen or not settled:
-            return
-        try:
-            settings = self._load(file)
-        except config_file.ConfigError as error:
-            self._seen = stamp
-            if self.governor is not None:
-                self.governor.config_trouble = str(error)
-            logger.error("The changed configuration can't be used, the old one stays.\n%s", error)
-            return
-        if _stamp(file) == stamp:
-            self._file, self._seen = file, stamp
-            self._use(settings)
-
-
-def _folders() -> tuple[Path, Path]:
-    """Where a configuration file is looked for."""
-    return Path.cwd(), platformdirs.user_config_path(APP_NAME)
+    def _in_use(self) -> schema.Config | None:
+        return self.governor.config if self.governor is not None else None
 
 
 def _own_ports() -> set[int]:
     """The ports on which the proxy listens."""
     return {address[1] for address in ctx.master.addons.get("proxyserver").listen_addrs()}
-
-
-type _Stamp = tuple[int, ...]
-
-
-def _stamp(file: Path | None) -> _Stamp | None:
-    """What changes when the file does; None where there is no file."""
-    if file is None:
-        return None
-    try:
-        stat = os.stat(file)
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino

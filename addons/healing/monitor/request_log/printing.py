@@ -77,8 +77,8 @@ def _flat(one: LoggedExchange) -> dict[str, Any]:
 
 COLUMNS = (
     *("number", "exchange", "at", "outcome", "status", "dialect", "method", "path", "client", "conversation"),
-    *("model", "mapped_model", "streams", "operation", "attempts", "accounts", "failures", "duration_s", "first_content_s"),
-    *("waited_s", *_TOKENS, "what", "done", "do", "times", "last_at"),
+    *("model", "mapped_model", "streams", "operation", "attempts", "accounts", "failures", "duration_s"),
+    *("first_content_s", "waited_s", *_TOKENS, "what", "done", "do", "times", "last_at"),
 )  # fmt: skip
 """Of the CSV, in order."""
 
