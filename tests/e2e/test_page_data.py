@@ -65,6 +65,9 @@ def test_without_a_log_an_exchange_is_told_by_its_flow_and_sent_again_where_it_s
     web.wait_for(lambda: not get(web.proxy, "replays")[1]["replays"][0]["running"])
     [replay] = get(web.proxy, "replays")[1]["replays"]
     assert (replay["came"], replay["now"] != captured["exchange"]) == ("clean", True)
+    # What it was is told by its id, what it is now by the new one.
+    for exchange, outcome in ((captured["exchange"], "failed"), (replay["now"], "clean")):
+        assert get(web.proxy, "exchange", id=exchange)[1]["story"]["outcome"] == outcome
     assert web.outcome("by-flow") != dict(answer.headers).get("x-healing-outcome")
 
 

@@ -84,7 +84,7 @@ class Details:
     def _told(self, exchange: str, sources: _Sources, config: Config, listed: bool) -> dict[str, Any]:
         """In a thread: bodies may be long."""
         row, kept = sources.row, sources.kept
-        recorded = story_of(kept.own) if kept is not None else {}
+        recorded = kept.story(exchange) if kept is not None else {}
         story = story_told(row) if row is not None and row.end is not None else {"exchange": exchange, **recorded}
         if not story.get("attempts") and row is not None:
             story = {**story_told(row), **story}

@@ -1,7 +1,7 @@
 """The flows of exchanges that can still be looked at: those in mitmproxy's list, and those that were captured."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -12,6 +12,7 @@ from mitmproxy.io import FlowWriter
 from healing.monitor.capture import Capture
 from healing.monitor.captured_files import CapturedFiles
 from healing.monitor.differences import exchange_with, flows_at_hand
+from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.streams.flow_story import outcome_of, role_of, story_of
 
 _LONGEST = 300
@@ -26,6 +27,13 @@ class Kept:
     own: http.HTTPFlow
     attempts: tuple[http.HTTPFlow, ...]
     file: str = ""
+
+    def story(self, exchange: str) -> Mapping[str, Any]:
+        """What its own flow tells of an exchange, also where it has been replayed since and is another one now."""
+        story = story_of(self.own)
+        if story.get("exchange") != exchange and (recorded := before_replay(self.own)) is not None:
+            story = story_of(recorded)
+        return story
 
     def written(self) -> bytes:
         """All of them in mitmproxy's format."""

@@ -12,16 +12,27 @@ from healing.monitor.hand import NothingLikeThatError
 from healing.monitor.page_data.kept_flows import KeptFlows
 from healing.monitor.replays import Replays
 from healing.policy.judging.failures import shortened
-from healing.proxy.streams.flow_story import name_of, outcome_of, role_of, story_of
+from healing.proxy.streams.flow_story import name_of, outcome_of, story_of
 
 _MOST = 20
 
 
 @dataclass(slots=True)
 class _Replay:
-    flow: http.HTTPFlow
+    """flow: as long as it runs; what is over needs no more than its words."""
+
+    flow: http.HTTPFlow | None
     at: float
     before: str
+    now: str = ""
+    came: str | None = None
+
+    def settle(self) -> None:
+        """Take down what came of it, if it is over."""
+        if self.flow is not None and not _is_running(self.flow):
+            self.now = str(story_of(self.flow).get("exchange", ""))
+            self.came = outcome_of(story_of(self.flow), self.flow.response)
+            self.flow = None
 
 
 class Replayed:
@@ -43,7 +54,7 @@ class Replayed:
         if found is None:
             raise NothingLikeThatError(f"no request of {shortened(exchange)} is kept: it can't be sent again")
         flow = found.own
-        if flow.live or flow.intercepted or self._is_running(flow):
+        if flow.live or flow.intercepted or _is_running(flow):
             raise NothingLikeThatError(f"{name_of(flow)} is still running")
         before = outcome_of(story_of(flow), flow.response)
         if found.file and (view := ctx.master.addons.get("view")) is not None:
@@ -51,6 +62,8 @@ class Replayed:
         self._replays.start([flow])
         if flow.response is not None:
             raise NothingLikeThatError(f"{name_of(flow)} can't be replayed: mitmproxy's log says why")
+        for each in self._last.values():
+            each.settle()
         self._last[exchange] = _Replay(flow, self._wall(), before)
         self._last.move_to_end(exchange)
         while len(self._last) > _MOST:
@@ -63,18 +76,20 @@ class Replayed:
         exchange: what was sent again; now: the exchange that it has become, "" as long as it runs. before, came: the
         outcomes.
         """
+        for each in self._last.values():
+            each.settle()
         return [
             {
                 "exchange": exchange,
                 "at": round(each.at, 1),
                 "before": each.before,
-                "running": self._is_running(each.flow),
-                "now": "" if self._is_running(each.flow) else str(story_of(each.flow).get("exchange", "")),
-                "came": None if self._is_running(each.flow) else outcome_of(story_of(each.flow), each.flow.response),
+                "running": each.flow is not None,
+                "now": each.now,
+                "came": each.came,
             }
             for exchange, each in reversed(self._last.items())
         ]
 
-    @staticmethod
-    def _is_running(flow: http.HTTPFlow) -> bool:
-        return flow.is_replay == "request" and flow.response is None and flow.error is None and role_of(flow) != ""
+
+def _is_running(flow: http.HTTPFlow) -> bool:
+    return flow.is_replay == "request" and flow.response is None and flow.error is None
