@@ -58,7 +58,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the demonstration prints. It has to end by itself, with status 0."""
     words = shlex.split(documented_command())
     # uv would look for the environment that this already is.
-    words = words[2:] if words[:2] == ["uv", "run"] else words
+    words = [*(words[2:] if words[:2] == ["uv", "run"] else words), "-v"]  # each step is looked at, too
     home = tmp_path_factory.mktemp("home")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}

@@ -77,7 +77,7 @@ def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         config += '[models]\n"http1" = "plain/http1"\n'
         options = {"ssl_verify_upstream_trusted_ca": str(secure.ca_file)}
         more = {"args": ["-s", str(script)], "env": {"SABOTAGE": str(order)}}
-        with ProbedProxy(folder / "proxy", config, options=options, **more) as proxy:
+        with ProbedProxy(folder / "proxy", config, options={"termlog_verbosity": "info", **options}, **more) as proxy:
             yield Site(proxy, plain, secure, order)
 
 

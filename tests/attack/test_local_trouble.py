@@ -139,8 +139,8 @@ def test_too_many_open_files_are_waited_out_and_no_account_is_benched(
         connection = raw.RawConnection(proxy.url)
         limit = FileLimit(proxy.pid)
         # Known to be accepted: the connection has had an answer.
-        connection.send("GET", f"{proxy.url}/health")
-        assert connection.read("GET").status == 200
+        connection.send("HEAD", f"{proxy.url}/")
+        assert connection.read("HEAD").status == 200
         limit.use_up()
         try:
             connection.send("POST", f"{proxy.url}/v1/messages", body("anthropic", MODEL))

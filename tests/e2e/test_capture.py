@@ -174,10 +174,10 @@ def test_a_script_sees_that_all_now_succeeds(place: Place, tmp_path: Path) -> No
     assert status == 0, proxy.log
     for exchange, _ in captured(place.proxy):
         before = story(exchange)
-        [line] = [line for line in proxy.lines if f"[{before['exchange']}]" in line]
+        [line] = [line for line in proxy.lines if f"[{before['exchange']}]" in line and " → " in line]
         assert f"{before['model']}: failed (" in line
         assert line.endswith(" → clean")
-    [status_line] = [line for line in proxy.lines if "anthropic-status" in line and "→" in line]
+    [status_line] = [line for line in proxy.lines if "anthropic-status: failed (" in line and " → " in line]
     assert "anthropic-status: failed (500 api_error: Bad day, 2 attempts) → clean" in status_line
     assert "6 exchanges replayed: 6 succeeded, 0 failed" in proxy.log
     assert "Traceback" not in proxy.log
@@ -200,7 +200,7 @@ def test_a_script_sees_that_something_still_fails(place: Place, tmp_path: Path) 
     status, proxy = script(place, tmp_path, "--set", "client_replay_concurrency=-1", default=answer)
     assert status == 1, proxy.log
     assert "6 exchanges replayed: 5 succeeded, 1 failed" in proxy.log
-    told = [line.partition(" → ")[2] for line in proxy.lines if " → " in line]
+    told = [line.partition(" → ")[2] for line in proxy.lines if ": failed (" in line and " → " in line]
     assert sorted(told) == ["failed (400 invalid_request_error: Never)", *["healed (2 attempts)"] * 5]
     assert "Traceback" not in proxy.log
     # What fails while it is replayed is in a file already.

@@ -11,6 +11,7 @@ from healing.wire.conversation import NoConversation
 from healing.wire.dialect import (
     CredentialPlaces,
     EmptyStop,
+    GenAI,
     Kind,
     LateEnd,
     Operation,
@@ -114,6 +115,7 @@ class Tiny:
     endpoints = "POST /tiny/say (Tiny)"
     credentials = CredentialPlaces(("x-tiny-pass",), ("tiny-pass",))
     flag_header = ""
+    gen_ai = GenAI("tiny", "say")
     answer_headers = "tiny-"
     session_header = "x-tiny-talk"
     things = ThingIds()

@@ -165,6 +165,13 @@ class CredentialPlaces(NamedTuple):
     params: tuple[str, ...] = ()
 
 
+class GenAI(NamedTuple):
+    """How OpenTelemetry's GenAI conventions call an API: its provider, and the operation of generating."""
+
+    provider: str
+    operation: str
+
+
 class ThingIds(NamedTuple):
     """How an API names the things that lie with one account: files, cached contents, batches, containers.
 
@@ -209,6 +216,10 @@ class Dialect(Protocol):
     @property
     def flag_header(self) -> str:
         """The header that is a list of flags, each standing for itself: what is added joins them; "" for none."""
+
+    @property
+    def gen_ai(self) -> GenAI:
+        """What traces call it."""
 
     @property
     def session_header(self) -> str:

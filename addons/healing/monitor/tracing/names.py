@@ -32,14 +32,8 @@ ACCOUNT = "antigravity.account"
 VERDICT = "antigravity.verdict"
 REPAIR = "antigravity.repair"
 
-OPERATIONS = {
-    ("anthropic", "generate"): "chat",
-    ("gemini", "generate"): "generate_content",
-    ("anthropic", "count_tokens"): "count_tokens",
-    ("gemini", "count_tokens"): "count_tokens",
-}
-"""What is asked, by the dialect and the kind of operation; of counting the conventions know nothing."""
-PROVIDERS = {"anthropic": "anthropic", "gemini": "gcp.gemini"}
+COUNT_TOKENS = "count_tokens"
+"""Counting, of which the conventions know nothing."""
 VERTEX = "gcp.vertex_ai"
 VERTEX_HOSTS = "aiplatform.googleapis.com"
 """How the hosts end that speak a dialect for Vertex AI."""

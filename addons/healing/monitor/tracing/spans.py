@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from healing.monitor.tracing import names
 from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts
+from healing.wire.dialects import DIALECTS
 from healing.wire.usage import Usage
 
 type Attribute = str | int | float | bool | tuple[str, ...]
@@ -46,7 +47,7 @@ def exchange_span(exchange: ExchangeFacts, end: ExchangeEnd) -> SpanFacts:
 def attempt_span(exchange: ExchangeFacts, attempt: AttemptFacts) -> SpanFacts:
     """What a client of an upstream tells of a request for it."""
     url = urlsplit(attempt.url)
-    operation = names.OPERATIONS.get((attempt.dialect, exchange.operation))
+    operation = _operation(attempt.dialect, exchange.operation)
     attributes = {
         names.OPERATION: operation,
         names.PROVIDER: _provider(attempt.dialect, url.hostname or ""),
@@ -80,8 +81,16 @@ def _cause(end: ExchangeEnd) -> str:
     return str(failures[-1]) if failures else str(end.status or "_OTHER")
 
 
+def _operation(dialect: str, kind: str) -> str | None:
+    if kind == "count_tokens":
+        return names.COUNT_TOKENS
+    return DIALECTS[dialect].gen_ai.operation if kind == "generate" and dialect in DIALECTS else None
+
+
 def _provider(dialect: str, host: str) -> str | None:
-    return names.VERTEX if host.endswith(names.VERTEX_HOSTS) else names.PROVIDERS.get(dialect)
+    if host.endswith(names.VERTEX_HOSTS):
+        return names.VERTEX
+    return DIALECTS[dialect].gen_ai.provider if dialect in DIALECTS else None
 
 
 def _usage(usage: Usage | None) -> dict[str, Attribute | None]:

@@ -14,6 +14,7 @@ from healing.wire.anthropic.usage import AnthropicUsage
 from healing.wire.dialect import (
     CredentialPlaces,
     EmptyStop,
+    GenAI,
     Kind,
     LateEnd,
     Operation,
@@ -51,6 +52,7 @@ class Anthropic:
     endpoints = "POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models (Anthropic)"
     credentials = CredentialPlaces(("x-api-key", "authorization"))
     flag_header = "anthropic-beta"
+    gen_ai = GenAI("anthropic", "chat")
     answer_headers = "anthropic-"
     session_header = "x-claude-code-session-id"
     things = _THINGS

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 from healing.wire.dialect import (
     CredentialPlaces,
     EmptyStop,
+    GenAI,
     Kind,
     LateEnd,
     Operation,
@@ -99,6 +100,7 @@ class Gemini:
     endpoints = "/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (Gemini, also under /v1)"
     credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
     flag_header = ""
+    gen_ai = GenAI("gcp.gemini", "generate_content")
     answer_headers = "x-goog-"
     session_header = ""
     things = _THINGS

@@ -23,6 +23,8 @@ _END_BYTES = 512 * 1024
 # Stands where a string stood. No JSON has it outside of strings.
 _STRING = b"\0"
 
+CUT = "it ends within a value"
+
 type Span = tuple[int, int]
 
 
@@ -133,6 +135,8 @@ class _Skeleton:
                 at = self._walk_items(start)
             else:
                 at = self._value_end(start)
+                if at == len(bare) and bare[at - 1 : at].isalnum():
+                    raise ValueError(CUT)  # a number of which more may have come
                 self.members[name] = self.span((start, at))
             at = self._next(at, b"}")
         self._expect_end(at)
