@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
+from healing.monitor.top import ask as ask_now
+from healing.monitor.top import lines_of
 
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import ask, body, credential, error
@@ -82,6 +84,9 @@ def test_now_tells_of_what_runs_until_it_is_over(proxy: Proxy, server: Upstream)
     assert (running["model"], running["phase"], running["account"]) == ("claude-x", "thinking", "work")
     assert 0 < running["ends_s"] < 1000
     assert running["why"].startswith("Timeout waiting for first data: ")
+    (line,) = (line for line in lines_of(ask_now(proxy.url), 0.0) if running["id"] in line)
+    assert "thinking" in line
+    assert "work" in line
     client.close()
     proxy.wait_for_log("the client left")
     assert now()["exchanges"] == []

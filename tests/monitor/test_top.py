@@ -24,13 +24,16 @@ TOLD = {
             "account": "b",
             "model": "claude-opus-4-7",
             "mapped_model": "gemini-3-pro",
-            "clock": "first_content",
-            "until_s": 412.0,
+            "why": "no content came for 600 s",
+            "ends_s": 412.0,
         },
         {"id": "5e6f7a8b", "phase": "streaming"},
     ],
-    "accounts": [{"name": "a", "state": "cooling", "why": "quota", "free_at": NOW + 3600, "running": 0}, {"name": "b"}],
-    "conditions": [{"what": "a's key is refused", "do": "put a new key in", "since": NOW - 60, "times": 37}],
+    "accounts": [
+        {"name": "a", "healthy": False, "active": 0, "benches": [{"seconds_left": 3600.0, "reason": "quota"}]},
+        {"name": "b"},
+    ],
+    "conditions": [{"what": "a's key is refused", "do": "put a new key in", "since": NOW - 60, "count": 37}],
 }
 
 
@@ -70,8 +73,16 @@ def test_what_runs_and_what_needs_a_hand_is_told_in_lines() -> None:
     assert "→ put a new key in" in text
     [held] = [line.split() for line in text.splitlines() if "1a2b3c4d" in line]
     assert held[:6] == ["1a2b3c4d", "held", "42", "s", "2", "b"]
-    assert held[6:] == ["claude-opus-4-7", "→", "gemini-3-pro", "first_content", "in", "7", "min"]
-    assert "cooling" in text
+    assert held[6:] == [
+        "claude-opus-4-7",
+        "→",
+        "gemini-3-pro",
+        "in",
+        "7",
+        "min:",
+        *["no", "content", "came", "for", "600", "s"],
+    ]
+    assert "left alone" in text
 
 
 def test_once_asks_once_and_prints_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,8 +158,8 @@ json_values: st.SearchStrategy[Any] = st.one_of(
     st.none(), st.booleans(), numbers, texts, st.just([]), st.just({"a": 1})
 )
 NAMES = (
-    *("id", "phase", "seconds", "attempt", "account", "model", "mapped_model", "clock", "until_s", "name", "state"),
-    *("why", "free_at", "running", "requests", "what", "do", "since", "times"),
+    *("id", "phase", "seconds", "attempt", "account", "model", "mapped_model", "why", "ends_s", "name", "healthy"),
+    *("benches", "active", "over", "what", "do", "since", "count"),
 )
 things = st.lists(st.dictionaries(st.sampled_from(NAMES), json_values) | json_values, max_size=3)
 

@@ -34,10 +34,10 @@ class NoAnswerError(Exception):
 def ask(url: str) -> dict[str, Any]:
     """What the proxy at this base URL says of now. Raises NoAnswerError.
 
-    It is an object with `exchanges` (each with id, phase, account, model, mapped_model, seconds, attempt, until_s:
-    seconds until a clock ends the phase, clock: that clock's name), `accounts` (each with name, state, why, free_at in
-    seconds since 1970, running, requests) and `conditions` (each with what, do, since in seconds since 1970, times).
-    Anything may be missing.
+    It is what `healing.monitor.now` makes: `exchanges` (each with id, phase, account, model, mapped_model, seconds,
+    attempt, ends_s: seconds until a clock ends the phase, why: what is said then), `accounts` (each with name, healthy,
+    benches, active, over) and `conditions` (each with what, do, since in seconds since 1970, count). Anything may be
+    missing.
     """
     parts = urlsplit(url if "://" in url else f"http://{url}")
     try:
@@ -121,13 +121,13 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 
 _EXCHANGE = ("id", "phase", "for", "try", "account", "model", "ends")
-_ACCOUNT = ("name", "state", "until", "running", "requests", "why")
+_ACCOUNT = ("name", "state", "until", "running", "attempts", "why")
 
 
 def _exchange(one: Mapping[str, Any]) -> tuple[str, ...]:
     model, mapped = _text(one, "model"), _text(one, "mapped_model")
-    until_s, clock = _number(one, "until_s"), _text(one, "clock")
-    ends = " ".join(filter(None, (clock, "" if until_s is None else f"in {span(max(0.0, until_s))}")))
+    ends_s, why = _number(one, "ends_s"), _text(one, "why")
+    ends = " ".join(filter(None, ("" if ends_s is None else f"in {span(max(0.0, ends_s))}:", why)))
     seconds = _number(one, "seconds")
     return (
         _text(one, "id"),
@@ -141,13 +141,16 @@ def _exchange(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _account(one: Mapping[str, Any], now: float) -> tuple[str, ...]:
-    free_at = _number(one, "free_at")
-    until = "" if free_at is None else _time(free_at, now)
-    return (*(_text(one, name) for name in ("name", "state")), until, *(_text(one, name) for name in _ACCOUNT[3:]))
+    benches = _things(one, "benches")
+    left_s = [seconds for each in benches if (seconds := _number(each, "seconds_left")) is not None]
+    until = _time(now + max(left_s), now) if left_s else ""
+    state = {True: "free", False: "left alone"}.get(one.get("healthy") is True) if "healthy" in one else ""
+    why = "; ".join(filter(None, (_text(each, "reason") for each in benches)))
+    return _text(one, "name"), state or "", until, _text(one, "active"), _text(one, "over"), why
 
 
 def _condition(one: Mapping[str, Any], now: float) -> Iterator[str]:
-    since, times = _number(one, "since"), _number(one, "times")
+    since, times = _number(one, "since"), _number(one, "count")
     more = [
         "" if since is None else f"since {_time(since, now)}",
         "" if times is None or times < 2 else f"{times:.0f} times",
