@@ -126,7 +126,7 @@ class Delivery:
             self.answer.attempts = len(self.attempts)
         attempt.failure_told = True
         self._story.attempt_over(attempt, "deliver")
-        self._story.tell("gave_up", attempt=attempt)
+        self._story.tell("gave_up", self._planner.spending.ended_by, attempt=attempt)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
         if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
@@ -288,4 +288,4 @@ class Delivery:
         self._story.status = self.answer.status
         if in_words := self._upstream_requests.in_words:
             self.meta["asked"] = list(in_words)
-        self._story.over(self.meta, outcome, self.attempts, self._planner.waited_s, self._special)
+        self._story.over(self.meta, outcome, self.attempts, self._planner.spending, self._special)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.next_attempt import Next
+from healing.policy.exchange.spending import Spending
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 
@@ -14,11 +15,9 @@ class HolderSearch:
     How the accounts are does not matter: what keeps them from models is none of the business of files.
     """
 
-    waited_s = 0.0
-    uncounted = 0
-
-    def __init__(self, first: Sequence[Account], eligible: Sequence[Account]) -> None:
-        """first: those of the eligible accounts that are asked before the others."""
+    def __init__(self, first: Sequence[Account], eligible: Sequence[Account], spending: Spending) -> None:
+        """first: those of the eligible accounts that are asked before the others. spending: nothing is spent."""
+        self.spending = spending
         self._unasked = [*first, *(account for account in eligible if account not in first)]
 
     def widen(self, eligible: Sequence[Account]) -> None:
