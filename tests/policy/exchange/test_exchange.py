@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
@@ -18,7 +19,10 @@ from tests.upstream import (
     anthropic_events,
     anthropic_json,
     anthropic_start,
+    gemini_chunk,
     gemini_empty,
+    gemini_error,
+    gemini_event,
 )
 from tests.upstream.replies import Reply
 
@@ -115,18 +119,97 @@ def test_a_dead_connection_is_tried_once_more_where_it_was_and_then_elsewhere() 
     ("bad", "least_s", "most_s"),
     [
         (EMPTY, 0, 0),
+        (REFUSED, 0.4, 0.6),
         (INTERNAL, 0.4 + 0.8, 0.6 + 1.2),
         (OVERLOADED, 0.8 + 1.6, 1.2 + 2.4),
         (LIMITED, 0.8 + 1.6, 1.2 + 2.4),
         (limited_for(1.5), 3.0, 3.6),
-        (limited_for(5), 5.0, 6.0),
+        (limited_for(5), 10.0, 12.0),
     ],
 )
 def test_how_long_is_waited_between_three_attempts(bad: Script, least_s: float, most_s: float) -> None:
-    accounts = one_account()
-    played = play([bad], accounts=accounts, rules=with_rules(max_attempts=2 if bad == limited_for(5) else 3))
+    played = play([bad, bad, GOOD], accounts=one_account())
+    assert played.attempts == 3
     assert least_s - 1e-9 <= played.waited_s <= most_s + 1e-9
+
+
+@pytest.mark.parametrize("bad", [REFUSED, INTERNAL, OVERLOADED, LIMITED, limited_for(0.4)])
+@pytest.mark.parametrize("tries", [1, 3])
+def test_what_upstream_turns_away_is_tried_until_the_time_is_used_up(bad: Script, tries: int) -> None:
+    played = play([bad], accounts=one_account(), rules=with_rules(max_attempts=tries))
+    assert 29.5 <= played.waited_s <= 30
+    assert 7 <= played.attempts <= 12
     assert played.finished_at == played.played[-1].ended_at
+
+
+@pytest.mark.parametrize(
+    "bad", [EMPTY, SILENCE, Script(body=(b"data: {oops\n\n",)), Script(body=STREAM[:1], end="cut")]
+)
+def test_what_upstream_has_worked_for_is_tried_three_times_however_much_time_there_is(bad: Script) -> None:
+    played = play([OVERLOADED, bad, OVERLOADED, OVERLOADED, bad, INTERNAL, bad])
+    assert (played.attempts, played.exchange.outcome) == (7, "failed")
+
+
+def test_a_try_that_fails_after_a_long_time_is_none_that_cost_nothing() -> None:
+    slow, quick = (script(anthropic_error(504, "timeout_error", "Too slow")) for _ in range(2))
+    slow = replace(slow, before_head=10.5)
+    assert play([slow], accounts=one_account()).attempts == 3
+    assert play([quick], accounts=one_account()).attempts > 3
+
+
+@pytest.mark.parametrize("bad", [REFUSED, INTERNAL, OVERLOADED, EMPTY, limited_for(0)])
+def test_without_time_to_wait_the_number_of_tries_bounds_them_all(bad: Script) -> None:
+    for tries in (1, 3):
+        played = play([bad], accounts=one_account(), rules=with_rules(max_attempts=tries, max_wait=0))
+        assert played.attempts <= tries
+        assert played.waited_s == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "settings", "spare", "named"),
+    [
+        (EMPTY, {}, 20, "its tries are used up (max_attempts = 3)"),
+        (OVERLOADED, {}, 20, "beyond max_wait = 30 s"),
+        (REFUSED, {"max_wait": 2}, 20, "beyond max_wait = 2 s"),
+        (limited_for(3600), {}, 20, "beyond max_wait = 30 s"),
+        (OVERLOADED, {}, 2, "the proxy's budget of retries is used up (spare_retries = 2)"),
+        (EMPTY, {}, 0, "the proxy's budget of retries is used up (spare_retries = 0)"),
+        (CALLER, {}, 20, ""),
+    ],
+)
+def test_the_budget_that_allowed_no_other_try_is_named(
+    bad: Script, settings: dict[str, float], spare: int, named: str
+) -> None:
+    played = play([bad], accounts=one_account(), rules=with_rules(**settings), budget=RetryBudget(spare))
+    (told,) = (record.text for record in played.records if record.step == "gave_up")
+    end = played.records[-1].end
+    assert end is not None
+    if named:
+        assert named in told
+        assert named in end.finding.done
+    else:
+        assert (told, "used up" in end.finding.done) == ("", False)
+
+
+def test_a_budget_that_was_spent_for_a_moment_is_not_named_after_an_answer_that_broke() -> None:
+    played = play([OVERLOADED, Script(body=(b"".join(EVENTS[:4]),), end="cut")])
+    end = played.records[-1].end
+    assert end is not None
+    assert (end.outcome, "used up" in end.finding.done) == ("failed", False)
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_a_client_that_has_begun_to_wait_gets_signs_of_life_between_tries_too(dialect: str) -> None:
+    start, bad = (
+        (anthropic_start(), anthropic_error(529, "overloaded_error", "Overloaded"))
+        if dialect == "anthropic"
+        else (gemini_event(gemini_chunk([{"text": ""}])), gemini_error(503, None, "The model is overloaded."))
+    )
+    accounts = Accounts(accounts_named("a", dialect=dialect))
+    played = play([Script(body=(start,), end="cut"), script(bad)], accounts=accounts, dialect=dialect)
+    assert played.responded_at == 1015.0
+    # The waits by then are of 8 s; a sign of life comes all the same.
+    assert len([at for at, data in played.sent if data == played.exchange.request.dialect.keep_alive]) >= 2
 
 
 def test_a_callers_error_is_delivered_as_it_came_the_first_time() -> None:
@@ -141,6 +224,7 @@ def test_a_callers_error_is_delivered_as_it_came_the_first_time() -> None:
 @pytest.mark.parametrize("bad", [OVERLOADED, INTERNAL, LIMITED, BAD_KEY, limited_for(1)])
 def test_the_last_answer_of_upstream_is_the_clients(bad: Script) -> None:
     played = play([bad])
+    assert played.attempts > 1
     assert played.respond is not None
     assert (played.respond.status, played.body) == (bad.status, bad.whole)
     assert check_anthropic_error(played.respond.status, played.body)
@@ -245,7 +329,8 @@ def test_the_last_attempt_is_held_like_any_other() -> None:
     played = play([EMPTY, EMPTY, Script(body=(anthropic_start(), 5.0, *EVENTS[1:]))])
     assert played.sent[0][0] == 1005.0
     assert played.body == STREAM
-    played = play([Script(body=(anthropic_start(), anthropic_error_event("overloaded_error", "Overloaded")))])
+    overloaded = Script(body=(anthropic_start(), anthropic_error_event("overloaded_error", "Overloaded")))
+    played = play([overloaded], rules=with_rules(max_wait=10))
     assert played.respond is not None
     assert (played.respond.status, played.header("x-healing-outcome")) == (529, "failed")
     assert check_anthropic_error(529, played.body)
@@ -276,7 +361,7 @@ def test_a_200_whose_json_is_an_error_is_no_success() -> None:
     body = json.dumps({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}).encode()
     played = play([Script(headers=JSON, body=(body,)), GOOD])
     assert (played.exchange.outcome, played.body) == ("healed", STREAM)
-    played = play([Script(headers=JSON, body=(body,))])
+    played = play([Script(headers=JSON, body=(body,))], rules=with_rules(max_wait=10))
     assert played.respond is not None
     assert (played.respond.status, played.body) == (529, body)
 
@@ -442,7 +527,8 @@ def test_a_failure_of_our_own_names_what_was_tried() -> None:
     played = play([REFUSED])
     assert played.respond is not None
     message = check_anthropic_error(played.respond.status, played.body)["message"]
-    assert "Tried 3 times" in message
+    assert f"Tried {played.attempts} times" in message
+    assert played.attempts > 3
     assert played.respond.status >= 500
 
 
