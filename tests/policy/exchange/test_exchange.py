@@ -1,5 +1,7 @@
 import json
+import math
 from dataclasses import replace
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -9,7 +11,7 @@ from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
 from healing.policy.routing.accounts import Accounts
 from healing.policy.settings.schema import Peek, Retry
 
-from tests.policy.exchange.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
+from tests.policy.exchange.stage import JSON, MODEL, SSE, Mode, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream
 from tests.upstream import (
     PING,
@@ -23,6 +25,8 @@ from tests.upstream import (
     gemini_empty,
     gemini_error,
     gemini_event,
+    quota_failure,
+    retry_info,
 )
 from tests.upstream.replies import Reply
 
@@ -143,7 +147,7 @@ def test_what_upstream_turns_away_is_tried_until_the_time_is_used_up(bad: Script
 
 
 @pytest.mark.parametrize(
-    "bad", [EMPTY, SILENCE, Script(body=(b"data: {oops\n\n",)), Script(body=STREAM[:1], end="cut")]
+    "bad", [EMPTY, SILENCE, Script(body=(b"data: {oops\n\n",)), Script(body=(STREAM[:1],), end="cut")]
 )
 def test_what_upstream_has_worked_for_is_tried_three_times_however_much_time_there_is(bad: Script) -> None:
     played = play([OVERLOADED, bad, OVERLOADED, OVERLOADED, bad, INTERNAL, bad])
@@ -236,6 +240,48 @@ def test_a_hint_that_does_not_fit_goes_to_the_client_at_once_and_intact() -> Non
     assert played.respond is not None
     assert (played.respond.status, played.body) == (429, limited_for(3600).whole)
     assert played.header("retry-after") == "3600"
+
+
+def used_up(told_s: float | None = None) -> Script:
+    """Google's refusal when a day's quota is used up: in its body it names a wait that is far too short."""
+    details = [quota_failure("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), retry_info("45s")]
+    headers = {} if told_s is None else {"retry-after": f"{told_s:g}", "retry-after-ms": f"{1000 * told_s:g}"}
+    return script(gemini_error(429, None, "You exceeded your current quota.", headers=headers, details=details))
+
+
+def first_free_in_s(played: Stage) -> float:
+    """Seconds until the first account is free, as the report has it at the end."""
+    return min(
+        cast("float", bench["seconds_left"])
+        for report in played.accounts.report(played.clock.at)
+        for bench in cast("list[dict[str, object]]", report["benches"])
+    )
+
+
+@pytest.mark.parametrize("told_s", [None, 45.0])
+@pytest.mark.parametrize("mode", ["sse", "json"])
+def test_the_first_client_is_told_the_wait_that_the_proxy_knows_and_the_next_one_the_same(
+    told_s: float | None, mode: Mode
+) -> None:
+    accounts = Accounts(accounts_named("a", dialect="gemini"))
+    bad = used_up(told_s)
+    first = play([bad], accounts=accounts, dialect="gemini", mode=mode)
+    assert (first.attempts, first.body) == (1, bad.whole)
+    assert int(first.header("retry-after") or 0) == math.ceil(first_free_in_s(first)) > 45
+    assert first.header("retry-after-ms") is None
+    second = play([bad], accounts=accounts, dialect="gemini", mode=mode)
+    assert (second.attempts, second.header("retry-after")) == (0, first.header("retry-after"))
+
+
+def test_a_client_is_told_of_the_account_that_is_free_first() -> None:
+    accounts = Accounts(accounts_named("a", "b"))
+    played = play([limited_for(90), limited_for(3600)], accounts=accounts)
+    assert (played.body, played.header("retry-after")) == (limited_for(3600).whole, "90")
+
+
+def test_upstreams_word_stands_where_it_asks_for_longer_than_is_believed() -> None:
+    played = play([limited_for(900_000)], accounts=one_account())
+    assert played.header("retry-after") == "900000"
 
 
 def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:

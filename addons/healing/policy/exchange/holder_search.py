@@ -31,6 +31,10 @@ class HolderSearch:
         """The attempt on the next account, where this one does not have what is asked for."""
         return Next(self._unasked.pop(0)) if failure.kind is FailureClass.NOT_THEIRS and self._unasked else None
 
+    def free_in_s(self, now: float) -> float | None:
+        """Not known."""
+        return None
+
     def says_cooling(self, model: str, wait_s: int) -> str:
         """That nobody may be asked; here somebody always may."""
         return f"No account is free for another {wait_s} s."

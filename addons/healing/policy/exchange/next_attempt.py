@@ -97,6 +97,10 @@ class Planner:
         self._budget.retry(now)
         return plan
 
+    def free_in_s(self, now: float) -> float | None:
+        """Seconds until another request may be served, None if that is not known to take any time."""
+        return self._accounts.free_in_s(self._eligible, self._model, now)
+
     def says_cooling(self, model: str, wait_s: int) -> str:
         """That nobody may be asked for so many seconds, in words for the client."""
         if any(account.source is not None for account in self._eligible) or not self._eligible[0].owner:
