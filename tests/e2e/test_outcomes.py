@@ -104,7 +104,9 @@ class Told:
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     folder: Path = tmp_path_factory.mktemp("outcomes")
     config = "".join(pairs_of_accounts(dialect, len(WAYS)) for dialect in DIALECTS)
-    config += f'[retry]\nmax_attempts = 2\n[models]\n"*-{SOFT}" = {{ peek = {{ soft_commit = 0.2 }} }}\n'
+    config += (
+        f'[retry]\nmax_attempts = 2\nmax_wait = 0.7\n[models]\n"*-{SOFT}" = {{ peek = {{ soft_commit = 0.2 }} }}\n'
+    )
     answers: dict[str, raw.RawResponse] = {}
     with Upstream() as server:
         config += "".join(upstream(dialect, dialect, server.url) for dialect in DIALECTS)

@@ -154,6 +154,14 @@ def test_what_upstream_has_worked_for_is_tried_three_times_however_much_time_the
     assert (played.attempts, played.exchange.outcome) == (7, "failed")
 
 
+def test_an_error_that_follows_content_which_was_held_is_none_that_cost_nothing() -> None:
+    rules = Rules(Retry(), Peek(commit="end"))
+    late = Script(body=(b"".join(EVENTS[:4]), anthropic_error_event("overloaded_error", "Overloaded")))
+    assert play([late], accounts=one_account(), rules=rules).attempts == 3
+    early = Script(body=(EVENTS[0], anthropic_error_event("overloaded_error", "Overloaded")))
+    assert play([early], accounts=one_account(), rules=rules).attempts > 3
+
+
 def test_a_try_that_fails_after_a_long_time_is_none_that_cost_nothing() -> None:
     slow, quick = (script(anthropic_error(504, "timeout_error", "Too slow")) for _ in range(2))
     slow = replace(slow, before_head=10.5)
@@ -277,6 +285,13 @@ def test_a_client_is_told_of_the_account_that_is_free_first() -> None:
     accounts = Accounts(accounts_named("a", "b"))
     played = play([limited_for(90), limited_for(3600)], accounts=accounts)
     assert (played.body, played.header("retry-after")) == (limited_for(3600).whole, "90")
+
+
+def test_a_wait_that_upstream_names_in_its_body_needs_no_header() -> None:
+    details = [quota_failure("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), retry_info("45s")]
+    bad = script(gemini_error(429, None, "You exceeded your current quota.", details=details))
+    played = play([bad], accounts=Accounts(accounts_named("a", dialect="gemini")), dialect="gemini")
+    assert (played.body, played.header("retry-after")) == (bad.whole, None)
 
 
 def test_upstreams_word_stands_where_it_asks_for_longer_than_is_believed() -> None:

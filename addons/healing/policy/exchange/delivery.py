@@ -24,6 +24,7 @@ from healing.policy.judging.gate import EMPTY_CLASS, Gate
 from healing.policy.judging.wait_hints import header_wait_s
 from healing.policy.routing.request import ClientRequest, takes_time
 from healing.wire.dialect import LateEnd
+from healing.wire.errors.parsing import UpstreamError, read_error
 
 COME_AGAIN_S = 5
 """After so many seconds a proxy that was shut down may be there again."""
@@ -160,6 +161,8 @@ class Delivery:
         if free_in_s is None or failure.wait_s is None:
             return None
         said_s = header_wait_s(attempt.headers, self._clock.wall())
+        if said_s is None and (said := _said(attempt)) is not None:
+            said_s = said.delay_s
         is_right = said_s is not None and said_s > free_in_s - 1 and failure.wait_s < free_in_s + 1
         return None if is_right else math.ceil(free_in_s)
 
@@ -303,3 +306,10 @@ class Delivery:
         if in_words := self._upstream_requests.in_words:
             self.meta["asked"] = list(in_words)
         self._story.over(self.meta, outcome, self.attempts, self._planner.spending, self._special)
+
+
+def _said(attempt: Attempt) -> UpstreamError | None:
+    """What upstream said of why it did not serve, None if it said nothing."""
+    if attempt.gate is not None and attempt.gate.relayed_error is not None:
+        return read_error(attempt.gate.relayed_error)
+    return attempt.incoming.error

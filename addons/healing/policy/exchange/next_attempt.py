@@ -126,7 +126,8 @@ class Planner:
     ) -> bool:
         """Whether a failed attempt uses up no try, as it has cost next to nothing: only time bounds those."""
         began_at = attempt.started_at if attempt.times.left_at is None else attempt.times.left_at
-        is_cheap = rule.waited_out and now - began_at <= retry_table.LONGEST_CHEAP_S
+        has_content = attempt.gate is not None and attempt.gate.content
+        is_cheap = rule.waited_out and not has_content and now - began_at <= retry_table.LONGEST_CHEAP_S
         # A refusal that may be no news is worth another try only later.
         return is_cheap and self._settings.max_wait > 0 and (plan.wait_s > 0 or not retry_table.says_not_here(failure))
 
