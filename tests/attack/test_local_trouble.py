@@ -179,7 +179,7 @@ def test_a_network_that_is_away_benches_nobody_and_a_dead_upstream_still_does(tm
     # The machine itself refuses to connect to a broadcast address.
     config = account("a", "away") + upstream("away", "anthropic", "http://255.255.255.255:9")
     config += account("b", "dead") + upstream("dead", "anthropic", gone)
-    config += '[retry]\nspare_retries = 1000\n[models]\naway = "away/m"\ndead = "dead/m"\n'
+    config += '[retry]\nspare_retries = 1000\nmax_wait = 1\n[models]\naway = "away/m"\ndead = "dead/m"\n'
     with Proxy(tmp_path / "proxy", config) as proxy:
         for model, keeps in (("away", 0), ("dead", 1)):
             for _ in range(3):

@@ -81,7 +81,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with Upstream() as server, Proxy(tmp_path_factory.mktemp("capture"), configuration(server)) as proxy:
         for dialect in DIALECTS:
-            server.play(repeat_key(dialect), error(dialect, 500, "Bad day"))
+            server.play(repeat_key(dialect), error(dialect, 500, "Bad day", {"x-should-retry": "false"}))
             assert ask(proxy.url, dialect, f"{dialect}-status").status == 500
             server.play(stream(dialect).first(4 if dialect == "anthropic" else 1))
             ask(proxy.url, dialect, f"{dialect}-cut")

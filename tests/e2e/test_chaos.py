@@ -157,7 +157,7 @@ def upstream_server() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def proxy(upstream_server: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    config = f"[retry]\nmax_attempts = {MAX_ATTEMPTS}\nmax_wait = 1\nspare_retries = 10000\n"
+    config = f"[retry]\nmax_attempts = {MAX_ATTEMPTS}\nmax_wait = 0\nspare_retries = 10000\n"
     for dialect in ("anthropic", "gemini"):
         config += upstream(dialect, dialect, upstream_server.url)
         config += "".join(account(f"{dialect}{number}", dialect) for number in range(3))

@@ -14,10 +14,12 @@ from tests.upstream import (
     PING,
     Reply,
     Upstream,
+    anthropic_error_event,
     anthropic_heartbeats,
     anthropic_reply,
     anthropic_start,
     gemini_chunk,
+    gemini_error_tail,
     gemini_event,
     gemini_heartbeats,
     gemini_reply,
@@ -208,8 +210,37 @@ def test_an_upstream_that_refuses_every_connection_ends_in_an_error_of_the_clien
 @both_dialects
 def test_a_wait_that_is_more_than_may_be_waited_in_all_is_not_begun(lanes: Lanes, dialect: str) -> None:
     lane = lanes("pair", dialect)
-    asked = ask(lane, overloaded(lane))
-    asked.assert_delivered(overloaded(lane), ["first"])
+    busy = error(lane, overloaded(lane).status, "Overloaded", headers={"retry-after": "1"})
+    asked = ask(lane, busy)
+    asked.assert_delivered(busy, ["first"])
+
+
+@both_dialects
+def test_the_last_wait_takes_the_time_that_is_left(lanes: Lanes, dialect: str) -> None:
+    lane = lanes("pair", dialect)
+    asked = ask(lane, *[overloaded(lane)] * 2)
+    asked.assert_delivered(overloaded(lane), ["first", "first"])
+    assert asked.waits[0] >= 0.7
+
+
+@both_dialects
+def test_a_gateways_page_is_delivered_as_it_is_when_no_try_is_left(lanes: Lanes, dialect: str) -> None:
+    lane = lanes("pair", dialect)
+    page = Reply(502, {"content-type": "text/html"}, b"<html>\r\n<body>502 Bad Gateway</body>\r\n</html>\r\n")
+    asked = ask(lane, empty(lane), empty(lane), page, page)
+    asked.assert_delivered(page, ["first", "second", "first", "first"])
+
+
+@both_dialects
+def test_an_error_in_a_stream_on_the_last_try_is_told_with_its_status(lanes: Lanes, dialect: str) -> None:
+    lane, message = lanes("pair", dialect), "An internal error has occurred."
+    if dialect == "anthropic":
+        last = anthropic_reply([start(dialect), anthropic_error_event("api_error", message)])
+    else:
+        last = gemini_reply([start(dialect), gemini_error_tail(500, None, message)])
+    asked = ask(lane, empty(lane), empty(lane), last, last)
+    asked.assert_failed(["first", "second", "first", "first"])
+    assert (asked.status, asked.error()["message"]) == (500, message)
 
 
 @both_dialects

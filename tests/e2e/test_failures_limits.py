@@ -247,6 +247,32 @@ def test_daily_quotas_on_every_account_are_told_until_the_daily_reset(lane: Lane
 
 
 @only_gemini
+@with_and_without_stream
+def test_the_first_answer_of_a_daily_quota_says_the_wait_that_the_health_page_and_the_next_answer_say(
+    lane: Lane, stream: bool
+) -> None:
+    hints = {"retry-after": "45", "retry-after-ms": "45000"}
+    refusal = error(lane, 429, QUOTA, headers=hints, details=[quota_failure(PER_DAY), retry_info("45s")])
+    asked = ask(lane, refusal, refusal, stream=stream)
+    assert (asked.status, asked.body) == (429, refusal.whole)
+    assert asked.response.header("retry-after-ms") is None
+    reports = [each for each in lane.proxy.health()["accounts"] if each["name"] in lane.accounts]
+    assert [report["healthy"] for report in reports] == [False, False]
+    first_s = min(bench["seconds_left"] for report in reports for bench in report["benches"])
+    again = ask(lane, stream=stream)
+    told = [int(each.response.header("retry-after") or 0) for each in (asked, again)]
+    # The first to be told, each with what has passed since then.
+    assert told[0] >= first_s >= told[1] - 1
+    assert told[0] - told[1] < 600
+
+
+@only_gemini
+def test_a_quota_whose_wait_upstream_says_itself_is_told_as_upstream_does(lane: Lane) -> None:
+    refusal = error(lane, 429, QUOTA, headers={"retry-after": "45"}, details=[quota_failure(PER_MINUTE)])
+    ask(lane, refusal, refusal).assert_delivered(refusal, ["first", "second"])
+
+
+@only_gemini
 def test_no_tier_for_the_model_on_any_account_is_delivered_after_one_call_each(lane: Lane) -> None:
     refusal = gemini_error(429, None, f"{QUOTA}, limit: 0, model: gemini-3-pro", details=[retry_info("0.2s")])
     asked = ask(lane, refusal, refusal)

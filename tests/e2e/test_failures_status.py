@@ -6,7 +6,6 @@ from tests.e2e.conftest import Lane, both_dialects
 from tests.e2e.failures import (
     answer,
     ask,
-    empty,
     error,
     healthy_accounts,
     other_model,
@@ -63,42 +62,11 @@ def test_a_gateways_error_that_is_no_json_is_transient_too(lane: Lane, reply: Re
 
 
 @both_dialects
-def test_after_three_tries_the_client_gets_the_last_answer_of_upstream_as_it_is(lane: Lane) -> None:
-    replies = [internal(lane, number) for number in (1, 2, 3)]
-    asked = ask(lane, *replies)
-    assert asked.accounts[:2] == ["first", "second"]
-    asked.assert_delivered(replies[2], asked.accounts)
-    assert len(asked.calls) == 3
-    assert asked.waits[0] >= 0.4
-    assert asked.waits[1] >= 0.8
-    assert asked.logged("no other try, the client gets this") == 1
-
-
-@both_dialects
-def test_a_gateways_page_is_delivered_as_it_is_when_no_try_is_left(lane: Lane) -> None:
-    page = Reply(502, {"content-type": "text/html"}, HTML)
-    asked = ask(lane, empty(lane), empty(lane), page)
-    asked.assert_delivered(page, asked.accounts)
-
-
-@both_dialects
 @with_and_without_stream
 def test_an_overloaded_server_is_asked_again_on_the_same_account(lane: Lane, stream: bool) -> None:
     asked = ask(lane, overloaded(lane), answer(lane, stream=stream), stream=stream)
     asked.assert_served("Hello", ["first", "first"])
     assert asked.waits[0] >= 0.8
-
-
-@both_dialects
-def test_a_server_that_stays_overloaded_is_no_accounts_fault_and_nothing_sleeps_after_the_last_try(lane: Lane) -> None:
-    asked = ask(lane, *[overloaded(lane)] * 3)
-    asked.assert_delivered(overloaded(lane), ["first", "first", "first"])
-    assert asked.waits[0] >= 0.8
-    assert asked.waits[1] >= 1.6
-    # The next wait would be of 4 s, less a fifth.
-    assert asked.tail < 3.2
-    assert healthy_accounts(lane) == {"first": True, "second": True}
-    ask(lane, answer(lane, "again")).assert_served("again", ["first"])
 
 
 def test_503_and_529_are_the_same_to_the_anthropic_dialect(lane: Lane) -> None:
@@ -128,17 +96,6 @@ def test_a_connection_that_ends_before_the_headers_is_tried_again_on_the_same_ac
 def test_a_connection_that_breaks_twice_is_tried_on_the_other_account(lane: Lane, stream: bool) -> None:
     asked = ask(lane, Reply(before="reset"), Reply(before="close"), answer(lane, stream=stream), stream=stream)
     asked.assert_served("Hello", ["first", "first", "second"])
-
-
-@both_dialects
-@with_and_without_stream
-def test_a_connection_that_always_breaks_ends_in_an_error_of_the_clients_dialect(lane: Lane, stream: bool) -> None:
-    asked = ask(lane, *[Reply(before="reset")] * 3, stream=stream)
-    asked.assert_failed(["first", "first", "second"])
-    assert 500 <= asked.status < 600
-    # It says what was tried.
-    message = asked.error()["message"]
-    assert all(name in message for name in lane.accounts)
 
 
 @both_dialects

@@ -267,18 +267,6 @@ def test_an_error_object_that_is_the_callers_fault_comes_with_its_http_status(
     assert asked.logged("Stream error during peek") == int(form is gemini_error_event or not first)
 
 
-@both_dialects
-def test_an_error_in_a_stream_on_the_last_try_is_told_with_its_status(lane: Lane) -> None:
-    message = "An internal error has occurred."
-    if lane.dialect == "anthropic":
-        last = stream_of(lane, start(lane), anthropic_error_event("api_error", message))
-    else:
-        last = stream_of(lane, start(lane), gemini_error_tail(500, None, message))
-    asked = ask(lane, empty(lane), empty(lane), last)
-    asked.assert_failed(["first", "second", "first"])
-    assert (asked.status, asked.error()["message"]) == (500, message)
-
-
 def test_what_came_before_a_failure_never_reaches_the_client(lane: Lane) -> None:
     poisoned = anthropic_event(
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}

@@ -128,7 +128,9 @@ def read_rows(proxy: Proxy) -> dict[str, LoggedExchange]:
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     folder: Path = tmp_path_factory.mktemp("outcomes")
     config = "".join(pairs_of_accounts(dialect, len(WAYS)) for dialect in DIALECTS)
-    config += f'[retry]\nmax_attempts = 2\n[models]\n"*-{SOFT}" = {{ peek = {{ soft_commit = 0.2 }} }}\n'
+    config += (
+        f'[retry]\nmax_attempts = 2\nmax_wait = 0.7\n[models]\n"*-{SOFT}" = {{ peek = {{ soft_commit = 0.2 }} }}\n'
+    )
     answers: dict[str, raw.RawResponse] = {}
     counted: dict[str, list[tuple[str, str]]] = {}
     with Upstream() as server:

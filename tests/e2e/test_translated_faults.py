@@ -131,13 +131,19 @@ IN_THE_MIDDLE: dict[str, tuple[Fault, list[str]]] = {
     "an error": (lambda lane: reply_of(lane, [*middle(lane), in_stream(lane, 500)]), OTHER),
     "no JSON": (lambda lane: reply_of(lane, [*middle(lane), b"data: {oops\n\n"]), OTHER),
 }
+FINAL = {"x-should-retry": "false"}
 # By the status: the reply, how often it is met, and what each client is told.
 ERRORS: dict[str, tuple[Fault, int, tuple[int, str], tuple[int, str]]] = {
     "400": (lambda lane: error(lane, 400), 1, (400, "invalid_request_error"), (400, "INVALID_ARGUMENT")),
     "404": (lambda lane: error(lane, 404), 1, (404, "not_found_error"), (404, "NOT_FOUND")),
     "429": (lambda lane: limited(lane, 300), 2, (429, "rate_limit_error"), (429, "RESOURCE_EXHAUSTED")),
-    "busy": (overloaded, 3, (529, "overloaded_error"), (503, "UNAVAILABLE")),
-    "500": (lambda lane: error(lane, 500), 3, (500, "api_error"), (500, "INTERNAL")),
+    "busy": (
+        lambda lane: error(lane, overloaded(lane).status, headers=FINAL),
+        1,
+        (529, "overloaded_error"),
+        (503, "UNAVAILABLE"),
+    ),
+    "500": (lambda lane: error(lane, 500, headers=FINAL), 1, (500, "api_error"), (500, "INTERNAL")),
     "402": (lambda lane: error(lane, 402), 2, (402, "billing_error"), (402, "RESOURCE_EXHAUSTED")),
     "403": (lambda lane: error(lane, 403), 2, (403, "permission_error"), (403, "PERMISSION_DENIED")),
 }

@@ -343,7 +343,7 @@ def test_a_client_that_streams_gets_the_status_that_one_that_does_not_gets(lane:
     if lane.dialect == "anthropic":
         chunks = [anthropic_start(), anthropic_error_event("authentication_error", "No")] if fault == "error" else []
     else:
-        chunks = [gemini(), gemini_error_event(401, "No", "UNAUTHENTICATED")] if fault == "error" else []
+        chunks = [gemini(), gemini_error_event(401, "UNAUTHENTICATED", "No")] if fault == "error" else []
     replies: Sequence[Reply] = [reply_of(lane, chunks)] * 6
     lane.upstream.play(*replies)
     streamed, whole = ask(lane), ask(lane, stream=False)

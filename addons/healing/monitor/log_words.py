@@ -48,7 +48,8 @@ def _text_of(record: Record) -> str:
             return f"{head} {on}: delivered, {record.text}"
         case "gave_up":
             kind = f" ({attempt.failure})" if attempt and attempt.failure else ""
-            return f"{head} {on + ': ' if on else ''}{detail}{kind}; no other try, the client gets this"
+            why = f" ({record.text})" if kind and record.text else ""
+            return f"{head} {on + ': ' if on else ''}{detail}{kind}; no other try, the client gets this{why}"
         case "broke":
             return f"{head} {on}: {detail}; the client has been told"
         case "over" if record.end:

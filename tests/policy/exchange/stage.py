@@ -70,6 +70,16 @@ class Script:
         return b"".join(piece for piece in self.body if isinstance(piece, bytes))
 
 
+WAITED_OUT = {
+    FailureClass.TRANSPORT,
+    FailureClass.TRANSIENT,
+    FailureClass.OVERLOADED,
+    FailureClass.RATE_LIMITED,
+    FailureClass.QUOTA,
+}
+"""What costs next to nothing, so that a try that fails so need not count as one."""
+
+
 @dataclass
 class Played:
     """What became of one attempt, as upstream and the clock saw it."""
@@ -340,11 +350,14 @@ class Stage:
         assert all(played.ended_at is not None for played in self.played), "two attempts at once"
         assert attempt.number == len(self.played) + 1
         assert attempt.tries <= self.rules.retry.max_attempts, "too many attempts"
-        before = [played.attempt.failure for played in self.played]
-        unsent = sum(failure is not None and failure.kind is FailureClass.LOCAL for failure in before)
-        assert unsent <= len(self.accounts.all) + len(LOCAL_WAITS_S), "too many attempts that are not sent"
-        refused = sum(failure is not None and failure.kind in RULES and says_not_here(failure) for failure in before)
-        most_free = unsent + min(refused, len(self.accounts.all))
+        before = [failure for played in self.played if (failure := played.attempt.failure)]
+        unsent = [failure for failure in before if failure.kind is FailureClass.LOCAL]
+        keyless = sum(failure.status == 401 for failure in unsent)
+        assert keyless <= len(self.accounts.all) + len(LOCAL_WAITS_S), "too many attempts that are not sent"
+        refused = sum(failure.kind in RULES and says_not_here(failure) for failure in before)
+        most_free = len(unsent) + min(refused, len(self.accounts.all))
+        if self.rules.retry.max_wait:
+            most_free += sum(failure.kind in WAITED_OUT for failure in before)
         assert attempt.number - attempt.tries - most_free <= MAX_REPAIRS, "too many attempts that do not count"
         self.played.append(Played(attempt, self.script_for(attempt.number), self.clock.at))
         self.exchange.on_its_way(attempt, self.clock.at)

@@ -1,4 +1,7 @@
 import json
+import math
+from dataclasses import replace
+from typing import cast
 from unittest.mock import patch
 
 import pytest
@@ -8,7 +11,7 @@ from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
 from healing.policy.routing.accounts import Accounts
 from healing.policy.settings.schema import Peek, Retry
 
-from tests.policy.exchange.stage import JSON, MODEL, SSE, Script, Stage, accounts_named, cool, play
+from tests.policy.exchange.stage import JSON, MODEL, SSE, Mode, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream
 from tests.upstream import (
     PING,
@@ -18,7 +21,12 @@ from tests.upstream import (
     anthropic_events,
     anthropic_json,
     anthropic_start,
+    gemini_chunk,
     gemini_empty,
+    gemini_error,
+    gemini_event,
+    quota_failure,
+    retry_info,
 )
 from tests.upstream.replies import Reply
 
@@ -115,18 +123,105 @@ def test_a_dead_connection_is_tried_once_more_where_it_was_and_then_elsewhere() 
     ("bad", "least_s", "most_s"),
     [
         (EMPTY, 0, 0),
+        (REFUSED, 0.4, 0.6),
         (INTERNAL, 0.4 + 0.8, 0.6 + 1.2),
         (OVERLOADED, 0.8 + 1.6, 1.2 + 2.4),
         (LIMITED, 0.8 + 1.6, 1.2 + 2.4),
         (limited_for(1.5), 3.0, 3.6),
-        (limited_for(5), 5.0, 6.0),
+        (limited_for(5), 10.0, 12.0),
     ],
 )
 def test_how_long_is_waited_between_three_attempts(bad: Script, least_s: float, most_s: float) -> None:
-    accounts = one_account()
-    played = play([bad], accounts=accounts, rules=with_rules(max_attempts=2 if bad == limited_for(5) else 3))
+    played = play([bad, bad, GOOD], accounts=one_account())
+    assert played.attempts == 3
     assert least_s - 1e-9 <= played.waited_s <= most_s + 1e-9
+
+
+@pytest.mark.parametrize("bad", [REFUSED, INTERNAL, OVERLOADED, LIMITED, limited_for(0.4)])
+@pytest.mark.parametrize("tries", [1, 3])
+def test_what_upstream_turns_away_is_tried_until_the_time_is_used_up(bad: Script, tries: int) -> None:
+    played = play([bad], accounts=one_account(), rules=with_rules(max_attempts=tries))
+    assert 29.5 <= played.waited_s <= 30
+    assert 7 <= played.attempts <= 12
     assert played.finished_at == played.played[-1].ended_at
+
+
+@pytest.mark.parametrize(
+    "bad", [EMPTY, SILENCE, Script(body=(b"data: {oops\n\n",)), Script(body=(STREAM[:1],), end="cut")]
+)
+def test_what_upstream_has_worked_for_is_tried_three_times_however_much_time_there_is(bad: Script) -> None:
+    played = play([OVERLOADED, bad, OVERLOADED, OVERLOADED, bad, INTERNAL, bad])
+    assert (played.attempts, played.exchange.outcome) == (7, "failed")
+
+
+def test_an_error_that_follows_content_which_was_held_is_none_that_cost_nothing() -> None:
+    rules = Rules(Retry(), Peek(commit="end"))
+    late = Script(body=(b"".join(EVENTS[:4]), anthropic_error_event("overloaded_error", "Overloaded")))
+    assert play([late], accounts=one_account(), rules=rules).attempts == 3
+    early = Script(body=(EVENTS[0], anthropic_error_event("overloaded_error", "Overloaded")))
+    assert play([early], accounts=one_account(), rules=rules).attempts > 3
+
+
+def test_a_try_that_fails_after_a_long_time_is_none_that_cost_nothing() -> None:
+    slow, quick = (script(anthropic_error(504, "timeout_error", "Too slow")) for _ in range(2))
+    slow = replace(slow, before_head=10.5)
+    assert play([slow], accounts=one_account()).attempts == 3
+    assert play([quick], accounts=one_account()).attempts > 3
+
+
+@pytest.mark.parametrize("bad", [REFUSED, INTERNAL, OVERLOADED, EMPTY, limited_for(0)])
+def test_without_time_to_wait_the_number_of_tries_bounds_them_all(bad: Script) -> None:
+    for tries in (1, 3):
+        played = play([bad], accounts=one_account(), rules=with_rules(max_attempts=tries, max_wait=0))
+        assert played.attempts <= tries
+        assert played.waited_s == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "settings", "spare", "named"),
+    [
+        (EMPTY, {}, 20, "its tries are used up (max_attempts = 3)"),
+        (OVERLOADED, {}, 20, "beyond max_wait = 30 s"),
+        (REFUSED, {"max_wait": 2}, 20, "beyond max_wait = 2 s"),
+        (limited_for(3600), {}, 20, "beyond max_wait = 30 s"),
+        (OVERLOADED, {}, 2, "the proxy's budget of retries is used up (spare_retries = 2)"),
+        (EMPTY, {}, 0, "the proxy's budget of retries is used up (spare_retries = 0)"),
+        (CALLER, {}, 20, ""),
+    ],
+)
+def test_the_budget_that_allowed_no_other_try_is_named(
+    bad: Script, settings: dict[str, float], spare: int, named: str
+) -> None:
+    played = play([bad], accounts=one_account(), rules=with_rules(**settings), budget=RetryBudget(spare))
+    (told,) = (record.text for record in played.records if record.step == "gave_up")
+    end = played.records[-1].end
+    assert end is not None
+    if named:
+        assert named in told
+        assert named in end.finding.done
+    else:
+        assert (told, "used up" in end.finding.done) == ("", False)
+
+
+def test_a_budget_that_was_spent_for_a_moment_is_not_named_after_an_answer_that_broke() -> None:
+    played = play([OVERLOADED, Script(body=(b"".join(EVENTS[:4]),), end="cut")])
+    end = played.records[-1].end
+    assert end is not None
+    assert (end.outcome, "used up" in end.finding.done) == ("failed", False)
+
+
+@pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
+def test_a_client_that_has_begun_to_wait_gets_signs_of_life_between_tries_too(dialect: str) -> None:
+    start, bad = (
+        (anthropic_start(), anthropic_error(529, "overloaded_error", "Overloaded"))
+        if dialect == "anthropic"
+        else (gemini_event(gemini_chunk([{"text": ""}])), gemini_error(503, None, "The model is overloaded."))
+    )
+    accounts = Accounts(accounts_named("a", dialect=dialect))
+    played = play([Script(body=(start,), end="cut"), script(bad)], accounts=accounts, dialect=dialect)
+    assert played.responded_at == 1015.0
+    # The waits by then are of 8 s; a sign of life comes all the same.
+    assert len([at for at, data in played.sent if data == played.exchange.request.dialect.keep_alive]) >= 2
 
 
 def test_a_callers_error_is_delivered_as_it_came_the_first_time() -> None:
@@ -141,6 +236,7 @@ def test_a_callers_error_is_delivered_as_it_came_the_first_time() -> None:
 @pytest.mark.parametrize("bad", [OVERLOADED, INTERNAL, LIMITED, BAD_KEY, limited_for(1)])
 def test_the_last_answer_of_upstream_is_the_clients(bad: Script) -> None:
     played = play([bad])
+    assert played.attempts > 1
     assert played.respond is not None
     assert (played.respond.status, played.body) == (bad.status, bad.whole)
     assert check_anthropic_error(played.respond.status, played.body)
@@ -152,6 +248,55 @@ def test_a_hint_that_does_not_fit_goes_to_the_client_at_once_and_intact() -> Non
     assert played.respond is not None
     assert (played.respond.status, played.body) == (429, limited_for(3600).whole)
     assert played.header("retry-after") == "3600"
+
+
+def used_up(told_s: float | None = None) -> Script:
+    """Google's refusal when a day's quota is used up: in its body it names a wait that is far too short."""
+    details = [quota_failure("GenerateRequestsPerDayPerProjectPerModel-FreeTier"), retry_info("45s")]
+    headers = {} if told_s is None else {"retry-after": f"{told_s:g}", "retry-after-ms": f"{1000 * told_s:g}"}
+    return script(gemini_error(429, None, "You exceeded your current quota.", headers=headers, details=details))
+
+
+def first_free_in_s(played: Stage) -> float:
+    """Seconds until the first account is free, as the report has it at the end."""
+    return min(
+        cast("float", bench["seconds_left"])
+        for report in played.accounts.report(played.clock.at)
+        for bench in cast("list[dict[str, object]]", report["benches"])
+    )
+
+
+@pytest.mark.parametrize("told_s", [None, 45.0])
+@pytest.mark.parametrize("mode", ["sse", "json"])
+def test_the_first_client_is_told_the_wait_that_the_proxy_knows_and_the_next_one_the_same(
+    told_s: float | None, mode: Mode
+) -> None:
+    accounts = Accounts(accounts_named("a", dialect="gemini"))
+    bad = used_up(told_s)
+    first = play([bad], accounts=accounts, dialect="gemini", mode=mode)
+    assert (first.attempts, first.body) == (1, bad.whole)
+    assert int(first.header("retry-after") or 0) == math.ceil(first_free_in_s(first)) > 45
+    assert first.header("retry-after-ms") is None
+    second = play([bad], accounts=accounts, dialect="gemini", mode=mode)
+    assert (second.attempts, second.header("retry-after")) == (0, first.header("retry-after"))
+
+
+def test_a_client_is_told_of_the_account_that_is_free_first() -> None:
+    accounts = Accounts(accounts_named("a", "b"))
+    played = play([limited_for(90), limited_for(3600)], accounts=accounts)
+    assert (played.body, played.header("retry-after")) == (limited_for(3600).whole, "90")
+
+
+def test_a_wait_that_upstream_names_in_its_body_needs_no_header() -> None:
+    details = [quota_failure("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"), retry_info("45s")]
+    bad = script(gemini_error(429, None, "You exceeded your current quota.", details=details))
+    played = play([bad], accounts=Accounts(accounts_named("a", dialect="gemini")), dialect="gemini")
+    assert (played.body, played.header("retry-after")) == (bad.whole, None)
+
+
+def test_upstreams_word_stands_where_it_asks_for_longer_than_is_believed() -> None:
+    played = play([limited_for(900_000)], accounts=one_account())
+    assert played.header("retry-after") == "900000"
 
 
 def test_when_every_account_is_cooling_it_is_waited_for_if_that_fits() -> None:
@@ -245,7 +390,8 @@ def test_the_last_attempt_is_held_like_any_other() -> None:
     played = play([EMPTY, EMPTY, Script(body=(anthropic_start(), 5.0, *EVENTS[1:]))])
     assert played.sent[0][0] == 1005.0
     assert played.body == STREAM
-    played = play([Script(body=(anthropic_start(), anthropic_error_event("overloaded_error", "Overloaded")))])
+    overloaded = Script(body=(anthropic_start(), anthropic_error_event("overloaded_error", "Overloaded")))
+    played = play([overloaded], rules=with_rules(max_wait=10))
     assert played.respond is not None
     assert (played.respond.status, played.header("x-healing-outcome")) == (529, "failed")
     assert check_anthropic_error(529, played.body)
@@ -276,7 +422,7 @@ def test_a_200_whose_json_is_an_error_is_no_success() -> None:
     body = json.dumps({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}).encode()
     played = play([Script(headers=JSON, body=(body,)), GOOD])
     assert (played.exchange.outcome, played.body) == ("healed", STREAM)
-    played = play([Script(headers=JSON, body=(body,))])
+    played = play([Script(headers=JSON, body=(body,))], rules=with_rules(max_wait=10))
     assert played.respond is not None
     assert (played.respond.status, played.body) == (529, body)
 
@@ -442,7 +588,8 @@ def test_a_failure_of_our_own_names_what_was_tried() -> None:
     played = play([REFUSED])
     assert played.respond is not None
     message = check_anthropic_error(played.respond.status, played.body)["message"]
-    assert "Tried 3 times" in message
+    assert f"Tried {played.attempts} times" in message
+    assert played.attempts > 3
     assert played.respond.status >= 500
 
 

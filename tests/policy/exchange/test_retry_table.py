@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 steady = settings(deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32).map(Random)
 AT_ONCE = [
-    FailureClass.TRANSPORT,
     FailureClass.QUOTA,
     FailureClass.BILLING,
     FailureClass.AUTH,
@@ -22,9 +21,11 @@ AT_ONCE = [
     FailureClass.MALFORMED,
 ]
 TABLE = [
-    *((FailureClass.TRANSIENT, nth, 0.5 * nth) for nth in range(1, 6)),
+    *((FailureClass.LOCAL, nth, wait_s) for nth, wait_s in enumerate((0.2, 0.5, 1, 2, 4, 8, 8), 1)),
+    *((FailureClass.TRANSPORT, nth, wait_s) for nth, wait_s in enumerate((0, 0.5, 1, 2, 4, 8, 8), 1)),
+    *((FailureClass.TRANSIENT, nth, wait_s) for nth, wait_s in enumerate((0.5, 1, 2, 4, 8, 8), 1)),
     *((FailureClass.OVERLOADED, nth, wait_s) for nth, wait_s in enumerate((1, 2, 4, 8, 8, 8), 1)),
-    *((FailureClass.RATE_LIMITED, nth, 1.0 * nth) for nth in range(1, 6)),
+    *((FailureClass.RATE_LIMITED, nth, wait_s) for nth, wait_s in enumerate((1, 2, 4, 8, 8, 8), 1)),
     *((kind, nth, 0.0) for kind in AT_ONCE for nth in (1, 2, 9)),
 ]
 
@@ -49,10 +50,18 @@ def test_the_wait_before_each_retry_with_a_fifth_of_jitter(kind: FailureClass, n
     st.integers(1, 1000),
     seeds,
 )
-def test_a_hint_is_never_undercut_and_at_most_a_fifth_longer(
+def test_a_hint_is_never_undercut_and_at_most_a_fifth_longer_while_it_is_believed(
     kind: FailureClass, hint_s: float, nth: int, random: Random
 ) -> None:
-    assert hint_s <= wait_before_retry_s(failure(kind, hint_s), nth, random) <= hint_s * 1.2 + 1e-9
+    wait_s = wait_before_retry_s(failure(kind, hint_s), nth, random)
+    assert hint_s <= wait_s <= max(hint_s, 0.0 if nth <= 2 else 8.0) * 1.2 + 1e-9
+
+
+@pytest.mark.parametrize("kind", [FailureClass.RATE_LIMITED, FailureClass.OVERLOADED])
+def test_a_hint_that_has_proved_too_short_does_not_keep_the_waits_from_growing(kind: FailureClass) -> None:
+    waits = [wait_before_retry_s(failure(kind, 0.1), nth, Random(1)) for nth in range(1, 7)]
+    assert all(0.1 <= wait_s <= 0.12 for wait_s in waits[:2])
+    assert [round(wait_s / own) for wait_s, own in zip(waits[2:], (1, 2, 4, 8), strict=True)] == [1, 1, 1, 1]
 
 
 @steady

@@ -9,14 +9,27 @@ from unittest.mock import patch
 
 from healing.policy.exchange import answer_reader, delivery
 from healing.policy.exchange.given import Rules
-from healing.policy.exchange.retry_table import RetryBudget, says_not_here
+from healing.policy.exchange.retry_table import LONGEST_CHEAP_S, RetryBudget, says_not_here
 from healing.policy.routing.accounts import Accounts
 from healing.policy.settings.schema import Commit, Peek, Retry, Signatures
 from healing.policy.signing.store import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.policy.exchange.stage import DIALECTS, JSON, SSE, End, FakeClock, Mode, Script, Stage, accounts_named, cool
+from tests.policy.exchange.stage import (
+    DIALECTS,
+    JSON,
+    SSE,
+    WAITED_OUT,
+    End,
+    FakeClock,
+    Mode,
+    Played,
+    Script,
+    Stage,
+    accounts_named,
+    cool,
+)
 from tests.support.protocol import (
     AnthropicReport,
     GeminiReport,
@@ -317,7 +330,12 @@ def check_budgets(world: World, played: Stage) -> None:
     # A refusal that says "not this account" uses up no try, once for each.
     refused = [each.attempt for each in sent if each.attempt.failure and says_not_here(each.attempt.failure)]
     elsewhere = {attempt.account.name for attempt in refused}
-    assert len(sent) <= world.retry.max_attempts + len(repaired) + len(elsewhere)
+    most = world.retry.max_attempts + len(repaired) + len(elsewhere)
+    assert len([each for each in sent if not world.retry.max_wait or has_cost(each)]) <= most
+    # Without a wait each account is asked at most twice more, whatever it fails with.
+    at_once = [later for each, later in pairwise(sent) if later.started_at == each.ended_at]
+    assert len(at_once) < most + 2 * world.accounts
+    assert len(sent) <= most + 2 * world.accounts + len(played.waits)
     failed = [each for each in played.played[:-1] if each in sent and each.attempt.number not in repaired]
     retried_at = [each.ended_at for each in failed if each.ended_at is not None]
     assert all(sum(at - 60 < other <= at for other in retried_at) <= world.spare for at in retried_at)
@@ -328,6 +346,13 @@ def check_budgets(world: World, played: Stage) -> None:
         assert (played.left and played.clock.at == until) or until in starts, "a wait that led to no attempt"
     if played.played and not played.left:
         assert played.finished_at == played.played[-1].ended_at, "something was waited for after the last attempt"
+
+
+def has_cost(played: Played) -> bool:
+    """Whether upstream may have worked for it, so that there must not be many of them."""
+    failure = played.attempt.failure
+    assert played.ended_at is not None
+    return failure is None or failure.kind not in WAITED_OUT or played.ended_at - played.started_at > LONGEST_CHEAP_S
 
 
 def check_hints(world: World, played: Stage) -> None:
@@ -496,6 +521,47 @@ def test_what_fails_before_content_is_healed_and_leaves_no_trace(
     assert played.body.replace(keep_alive, b"") == played.played[-1].script.whole.replace(keep_alive, b"")
     if soft_commit is None:
         assert played.body == played.played[-1].script.whole
+
+
+SPELLS = [Fault(status) for status in (408, 500, 502, 503, 529)] + [
+    Fault("dead"),
+    Fault("error"),
+    Fault(429),
+    Fault(429, retry_after=0.5),
+    Fault(503, retry_after=2.0),
+]
+
+
+@settings(steady, max_examples=200)
+@given(
+    st.lists(st.sampled_from(SPELLS), min_size=1, max_size=3),
+    st.floats(0, 29),
+    st.integers(1, 3),
+    st.sampled_from(["anthropic", "gemini"]),
+    st.sampled_from(["sse", "json"]),
+    st.integers(1, 3),
+    st.integers(0, 1000),
+)
+def test_a_spell_of_what_costs_nothing_is_healed_whatever_the_number_of_tries(
+    spell: list[Fault], seconds: float, accounts: int, dialect: DialectName, mode: Mode, tries: int, seed: int
+) -> None:
+    """With the default `max_wait`, on any number of accounts; each try is turned away at once."""
+    clock = FakeClock()
+    until = clock.at + seconds
+
+    def script_for(number: int) -> Script:
+        fault = spell[number % len(spell)] if clock.at < until else Fault("answer")
+        return script_of(fault, number, dialect, mode)
+
+    there = Accounts(accounts_named(*"abc"[:accounts], dialect=dialect))
+    rules = Rules(Retry(max_attempts=tries))
+    played = Stage(script_for, dialect=dialect, mode=mode, accounts=there, clock=clock, rules=rules, seed=seed).play()
+    assert played.exchange.outcome in ("clean", "healed")
+    assert played.waited_s <= 30 + EPSILON
+    assert played.attempts <= 2 * accounts + 16
+    if accounts == 1:
+        growing = [until - since for since, until in played.waits]
+        assert sum(growing[:2]) <= 6, "the first tries do not come soon"
 
 
 @settings(steady, max_examples=60)

@@ -273,6 +273,55 @@ def test_the_report_says_how_each_account_is_and_no_secret() -> None:
     assert "secret" not in repr(accounts.report(10.0))
 
 
+def is_healthy(accounts: Accounts, now: float) -> bool:
+    (report,) = accounts.report(now)
+    return report["healthy"] is True
+
+
+def test_an_account_is_healthy_until_it_is_benched_and_again_when_that_is_over() -> None:
+    accounts = Accounts([account("a")])
+    assert is_healthy(accounts, 0.0)
+    use(accounts, "a", 0.0, FailureClass.CUT)
+    use(accounts, "a", 0.0, FailureClass.CUT)
+    assert is_healthy(accounts, 0.0)
+    use(accounts, "a", 0.0, FailureClass.CUT)
+    assert not is_healthy(accounts, 29.9)
+    assert is_healthy(accounts, 30.1)
+
+
+def test_an_account_whose_only_known_model_is_benched_is_not_healthy() -> None:
+    for models in ((MODEL,), ("*",), ("the-*", "other")):
+        accounts = Accounts([account("a", models=models)])
+        use(accounts, "a", 0.0, FailureClass.QUOTA, 100.0)
+        assert is_healthy(accounts, 99.0) is ("other" in models)
+        assert is_healthy(accounts, 101.0)
+
+
+def test_an_account_that_has_served_another_model_is_healthy_while_one_is_benched() -> None:
+    accounts = Accounts([account("a")])
+    other = accounts.begin_use(accounts.all[0], "another-model", 0.0)
+    accounts.end_use(other, None, 0.0)
+    use(accounts, "a", 0.0, FailureClass.QUOTA, 100.0)
+    assert is_healthy(accounts, 50.0)
+
+
+def test_a_bench_that_is_being_probed_still_makes_its_account_unhealthy() -> None:
+    accounts = Accounts([account("a")])
+    use(accounts, "a", 0.0, FailureClass.QUOTA, 7200.0, whole=True)
+    assert accounts.free(accounts.all[0], MODEL, 1000.0)
+    assert not is_healthy(accounts, 1000.0)
+
+
+def test_the_first_to_be_free_is_what_clients_are_told_unless_one_may_be_asked_now() -> None:
+    accounts = Accounts([account("a"), account("b")])
+    use(accounts, "a", 0.0, FailureClass.QUOTA, 100.0)
+    assert accounts.free_in_s(accounts.all, MODEL, 10.0) is None
+    use(accounts, "b", 0.0, FailureClass.QUOTA, 60.0)
+    assert accounts.free_in_s(accounts.all, MODEL, 10.0) == 50.0
+    assert accounts.free_in_s(accounts.all, "another-model", 10.0) is None
+    assert accounts.free_in_s(accounts.all, MODEL, 60.0) is None
+
+
 # Which accounts there are.
 
 

@@ -14,6 +14,7 @@ from healing.policy.exchange.named_things import NamedThings
 from healing.policy.exchange.next_attempt import Next, Planner
 from healing.policy.exchange.progress import Progress, State
 from healing.policy.exchange.request_repairs import RequestRepairs
+from healing.policy.exchange.spending import Spending
 from healing.policy.exchange.story import Story
 from healing.policy.exchange.timing import Timing
 from healing.policy.exchange.upstream_requests import UpstreamRequests
@@ -76,7 +77,7 @@ class AttemptsInTurn:
         request = self._request
         if request.operation.kind == "other":
             # As long as nobody knows better, the one that all else of this kind goes to.
-            return HolderSearch(holders[:1], self._eligible)
+            return HolderSearch(holders[:1], self._eligible, Spending(rules.retry, shared.budget))
         return Planner(
             holders, shared.accounts, shared.budget, rules.retry, shared.random, request.route.model, request.session
         )
@@ -123,7 +124,9 @@ class AttemptsInTurn:
     def _begin(self, account: Account, now: float, *, renew: bool = False) -> None:
         model, upstream_requests = self._request.route.model, self._upstream_requests
         attempt = Attempt(len(self.delivery.attempts) + 1, account, model, upstream_requests.asked, now, renew)
-        attempt.tries = attempt.number - self._repairs.count - upstream_requests.extra - self._planner.uncounted
+        attempt.tries = (
+            attempt.number - self._repairs.count - upstream_requests.extra - self._planner.spending.uncounted
+        )
         self._story.attempt_changed(attempt)
         self.delivery.attempts.append(attempt)
         self.progress.turn_to(attempt)

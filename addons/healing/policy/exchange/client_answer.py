@@ -64,15 +64,21 @@ class ClientAnswer:
             own = None
         self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 
-    def deliver(self, attempt: Attempt, outcome: str, now: float, status: int | None = None) -> None:
-        """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
+    def deliver(
+        self, attempt: Attempt, outcome: str, now: float, status: int | None = None, again_s: int | None = None
+    ) -> None:
+        """Send an attempt's whole answer, as it is or with another status, or as the events of a stream.
+
+        again_s: after how many seconds the client may come again, where upstream has not said so.
+        """
         status = status or attempt.status or 502
         body = bytes(attempt.incoming.whole)
         events = self._as_events(body) if self._wants_events and status < 300 else None
         if not self.begun:
             mislabelled = attempt.incoming.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
             own = _EVENTS if events is not None else _JSON if attempt.incoming.rewritten or mislabelled else None
-            self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
+            headers = _with_retry_after(self._upstream_headers(attempt, own), again_s)
+            self._begin(status, headers, attempt, outcome, streams=events is not None)
         self.send(events if events is not None else body, now)
 
     @property
@@ -87,17 +93,26 @@ class ClientAnswer:
         except ValueError:
             return None
 
-    def fail(self, attempt: Attempt, failure: Failure, tried: str, framing: Framing, now: float) -> None:
+    def fail(
+        self,
+        attempt: Attempt,
+        failure: Failure,
+        tried: str,
+        framing: Framing,
+        now: float,
+        again_s: int | None = None,
+    ) -> None:
         """Tell a failure for which there is no upstream's answer to deliver, or no place for it any more.
 
         tried: what was tried, for the end of the message. framing: of an answer that has begun and is ours.
+        again_s: as `deliver` has it.
         """
         dialect, upstream_error = self._request.dialect, _error_object(attempt)
         if attempt.asked.translated:
             error = client_error(failure, upstream_error, dialect)
             if upstream_error is None:
                 error = error._replace(message=f"{error.message}. {tried}")
-            self._tell_translated(attempt, error, framing, now)
+            self._tell_translated(attempt, error, framing, now, again_s)
             return
         if self.begun:
             if upstream_error is not None:
@@ -105,21 +120,25 @@ class ClientAnswer:
             else:
                 self.send(dialect.late_error(failure.status, f"{failure.detail}. {tried}"), now)
             return
-        self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
+        self._begin(dialect.fitting_status(failure.status), _with_retry_after(_JSON, again_s), attempt, "failed")
         if upstream_error is not None:
             self.send(attempt.redactor.redact(dump(dialect.shaped(upstream_error))), now)
         else:
             self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
 
-    def _tell_translated(self, attempt: Attempt, error: ClientError, framing: Framing, now: float) -> None:
+    def _tell_translated(
+        self, attempt: Attempt, error: ClientError, framing: Framing, now: float, again_s: int | None
+    ) -> None:
         dialect = self._request.dialect
+        if again_s is not None:
+            error = error._replace(wait_s=again_s)
         if self.begun:
             body = framing.failed(error.status, error.message)
         else:
             status = dialect.fitting_status(error.status)
-            headers = self._upstream_headers(attempt, _JSON)
+            headers = _with_retry_after(self._upstream_headers(attempt, _JSON), again_s)
             if error.wait_s is not None and http.get(headers, "retry-after") is None:
-                headers += ((b"retry-after", str(math.ceil(error.wait_s)).encode()),)
+                headers = _with_retry_after(headers, math.ceil(error.wait_s))
             self._begin(status, headers, attempt, "failed")
             body = dialect.error_body(error.status, error.message, error.wait_s)
         self.send(attempt.redactor.redact(body), now)
@@ -168,6 +187,13 @@ class ClientAnswer:
         """End the answer; with `broken`, by breaking the connection in the way that `end` says."""
         self.finished = True
         self._actions.append(Finish(broken, end.pause_s, end.reset) if end is not None and broken else Finish(broken))
+
+
+def _with_retry_after(headers: Headers, seconds: int | None) -> Headers:
+    """The headers, saying to come again after so many seconds; as they are without any."""
+    if seconds is None:
+        return headers
+    return (*http.without(headers, (b"retry-after", b"retry-after-ms")), (b"retry-after", str(seconds).encode()))
 
 
 def _label(attempt: Attempt) -> str:

@@ -21,8 +21,10 @@ from healing.policy.journal import findings
 from healing.policy.journal.records import Finding, Outcome
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
+from healing.policy.judging.wait_hints import header_wait_s
 from healing.policy.routing.request import ClientRequest, takes_time
 from healing.wire.dialect import LateEnd
+from healing.wire.errors.parsing import UpstreamError, read_error
 
 COME_AGAIN_S = 5
 """After so many seconds a proxy that was shut down may be there again."""
@@ -126,7 +128,7 @@ class Delivery:
             self.answer.attempts = len(self.attempts)
         attempt.failure_told = True
         self._story.attempt_over(attempt, "deliver")
-        self._story.tell("gave_up", attempt=attempt)
+        self._story.tell("gave_up", self._planner.spending.ended_by, attempt=attempt)
         gate = attempt.gate
         whole = not attempt.aborted or attempt is self._repairs.refused
         if gate is not None and gate.relayed_error is None and gate.no_answer and whole and not gate.writer.broken:
@@ -142,12 +144,27 @@ class Delivery:
         if attempt.asked.translated and is_empty:
             self._translate_empty(attempt)
         clients = came.rewritten or not attempt.asked.translated
+        again_s = self._come_again_s(attempt, failure, now)
         if came.whole_complete and clients and not self.answer.begun:
             # An error that came with status 200 is told with the status that it means.
             answered = (attempt.status or 0) >= 300 or is_empty
-            self.answer.deliver(attempt, "failed", now, None if answered else failure.status)
+            self.answer.deliver(attempt, "failed", now, None if answered else failure.status, again_s)
         else:
-            self.answer.fail(attempt, failure, self._tried(), self._upstream_requests.framing(), now)
+            self.answer.fail(attempt, failure, self._tried(), self._upstream_requests.framing(), now, again_s)
+
+    def _come_again_s(self, attempt: Attempt, failure: Failure, now: float) -> int | None:
+        """After how many seconds the client may come again, where upstream's own words for that are known to be wrong.
+
+        They are where they are of one limit among several, and where another account is free sooner.
+        """
+        free_in_s = self._planner.free_in_s(now) if failure.kind is FailureClass.QUOTA else None
+        if free_in_s is None or failure.wait_s is None:
+            return None
+        said_s = header_wait_s(attempt.headers, self._clock.wall())
+        if said_s is None and (said := _said(attempt)) is not None:
+            said_s = said.delay_s
+        is_right = said_s is not None and said_s > free_in_s - 1 and failure.wait_s < free_in_s + 1
+        return None if is_right else math.ceil(free_in_s)
 
     def _translate_empty(self, attempt: Attempt) -> None:
         """A whole answer without content is the client's if it can be told at all."""
@@ -288,4 +305,11 @@ class Delivery:
         self._story.status = self.answer.status
         if in_words := self._upstream_requests.in_words:
             self.meta["asked"] = list(in_words)
-        self._story.over(self.meta, outcome, self.attempts, self._planner.waited_s, self._special)
+        self._story.over(self.meta, outcome, self.attempts, self._planner.spending, self._special)
+
+
+def _said(attempt: Attempt) -> UpstreamError | None:
+    """What upstream said of why it did not serve, None if it said nothing."""
+    if attempt.gate is not None and attempt.gate.relayed_error is not None:
+        return read_error(attempt.gate.relayed_error)
+    return attempt.incoming.error

@@ -8,6 +8,7 @@ from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.exchange.attempt import Attempt, UpstreamEnd
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.events import Events
+from healing.policy.exchange.retry_table import LOCAL_WAITS_S
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.wire.http.headers import Headers
 
@@ -98,9 +99,8 @@ class Healing(Events):
     def no_credential(self, attempt: Attempt, why: str) -> None:
         """Try the next account."""
         attempt.has_ended(UpstreamEnd.BY_ITSELF)
-        self._in_turn.fail(
-            attempt, Failure(FailureClass.LOCAL, f"no credential for account {attempt.account.name}: {why}", 401)
-        )
+        told = f"no credential for account {attempt.account.name}: {why}"
+        self._in_turn.fail(attempt, Failure(FailureClass.LOCAL, told, 401, most_waits=len(LOCAL_WAITS_S)))
 
     def shut_down(self) -> None:
         """End the answer with that, where it has begun with what there was to say."""

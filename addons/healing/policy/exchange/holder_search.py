@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from healing.policy.exchange.attempt import Attempt
 from healing.policy.exchange.next_attempt import Next
+from healing.policy.exchange.spending import Spending
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account
 
@@ -14,11 +15,9 @@ class HolderSearch:
     How the accounts are does not matter: what keeps them from models is none of the business of files.
     """
 
-    waited_s = 0.0
-    uncounted = 0
-
-    def __init__(self, first: Sequence[Account], eligible: Sequence[Account]) -> None:
-        """first: those of the eligible accounts that are asked before the others."""
+    def __init__(self, first: Sequence[Account], eligible: Sequence[Account], spending: Spending) -> None:
+        """first: those of the eligible accounts that are asked before the others. spending: nothing is spent."""
+        self.spending = spending
         self._unasked = [*first, *(account for account in eligible if account not in first)]
 
     def widen(self, eligible: Sequence[Account]) -> None:
@@ -31,6 +30,10 @@ class HolderSearch:
     def after(self, attempt: Attempt, failure: Failure, now: float) -> Next | None:
         """The attempt on the next account, where this one does not have what is asked for."""
         return Next(self._unasked.pop(0)) if failure.kind is FailureClass.NOT_THEIRS and self._unasked else None
+
+    def free_in_s(self, now: float) -> float | None:
+        """Not known."""
+        return None
 
     def says_cooling(self, model: str, wait_s: int) -> str:
         """That nobody may be asked; here somebody always may."""

@@ -7,6 +7,7 @@ from random import Random
 
 from healing.policy.exchange import retry_table
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.spending import Spending
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.routing.accounts import Account, Accounts
 from healing.policy.settings import schema
@@ -25,9 +26,9 @@ class Next:
 class Planner:
     """Plans the attempts of one exchange.
 
-    waited_s: seconds of waiting that have been planned so far.
-    uncounted: how many attempts count against no budget of tries: those that this machine's own trouble has kept from
-    being sent, and those that were refused for their account or its credential while there was another.
+    spending: what they have cost. Against no budget of tries count those that this machine's own trouble has kept from
+    being sent, those that were refused for their account or its credential while there was another, and those whose
+    failure is waited out.
     """
 
     def __init__(
@@ -40,8 +41,7 @@ class Planner:
         model: str,
         session: str,
     ) -> None:
-        self.waited_s = 0.0
-        self.uncounted = 0
+        self.spending = Spending(settings, budget)
         self._local_waits = 0
         self._eligible = tuple(eligible)
         self._accounts = accounts
@@ -61,10 +61,6 @@ class Planner:
         """From now on these accounts may be asked."""
         self._eligible = tuple(eligible)
 
-    def may_retry(self, tries: int, now: float) -> bool:
-        """Whether another attempt is allowed after this many (repairs do not count), whatever the failure."""
-        return tries < self._settings.max_attempts and self._budget.left(now) > 0
-
     def first(self, now: float) -> Next | float:
         """The attempt to make now, or after a wait that fits; the seconds until an account is free if none fits."""
         chosen = self._choose(now)
@@ -72,15 +68,17 @@ class Planner:
             return Next(chosen)
         if chosen is None:
             return 0.0
-        return self._affordable(Next(None, retry_table.at_least(chosen, self._random))) or chosen
+        wait_s = retry_table.at_least(chosen, self._random)
+        return Next(None, wait_s) if self.spending.takes(wait_s) else chosen
 
     def after(self, attempt: Attempt, failure: Failure, now: float) -> Next | None:
         """The attempt that follows a failed one, if the failure, the budgets and the accounts allow one."""
         self._failures[failure.kind] += 1
+        self.spending.ended_by = ""
         if failure.kind is FailureClass.LOCAL:
-            self.uncounted += 1
+            self.spending.uncounted += 1
             plan = self._plan_unsent(attempt.account, failure, now)
-            return self._affordable(plan) if plan is not None else None
+            return plan if plan is not None and self.spending.takes(plan.wait_s) else None
         rule = retry_table.RULES.get(failure.kind)
         if rule is None or not failure.again:
             return None
@@ -89,13 +87,19 @@ class Planner:
             return None
         tries = attempt.tries
         if self._is_uncounted(plan, attempt, failure):
-            self.uncounted += 1
+            self.spending.uncounted += 1
             tries -= 1
-        if not self.may_retry(tries, now):
+        elif self._is_waited_out(plan, attempt, failure, rule, now):
+            self.spending.wait_out()
+            tries -= 1
+        if not self.spending.allows_another(tries, now) or not self.spending.takes(plan.wait_s):
             return None
-        if plan := self._affordable(plan):
-            self._budget.retry(now)
+        self._budget.retry(now)
         return plan
+
+    def free_in_s(self, now: float) -> float | None:
+        """Seconds until another request may be served, None if that is not known to take any time."""
+        return self._accounts.free_in_s(self._eligible, self._model, now)
 
     def says_cooling(self, model: str, wait_s: int) -> str:
         """That nobody may be asked for so many seconds, in words for the client."""
@@ -117,6 +121,16 @@ class Planner:
         moves_on = plan.account is not None and plan.account.name not in self._refused
         return was_news and moves_on and retry_table.says_not_here(failure)
 
+    def _is_waited_out(
+        self, plan: Next, attempt: Attempt, failure: Failure, rule: retry_table.RetryRule, now: float
+    ) -> bool:
+        """Whether a failed attempt uses up no try, as it has cost next to nothing: only time bounds those."""
+        began_at = attempt.started_at if attempt.times.left_at is None else attempt.times.left_at
+        has_content = attempt.gate is not None and attempt.gate.content
+        is_cheap = rule.waited_out and not has_content and now - began_at <= retry_table.LONGEST_CHEAP_S
+        # A refusal that may be no news is worth another try only later.
+        return is_cheap and self._settings.max_wait > 0 and (plan.wait_s > 0 or not retry_table.says_not_here(failure))
+
     @staticmethod
     def _asks_otherwise(plan: Next, attempt: Attempt, failure: Failure) -> bool:
         """Whether the next attempt is not the one that was refused, but one with another credential."""
@@ -127,17 +141,17 @@ class Planner:
     def repaired(self, attempt: Attempt) -> Next:
         """The attempt with a repaired body: on the same account, and at the cost of no budget."""
         wait_s = retry_table.jittered(retry_table.REPAIR_WAIT_S, self._random)
-        self.waited_s += wait_s
+        self.spending.waited_s += wait_s
         return Next(attempt.account, wait_s)
 
     def _plan(self, account: Account, failure: Failure, rule: retry_table.RetryRule, now: float) -> Next | None:
         nth = self._failures[failure.kind]
-        wait_s = retry_table.wait_before_retry_s(failure, nth, self._random)
+        wait_s = self._wait_s(failure, nth)
         if self.renews(account, failure):
             self._renewed.add(account.name)
             return Next(account, wait_s, renew=True)
         if failure.kind is FailureClass.OVERLOADED:
-            busy_for_long = nth > 1 or not self._fits(wait_s)
+            busy_for_long = nth > 1 or not self.spending.fits(wait_s)
             elsewhere = self._at_another_upstream(account, now) if busy_for_long else None
             return Next(elsewhere) if elsewhere is not None else Next(account, wait_s)
         if retry_table.stays(failure, nth):
@@ -145,8 +159,9 @@ class Planner:
         # A quota without an end in sight is as final for this exchange as a refused key.
         endless = failure.kind is FailureClass.QUOTA and failure.wait_s is None
         (self._excluded if rule.leave or endless else self._avoid).add(account.name)
-        # What this account's limit asks for is not owed to another one.
-        chosen = self._choose(now) if failure.stay else None
+        # What this account's limit asks for is not owed to another one, nor does that know of a dead connection.
+        at_once = failure.stay or rule.place == "second_elsewhere"
+        chosen = self._choose(now) if at_once else None
         if isinstance(chosen, Account) and chosen.name not in self._avoid:
             return Next(chosen)
         chosen = self._choose(now + wait_s)
@@ -155,6 +170,11 @@ class Planner:
         if isinstance(chosen, Account):
             return Next(chosen, wait_s)
         return Next(None, wait_s + retry_table.at_least(chosen, self._random))
+
+    def _wait_s(self, failure: Failure, nth: int) -> float:
+        """Seconds before the `nth` retry for this class of failure, as far as they are left."""
+        wait_s = retry_table.wait_before_retry_s(failure, nth, self._random)
+        return self.spending.fitted(wait_s, retry_table.hinted_s(failure) or 0.0)
 
     def _at_another_upstream(self, account: Account, now: float) -> Account | None:
         """An account that nothing is wrong with, at a server that has not been met busy."""
@@ -175,10 +195,10 @@ class Planner:
         chosen = self._choose(now)
         if isinstance(chosen, Account) and chosen.name not in self._avoid:
             return Next(chosen)
-        if chosen is None or self._local_waits == len(retry_table.LOCAL_WAITS_S):
+        if chosen is None or (failure.most_waits is not None and self._local_waits >= failure.most_waits):
             return None
         self._local_waits += 1
-        wait_s = retry_table.wait_before_retry_s(failure, self._local_waits, self._random)
+        wait_s = self._wait_s(failure, self._local_waits)
         if isinstance(chosen, Account):
             return Next(chosen, wait_s)
         return Next(None, max(wait_s, retry_table.at_least(chosen, self._random)))
@@ -187,16 +207,6 @@ class Planner:
         return self._accounts.choose(
             self._eligible, self._model, self._session, at, avoid=self._avoid, exclude=self._excluded
         )
-
-    def _affordable(self, plan: Next) -> Next | None:
-        """The plan, if its wait fits what may be waited in all; its wait then counts."""
-        if not self._fits(plan.wait_s):
-            return None
-        self.waited_s += plan.wait_s
-        return plan
-
-    def _fits(self, wait_s: float) -> bool:
-        return self.waited_s + wait_s <= self._settings.max_wait
 
 
 def _is_final(attempt: Attempt) -> bool:

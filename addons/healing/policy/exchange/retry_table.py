@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Literal
 
@@ -10,8 +11,14 @@ from healing.policy.judging.failures import Failure, FailureClass
 
 JITTER = 0.2
 REPAIR_WAIT_S = 0.2
+LONGEST_WAIT_S = 8.0
+"""Between two tries when upstream names no time."""
+LONGEST_CHEAP_S = 10.0
+"""A try that has taken longer until it failed uses one up, whatever it failed with."""
 LOCAL_WAITS_S = (0.2, 0.5, 1.0, 2.0)
-"""Between tries while this machine is in trouble; then it is no moment's trouble any more."""
+"""Between tries while a credential is missing; then that is no moment's trouble any more."""
+_HINTS_BELIEVED = 2
+"""A short hint that has come so often is not the truth: from then on the waits grow all the same."""
 Place = Literal["stay", "rotate", "second_elsewhere"]
 
 
@@ -22,28 +29,40 @@ class RetryRule:
     wait_s: seconds before the n-th retry for this class (n from 1) when upstream names no time.
     place: where the next try goes.
     leave: whether this exchange is done with the account, even if there is no other.
+    waited_out: whether a try that fails so costs next to nothing, so that time bounds them and not their number.
     """
 
     wait_s: Callable[[int], float]
     place: Place = "rotate"
     leave: bool = False
+    waited_out: bool = False
 
 
 def _at_once(_: int) -> float:
     return 0.0
 
 
+def _doubling(first_s: float, nth: int) -> float:
+    # From some power on it is too long anyway, and then too large for a float.
+    return min(LONGEST_WAIT_S, first_s * 2.0 ** (min(nth, 20) - 1))
+
+
 def _shortly(nth: int) -> float:
-    return LOCAL_WAITS_S[min(nth, len(LOCAL_WAITS_S)) - 1]
+    most = len(LOCAL_WAITS_S)
+    return LOCAL_WAITS_S[nth - 1] if nth <= most else _doubling(LOCAL_WAITS_S[-1], nth - most + 1)
+
+
+def _at_once_then_later(nth: int) -> float:
+    return 0.0 if nth == 1 else _doubling(0.5, nth - 1)
 
 
 RULES: dict[FailureClass, RetryRule] = {
-    FailureClass.LOCAL: RetryRule(_shortly),
-    FailureClass.TRANSPORT: RetryRule(_at_once, "second_elsewhere"),
-    FailureClass.TRANSIENT: RetryRule(lambda n: 0.5 * n),
-    FailureClass.OVERLOADED: RetryRule(lambda n: min(8.0, 2.0 ** (n - 1)), "stay"),
-    FailureClass.RATE_LIMITED: RetryRule(lambda n: 1.0 * n),
-    FailureClass.QUOTA: RetryRule(_at_once),
+    FailureClass.LOCAL: RetryRule(_shortly, waited_out=True),
+    FailureClass.TRANSPORT: RetryRule(_at_once_then_later, "second_elsewhere", waited_out=True),
+    FailureClass.TRANSIENT: RetryRule(partial(_doubling, 0.5), waited_out=True),
+    FailureClass.OVERLOADED: RetryRule(partial(_doubling, 1.0), "stay", waited_out=True),
+    FailureClass.RATE_LIMITED: RetryRule(partial(_doubling, 1.0), waited_out=True),
+    FailureClass.QUOTA: RetryRule(_at_once, waited_out=True),
     FailureClass.BILLING: RetryRule(_at_once, leave=True),
     FailureClass.AUTH: RetryRule(_at_once, leave=True),
     FailureClass.FORBIDDEN: RetryRule(_at_once, leave=True),
@@ -62,9 +81,16 @@ def wait_before_retry_s(failure: Failure, nth: int, random: Random) -> float:
 
     Upstream's own hint is never undercut: its jitter only adds.
     """
-    if failure.wait_s is not None and failure.kind in (FailureClass.RATE_LIMITED, FailureClass.OVERLOADED):
-        return at_least(failure.wait_s, random)
-    return jittered(RULES[failure.kind].wait_s(nth), random)
+    hint_s, own = hinted_s(failure), RULES[failure.kind].wait_s
+    if hint_s is None:
+        return jittered(own(nth), random)
+    doubted = nth - _HINTS_BELIEVED
+    return max(at_least(hint_s, random), jittered(own(doubted), random) if doubted > 0 else 0.0)
+
+
+def hinted_s(failure: Failure) -> float | None:
+    """Seconds that upstream asks to be left alone for, where that is waited for; None where it names none."""
+    return failure.wait_s if failure.kind in (FailureClass.RATE_LIMITED, FailureClass.OVERLOADED) else None
 
 
 def jittered(seconds: float, random: Random) -> float:

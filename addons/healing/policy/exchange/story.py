@@ -5,6 +5,7 @@ from typing import Any
 
 from healing.policy.clock import Clock
 from healing.policy.exchange.attempt import Attempt
+from healing.policy.exchange.spending import Spending
 from healing.policy.journal.findings import finding, short
 from healing.policy.journal.records import (
     AttemptFacts,
@@ -93,11 +94,12 @@ class Story:
         meta: dict[str, Any],
         outcome: Outcome,
         attempts: Sequence[Attempt],
-        waited_s: float,
+        spending: Spending,
         special: Finding | None,
     ) -> None:
         """It is over: tell the journal, and put the whole story into what is kept in the client's flow.
 
+        spending: what it has cost, and which budget has ended it.
         special: what it means, where the attempts do not tell.
         """
         for attempt in attempts:
@@ -105,11 +107,11 @@ class Story:
         now, facts = self._clock.now(), tuple(map(self._facts_of, attempts))
         end = ExchangeEnd(
             outcome,
-            special or finding(outcome, facts),
+            special or finding(outcome, facts, spending.ended_by),
             self.status,
             now - self._started_at,
             None if self.sent_at is None else self.sent_at - self._started_at,
-            waited_s,
+            spending.waited_s,
             sum_of(facts),
             facts,
         )

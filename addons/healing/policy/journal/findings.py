@@ -166,8 +166,8 @@ def refused(text: str) -> Finding:
     return Finding(f"the proxy refused it: {text}", "nobody was asked; the client was told", "change what it says")
 
 
-def finding(outcome: Outcome, attempts: Sequence[AttemptFacts]) -> Finding:
-    """What became of an exchange, as its attempts tell."""
+def finding(outcome: Outcome, attempts: Sequence[AttemptFacts], ended_by: str = "") -> Finding:
+    """What became of an exchange, as its attempts tell. ended_by: the budget that allowed no other try, in words."""
     match outcome:
         case "clean":
             return Finding(f"{_server(attempts)} answered", do=NOTHING)
@@ -176,7 +176,7 @@ def finding(outcome: Outcome, attempts: Sequence[AttemptFacts]) -> Finding:
         case "client_left":
             return _left(attempts)
         case _:
-            return _failed(attempts)
+            return _failed(attempts, ended_by)
 
 
 def attempt_finding(attempt: AttemptFacts) -> str:
@@ -243,7 +243,7 @@ def _left(attempts: Sequence[AttemptFacts]) -> Finding:
     return Finding(f"the client left {where}{before}", "what ran for it was ended", NOTHING)
 
 
-def _failed(attempts: Sequence[AttemptFacts]) -> Finding:
+def _failed(attempts: Sequence[AttemptFacts], ended_by: str) -> Finding:
     failed = _failures(attempts)
     if not failed:
         return Finding("no answer came", "the client was told", AGAIN)
@@ -253,12 +253,12 @@ def _failed(attempts: Sequence[AttemptFacts]) -> Finding:
     # What an earlier account lacks is to be mended as well as what the last one does.
     earlier = [WORDS[each.failure].healed(each) for each in failed[:-1] if each.failure is not None]
     do = _joined((*earlier, WORDS[last.failure].do(last)))
-    why = why_no_other_try(last)
-    return Finding(_what(failed), f"{tries}; {why}" if why else tries, do)
+    why = (_why_no_other_try(last), f"no other try, as {ended_by}" if ended_by else "")
+    return Finding(_what(failed), "; ".join(each for each in (tries, *why) if each), do)
 
 
-def why_no_other_try(attempt: AttemptFacts) -> str:
-    """Why none followed an attempt that failed, "" where tries ran out."""
+def _why_no_other_try(attempt: AttemptFacts) -> str:
+    """Why none followed an attempt that failed, "" where that is not in how it failed."""
     if attempt.delivered and attempt.first_content_s is not None:
         return "no other try, as content had already reached the client"
     match attempt.failure:

@@ -71,6 +71,7 @@ class Failure:
     quota_named: whether upstream named the quota that the wait is about: those last for days.
     again: whether another try may end otherwise.
     stay: whether the next try belongs on the same account although others may be free.
+    most_waits: how often it is worth waiting for its end, None: as long as there is time.
     blameless: whether it says nothing of the account, however often it comes.
     input_tokens: how many input tokens upstream takes at most in a while, where more than that was asked.
     fault: what is wrong with the request's signatures, for the signature class.
@@ -85,6 +86,7 @@ class Failure:
     quota_named: bool = False
     again: bool = True
     stay: bool = False
+    most_waits: int | None = None
     blameless: bool = False
     input_tokens: int | None = None
     fault: SignatureFault | None = None

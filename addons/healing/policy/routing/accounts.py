@@ -175,6 +175,20 @@ class Accounts:
         """Whether nothing keeps this model away from the account."""
         return self._of(account).free(model, now)
 
+    def is_healthy(self, account: Account, now: float) -> bool:
+        """Whether it can be asked for any model that it is known to have; as long as none is known, for all."""
+        benched = {model for model, _ in self._of(account).benches(now)}
+        exact = {model for model in account.models if "*" not in model}
+        served = {model for place, model in self._served if place == account.upstream_name and account.serves(model)}
+        return not benched or ("" not in benched and not exact | served <= benched)
+
+    def free_in_s(self, eligible: Iterable[Account], model: str, now: float) -> float | None:
+        """Seconds until the first of these may be asked for this model; None if one may be, for all upstream says."""
+        healths = [self._of(account) for account in eligible]
+        if any(health.free(model, now) or not health.cooling_until(model, now) for health in healths):
+            return None
+        return min((health.cooling_until(model, now) - now for health in healths), default=None)
+
     def begin_use(self, account: Account, model: str, now: float) -> Use:
         """An attempt on this account begins; `end_use` must follow, with what this gives."""
         health = self._of(account)
@@ -288,7 +302,7 @@ class Accounts:
                 "priority": account.priority,
                 "attempts": health.used,
                 "active": health.active,
-                "healthy": health.free("", now),
+                "healthy": self.is_healthy(account, now),
                 "benches": [
                     {"model": model or None, "seconds_left": round(each.until - now, 1), "reason": each.reason}
                     for model, each in health.benches(now)

@@ -20,9 +20,10 @@ class Retry(Table):
     """What may be spent on an exchange, and how accounts take turns."""
 
     max_attempts: int = Field(default=3, ge=1, le=10)
-    """Attempts per exchange, the first one included; repairs do not count."""
+    """Attempts per exchange that fail after upstream has worked for them, the first one included. Repairs do not
+    count, and, unless `max_wait` is 0, neither do those that upstream, or the way to it, has turned away at once."""
     max_wait: Wait = 30.0
-    """Seconds waited between attempts, in all, per exchange."""
+    """Seconds waited between attempts, in all, per exchange: what is turned away at once is tried for so long."""
     grace: Wait = 2.0
     """A rate limit of at most so many seconds is waited for on the same account."""
     strategy: Strategy = "affinity"
