@@ -73,7 +73,7 @@ def test_what_runs_and_what_needs_a_hand_is_told_in_lines() -> None:
     assert "→ put a new key in" in text
     [held] = [line.split() for line in text.splitlines() if "1a2b3c4d" in line]
     assert held[:6] == ["1a2b3c4d", "held", "42", "s", "2", "b"]
-    ends = "in 7 min: no content came for 600 s".split()
+    ends = ["in", "7", "min:", "no", "content", "came", "for", "600", "s"]
     assert held[6:] == ["claude-opus-4-7", "→", "gemini-3-pro", *ends]
     assert "left alone" in text
 
