@@ -1,21 +1,21 @@
 """The healing proxy for LLM APIs, as a mitmproxy addon: `mitmdump -s addons/antigravity.py`."""
 
-from healing.monitor.account_tallies import AccountTallies
-from healing.monitor.capture import Capture
-from healing.monitor.commands import Commands
-from healing.monitor.conditions import Conditions
-from healing.monitor.flow_list import FlowList
-from healing.monitor.hand import Hand
-from healing.monitor.hand_commands import HandCommands
-from healing.monitor.health import Health
-from healing.monitor.log import Log
+from healing.monitor.captures.capture import Capture
+from healing.monitor.captures.replays import Replays
+from healing.monitor.hand.commands import HandCommands
+from healing.monitor.hand.doing import Hand
+from healing.monitor.hand.flow_commands import Commands
+from healing.monitor.log.flow_list import FlowList
+from healing.monitor.log.refused import Refused
+from healing.monitor.log.steps import Log
+from healing.monitor.log.terminal import Terminal
 from healing.monitor.metrics.page import Metrics
-from healing.monitor.now import Now
-from healing.monitor.own_pages import Shown, add_pages
-from healing.monitor.refused import Refused
-from healing.monitor.replays import Replays
 from healing.monitor.request_log.listener import RequestLog
-from healing.monitor.terminal import Terminal
+from healing.monitor.serving.routes import Shown, add_pages
+from healing.monitor.status.account_tallies import AccountTallies
+from healing.monitor.status.conditions import Conditions
+from healing.monitor.status.health import Health
+from healing.monitor.status.now import Now
 from healing.monitor.tracing.tracing import Tracing
 from healing.monitor.view.content_view import ContentView
 from healing.policy.journal.records import Journal

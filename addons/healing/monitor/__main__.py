@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from healing import data_folder
-from healing.monitor import top
 from healing.monitor.request_log.filters import MOST, NAMES, STATES, FilterError, filter_from
 from healing.monitor.request_log.printing import Printed, as_csv, as_json, as_lines
 from healing.monitor.request_log.reader import Reader, UnreadableError
 from healing.monitor.request_log.schema import FILE_NAME
+from healing.monitor.status import top
 from healing.policy.judging.failures import FailureClass
 
 _STATUSES = "exit status: 0 if it could be told, 1 if not (it says why), 2 if the command makes no sense"

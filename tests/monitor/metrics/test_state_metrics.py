@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from healing import monitor
-from healing.monitor.capture import Capture
+from healing.monitor.captures.capture import Capture
 from healing.monitor.metrics.exchange_metrics import ExchangeMetrics
 from healing.monitor.metrics.model_names import ModelNames
 from healing.monitor.metrics.page import Metrics, encoder_for

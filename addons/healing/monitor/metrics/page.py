@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from healing.monitor.capture import FOLDER, Capture
+from healing.monitor.captures.capture import FOLDER, Capture
 from healing.monitor.metrics.exchange_metrics import ExchangeMetrics
 from healing.monitor.metrics.model_names import ModelNames
 from healing.monitor.metrics.state_metrics import Reading, StateCollector, accounts_of, phases_of

@@ -4,7 +4,7 @@ import shlex
 
 from mitmproxy import http
 
-from healing.monitor.diff import is_secret_name
+from healing.monitor.hand.diff import is_secret_name
 from healing.proxy.streams.flow_story import body_of
 from healing.wire.dialects import DIALECTS, credential_places
 

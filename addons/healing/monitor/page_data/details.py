@@ -8,7 +8,7 @@ from typing import Any
 
 from mitmproxy import ctx, http
 
-from healing.monitor.differences import differences
+from healing.monitor.hand.differences import differences
 from healing.monitor.page_data.copies import as_curl
 from healing.monitor.page_data.kept_flows import Kept, KeptFlows
 from healing.monitor.page_data.logged import Logged

@@ -9,9 +9,9 @@ from typing import Any
 from mitmproxy import http
 from mitmproxy.io import FlowWriter
 
-from healing.monitor.capture import Capture
-from healing.monitor.captured_files import CapturedFiles
-from healing.monitor.differences import exchange_with, flows_at_hand
+from healing.monitor.captures.capture import Capture
+from healing.monitor.captures.files import CapturedFiles
+from healing.monitor.hand.differences import exchange_with, flows_at_hand
 from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.streams.flow_story import outcome_of, role_of, story_of
 

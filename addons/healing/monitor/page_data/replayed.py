@@ -8,9 +8,9 @@ from typing import Any
 
 from mitmproxy import ctx, http
 
-from healing.monitor.hand import NothingLikeThatError
+from healing.monitor.captures.replays import Replays
+from healing.monitor.hand.doing import NothingLikeThatError
 from healing.monitor.page_data.kept_flows import KeptFlows
-from healing.monitor.replays import Replays
 from healing.policy.judging.failures import shortened
 from healing.proxy.streams.flow_story import name_of, outcome_of, story_of
 

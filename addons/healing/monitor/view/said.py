@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from healing.monitor.diff import LONGEST_SUMMARY, as_line
+from healing.monitor.hand.diff import LONGEST_SUMMARY, as_line
 from healing.monitor.view.layout import fitted, plain, plain_line, wrapped
 from healing.wire.conversation import Answer, Asked, Part, Turn
 from healing.wire.errors.parsing import read_error

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from healing.monitor.conditions import Conditions
-from healing.monitor.found_conditions import Found, found_in
-from healing.monitor.health import status_of
+from healing.monitor.status.conditions import Conditions
+from healing.monitor.status.finding_conditions import Found, found_in
+from healing.monitor.status.health import status_of
 from healing.policy.journal.records import NOTHING, AttemptFacts, ExchangeFacts, Journal, Record
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.settings.schema import AccountSettings, Config

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from healing.monitor import log_file
-from healing.monitor.log_file import DAYS_KEPT, NAME, LogFile
+from healing.monitor.log import file as log_file
+from healing.monitor.log.file import DAYS_KEPT, NAME, LogFile
 
 from tests.support.small_disk import small_disk
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from healing.monitor.page_files import PageFiles
+from healing.monitor.serving.files import PageFiles
 from healing.proxy.own_pages.pages import MOST_BYTES, PageAnswer, PageRequest
 
 

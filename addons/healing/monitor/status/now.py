@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from healing.monitor.account_tallies import AccountTallies, AccountTally
-from healing.monitor.conditions import Condition
-from healing.monitor.health import status_of
+from healing.monitor.status.account_tallies import AccountTallies, AccountTally
+from healing.monitor.status.conditions import Condition
+from healing.monitor.status.health import status_of
 from healing.policy.exchange.exchange import Exchange
 from healing.policy.judging.failures import shortened
 from healing.proxy.claiming.state import State

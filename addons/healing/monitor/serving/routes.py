@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 import orjson
 
-from healing.monitor.capture import Capture
-from healing.monitor.hand import Hand, NothingLikeThatError
-from healing.monitor.health import Health
+from healing.monitor.captures.capture import Capture
+from healing.monitor.captures.replays import Replays
+from healing.monitor.hand.doing import Hand, NothingLikeThatError
 from healing.monitor.metrics.page import Metrics, metrics_page
-from healing.monitor.now import Now
 from healing.monitor.page_data.details import Details
 from healing.monitor.page_data.kept_flows import KeptFlows
 from healing.monitor.page_data.logged import Logged
 from healing.monitor.page_data.replayed import Replayed
-from healing.monitor.page_files import PageFiles
-from healing.monitor.replays import Replays
 from healing.monitor.request_log.listener import RequestLog
+from healing.monitor.serving.files import PageFiles
+from healing.monitor.status.health import Health
+from healing.monitor.status.now import Now
 from healing.proxy.claiming.state import State
 from healing.proxy.own_pages.pages import ROOT, Handler, PageAnswer, PageRequest, Pages
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from mitmproxy import ctx
 
 from healing import data_folder, private
-from healing.monitor.log_file import NAME, LogFile
-from healing.monitor.log_words import line_of
+from healing.monitor.log.file import NAME, LogFile
+from healing.monitor.log.words import line_of
 from healing.policy.journal.records import Journal, Record
 from healing.policy.settings.schema import Limits
 from healing.proxy.addon import Antigravity

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from mitmproxy import command, exceptions, flow, types
 
-from healing.monitor.commands import tell_lines
-from healing.monitor.conditions import Condition
-from healing.monitor.hand import Hand, NothingLikeThatError
+from healing.monitor.hand.doing import Hand, NothingLikeThatError
+from healing.monitor.hand.flow_commands import tell_lines
 from healing.monitor.request_log.filters import FilterError, filter_in
 from healing.monitor.request_log.listener import RequestLog
 from healing.monitor.request_log.printing import as_lines
 from healing.monitor.request_log.reader import UnreadableError
+from healing.monitor.status.conditions import Condition
 from healing.proxy.addon import Antigravity
 from healing.proxy.streams.flow_story import name_of, role_of, story_of
 

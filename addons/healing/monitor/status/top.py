@@ -34,7 +34,7 @@ class NoAnswerError(Exception):
 def ask(url: str) -> dict[str, Any]:
     """What the proxy at this base URL says of now. Raises NoAnswerError.
 
-    It is what `healing.monitor.now` makes: `exchanges` (each with id, phase, account, model, mapped_model, seconds,
+    It is what `status.now` makes: `exchanges` (each with id, phase, account, model, mapped_model, seconds,
     attempt, ends_s: seconds until a clock ends the phase, why: what is said then), `accounts` (each with name, healthy,
     benches, active, over) and `conditions` (each with what, do, since in seconds since 1970, count). Anything may be
     missing.

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mitmproxy import ctx, flow, http
 
-from healing.monitor.diff import Sent, request_changes
+from healing.monitor.hand.diff import Sent, request_changes
 from healing.policy.judging.failures import shortened
 from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.streams.flow_story import body_of, role_of, story_of

@@ -6,10 +6,10 @@ from datetime import datetime
 from mitmproxy import command, ctx, exceptions, flow, http, types
 from mitmproxy.addons.view import View
 
-from healing.monitor.capture import Capture
-from healing.monitor.captured_files import CapturedFiles
-from healing.monitor.differences import differences, exchange_with, flows_at_hand
-from healing.monitor.replays import Replays, tell
+from healing.monitor.captures.capture import Capture
+from healing.monitor.captures.files import CapturedFiles
+from healing.monitor.captures.replays import Replays, tell
+from healing.monitor.hand.differences import differences, exchange_with, flows_at_hand
 from healing.policy.settings.schema import Config
 from healing.proxy.addon import Antigravity
 from healing.proxy.replaying.attempt import NotReplayedError, sender_of

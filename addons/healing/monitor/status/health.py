@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from healing.monitor.conditions import Condition
+from healing.monitor.status.conditions import Condition
 from healing.proxy.claiming.state import State
 
 

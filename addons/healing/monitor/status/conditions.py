@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from healing.monitor.found_conditions import Found, found_in
+from healing.monitor.status.finding_conditions import Found, found_in
 from healing.policy.journal.findings import clock_time
 from healing.policy.journal.records import NOTHING, Journal, Record
 from healing.proxy.claiming.state import State

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mitmproxy import ctx
 
-from healing.monitor.log import CONNECTIONS, DELAY_S
-from healing.monitor.repeats import Repeats
+from healing.monitor.log.repeats import Repeats
+from healing.monitor.log.steps import CONNECTIONS, DELAY_S
 from healing.policy.journal.findings import span
 from healing.policy.journal.records import ExchangeFacts, Journal, Record
 from healing.policy.judging.failures import one_line, shortened
@@ -19,7 +19,7 @@ HELD_S = 5.0
 """After so long without an answer it is said what an exchange waits for."""
 _LONGEST_FINDING = 400
 _STEPS = ("healing.exchange", "healing.proxy.guarding.refusals")
-_DETAILS = (CONNECTIONS, "healing.monitor.capture")
+_DETAILS = (CONNECTIONS, "healing.monitor.captures.capture")
 _WORDS = {"clean": "ok    ", "healed": "HEALED", "failed": "FAILED", "client_left": "left  ", "refused": "REFUSED"}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from healing.proxy.own_pages.pages import ROOT, PageAnswer, PageRequest
 
-FOLDER = Path(__file__).parent / "page"
+FOLDER = Path(__file__).parents[1] / "page"
 _INDEX = "index.html"
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]+/)*[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+")
 _TYPES = {

@@ -13,8 +13,8 @@ from mitmproxy import ctx, http
 from mitmproxy.flow import Error
 
 from healing import data_folder
-from healing.monitor.captured_files import CapturedFiles
-from healing.monitor.causes import WITHIN_S, Causes, cause_of
+from healing.monitor.captures.causes import WITHIN_S, Causes, cause_of
+from healing.monitor.captures.files import CapturedFiles
 from healing.policy.settings import schema
 from healing.policy.trouble import Trouble
 from healing.proxy.addon import Antigravity

@@ -1,0 +1,1 @@
+"""Failed exchanges, kept in files and replayed."""

@@ -1,0 +1,1 @@
+"""What is said: the log file, the terminal, the flow list."""

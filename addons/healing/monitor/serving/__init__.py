@@ -1,0 +1,1 @@
+"""What is served on the proxy's own port."""

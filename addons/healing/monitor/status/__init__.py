@@ -1,0 +1,1 @@
+"""How the proxy is now, and what is wrong for a while."""
