@@ -121,6 +121,7 @@ class Tiny:
     conversation = NoConversation()
     secret_signs: tuple[bytes, ...] = ()
     pings = False
+    arrays = False
     keep_alive = b": wait\n\n"
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
     logged_empty = "Nothing was said"

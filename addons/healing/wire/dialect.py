@@ -26,12 +26,14 @@ class Operation:
     model: the model in the path, "" where the path has none.
     streams: whether the path asks for a stream; None where the body decides.
     sse: whether a stream is sent as server-sent events (Gemini sends one JSON array without `alt=sse`).
+    opaque: whether an answer comes in a form that is not read.
     """
 
     kind: OperationKind
     model: str = ""
     streams: bool | None = False
     sse: bool = True
+    opaque: bool = False
 
 
 class Kind(StrEnum):
@@ -237,6 +239,10 @@ class Dialect(Protocol):
     @property
     def pings(self) -> bool:
         """Whether a healthy stream says something now and then."""
+
+    @property
+    def arrays(self) -> bool:
+        """Whether a stream may be one JSON array of what its events say."""
 
     @property
     def keep_alive(self) -> bytes:

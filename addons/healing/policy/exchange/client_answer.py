@@ -13,6 +13,7 @@ from healing.policy.routing.request import ClientRequest
 from healing.wire.dialect import LateEnd
 from healing.wire.http import headers as http
 from healing.wire.http.headers import Headers
+from healing.wire.http.sse import BOM
 from healing.wire.json import exact
 from healing.wire.json.value import dump
 
@@ -49,6 +50,7 @@ class ClientAnswer:
         self._request = request
         self._rules = rules
         self._actions = actions
+        self._opened = False
 
     @property
     def begun(self) -> bool:
@@ -59,8 +61,9 @@ class ClientAnswer:
         """Begin to stream an attempt's answer, unless that has been begun. outcome: what is known of it by now."""
         if self.begun:
             return
-        own: Headers | None = _EVENTS if self._request.operation.sse else _JSON
-        if attempt.writer is None and (attempt.passes_unread or _label(attempt).startswith(_EVENT_STREAM)):
+        own: Headers | None = _JSON if self._is_array else _EVENTS
+        fitting = "application/json" if self._is_array else _EVENT_STREAM
+        if attempt.writer is None and (attempt.passes_unread or _label(attempt).startswith(fitting)):
             own = None
         self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 
@@ -68,22 +71,28 @@ class ClientAnswer:
         """Send an attempt's whole answer, as it is or with another status, or as the events of a stream."""
         status = status or attempt.status or 502
         body = bytes(attempt.incoming.whole)
-        events = self._as_events(body) if self._wants_events and status < 300 else None
+        events = self._as_events(body) if self._wants_stream and status < 300 else None
         if not self.begun:
             mislabelled = attempt.incoming.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
-            own = _EVENTS if events is not None else _JSON if attempt.incoming.rewritten or mislabelled else None
+            is_stream = events is not None and not self._is_array
+            own = _EVENTS if is_stream else _JSON if attempt.incoming.rewritten or mislabelled else None
             self._begin(status, self._upstream_headers(attempt, own), attempt, outcome, streams=events is not None)
         self.send(events if events is not None else body, now)
 
     @property
-    def _wants_events(self) -> bool:
+    def _wants_stream(self) -> bool:
         request = self._request
-        return request.streams and request.operation.sse and request.operation.kind == "generate"
+        return request.streams and not request.operation.opaque and request.operation.kind == "generate"
+
+    @property
+    def _is_array(self) -> bool:
+        """Whether the client gets what it wants as a stream as one JSON array."""
+        return self._wants_stream and not self._request.operation.sse
 
     def _as_events(self, body: bytes) -> bytes | None:
-        dialect = self._request.dialect
+        dialect, framing = self._request.dialect, Framing(self._request.dialect, array=self._is_array)
         try:
-            return b"".join(dialect.encode(event) for event in dialect.events_of(exact.parse(body)))
+            return b"".join(map(framing.event, dialect.events_of(exact.parse(body)))) + framing.end()
         except ValueError:
             return None
 
@@ -101,9 +110,9 @@ class ClientAnswer:
             return
         if self.begun:
             if upstream_error is not None:
-                self.send(attempt.redactor.redact(dialect.relayed_error(upstream_error)), now)
+                self.send(attempt.redactor.redact(framing.relayed(upstream_error)), now)
             else:
-                self.send(dialect.late_error(failure.status, f"{failure.detail}. {tried}"), now)
+                self.send(framing.failed(failure.status, f"{failure.detail}. {tried}"), now)
             return
         self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
         if upstream_error is not None:
@@ -156,6 +165,21 @@ class ClientAnswer:
 
     def send(self, data: bytes, now: float) -> None:
         """Send more of the body; pieces that wait to be sent are joined."""
+        if self._opened and (text := data.removeprefix(BOM).lstrip()):
+            # The array's beginning has been sent.
+            self._opened, data = False, text.removeprefix(b"[")
+        self._send(data, now)
+
+    def keep_alive(self, now: float) -> None:
+        """Send a sign of life, which says nothing, before anything of an answer."""
+        if not self._is_array:
+            self._send(self._request.dialect.keep_alive, now)
+            return
+        # Some clients bear blanks in an array only.
+        self._send(b"\r\n" if self._opened else b"[", now)
+        self._opened = True
+
+    def _send(self, data: bytes, now: float) -> None:
         if not data:
             return
         self.last_sent_at = now

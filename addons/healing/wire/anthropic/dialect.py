@@ -58,6 +58,7 @@ class Anthropic:
     conversation = AnthropicConversation()
     secret_signs = (b'"mcp_server',)
     pings = True
+    arrays = False
     keep_alive = encode(b'{"type": "ping"}', "ping")
     # Not the newest: with 2026-10-21 no model takes sampling settings any more.
     required_headers = ((b"anthropic-version", b"2023-06-01"),)

@@ -106,6 +106,7 @@ class Gemini:
     conversation = GeminiConversation()
     secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
     pings = False
+    arrays = True
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
     keep_alive = b"\r\n\r\n"
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -125,7 +126,8 @@ class Gemini:
         if method != "POST" or verb not in _METHODS:
             return None
         streams = verb == "streamGenerateContent"
-        return Operation(_METHODS[verb], model, streams, sse=query.get("alt") == "sse")
+        form = query.get("alt", query.get("$alt", "")).partition(";")[0]
+        return Operation(_METHODS[verb], model, streams, sse=form == "sse", opaque=form not in ("sse", "json", ""))
 
     def endpoint_like(self, path: str) -> str:
         """A method of a model."""
