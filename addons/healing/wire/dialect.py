@@ -205,6 +205,10 @@ class Dialect(Protocol):
         """What of it the proxy serves by itself, in words."""
 
     @property
+    def base_path(self) -> str:
+        """What a base URL ends with for clients that do not add the API's version by themselves, "" for none."""
+
+    @property
     def credentials(self) -> CredentialPlaces:
         """Where clients put what lets them in."""
 
@@ -267,6 +271,12 @@ class Dialect(Protocol):
         """The healed endpoint that a lenient server may take a path for, as it is rightly written; "" if there is none.
 
         path: as `paths.plain` gives it.
+        """
+
+    def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
+        """The endpoint that a client means whose base URL lacks the API's version or has too much.
+
+        "" where that is not clear, or where this path is the right one.
         """
 
     def is_native(self, headers: Mapping[str, str]) -> bool:
