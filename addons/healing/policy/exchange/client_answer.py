@@ -39,6 +39,7 @@ class ClientAnswer:
     status: what the client has been sent, None before; after that failures are told in the body.
     finished: whether the answer is over.
     last_sent_at: monotonic seconds of the last bytes sent.
+    opened: whether an array has been begun, and none of its elements has been sent.
     attempts: how many the client is told of; 0: up to the one that it gets the answer of.
     """
 
@@ -50,7 +51,7 @@ class ClientAnswer:
         self._request = request
         self._rules = rules
         self._actions = actions
-        self._opened = False
+        self.opened = False
 
     @property
     def begun(self) -> bool:
@@ -165,9 +166,9 @@ class ClientAnswer:
 
     def send(self, data: bytes, now: float) -> None:
         """Send more of the body; pieces that wait to be sent are joined."""
-        if self._opened and (text := data.removeprefix(BOM).lstrip()):
+        if self.opened and (text := data.removeprefix(BOM).lstrip()):
             # The array's beginning has been sent.
-            self._opened, data = False, text.removeprefix(b"[")
+            self.opened, data = False, text.removeprefix(b"[")
         self._send(data, now)
 
     def keep_alive(self, now: float) -> None:
@@ -176,8 +177,8 @@ class ClientAnswer:
             self._send(self._request.dialect.keep_alive, now)
             return
         # Some clients bear blanks in an array only.
-        self._send(b"\r\n" if self._opened else b"[", now)
-        self._opened = True
+        self._send(b"\r\n" if self.opened else b"[", now)
+        self.opened = True
 
     def _send(self, data: bytes, now: float) -> None:
         if not data:
