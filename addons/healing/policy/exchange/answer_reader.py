@@ -17,7 +17,7 @@ from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.judging.body_form import Form, form_of, labelled
 from healing.policy.judging.failures import Failure, FailureClass, connection_failure
 from healing.policy.judging.gate import Gate, too_long
-from healing.policy.judging.intake import LINE_ENDS, OBJECT_ENDS, Intake
+from healing.policy.judging.intake import BRACKETS, LINE_ENDS, Intake
 from healing.policy.judging.whole_answers import judge_whole
 from healing.policy.judging.written import Rewriting
 from healing.policy.routing.request import ClientRequest, UpstreamRequest
@@ -76,8 +76,8 @@ class AnswerReader:
         attempt.incoming.asks_for = _asked_for(asked)
         if asked.streams:
             self._open_gate(attempt)
-        if attempt.incoming.asks_for is Form.ARRAY:
-            attempt.incoming.intake.ends = OBJECT_ENDS
+        if asked.streams and asked.dialect.arrays:
+            attempt.incoming.intake.ends = LINE_ENDS + BRACKETS  # until it is known what comes
 
     def _open_gate(self, attempt: Attempt) -> None:
         """From here on its events are held, and judged one by one."""
@@ -134,7 +134,7 @@ class AnswerReader:
             assert attempt.gate is not None
         if form is Form.ARRAY:
             attempt.gate.take_array()
-            attempt.incoming.intake.ends = OBJECT_ENDS
+            attempt.incoming.intake.ends = BRACKETS
         elif form is Form.EVENTS:
             attempt.incoming.intake.ends = LINE_ENDS
         return data

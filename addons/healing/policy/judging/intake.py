@@ -18,8 +18,8 @@ MOST_LINES = 1024
 """Of a share of an event stream, about: what an event costs hardly depends on its length, and a healthy stream seldom
 brings so many at once."""
 LINE_ENDS = (b"\n", b"\r")
-# Of the elements of an array, which may stand in one line.
-OBJECT_ENDS = (b"}",)
+# What is looked at of an array, which may stand in one line.
+BRACKETS = (b"{", b"}", b"[", b"]")
 # Of a share of a coded body; one may be empty although it took its time.
 _MOST_PIECES = 4
 _SHORTEST_BYTES = 1024
