@@ -117,9 +117,9 @@ class ClientAnswer:
             return
         self._begin(dialect.fitting_status(failure.status), _JSON, attempt, "failed")
         if upstream_error is not None:
-            self.send(attempt.redactor.redact(dump(dialect.shaped(upstream_error))), now)
+            self.send(attempt.redactor.redact(self._in_array(dump(dialect.shaped(upstream_error)))), now)
         else:
-            self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
+            self.send(self._in_array(dialect.error_body(failure.status, f"{failure.detail}. {tried}")), now)
 
     def _tell_translated(self, attempt: Attempt, error: ClientError, framing: Framing, now: float) -> None:
         dialect = self._request.dialect
@@ -131,15 +131,19 @@ class ClientAnswer:
             if error.wait_s is not None and http.get(headers, "retry-after") is None:
                 headers += ((b"retry-after", str(math.ceil(error.wait_s)).encode()),)
             self._begin(status, headers, attempt, "failed")
-            body = dialect.error_body(error.status, error.message, error.wait_s)
+            body = self._in_array(dialect.error_body(error.status, error.message, error.wait_s))
         self.send(attempt.redactor.redact(body), now)
+
+    def _in_array(self, error: bytes) -> bytes:
+        """An error instead of an answer: who reads the elements of an array finds it in no other place."""
+        return b"[" + error + b"]" if self._is_array else error
 
     def refuse(self, status: int, message: str, retry_after_s: int, now: float) -> None:
         """An error of our own, before anything has been sent: the client may come again after so many seconds."""
         dialect = self._request.dialect
         retry_after = (b"retry-after", str(retry_after_s).encode())
         self._begin(status, (*_JSON, retry_after), None, "failed")
-        self.send(dialect.error_body(status, message, retry_after_s), now)
+        self.send(self._in_array(dialect.error_body(status, message, retry_after_s)), now)
 
     def _begin(
         self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False
