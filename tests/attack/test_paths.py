@@ -94,28 +94,35 @@ def test_a_way_out_and_in_again_carries_a_key_only_as_what_it_is(tenant: Tenant,
 
 
 SPELLINGS = [
-    ("anthropic", "/v1//messages"),
     ("anthropic", "/v1/%6dessages"),
     ("anthropic", "/v1/%256dessages"),
-    ("anthropic", "/v1/messages/"),
     ("anthropic", "/v1/Messages"),
     ("anthropic", "/v1/messages;x=1"),
     ("anthropic", "/v1/messages%20"),
     ("anthropic", "/v1/messages%3fbeta=true"),
-    ("anthropic", "/v1/messages//count_tokens"),
-    ("gemini", "/v1beta//models/m:generateContent"),
     ("gemini", "/v1beta/models/m:generate%43ontent"),
     ("gemini", "/v1beta/models/m:GenerateContent"),
     ("gemini", "/v1beta/Models/m:generateContent"),
-    ("gemini", "/v1beta/models/m:streamGenerateContent/"),
     ("gemini", "/v1beta/%6dodels/m:countTokens"),
     ("gemini", "/v1beta/models/a/b:generateContent"),
     ("gemini", "/v1beta1/publishers/google/models//m:generateContent"),
 ]
+SLASHES = [
+    ("anthropic", "/v1//messages", "/v1/messages"),
+    ("anthropic", "/v1/messages/", "/v1/messages"),
+    ("anthropic", "/v1/messages//count_tokens", "/v1/messages/count_tokens"),
+    ("gemini", "/v1beta//models/m:generateContent", "/v1beta/models/m:generateContent"),
+    ("gemini", "/v1beta/models/m:streamGenerateContent/", "/v1beta/models/m:streamGenerateContent"),
+]
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(("dialect", "path"), SPELLINGS)
+@pytest.mark.parametrize(
+    ("dialect", "path", "way"),
+    [
+        *((*spelling, way) for spelling in SPELLINGS for way in WAYS),
+        *((*spelling[:2], way) for spelling in SLASHES for way in WAYS if way != "base URL"),
+    ],
+)
 def test_another_spelling_of_a_healed_endpoint_is_refused_with_the_right_one(
     tenant: Tenant, dialect: str, path: str, way: Way
 ) -> None:
@@ -123,6 +130,38 @@ def test_another_spelling_of_a_healed_endpoint_is_refused_with_the_right_one(
     assert (response.status, keyed, tenant.server.calls) == (400, [], [])
     right = "/v1/messages" if dialect == "anthropic" else ":"
     assert right in error_of(response)["message"]
+
+
+@pytest.mark.parametrize(("dialect", "path", "right"), SLASHES)
+def test_a_slash_too_many_behind_a_base_url_is_the_healed_endpoint_itself(
+    tenant: Tenant, dialect: str, path: str, right: str
+) -> None:
+    response, keyed = tenant.ask(dialect, "POST", path, "base URL")
+    assert response.header("x-healing-outcome")
+    assert [call.path for call in keyed] == [PREFIX + right]
+    assert keyed == tenant.server.calls
+
+
+ABOVE = [
+    ("anthropic", "/v1/v1/../../../messages"),
+    ("anthropic", "/v1/v1/messages/../../../../tenantB/v1/messages"),
+    ("anthropic", "//tenantB/v1/messages"),
+    ("anthropic", "/tenantB/v1/messages"),
+    ("anthropic", "/messages/%2e%2e/tenantB/messages"),
+    ("gemini", "/models/..%2f..%2ftenantB%2fm:generateContent"),
+    ("gemini", "/models/..:generateContent"),
+    ("gemini", "//tenantB/models/m:generateContent"),
+    ("gemini", "/v1beta/v1beta/models/m%2f..%2f..:generateContent"),
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("dialect", "path"), ABOVE)
+def test_no_base_url_leads_out_of_the_prefix_with_a_key(tenant: Tenant, dialect: str, path: str, way: Way) -> None:
+    for method in ("POST", "GET"):
+        _, keyed = tenant.ask(dialect, method, path, way)
+        assert [call.path for call in keyed if not call.path.startswith(f"{PREFIX}/v1")] == []
+        assert [call.path for call in keyed if {"..", "tenantB"} & set(call.path.split("/"))] == []
 
 
 HONEST = [

@@ -123,6 +123,8 @@ class Tiny:
     conversation = NoConversation()
     secret_signs: tuple[bytes, ...] = ()
     pings = False
+    base_path = ""
+    arrays = False
     keep_alive = b": wait\n\n"
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
     logged_empty = "Nothing was said"
@@ -132,6 +134,9 @@ class Tiny:
         return Operation("generate", streams=None) if (method, path) == ("POST", "/tiny/say") else None
 
     def endpoint_like(self, path: str) -> str:
+        return ""
+
+    def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
         return ""
 
     def is_native(self, headers: Mapping[str, str]) -> bool:

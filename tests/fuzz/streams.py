@@ -9,6 +9,7 @@ from healing.policy.settings.schema import Commit
 from healing.wire.collecting import LONGEST_WHOLE
 from healing.wire.dialect import Dialect, Kind
 from healing.wire.dialects import DIALECTS
+from healing.wire.http.json_array import ArrayDecoder
 from healing.wire.http.sse import SSEDecoder, SSEEvent
 from healing.wire.json.growing import weight
 from healing.wire.json.value import dump, parse
@@ -62,6 +63,53 @@ def sse(data: bytes) -> None:
         assert all(event.complete for event in events[:-1])
         assert all(event.raw for event in events)
     assert _said(whole) == _said(pieces)
+
+
+def _array_seeds() -> Iterable[bytes]:
+    chunks = [event.data for stream in _recorded_streams("gemini") for event in _decoded([stream]) if event.data]
+    odd = b'\xef\xbb\xbf [ {"a\\\\": "}]\\"[{"} \n,\r\n{}, [[{}]] \r\n\r\n] \n'
+    return [bytes([size]) + body for body in (odd, b"[" + b"\n,\n".join(chunks) + b"\n]") for size in (0, 6, 255)]
+
+
+def _elements(chunks: Iterable[bytes]) -> list[SSEEvent]:
+    decoder = ArrayDecoder()
+    events = [event for chunk in chunks for event in decoder.decode(chunk)]
+    return events + decoder.flush()
+
+
+def arrays(data: bytes) -> None:
+    """However an array is cut, it says the same up to what is no element, and all its bytes come out again."""
+    size, stream = data[0] + 1 if data else 1, data[1:]
+    whole, pieces = _elements([stream]), _elements(cut(stream, size))
+    for events in (whole, pieces):
+        assert b"".join(event.raw for event in events) == stream
+        assert all(event.complete for event in events[:-1])
+        assert all(event.raw for event in events)
+    said = [[event.data for event in events if event.data is not None] for events in (whole, pieces)]
+    for one, other in zip(*said, strict=False):
+        assert one[:1] == other[:1]
+        if one[:1] not in (b"{", b"["):
+            return
+        assert one == other
+    assert len(said[0]) == len(said[1])
+    _frames(stream, size)
+
+
+def _frames(stream: bytes, size: int) -> None:
+    """What an array's client gets of an array is the same but for blanks, however it comes."""
+    told = []
+    for chunks in ([stream], cut(stream, size)):
+        judged = Gate(DIALECTS["gemini"], "first_event", grace_s=2.0, wall_s=1.8e9, array=True)
+        judged.take_array()
+        judged.commit()
+        out = b""
+        for piece in chunks:
+            if judged.failure is None:
+                out += judged.feed(piece)
+        told.append(out + judged.end_stream())
+        assert not judged._passes_unseen
+    one, other = (b"".join(each.split()) for each in told)
+    assert one == other
 
 
 def reader(dialect: Dialect, data: bytes) -> None:
@@ -175,4 +223,9 @@ def _of(dialect: Dialect) -> list[Target]:
     ]
 
 
-STREAMS: list[Target] = [Target("sse", sse, _stream_seeds), *_of(DIALECTS["anthropic"]), *_of(DIALECTS["gemini"])]
+STREAMS: list[Target] = [
+    Target("sse", sse, _stream_seeds),
+    Target("arrays", arrays, _array_seeds),
+    *_of(DIALECTS["anthropic"]),
+    *_of(DIALECTS["gemini"]),
+]

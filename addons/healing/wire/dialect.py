@@ -26,12 +26,14 @@ class Operation:
     model: the model in the path, "" where the path has none.
     streams: whether the path asks for a stream; None where the body decides.
     sse: whether a stream is sent as server-sent events (Gemini sends one JSON array without `alt=sse`).
+    opaque: whether an answer comes in a form that is not read.
     """
 
     kind: OperationKind
     model: str = ""
     streams: bool | None = False
     sse: bool = True
+    opaque: bool = False
 
 
 class Kind(StrEnum):
@@ -210,6 +212,10 @@ class Dialect(Protocol):
         """What of it the proxy serves by itself, in words."""
 
     @property
+    def base_path(self) -> str:
+        """What a base URL ends with for clients that do not add the API's version by themselves, "" for none."""
+
+    @property
     def credentials(self) -> CredentialPlaces:
         """Where clients put what lets them in."""
 
@@ -250,6 +256,10 @@ class Dialect(Protocol):
         """Whether a healthy stream says something now and then."""
 
     @property
+    def arrays(self) -> bool:
+        """Whether a stream may be one JSON array of what its events say."""
+
+    @property
     def keep_alive(self) -> bytes:
         """What keeps a waiting client from giving up, without saying anything."""
 
@@ -272,6 +282,12 @@ class Dialect(Protocol):
         """The healed endpoint that a lenient server may take a path for, as it is rightly written; "" if there is none.
 
         path: as `paths.plain` gives it.
+        """
+
+    def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
+        """The endpoint that a client means whose base URL lacks the API's version or has too much.
+
+        "" where that is not clear, or where this path is the right one.
         """
 
     def is_native(self, headers: Mapping[str, str]) -> bool:

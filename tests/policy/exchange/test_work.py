@@ -8,9 +8,10 @@ from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Finish, R
 from healing.policy.exchange.answer_reader import AnswerReader
 from healing.policy.exchange.attempt import Attempt, NoSecrets
 from healing.policy.exchange.exchange import Exchange
+from healing.policy.judging.intake import MOST_LINES
 from healing.policy.routing.accounts import Accounts
 
-from tests.policy.exchange.stage import JSON, SSE, Script, Stage, accounts_named, play
+from tests.policy.exchange.stage import JSON, SSE, Mode, Script, Stage, accounts_named, play
 from tests.policy.exchange.test_exchange import GOOD, INTERNAL, STREAM, script
 from tests.policy.exchange.test_repairs import BLOCK, VALUE, store
 from tests.support.protocol import check_anthropic_stream
@@ -178,9 +179,9 @@ def at_work(body: bytes) -> tuple[Exchange, Attempt, Work]:
     return exchange, attempt, work
 
 
-def under_way() -> tuple[Exchange, Attempt]:
+def under_way(dialect: str = "anthropic", mode: Mode = "sse") -> tuple[Exchange, Attempt]:
     """An exchange whose attempt has been answered."""
-    exchange = Stage(lambda number: Script()).exchange
+    exchange = Stage(lambda number: Script(), dialect, mode).exchange
     exchange.start()
     (start,) = drained(exchange)
     assert isinstance(start, Start)
@@ -302,3 +303,20 @@ def test_an_error_in_a_long_event_is_healed() -> None:
     good = b"".join(anthropic_events("fine"))
     played = play([Script(body=(failing,)), Script(body=(good,))])
     assert (played.exchange.outcome, played.body, played.attempts) == ("healed", good, 2)
+
+
+@pytest.mark.parametrize("mode", ["array", "sse"])
+@pytest.mark.parametrize("tiny", [b"{},", b'{"a":[[[[]]]]},'])
+def test_an_array_of_tiny_elements_is_looked_at_few_at_a_time(mode: Mode, tiny: bytes) -> None:
+    exchange, attempt = under_way("gemini", mode)
+    gate, seen, shares = attempt.gate, 0, 0
+    assert gate is not None
+    for body in (b"[" + tiny * 9000, tiny * 9000):
+        exchange.data(attempt, body)
+        while attempt.incoming.intake.waiting:
+            exchange.read_data()
+            assert 0 < gate.progress - seen <= MOST_LINES
+            seen, shares = gate.progress, shares + 1
+            exchange.wakeup()
+    assert seen == 18_000
+    assert shares > 18_000 / MOST_LINES

@@ -507,3 +507,55 @@ def test_what_is_too_long_is_not_asked_for_again() -> None:
     tested.feed(b"data: " + b"x" * 2000)
     assert tested.failure is not None
     assert not tested.failure.again
+
+
+CHUNKS = [gemini_chunk([{"text": "Hm", "thought": True}]), gemini_chunk([{"text": 'a "}],\\n[{'}]),
+          gemini_chunk([], finish_reason="STOP"), {"usageMetadata": {"promptTokenCount": 3}}]  # fmt: skip
+EVENTS = b"".join(map(gemini_event, CHUNKS))
+ARRAY = b"[" + b"\n,\r\n".join(json.dumps(each, indent=2).encode() for each in CHUNKS) + b"\n]\n"
+
+
+@steady
+@given(st.sampled_from([(EVENTS, False), (ARRAY, True)]), st.booleans(), st.lists(st.integers(0, 3000), max_size=8))
+def test_a_stream_is_let_through_in_the_form_that_its_client_wants_however_it_is_cut(
+    came: tuple[bytes, bool], array: bool, cuts: list[int]
+) -> None:
+    body, from_array = came
+    tested = gate(GEMINI, array=array)
+    if from_array:
+        tested.take_array()
+    edges = sorted({0, len(body), *(cut % (len(body) + 1) for cut in cuts)})
+    out = b"".join(tested.feed(body[start:end]) for start, end in pairwise(edges)) + tested.end_stream()
+    assert tested.failure is None
+    if from_array == array:
+        assert out == body
+    elif array:
+        assert json.loads(out) == CHUNKS
+    else:
+        report = check_gemini_stream(out)
+        assert (report.events, report.ended) == (CHUNKS, "complete")
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_of_an_array_nothing_is_let_through_before_content_and_a_cut_leaves_it_open(array: bool) -> None:
+    tested = gate(GEMINI, array=array)
+    tested.take_array()
+    first, second = json.dumps({"usageMetadata": {}}).encode(), json.dumps(CHUNKS[1]).encode()
+    assert tested.feed(b"[" + first + b"\n,\n" + second[:-1]) == b""
+    out = tested.feed(second[-1:] + b"\n,")
+    told = tested.end_stream("reset")
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.CUT
+    if array:
+        assert out == b"[" + first + b"\n,\n" + second
+        assert list(json.loads(out + told + b"]")[-1]) == ["error"]
+    else:
+        assert told == GEMINI.cut_off(502, f"{tested.failure.detail}.")
+
+
+@pytest.mark.parametrize(("length", "again"), [(900, None), (1010, False)])
+def test_an_element_that_is_too_long_is_a_failure_that_is_not_tried_again(length: int, again: bool | None) -> None:
+    tested = gate(GEMINI, longest_event=1000)
+    tested.take_array()
+    tested.feed(b'[{"a": "' + b"x" * length)
+    assert (tested.failure.again if tested.failure else None) is again

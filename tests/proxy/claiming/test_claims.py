@@ -11,7 +11,8 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import tflow
 from mitmproxy.test.taddons import context as addon_context
 
-PROXY = Destination("proxy")
+PROXY = Destination("proxy", by_base_url=True)
+CONFIGURED = Destination("upstream", "anthropic", BUILT_IN["anthropic"])
 LOCAL = Upstream(dialect="anthropic", url="http://127.0.0.1:9000/team/a")
 UPSTREAMS = {**BUILT_IN, "local": LOCAL}
 
@@ -162,11 +163,111 @@ def test_what_is_no_method_of_the_apis_asks_for_nothing(method: str) -> None:
     assert understand(asked, [PROXY, Destination("upstream", "anthropic", BUILT_IN["anthropic"])]) is None
 
 
-@pytest.mark.parametrize("path", ["/v1//messages", "/v1/%6dessages", "/v1/messages/", "/../v1/messages", "/v1/a%2fb"])
+@pytest.mark.parametrize("path", ["/v1/%6dessages", "/V1/messages", "/v1/messages;x", "/../v1/messages", "/v1/a%2fb"])
 def test_a_path_that_may_be_another_one_is_not_understood(path: str) -> None:
-    for target in (PROXY, Destination("upstream", "anthropic", BUILT_IN["anthropic"])):
+    for target in (PROXY, CONFIGURED):
         with pytest.raises(PathError):
             understand(request("http://h" + path), [target])
+
+
+NATIVE = {"anthropic": {"anthropic_version": "2023-06-01"}, "gemini": {"x_goog_api_key": "k"}}
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("/messages", "/v1/messages"),
+        ("/messages?beta=true", "/v1/messages"),
+        ("/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/v1/v1/messages", "/v1/messages"),
+        ("/v1/v1/v1/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("/v1beta/v1/messages", "/v1/messages"),
+        ("/v1/messages/v1/messages", "/v1/messages"),
+        ("//v1/messages", "/v1/messages"),
+        ("/v1//messages", "/v1/messages"),
+        ("/v1/messages/", "/v1/messages"),
+        ("/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        ("/models/m:streamGenerateContent?alt=sse", "/v1beta/models/m:streamGenerateContent"),
+        ("/models/m:countTokens", "/v1beta/models/m:countTokens"),
+        ("/v1beta/v1beta/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        ("/v1beta/v1/models/m:generateContent", "/v1/models/m:generateContent"),
+        ("/v1/v1beta/models/m%3AgenerateContent", "/v1beta/models/m%3AgenerateContent"),
+        ("//v1beta/models/m:generateContent/", "/v1beta/models/m:generateContent"),
+    ],
+)
+def test_a_base_url_that_lacks_the_version_or_has_it_twice_is_understood_where_one_was_given(
+    path: str, right: str
+) -> None:
+    dialect = "gemini" if "models" in right else "anthropic"
+    for by_base_url in (PROXY, Destination("upstream", dialect, BUILT_IN[dialect], by_base_url=True)):
+        asked = understand(request("http://127.0.0.1:8080" + path), [by_base_url])
+        assert asked is not None
+        assert (asked.path, asked.dialect.name) == (right, dialect)
+        assert asked.operation == asked.dialect.operation("POST", right, query_of(path.partition("?")[2]))
+    # A path that its sender has written whole is the server's matter.
+    try:
+        untold = understand(request("https://h" + path), [Destination("upstream", dialect, BUILT_IN[dialect])])
+    except PathError:
+        return
+    assert untold is None or untold.operation.kind == "other"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "right"),
+    [
+        ("/models", NATIVE["anthropic"], "/v1/models"),
+        ("/models/m", NATIVE["anthropic"], "/v1/models/m"),
+        ("/v1/v1/models?limit=9", NATIVE["anthropic"], "/v1/models"),
+        ("/models", NATIVE["gemini"], "/v1beta/models"),
+        ("/v1beta/v1/models/m", NATIVE["gemini"], "/v1/models/m"),
+        ("/v1beta/v1beta/models", {}, "/v1beta/models"),
+        ("/models", {}, None),
+        ("/v1/v1/models", {}, None),
+    ],
+)
+def test_models_are_asked_of_the_api_whose_client_asks(path: str, headers: dict[str, str], right: str | None) -> None:
+    asked = understand(request("http://h" + path, "GET", **headers), [PROXY])
+    assert (asked and asked.path) == right
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/messages"),
+        ("DELETE", "/v1/v1/messages"),
+        ("POST", "/messages/batches"),
+        ("POST", "/v2/messages"),
+        ("POST", "/chat/completions"),
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/models/m"),
+        ("POST", "/models/m:predict"),
+        ("POST", "/xmessages"),
+        ("GET", "/v1/v1/models/m/n"),
+    ],
+)
+def test_what_is_no_endpoint_behind_any_base_url_is_not_understood(method: str, path: str) -> None:
+    assert understand(request("http://h" + path, method), [PROXY]) is None
+
+
+def test_a_reverse_target_that_nobody_configured_has_its_own_paths() -> None:
+    targets = find_targets(
+        request("http://127.0.0.1:8080/messages"),
+        reached(mode="reverse:http://other.lan:80", server=("other.lan", 80)),
+        HTTPMode.transparent,
+        UPSTREAMS,
+    )
+    assert [target.kind for target in targets] == ["reverse", "reverse"]
+    assert understand(request("http://127.0.0.1:8080/messages"), targets) is None
+
+
+def test_a_reverse_target_that_is_configured_is_reached_by_a_base_url_and_one_behind_a_tunnel_is_not() -> None:
+    server, asked = ("api.anthropic.com", 443), request("http://127.0.0.1:8080/messages")
+    for mode, right in (("reverse:https://api.anthropic.com", "/v1/messages"), ("regular", None)):
+        context = reached(mode=mode, server=server, tls=True)
+        targets = find_targets(asked, context, HTTPMode.transparent, UPSTREAMS)
+        assert [target.upstream_name for target in targets] == ["anthropic"]
+        understood = understand(asked, targets)
+        assert (understood and understood.path) == right
 
 
 def test_dot_segments_are_resolved_before_the_prefix_is_looked_for() -> None:

@@ -20,6 +20,7 @@ from healing.monitor.view.story import story_lines
 from healing.proxy.streams.flow_story import story_of
 from healing.wire.dialect import Dialect
 from healing.wire.dialects import DIALECTS
+from healing.wire.http.headers import by_name
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,8 @@ def dialect_of(flow: http.HTTPFlow) -> Dialect | None:
     params = dict(parse_qsl(query, keep_blank_values=True))
     for _ in range(_MOST_FOLDERS):
         for dialect in DIALECTS.values():
-            operation = dialect.operation(flow.request.method, path, params)
+            meant = dialect.meant(flow.request.method, path, by_name(flow.request.headers.fields)) or path
+            operation = dialect.operation(flow.request.method, meant, params)
             if operation is not None and operation.kind in _SHOWN:
                 return dialect
         start = path.find("/", 1)

@@ -17,10 +17,10 @@ from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.judging.body_form import Form, form_of, labelled
 from healing.policy.judging.failures import Failure, FailureClass, connection_failure
 from healing.policy.judging.gate import Gate, too_long
-from healing.policy.judging.intake import Intake
+from healing.policy.judging.intake import BRACKETS, LINE_ENDS, Intake
 from healing.policy.judging.whole_answers import judge_whole
 from healing.policy.judging.written import Rewriting
-from healing.policy.routing.request import ClientRequest
+from healing.policy.routing.request import ClientRequest, UpstreamRequest
 from healing.wire.collecting import LONGEST
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http import headers as http
@@ -64,19 +64,20 @@ class AnswerReader:
         except ValueError as error:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, str(error)))
             return
-        if asked.operation.kind == "other" and 200 <= status < 300 and not _is_short(status, headers):
+        if not 200 <= status < 300:
+            return
+        is_long_other = asked.operation.kind == "other" and not _is_short(status, headers)
+        if is_long_other or (asked.operation.opaque and asked.streams):
             attempt.passes_unread = True
             self._delivery.deliver_stream(attempt)
             return
-        if not (200 <= status < 300 and asked.operation.kind == "generate"):
+        if asked.operation.kind != "generate":
             return
-        if asked.streams and not asked.operation.sse:
-            attempt.passes_unread = True
-            self._delivery.deliver_stream(attempt)
-            return
-        attempt.incoming.asks_for = Form.EVENTS if asked.streams else Form.JSON
+        attempt.incoming.asks_for = _asked_for(asked)
         if asked.streams:
             self._open_gate(attempt)
+        if asked.streams and asked.dialect.arrays:
+            attempt.incoming.intake.ends = LINE_ENDS + BRACKETS  # until it is known what comes
 
     def _open_gate(self, attempt: Attempt) -> None:
         """From here on its events are held, and judged one by one."""
@@ -92,6 +93,7 @@ class AnswerReader:
             longest_event=rules.limits.event_bytes,
             asked=attempt.asked.value,
             tally=attempt.tally,
+            array=not self._request.operation.sse,
         )
         if not attempt.gate.writer.whole:
             self._in_turn.timing.hold(attempt, self._clock.now())
@@ -116,16 +118,26 @@ class AnswerReader:
             return data
         data = attempt.incoming.beginning + data
         label = labelled(http.get(attempt.headers, "content-type") or "", attempt.incoming.asks_for)
-        attempt.incoming.form = form_of(data, label, whole=whole)
-        attempt.incoming.beginning = data if attempt.incoming.form is None else b""
-        if attempt.incoming.form is Form.JSON:
+        arrays = attempt.asked.streams and attempt.asked.dialect.arrays
+        form = attempt.incoming.form = form_of(data, label, whole=whole, arrays=arrays)
+        attempt.incoming.beginning = data if form is None else b""
+        if form is None:
+            return b""
+        if form is Form.JSON:
             attempt.gate = None
             attempt.incoming.intake.events = False
-        elif attempt.incoming.form is Form.EVENTS and attempt.gate is None:
+            return data
+        if attempt.gate is None:
             if attempt.writer is None:
                 attempt.writer = self._upstream_requests.writer(attempt.seed(self._request.id), whole=True)
             self._open_gate(attempt)
-        return data if attempt.incoming.form is not None else b""
+            assert attempt.gate is not None
+        if form is Form.ARRAY:
+            attempt.gate.take_array()
+            attempt.incoming.intake.ends = BRACKETS
+        elif form is Form.EVENTS:
+            attempt.incoming.intake.ends = LINE_ENDS
+        return data
 
     def _read_plain(self, attempt: Attempt, data: bytes) -> None:
         """Look at plain data, in which no secret is any more: nobody behind this has to think of them."""
@@ -326,6 +338,13 @@ class AnswerReader:
         The work touches what belongs to this attempt and nothing else.
         """
         self._in_turn.work(attempt, work, then, beside=size >= LONG_BYTES)
+
+
+def _asked_for(asked: UpstreamRequest) -> Form:
+    """What a good answer to a request for one comes as."""
+    if not asked.streams:
+        return Form.JSON
+    return Form.EVENTS if asked.operation.sse else Form.ARRAY
 
 
 def _is_short(status: int, headers: Headers) -> bool:

@@ -13,6 +13,7 @@ from healing.policy.routing.request import ClientRequest
 from healing.wire.dialect import LateEnd
 from healing.wire.http import headers as http
 from healing.wire.http.headers import Headers
+from healing.wire.http.sse import BOM
 from healing.wire.json import exact
 from healing.wire.json.value import dump
 
@@ -38,6 +39,7 @@ class ClientAnswer:
     status: what the client has been sent, None before; after that failures are told in the body.
     finished: whether the answer is over.
     last_sent_at: monotonic seconds of the last bytes sent.
+    opened: whether an array has been begun, and none of its elements has been sent.
     attempts: how many the client is told of; 0: up to the one that it gets the answer of.
     """
 
@@ -49,6 +51,7 @@ class ClientAnswer:
         self._request = request
         self._rules = rules
         self._actions = actions
+        self.opened = False
 
     @property
     def begun(self) -> bool:
@@ -59,8 +62,9 @@ class ClientAnswer:
         """Begin to stream an attempt's answer, unless that has been begun. outcome: what is known of it by now."""
         if self.begun:
             return
-        own: Headers | None = _EVENTS if self._request.operation.sse else _JSON
-        if attempt.writer is None and (attempt.passes_unread or _label(attempt).startswith(_EVENT_STREAM)):
+        own: Headers | None = _JSON if self._is_array else _EVENTS
+        fitting = "application/json" if self._is_array else _EVENT_STREAM
+        if attempt.writer is None and (attempt.passes_unread or _label(attempt).startswith(fitting)):
             own = None
         self._begin(attempt.status or 200, self._upstream_headers(attempt, own), attempt, outcome, streams=True)
 
@@ -73,23 +77,29 @@ class ClientAnswer:
         """
         status = status or attempt.status or 502
         body = bytes(attempt.incoming.whole)
-        events = self._as_events(body) if self._wants_events and status < 300 else None
+        events = self._as_events(body) if self._wants_stream and status < 300 else None
         if not self.begun:
             mislabelled = attempt.incoming.asks_for is not None and _label(attempt).startswith(_EVENT_STREAM)
-            own = _EVENTS if events is not None else _JSON if attempt.incoming.rewritten or mislabelled else None
+            is_stream = events is not None and not self._is_array
+            own = _EVENTS if is_stream else _JSON if attempt.incoming.rewritten or mislabelled else None
             headers = _with_retry_after(self._upstream_headers(attempt, own), again_s)
             self._begin(status, headers, attempt, outcome, streams=events is not None)
         self.send(events if events is not None else body, now)
 
     @property
-    def _wants_events(self) -> bool:
+    def _wants_stream(self) -> bool:
         request = self._request
-        return request.streams and request.operation.sse and request.operation.kind == "generate"
+        return request.streams and not request.operation.opaque and request.operation.kind == "generate"
+
+    @property
+    def _is_array(self) -> bool:
+        """Whether the client gets what it wants as a stream as one JSON array."""
+        return self._wants_stream and not self._request.operation.sse
 
     def _as_events(self, body: bytes) -> bytes | None:
-        dialect = self._request.dialect
+        dialect, framing = self._request.dialect, Framing(self._request.dialect, array=self._is_array)
         try:
-            return b"".join(dialect.encode(event) for event in dialect.events_of(exact.parse(body)))
+            return b"".join(map(framing.event, dialect.events_of(exact.parse(body)))) + framing.end()
         except ValueError:
             return None
 
@@ -116,15 +126,15 @@ class ClientAnswer:
             return
         if self.begun:
             if upstream_error is not None:
-                self.send(attempt.redactor.redact(dialect.relayed_error(upstream_error)), now)
+                self.send(attempt.redactor.redact(framing.relayed(upstream_error)), now)
             else:
-                self.send(dialect.late_error(failure.status, f"{failure.detail}. {tried}"), now)
+                self.send(framing.failed(failure.status, f"{failure.detail}. {tried}"), now)
             return
         self._begin(dialect.fitting_status(failure.status), _with_retry_after(_JSON, again_s), attempt, "failed")
         if upstream_error is not None:
-            self.send(attempt.redactor.redact(dump(dialect.shaped(upstream_error))), now)
+            self.send(attempt.redactor.redact(self._in_array(dump(dialect.shaped(upstream_error)))), now)
         else:
-            self.send(dialect.error_body(failure.status, f"{failure.detail}. {tried}"), now)
+            self.send(self._in_array(dialect.error_body(failure.status, f"{failure.detail}. {tried}")), now)
 
     def _tell_translated(
         self, attempt: Attempt, error: ClientError, framing: Framing, now: float, again_s: int | None
@@ -140,15 +150,19 @@ class ClientAnswer:
             if error.wait_s is not None and http.get(headers, "retry-after") is None:
                 headers = _with_retry_after(headers, math.ceil(error.wait_s))
             self._begin(status, headers, attempt, "failed")
-            body = dialect.error_body(error.status, error.message, error.wait_s)
+            body = self._in_array(dialect.error_body(error.status, error.message, error.wait_s))
         self.send(attempt.redactor.redact(body), now)
+
+    def _in_array(self, error: bytes) -> bytes:
+        """An error instead of an answer: who reads the elements of an array finds it in no other place."""
+        return b"[" + error + b"]" if self._is_array else error
 
     def refuse(self, status: int, message: str, retry_after_s: int, now: float) -> None:
         """An error of our own, before anything has been sent: the client may come again after so many seconds."""
         dialect = self._request.dialect
         retry_after = (b"retry-after", str(retry_after_s).encode())
         self._begin(status, (*_JSON, retry_after), None, "failed")
-        self.send(dialect.error_body(status, message, retry_after_s), now)
+        self.send(self._in_array(dialect.error_body(status, message, retry_after_s)), now)
 
     def _begin(
         self, status: int, headers: Headers, attempt: Attempt | None, outcome: str, *, streams: bool = False
@@ -175,6 +189,21 @@ class ClientAnswer:
 
     def send(self, data: bytes, now: float) -> None:
         """Send more of the body; pieces that wait to be sent are joined."""
+        if self.opened and (text := data.removeprefix(BOM).lstrip()):
+            # The array's beginning has been sent.
+            self.opened, data = False, text.removeprefix(b"[")
+        self._send(data, now)
+
+    def keep_alive(self, now: float) -> None:
+        """Send a sign of life, which says nothing, before anything of an answer."""
+        if not self._is_array:
+            self._send(self._request.dialect.keep_alive, now)
+            return
+        # Some clients bear blanks in an array only.
+        self._send(b"\r\n" if self.opened else b"[", now)
+        self.opened = True
+
+    def _send(self, data: bytes, now: float) -> None:
         if not data:
             return
         self.last_sent_at = now

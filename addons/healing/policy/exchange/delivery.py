@@ -104,7 +104,7 @@ class Delivery:
         if not self.answer.begun:
             self._story.tell("hold", f"{waited_s:.0f} s without content", attempt=stream)
             self.answer.begin_stream(stream, "pending")
-        self.answer.send(self._request.dialect.keep_alive, self._clock.now())
+        self.answer.keep_alive(self._clock.now())
 
     # No answer.
 
@@ -201,7 +201,7 @@ class Delivery:
         self._ends.abort(attempt, failure.detail)
         self._story.tell("broke", attempt=attempt)
         upstream_said = attempt.gate is not None and attempt.gate.relayed_error is not None
-        # A JSON array has no place for an error: a broken connection is the only truth left.
+        # In what is not read there is no place for an error: a broken connection is the only truth left.
         end = LateEnd(broken=True) if attempt.passes_unread else self._request.dialect.late_end(said=upstream_said)
         self._finish(attempt, "failed", broken=failure.detail if end.broken else "", end=end)
 

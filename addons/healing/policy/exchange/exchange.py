@@ -203,10 +203,10 @@ class Exchange(Events):
 
     def _fall_back(self) -> None:
         answer, current = self._in_turn.delivery.answer, self._progress.current
-        if current is not None and current.work_running:
+        if answer.opened or (current is not None and current.work_running):
             self._crash()  # nobody can tell what has been made of what has come
             return
-        if self._upstream_requests.rewrites and not self._gives_as_it_is(current):
+        if self._rewrites(current) and not self._gives_as_it_is(current):
             self._start_over(current)
             return
         passing = PassThrough(self.request, self.actions, begun=answer.begun, done=answer.finished)
@@ -220,6 +220,11 @@ class Exchange(Events):
             self._crash()
         else:
             self._pass(passing)
+
+    def _rewrites(self, current: Attempt | None) -> bool:
+        """Whether the client is to get something else than what comes."""
+        gate = current.gate if current is not None else None
+        return self._upstream_requests.rewrites or (gate is not None and gate.rewrites)
 
     def _gives_as_it_is(self, current: Attempt | None) -> bool:
         """Whether what has come is what the client can take: a whole answer, although a stream was asked for."""

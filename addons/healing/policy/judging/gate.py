@@ -5,14 +5,15 @@ Everything is held until the first content. After that each event is still read,
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from healing.policy.judging.failures import Failure, FailureClass, classify
-from healing.policy.judging.written import Passing, Writer
+from healing.policy.judging.written import Passing, PassingArray, Writer
 from healing.policy.settings.schema import Commit
 from healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
 from healing.wire.errors.parsing import read_error
 from healing.wire.errors.signature_refusals import SignatureFault
+from healing.wire.http.json_array import ArrayDecoder
 from healing.wire.http.sse import SSEDecoder, SSEEvent
 from healing.wire.usage import UsageTally
 
@@ -53,6 +54,27 @@ def too_long(longest: int, limit: str = "answer_bytes") -> Failure:
     return Failure(FailureClass.MALFORMED, detail, _BAD_GATEWAY, again=False)
 
 
+class Decoder(Protocol):
+    """Makes events of the bytes of a stream."""
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the rest of their event."""
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes that wait for the rest of their event."""
+
+    def completes(self, data: bytes) -> bool:
+        """Whether an event that has begun may be complete with these bytes."""
+
+    def decode(self, data: bytes) -> list[SSEEvent]:
+        """Take the next bytes, give the events that are complete now."""
+
+    def flush(self) -> list[SSEEvent]:
+        """The stream has ended: give what is left."""
+
+
 class Gate:
     """Decides for one stream. `feed` and `end_stream` give the bytes that may go to the client now.
 
@@ -76,15 +98,17 @@ class Gate:
         longest_event: int = LONGEST_EVENT,
         asked: Any = None,
         tally: UsageTally | None = None,
+        array: bool = False,
     ) -> None:
         """
         dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
-        tally: takes what the events tell of their tokens.
+        tally: takes what the events tell of their tokens. array: whether the client gets the events as one JSON array.
         """
-        self.writer: Writer = Passing(dialect) if writer is None else writer
-        self._passing = writer is None
+        self._array = PassingArray(dialect) if array and writer is None else None
+        self.writer: Writer = writer or self._array or Passing(dialect)
+        self._passing = writer is None and not array
         self.committed = False
         self.failure: Failure | None = None
         self.content = False
@@ -96,7 +120,7 @@ class Gate:
         self._dialect = dialect
         self._reader = dialect.reader(asked)
         self._tally = dialect.usage_tally() if tally is None else tally
-        self._decoder = SSEDecoder()
+        self._decoder: Decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s
         self._wall_s = wall_s
@@ -134,6 +158,13 @@ class Gate:
         if self._passes_unseen or not self._reader.stopped:
             return None
         return no_answer(self._dialect, self.stop, content=self.content, visible=self._visible)
+
+    def take_array(self) -> None:
+        """What will be fed is one JSON array, and no server-sent events."""
+        self._decoder = ArrayDecoder()
+        self._passing = self._array is not None
+        if self._array is not None:
+            self._array.as_it_comes = True
 
     def looks_at(self, data: bytes) -> int:
         """How many bytes `feed` will look at with these, or `end_stream` with none: a long event is read at its end."""

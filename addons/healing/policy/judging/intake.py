@@ -17,6 +17,9 @@ WAITING_BYTES = 64 * 1024 * 1024
 MOST_LINES = 1024
 """Of a share of an event stream, about: what an event costs hardly depends on its length, and a healthy stream seldom
 brings so many at once."""
+LINE_ENDS = (b"\n", b"\r")
+# What is looked at of an array, which may stand in one line.
+BRACKETS = (b"{", b"}", b"[", b"]")
 # Of a share of a coded body; one may be empty although it took its time.
 _MOST_PIECES = 4
 _SHORTEST_BYTES = 1024
@@ -26,11 +29,12 @@ class Intake:
     """What has come of a body.
 
     coding: the content-encoding header's value. Raises ValueError for one that can't be taken off.
-    events: whether it is a stream of events.
+    events: whether it is a stream of events. ends: the signs by which these are counted, about.
     """
 
     def __init__(self, coding: str = "") -> None:
         self.events = False
+        self.ends: tuple[bytes, ...] = LINE_ENDS
         self._decompressor = Decompressor(coding)
         self._pending: deque[bytes] = deque()
         self._pending_bytes = 0
@@ -99,7 +103,7 @@ class Intake:
             piece = self._next_piece()
             if plain and self.events and size + len(piece) > PIECE_BYTES:
                 piece, self._left = piece[: PIECE_BYTES - size], piece[PIECE_BYTES - size :]
-            count = piece.count(b"\n") + piece.count(b"\r") if self.events else 0
+            count = sum(map(piece.count, self.ends)) if self.events else 0
             if lines + count > MOST_LINES:
                 at = max(_SHORTEST_BYTES, len(piece) * (MOST_LINES - lines) // count)
                 piece, self._left = piece[:at], piece[at:] + self._left

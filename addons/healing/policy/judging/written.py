@@ -79,39 +79,109 @@ class Passing:
         return self._dialect.cut_off(failure.status, f"{failure.detail}.")
 
 
+class PassingArray:
+    """Passes the events of a stream on as the elements of one JSON array.
+
+    as_it_comes: whether upstream's is such an array, of which what is between the elements is passed on, too.
+    """
+
+    whole = False
+    overfull = False
+    broken = ""
+    continuation = ""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.as_it_comes = False
+        self._dialect = dialect
+        self._framing = Framing(dialect, array=True)
+
+    def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
+        """Blanks, and the closing bracket, which is no element either."""
+        if not self.as_it_comes:
+            return self._framing.blank()
+        self._framing.ended = self._framing.ended or b"]" in event.raw
+        return event.raw
+
+    def event(self, event: SSEEvent, reading: Reading, body: dict[str, Any]) -> bytes:
+        """The event as an element."""
+        if not self.as_it_comes:
+            return b"" if event.data is None else self._framing.element(event.data)
+        self._framing.begun = True
+        return event.raw
+
+    def end(self, *, marked: bool) -> bytes:
+        """The closing bracket, where it is missing."""
+        return self._framing.end()
+
+    def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
+        """The error as the last element, behind which the connection is broken."""
+        return self._framing.last(dump(self._dialect.shaped(error)))
+
+    def failed(self, failure: Failure) -> bytes:
+        """The same, in words of our own."""
+        return self._framing.cut_off(failure.status, f"{failure.detail}.")
+
+
 class Framing:
-    """How the events of a stream are told apart in its body."""
+    """How the events of a stream are told apart in its body.
+
+    begun, ended: whether the first element of an array, and the bracket behind its last one, have been written.
+    """
 
     def __init__(self, dialect: Dialect, *, array: bool = False) -> None:
         """array: as the elements of one JSON array, which is what Gemini's clients get without `alt=sse`."""
         self._dialect = dialect
+        self.begun = False
+        self.ended = False
         self._array = array
-        self._begun = False
-        self._ended = False
 
     def event(self, event: dict[str, Any]) -> bytes:
         """The next event."""
-        return self._element(dump(event)) if self._array else self._dialect.encode(event)
+        return self.element(dump(event)) if self._array else self._dialect.encode(event)
 
     def end(self) -> bytes:
         """The end of the body."""
-        if not self._array or self._ended:
+        if not self._array or self.ended:
             return b""
-        self._ended = True
-        return b"]" if self._begun else b"[]"
+        self.ended = True
+        return b"]" if self.begun else b"[]"
 
     def failed(self, status: int, message: str) -> bytes:
         """An error in place of the end."""
         if not self._array:
             return self._dialect.late_error(status, message)
-        return self._element(self._dialect.error_body(status, message)) + self.end()
+        return self.element(self._dialect.error_body(status, message)) + self.end()
+
+    def relayed(self, error: Any) -> bytes:
+        """Upstream's own error in place of the end."""
+        if not self._array:
+            return self._dialect.relayed_error(error)
+        return self.element(dump(self._dialect.shaped(error))) + self.end()
+
+    def late_error(self, status: int, message: str) -> bytes:
+        """Upstream's error in the middle of the answer, in these words."""
+        return self.cut_off(status, message) if self._array else self._dialect.late_error(status, message)
 
     def cut_off(self, status: int, message: str) -> bytes:
-        """The last bytes before the connection is broken."""
-        return self.failed(status, message) if self._array else self._dialect.cut_off(status, message)
+        """The last bytes before the connection is broken: an array stays open, or it would seem to be all."""
+        if not self._array:
+            return self._dialect.cut_off(status, message)
+        return self.last(self._dialect.error_body(status, message))
 
-    def _element(self, data: bytes) -> bytes:
-        head, self._begun = b",\r\n" if self._begun else b"[", True
+    def blank(self) -> bytes:
+        """What says nothing."""
+        if not self._array:
+            return self._dialect.keep_alive
+        # Some clients bear no blanks before the array.
+        return b"\r\n" if self.begun else b""
+
+    def last(self, data: bytes) -> bytes:
+        """A last element of an array that is not brought to its end; b"" where it has one already."""
+        return b"" if self.ended else self.element(data)
+
+    def element(self, data: bytes) -> bytes:
+        """The next element of an array."""
+        head, self.begun = b",\r\n" if self.begun else b"[", True
         return head + data
 
 
@@ -184,7 +254,7 @@ class Rewriting:
 
     def heartbeat(self, event: SSEEvent, reading: Reading) -> bytes:
         """A keep-alive of the client's dialect."""
-        return b"" if self.whole else self._client.keep_alive
+        return b"" if self.whole else self.framing.blank()
 
     def event(self, event: SSEEvent, reading: Reading, body: dict[str, Any]) -> bytes:
         """The client's events for this one."""
@@ -204,7 +274,7 @@ class Rewriting:
     def error(self, failure: Failure, error: Any, event: SSEEvent) -> bytes:
         """The error in the client's own words for it."""
         in_client_words = client_error(failure, error, self._client)
-        return self.framing.failed(in_client_words.status, in_client_words.message)
+        return self.framing.late_error(in_client_words.status, in_client_words.message)
 
     def failed(self, failure: Failure) -> bytes:
         """What the client's dialect has to say before the connection is broken."""

@@ -84,7 +84,7 @@ class Claiming:
         if answer is None and (at_proxy or own):
             answer = self._local_answers.answer(request.method, path, asked)
             if answer is None and asked is None:
-                answer = refusals.not_found(request.method, path)
+                answer = refusals.not_found(request, path)
             if answer is not None and answer.status_code == 421 and not request.is_http2:
                 answer.headers["connection"] = "close"
             if answer is not None and entry.page:
@@ -104,4 +104,4 @@ class Claiming:
         if recorded is None or (name := recorded.get("upstream")) is None:
             return None
         upstream = self._state.config.upstreams.get(name)
-        return [Destination("upstream", name, upstream) if upstream else Destination("proxy")]
+        return [Destination("upstream" if upstream else "proxy", name if upstream else "", upstream, by_base_url=True)]

@@ -24,7 +24,8 @@ _API_PATH = re.compile(r"/(?:upload/|download/)?v1(?:alpha|beta)?\d*/.")
 class Asked(NamedTuple):
     """What a request asks for, and where.
 
-    path: without the upstream's prefix, without dot segments and without the query.
+    path: without the upstream's prefix, without dot segments and without the query; as it is rightly written, where
+    the client's base URL lacks a part of it or has too much.
     operation: `other` passes through with an account's credential, without healing.
     """
 
@@ -78,6 +79,10 @@ def understand(request: http.Request, targets: Iterable[Destination]) -> Asked |
     for target, path, dialect in places:
         if operation := dialect.operation(method, path, params):
             return Asked(target, path, dialect, operation)
+    for target, path, dialect in places:
+        meant = dialect.meant(method, path, headers) if target.by_base_url else ""
+        if meant and (operation := dialect.operation(method, meant, params)):
+            return Asked(target, meant, dialect, operation)
     for target, path, dialect in places:
         if endpoint := dialect.endpoint_like(plain(path)):
             if dialect.operation("POST", path, params):

@@ -20,11 +20,13 @@ class Destination:
 
     kind: `proxy` is the proxy itself, `upstream` a configured one, `reverse` the target of reverse mode.
     upstream_name, upstream: which, where it is not the proxy.
+    by_base_url: whether its client was told so by a base URL, which may lack a part of the path or have too much.
     """
 
     kind: Literal["proxy", "upstream", "reverse"]
     upstream_name: str = ""
     upstream: Upstream | None = None
+    by_base_url: bool = False
 
 
 def find_targets(
@@ -44,7 +46,7 @@ def find_targets(
         reverse = isinstance(context.client.proxy_mode, ReverseMode)
         # Behind CONNECT and in transparent mode the address may be an IP; in reverse mode the client names the proxy.
         names = {address[0]} if reverse else {address[0], request.pretty_host, context.client.sni or address[0]}
-        found = _upstreams_at(upstreams, scheme, names, address[1])
+        found = _upstreams_at(upstreams, scheme, names, address[1], by_base_url=reverse)
         if not found and reverse:
             host = f"[{address[0]}]" if ":" in address[0] else address[0]
             url = f"{scheme}://{host}:{address[1]}"
@@ -54,7 +56,7 @@ def find_targets(
             ]
         return found
     if not request.host or is_proxy(request.host, request.port, context, hosts):
-        return [Destination("proxy")]
+        return [Destination("proxy", by_base_url=True)]
     return _upstreams_at(upstreams, request.scheme, {request.host}, request.port)
 
 
@@ -66,10 +68,12 @@ def relative_path(target: Destination, path: str) -> str | None:
     return path.removeprefix(prefix) if path.startswith(prefix + "/") else None
 
 
-def _upstreams_at(upstreams: dict[str, Upstream], scheme: str, hosts: set[str], port: int) -> list[Destination]:
+def _upstreams_at(
+    upstreams: dict[str, Upstream], scheme: str, hosts: set[str], port: int, *, by_base_url: bool = False
+) -> list[Destination]:
     names = {host.lower() for host in hosts}
     return [
-        Destination("upstream", name, upstream)
+        Destination("upstream", name, upstream, by_base_url)
         for name, upstream in upstreams.items()
         if upstream.scheme == scheme and upstream.port == port and upstream.host in names
     ]

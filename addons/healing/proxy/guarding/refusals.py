@@ -10,6 +10,7 @@ from mitmproxy import http
 from healing.policy.judging.failures import shortened
 from healing.wire.dialect import Dialect
 from healing.wire.dialects import DIALECTS
+from healing.wire.http.headers import by_name
 
 logger = logging.getLogger(__name__)
 
@@ -61,13 +62,29 @@ def _logged_response(status: int, message: str, body: bytes | dict[str, Any]) ->
     return response
 
 
-def not_found(method: str, path: str) -> http.Response:
-    """404 for what the proxy does not serve, in a shape that any dialect's clients can read."""
+def not_found(request: http.Request, path: str) -> http.Response:
+    """404 for what the proxy does not serve, in a shape that any dialect's clients can read.
+
+    path: the request's, without its query.
+    """
     served = ", ".join(dialect.endpoints for dialect in DIALECTS.values())
-    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health."
-    message = f"{shortened(method)} {shortened(path, 200)} is not served here. {says}"
+    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request)}"
+    message = f"{shortened(request.method)} {shortened(path, 200)} is not served here. {says}"
     error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
     return _logged_response(404, message, {"type": "error", "error": error})
+
+
+def _base_urls(request: http.Request) -> str:
+    """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
+    headers = by_name(request.headers.fields)
+    native = [dialect for dialect in DIALECTS.values() if dialect.is_native(headers)]
+    host = request.host_header
+    here = f"{request.scheme or 'http'}://{shortened(host, 100)}" if host else "the proxy's address"
+    versioned = " or ".join(
+        f"{here}{dialect.base_path} ({dialect.label})" for dialect in native or DIALECTS.values() if dialect.base_path
+    )
+    without = f", and {versioned} for one that does not add the API's version by itself" if versioned else ""
+    return f"A client's base URL is {here}{without}."
 
 
 def refusal(

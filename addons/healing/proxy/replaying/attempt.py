@@ -11,6 +11,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
 
+from healing.policy.judging.body_form import Form, form_of, labelled
 from healing.policy.judging.failures import Failure
 from healing.policy.judging.gate import Gate
 from healing.policy.judging.whole_answers import judge_whole
@@ -148,14 +149,18 @@ def _judge(request: http.Request, response: http.Response, sender: Sender, grace
     streams = operation.streams
     if streams is None:
         streams = isinstance(value, dict) and value.get("stream") is True
-    json = response.headers.get("content-type", "").lower().startswith("application/json")
-    if streams and operation.sse and response.status_code < 300 and not json:
-        gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time(), asked=value)
-        gate.feed(body)
-        gate.end_stream()
-        return gate.failure or gate.no_answer
-    if streams and not operation.sse and response.status_code < 300:
-        return None
+    label = labelled(response.headers.get("content-type", ""), Form.EVENTS)
+    form = form_of(body, label, whole=True, arrays=dialect.arrays)
+    if streams and response.status_code < 300:
+        if operation.opaque:
+            return None
+        if form is not Form.JSON:
+            gate = Gate(dialect, "first_content", grace_s=grace_s, wall_s=time.time(), asked=value)
+            if form is Form.ARRAY:
+                gate.take_array()
+            gate.feed(body)
+            gate.end_stream()
+            return gate.failure or gate.no_answer
     return judge_whole(
         dialect,
         operation.kind,

@@ -29,6 +29,12 @@ from healing.wire.json.value import dump
 from healing.wire.requests.opening import opening_key
 
 _MODEL_PATH = re.compile(r"/v1/models/([^/]+)")
+# With the version left out or written twice, behind another API's, or behind the whole path of an endpoint.
+_MEANT = re.compile(
+    r"/*+(?:(?:v1|v1beta|v1alpha)/++(?:messages/++(?=v1/))?+)*+"
+    r"(?:(?P<messages>messages(?:/++count_tokens)?)|(?P<models>models(?:/++[^/]+)?))/*+"
+)
+_SLASHES = re.compile(r"//+")
 _TYPE_OF_STATUS = {status: kind for kind, status in STATUS_OF_ANTHROPIC_TYPE.items()}
 _THING_PREFIXES = "file|msgbatch|container|skill|agent|sesn|env|vlt|memstore"
 
@@ -49,6 +55,7 @@ class Anthropic:
     name = "anthropic"
     label = "Anthropic"
     public_url = "https://api.anthropic.com"
+    base_path = "/v1"
     endpoints = "POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models (Anthropic)"
     credentials = CredentialPlaces(("x-api-key", "authorization"))
     flag_header = "anthropic-beta"
@@ -60,6 +67,7 @@ class Anthropic:
     conversation = AnthropicConversation()
     secret_signs = (b'"mcp_server',)
     pings = True
+    arrays = False
     keep_alive = encode(b'{"type": "ping"}', "ping")
     # Not the newest: with 2026-10-21 no model takes sampling settings any more.
     required_headers = ((b"anthropic-version", b"2023-06-01"),)
@@ -82,6 +90,14 @@ class Anthropic:
     def endpoint_like(self, path: str) -> str:
         """`/v1/messages` or `/v1/messages/count_tokens`."""
         return path if path in ("/v1/messages", "/v1/messages/count_tokens") else ""
+
+    def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
+        """What comes behind the version says enough, but for models: other APIs have these, too."""
+        match = _MEANT.fullmatch(path)
+        if not match or (match["models"] and not self.is_native(headers)):
+            return ""
+        right = "/v1/" + _SLASHES.sub("/", match["messages"] or match["models"])
+        return right if right != path and self.operation(method, right, {}) else ""
 
     def is_native(self, headers: Mapping[str, str]) -> bool:
         """The SDKs name the API's version in each request."""

@@ -35,6 +35,7 @@ _MODEL_PATH = re.compile(_MODELS + r"([^/]+)")
 _MODEL_PATH_LIKE = re.compile(_MODELS + r".+:(\w+)")
 _VERB = re.compile(r"(.+?)(:|%3[aA])(\w+)")
 _LIST_PATH = re.compile(r"/(?:v1|v1beta|v1alpha)/models|/(?:v1|v1beta1)/.*publishers/google/models")
+_MEANT = re.compile(r"/*+(?:(?P<version>v1|v1beta|v1alpha)/++)*+models(?:/++(?P<model>[^/]+))?/*+")
 _OTHER_PATH = re.compile(r"/(?:upload/|download/)?(?:v1beta|v1alpha|v1beta1)/.+|/(?:upload|download)/v1/.+|/v1/.+")
 # With two slashes where the base URL ends with one: Google's SDK for JavaScript writes it so.
 _LIVE = re.compile(r"//?ws/google\.(?:ai\.generativelanguage|cloud\.aiplatform)\.\w+\.\w+[./]\w+")
@@ -97,6 +98,7 @@ class Gemini:
     name = "gemini"
     label = "Gemini"
     public_url = "https://generativelanguage.googleapis.com"
+    base_path = "/v1beta"
     endpoints = "/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (Gemini, also under /v1)"
     credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
     flag_header = ""
@@ -108,6 +110,7 @@ class Gemini:
     conversation = GeminiConversation()
     secret_signs = (b'"mcp_server', b'"mcpServers', b"uthConfig", b"uth_config")
     pings = False
+    arrays = True
     # The only form that every Google SDK bears: a comment or a lone blank line breaks some.
     keep_alive = b"\r\n\r\n"
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -127,13 +130,27 @@ class Gemini:
         if method != "POST" or verb not in _METHODS:
             return None
         streams = verb == "streamGenerateContent"
-        return Operation(_METHODS[verb], model, streams, sse=query.get("alt") == "sse")
+        form = query.get("alt", query.get("$alt", "")).partition(";")[0]
+        return Operation(_METHODS[verb], model, streams, sse=form == "sse", opaque=form not in ("sse", "json", ""))
 
     def endpoint_like(self, path: str) -> str:
         """A method of a model."""
         match = _MODEL_PATH_LIKE.fullmatch(path)
         verb = _METHOD_OF_LOWER.get(match[2]) if match else None
         return f"{match[1]}MODEL:{verb}" if match and verb else ""
+
+    def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
+        """Of several versions the last is the one that the client has written by itself; without one it is v1beta."""
+        match = _MEANT.fullmatch(path)
+        if not match:
+            return ""
+        version = match["version"] or ""
+        right = f"/{version or 'v1beta'}/models" + (f"/{match['model']}" if match["model"] else "")
+        if right == path or self.operation(method, right, {}) is None:
+            return ""
+        # A list or a model may be asked of another API, unless the version is one of this API alone.
+        clear = method == "POST" or version not in ("", "v1") or self.is_native(headers)
+        return right if clear else ""
 
     def is_native(self, headers: Mapping[str, str]) -> bool:
         """Google's clients say who they are in headers of their own."""
