@@ -7,8 +7,8 @@ from healing.monitor.hand.doing import Hand
 from healing.monitor.hand.flow_commands import Commands
 from healing.monitor.log.flow_list import FlowList
 from healing.monitor.log.refused import Refused
-from healing.monitor.log.steps import Log
 from healing.monitor.log.terminal import Terminal
+from healing.monitor.log.writer import Log
 from healing.monitor.metrics.page import Metrics
 from healing.monitor.request_log.listener import RequestLog
 from healing.monitor.serving.routes import Shown, add_pages

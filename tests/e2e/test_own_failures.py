@@ -23,7 +23,7 @@ SABOTAGE = """
 import os
 from pathlib import Path
 
-from healing.monitor.log.steps import Log
+from healing.monitor.log.writer import Log
 from healing.policy.routing.accounts import Accounts
 from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from healing.policy.exchange.delivery import Delivery

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from healing.policy.judging.failures import classify
-from healing.policy.judging.wait_hints import header_wait_s
+from healing.policy.judging.upstream_hints import header_wait_s
 from healing.policy.settings import file as config_file
 from healing.policy.settings.schema import Upstream
 from healing.proxy.claiming.claims import understand

@@ -11,7 +11,7 @@ from healing.policy.judging.failures import (
     classify,
     connection_failure,
 )
-from healing.policy.judging.wait_hints import header_wait_s
+from healing.policy.judging.upstream_hints import header_wait_s
 from healing.policy.settings.schema import Limits
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.headers import Headers

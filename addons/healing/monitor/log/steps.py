@@ -1,125 +1,84 @@
-"""The log: each step of an exchange as one line, in mitmproxy's log and in `logs/app.log` of the data folder."""
+"""The log in words: what each step of an exchange is called in its lines."""
 
-import asyncio
-import logging
-from collections.abc import Callable
-from logging.handlers import MemoryHandler
-from pathlib import Path
+from healing.policy.journal.records import AttemptFacts, Finding, Record
+from healing.policy.judging.failures import FailureClass, one_line
+from healing.wire.dialects import DIALECTS
 
-from mitmproxy import ctx
-
-from healing import data_folder, private
-from healing.monitor.log.file import NAME, LogFile
-from healing.monitor.log.words import line_of
-from healing.policy.journal.records import Journal, Record
-from healing.policy.settings.schema import Limits
-from healing.proxy.addon import Antigravity
-
-logger = logging.getLogger("healing.exchange")
-
-CONNECTIONS = "mitmproxy.proxy.server"
-"""The logger that tells of each connection."""
-DELAY_S = 0.02
-_MOST_EARLY = 100
-_WARN = ("retry", "repair", "gave_up", "broke")
+LONGEST_LINE = 2000
+"""Characters. Clients and upstreams have their words in it."""
 
 
-class _Later(logging.Handler):
-    """Keeps what is logged, to be written a moment later."""
+def line_of(record: Record) -> str:
+    """One line for a record. It has the words that users of older proxies search for, where the thing happened.
 
-    def __init__(self, keep: Callable[[logging.LogRecord], None]) -> None:
-        super().__init__(logging.INFO)
-        self._keep = keep
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep it."""
-        self._keep(record)
+    A client names its model as it likes: nothing in it can break the line.
+    """
+    line = one_line(_text_of(record))
+    return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
 
 
-class Log:
-    """Writes the journal's records, and keeps the log file."""
+def _text_of(record: Record) -> str:
+    attempt, facts = record.attempt, record.exchange
+    head = f"[{facts.exchange}]"
+    on = f"attempt {attempt.attempt} on {attempt.account}" if attempt else ""
+    detail = attempt.detail if attempt and attempt.failure else record.text
+    match record.step:
+        case "received":
+            return f"{head} {DIALECTS[facts.dialect].label}: {record.text}"
+        case "refused":
+            return f"{head} refused: {record.text}"
+        case "attempt" if attempt:
+            return f"{head} {on}: {attempt.mapped_model or 'no model'} at {record.text}"
+        case "retry" if attempt:
+            after = f" in {record.wait_s:.1f} s" if record.wait_s else ""
+            return f"{head} {on}: {_words(facts.dialect, attempt)} {record.text}{after}"
+        case "repair":
+            return f"{head} {on}: Unexpected thinking signature error: {detail}. {record.text} ({record.wait_s:.1f} s)"
+        case "wait":
+            return f"{head} {record.text}; waiting {record.wait_s:.1f} s"
+        case "hold":
+            return f"{head} {on}: {record.text}; keeping the client waiting with keep-alives"
+        case "commit":
+            return f"{head} {on}: the answer begins{f' ({record.text})' if record.text else ''}"
+        case "continued":
+            return f"{head} {on}: upstream has more to say; going on with its token"
+        case "attempt_over" if attempt:
+            return f"{head} {on}: {_measured(attempt)}"
+        case "delivered":
+            return f"{head} {on}: delivered, {record.text}"
+        case "gave_up":
+            kind = f" ({attempt.failure})" if attempt and attempt.failure else ""
+            why = f" ({record.text})" if kind and record.text else ""
+            return f"{head} {on + ': ' if on else ''}{detail}{kind}; no other try, the client gets this{why}"
+        case "broke":
+            return f"{head} {on}: {detail}; the client has been told"
+        case "over" if record.end:
+            return f"{head} {record.end.outcome}: {told(record.end.finding)}"
+        case _:
+            return f"{head} {on + ': ' if on else ''}the client left"
 
-    def __init__(self, journal: Journal, antigravity: Antigravity) -> None:
-        journal.listen(self.write)
-        self._antigravity = antigravity
-        self._waiting: list[Record | logging.LogRecord] = []
-        self._connections = _Later(self._keep)
-        self._handler: logging.Handler | None = None
-        self._folder: Path | None = None
-        # What is said before it is known where the file is.
-        self._early: MemoryHandler | None = MemoryHandler(_MOST_EARLY, flushLevel=logging.CRITICAL + 1)
-        self._early.setLevel(logging.INFO)
-        logging.getLogger("healing").addHandler(self._early)
 
-    def configure(self, updated: set[str]) -> None:
-        """Open the log file in the data folder."""
-        folder = data_folder(ctx.options.antigravity_home) / "logs"
-        if folder != self._folder:
-            self._close()
-            self._open(folder)
+def told(finding: Finding) -> str:
+    """A finding in one line."""
+    parts = (finding.what, finding.done, f"to do: {finding.do}" if finding.do else "")
+    return "; ".join(part for part in parts if part)
 
-    def done(self) -> None:
-        """Close the log file."""
-        self._flush()
-        self._keep_early(None)
-        self._close()
 
-    def write(self, record: Record) -> None:
-        """Log a record, a moment later: a line costs a tenth of a millisecond, and no answer waits for it."""
-        if record.step == "over":
-            return  # what became of it is told in one line of its own
-        self._keep(record)
+def _measured(attempt: AttemptFacts) -> str:
+    """What came of it, in figures."""
+    told = [f"over after {attempt.over_s or 0:.2f} s", f"{attempt.bytes:,} bytes"]
+    if attempt.status is not None:
+        told.insert(0, f"status {attempt.status}")
+    if attempt.first_content_s is not None:
+        told.append(f"first content after {attempt.first_content_s:.2f} s")
+    if (usage := attempt.usage) is not None:
+        told.append(f"{usage.input:,} tokens in ({usage.cache_read:,} from the cache), {usage.output:,} out")
+    return ", ".join(told) + (f": {attempt.verdict}" if attempt.verdict else "")
 
-    def _keep(self, record: Record | logging.LogRecord) -> None:
-        self._waiting.append(record)
-        if len(self._waiting) == 1:
-            try:
-                asyncio.get_running_loop().call_later(DELAY_S, self._flush)
-            except RuntimeError:  # no loop is running
-                self._flush()
 
-    def _flush(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for record in waiting:
-            if isinstance(record, logging.LogRecord):
-                if self._handler is not None:
-                    self._handler.handle(record)
-                continue
-            level = logging.WARNING if record.step in _WARN else logging.INFO
-            line = logger.makeRecord(logger.name, level, "", 0, line_of(record), (), None)
-            line.created, line.msecs = record.at, record.at % 1 * 1000
-            logger.handle(line)
-
-    def _open(self, folder: Path) -> None:
-        self._folder = folder
-        try:
-            private.make_folder(folder)
-            private.tighten((folder, *folder.glob(f"{NAME}*")))
-            handler = LogFile(folder, self._most_bytes)
-        except OSError as error:
-            logger.warning("no log file: %s can't be written: %s", folder / NAME, error.strerror)
-            return
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        self._handler = handler
-        self._keep_early(handler)
-        logging.getLogger("healing").addHandler(handler)
-        logging.getLogger(CONNECTIONS).addHandler(self._connections)
-
-    def _keep_early(self, handler: logging.Handler | None) -> None:
-        """Write down what has been said so far, if there is something to write it with."""
-        if self._early is not None:
-            logging.getLogger("healing").removeHandler(self._early)
-            self._early.setTarget(handler)
-            self._early.close()
-            self._early = None
-
-    def _most_bytes(self) -> int:
-        governor = self._antigravity.governor
-        return (governor.config.limits if governor else Limits()).log_bytes
-
-    def _close(self) -> None:
-        logging.getLogger(CONNECTIONS).removeHandler(self._connections)
-        if self._handler is not None:
-            logging.getLogger("healing").removeHandler(self._handler)
-            self._handler.close()
-        self._handler = self._folder = None
+def _words(dialect: str, attempt: AttemptFacts) -> str:
+    if attempt.failure is FailureClass.EMPTY and not attempt.detail.startswith("Stream"):
+        known = DIALECTS[dialect]
+        if known.logged_empty:
+            return f"[{known.label}] {known.logged_empty}, retrying... {attempt.detail};"
+    return f"{attempt.detail} ({attempt.failure}), retrying..."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mitmproxy import ctx
 
 from healing.monitor.log.repeats import Repeats
-from healing.monitor.log.steps import CONNECTIONS, DELAY_S
+from healing.monitor.log.writer import CONNECTIONS, DELAY_S
 from healing.policy.journal.findings import span
 from healing.policy.journal.records import ExchangeFacts, Journal, Record
 from healing.policy.judging.failures import one_line, shortened

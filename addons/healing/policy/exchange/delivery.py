@@ -21,7 +21,7 @@ from healing.policy.journal import findings
 from healing.policy.journal.records import Finding, Outcome
 from healing.policy.judging.failures import Failure, FailureClass
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
-from healing.policy.judging.wait_hints import header_wait_s
+from healing.policy.judging.upstream_hints import header_wait_s
 from healing.policy.routing.request import ClientRequest, takes_time
 from healing.wire.dialect import LateEnd
 from healing.wire.errors.parsing import UpstreamError, read_error

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from healing.policy.judging.wait_hints import (
+from healing.policy.judging.upstream_hints import (
     header_wait_s,
     input_tokens,
     rejected_plan,

@@ -1,7 +1,7 @@
 from typing import get_args
 
 import pytest
-from healing.monitor.log.words import line_of
+from healing.monitor.log.steps import line_of
 from healing.policy.exchange.given import Rules
 from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Record, Step
 from healing.policy.judging.failures import FailureClass
