@@ -56,7 +56,7 @@ def outcome_of(got: Got, *, tool: bool, whole: bool, agent: bool) -> Outcome:
 def configuration(dialect: str, url: str) -> str:
     """The proxy's."""
     accounts = "".join(account(f"a{number}", dialect) for number in range(ACCOUNTS))
-    rest = f"[peek]\nidle = {IDLE_S}\nsilence = {IDLE_S}\n[retry]\nspare_retries = 100000\n"
+    rest = f"[peek]\nidle = {IDLE_S}\nsilence = {IDLE_S}\n[retry]\nspare_retries = 100000\nmax_wait = 3.0\n"
     return accounts + rest + upstream(dialect, dialect, url)
 
 

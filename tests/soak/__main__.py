@@ -35,7 +35,7 @@ MOST_GROWTH = 0.15
 """By how much of what it was after the first pause the memory may have grown by the last one."""
 _MB = 1024 * 1024
 _MESSAGE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "a story"}]}
-_LIMITS = "[retry]\nspare_retries = 1000000\n[peek]\nsilence = 1\nidle = 1\n"
+_LIMITS = "[retry]\nspare_retries = 1000000\nmax_wait = 3\n[peek]\nsilence = 1\nidle = 1\n"
 
 HEALTHY: tuple[Reply, ...] = (anthropic_stream("once upon a time"), anthropic_json("once"))
 FAULTS: tuple[Reply, ...] = (
