@@ -5,6 +5,7 @@ from healing.monitor.captures.replays import Replays
 from healing.monitor.hand.commands import HandCommands
 from healing.monitor.hand.doing import Hand
 from healing.monitor.hand.flow_commands import Commands
+from healing.monitor.log.first_words import FirstWords
 from healing.monitor.log.flow_list import FlowList
 from healing.monitor.log.refused import Refused
 from healing.monitor.log.terminal import Terminal
@@ -56,6 +57,7 @@ addons = [
     Messages(_antigravity),
     Log(_journal, _antigravity),
     ContentView(),
+    FirstWords(),
     FlowList(),
     _conditions,
     Terminal(_journal),

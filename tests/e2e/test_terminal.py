@@ -66,6 +66,13 @@ def test_an_exchange_is_one_line(said: tuple[dict[str, list[str]], Proxy], name:
     assert ("TO DO" in line) == any("TO DO" in part or "put a new key" in part or "has to" in part for part in parts)
 
 
+def test_it_says_how_to_point_a_client_at_it(said: tuple[dict[str, list[str]], Proxy]) -> None:
+    _, proxy = said
+    url = proxy.url
+    told = f"ANTHROPIC_BASE_URL={url} claude; GOOGLE_GEMINI_BASE_URL={url} gemini. What happens: {url}/antigravity/"
+    assert sum(told in line for line in proxy.lines) == 1
+
+
 def test_steps_and_connections_are_in_the_log_file_alone(said: tuple[dict[str, list[str]], Proxy]) -> None:
     _, proxy = said
     for words in ("client connect", "attempt 2 on", "retrying...", "captured in"):

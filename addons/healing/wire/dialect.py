@@ -278,6 +278,9 @@ class Dialect(Protocol):
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""
 
+    def pointed_at(self, url: str) -> str:
+        """How a client of it is pointed at a base URL, in words."""
+
     def endpoint_like(self, path: str) -> str:
         """The healed endpoint that a lenient server may take a path for, as it is rightly written; "" if there is none.
 

@@ -87,6 +87,10 @@ class Anthropic:
                 return Operation("get_model", model=unquote(match.group(1)))
         return None
 
+    def pointed_at(self, url: str) -> str:
+        """The variable that Claude Code and the SDKs read."""
+        return f"ANTHROPIC_BASE_URL={url} claude"
+
     def endpoint_like(self, path: str) -> str:
         """`/v1/messages` or `/v1/messages/count_tokens`."""
         return path if path in ("/v1/messages", "/v1/messages/count_tokens") else ""

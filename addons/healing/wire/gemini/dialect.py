@@ -133,6 +133,10 @@ class Gemini:
         form = query.get("alt", query.get("$alt", "")).partition(";")[0]
         return Operation(_METHODS[verb], model, streams, sse=form == "sse", opaque=form not in ("sse", "json", ""))
 
+    def pointed_at(self, url: str) -> str:
+        """The variable that Gemini CLI and the SDKs read."""
+        return f"GOOGLE_GEMINI_BASE_URL={url} gemini"
+
     def endpoint_like(self, path: str) -> str:
         """A method of a model."""
         match = _MODEL_PATH_LIKE.fullmatch(path)
