@@ -62,7 +62,7 @@ def gateway(shared_gateway: Gateway) -> Gateway:
 
 def test_health_tells_how_the_proxy_is(lane: Lane) -> None:
     found = lane.proxy.health()
-    assert found["status"] == "ok"
+    assert found["status"] in ("ok", "degraded")  # by other tests' accounts
     names = {one["name"]: one for one in found["accounts"]}
     assert names[lane.accounts[0]]["healthy"] is True
     assert names[lane.accounts[0]]["email"] == f"{lane.accounts[0]}@accounts.example"

@@ -65,6 +65,7 @@ def shared_doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
         ports = [free_port() for _ in range(5)]
         config = "".join(pairs_of_accounts(dialect, LANES) for dialect in DIALECTS)
         config += upstream("anthropic", "anthropic", known.url) + upstream("gemini", "gemini", known.url)
+        config += "[retry]\nmax_wait = 2.0\n"
         modes = [
             "regular",
             f"reverse:{known.url}@{ports[0]}",
@@ -178,7 +179,7 @@ def test_a_reverse_target_that_is_down_gives_an_error_of_the_dialect(doors: Door
     assert response.status in (500, 503, 504)
     assert response.json()["error"]["code"] == response.status
     assert response.header("x-healing-outcome") == "failed"
-    assert response.header("x-healing-attempts") == "3"
+    assert int(response.header("x-healing-attempts") or "") >= 3
 
 
 def test_reverse_mode_does_not_answer_for_its_target(doors: Doors) -> None:

@@ -78,10 +78,11 @@ def test_what_fails_before_content_is_healed_and_leaves_no_trace(lane: Lane, fau
 
 
 def test_when_no_try_is_left_an_error_in_a_200_is_told_with_its_status(lane: Lane) -> None:
-    lane.upstream.play(*[array({"error": BUSY["error"]})] * 9)
+    oops = gemini_error_body(500, "INTERNAL", "An internal error has occurred.")
+    lane.upstream.play(*[array({"error": oops["error"]})] * 3)
     response = ask(lane, sse=False)
-    assert response.status == 503
-    assert response.json() == [{"error": BUSY["error"]}]
+    assert response.status == 500
+    assert response.json() == [{"error": oops["error"]}]
 
 
 def test_a_safety_stop_is_an_answer(lane: Lane) -> None:

@@ -120,7 +120,9 @@ CASES = {
     "in the end cut": Case("soft", lambda lane: [held(lane), *[cut(lane)] * 2]),
     "in the end without a body": Case("soft", lambda lane: [held(lane), *[reply_of(lane, [])] * 2]),
     "in the end no stream": Case("soft", lambda lane: [held(lane), *[SIGN_IN] * 2]),
-    "in the end not connected": Case("soft", lambda lane: [held(lane), *[cut(lane).but(before="close")] * 2]),
+    "in the end overloaded": Case(
+        "soft", lambda lane: [held(lane), cut(lane).but(before="close"), Reply(503, {"x-should-retry": "false"})]
+    ),
     "healed for the SDK": Case("soft", lambda lane: [held(lane), stream_for(lane)], ask_sdk),
     "refused for the SDK": Case("soft", lambda lane: [held(lane), refused(lane)], ask_sdk),
     "turned off": Case("hard", lambda lane: [held(lane), refused(lane)]),
@@ -235,7 +237,7 @@ def test_after_soft_commit_upstreams_own_error_is_told_in_the_stream(played: All
     assert len(case.calls) == 2
 
 
-@pytest.mark.parametrize("how", ["cut", "without a body", "no stream", "not connected"])
+@pytest.mark.parametrize("how", ["cut", "without a body", "no stream", "overloaded"])
 @dialects
 def test_after_soft_commit_a_final_failure_is_told_in_the_stream(played: All, dialect: str, how: str) -> None:
     case = played[dialect, f"in the end {how}"]

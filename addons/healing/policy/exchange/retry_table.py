@@ -59,7 +59,7 @@ def _at_once_then_later(nth: int) -> float:
 RULES: dict[FailureClass, RetryRule] = {
     FailureClass.LOCAL: RetryRule(_shortly, waited_out=True),
     FailureClass.TRANSPORT: RetryRule(_at_once_then_later, "second_elsewhere", waited_out=True),
-    FailureClass.TRANSIENT: RetryRule(partial(_doubling, 0.5), waited_out=True),
+    FailureClass.TRANSIENT: RetryRule(partial(_doubling, 0.5)),
     FailureClass.OVERLOADED: RetryRule(partial(_doubling, 1.0), "stay", waited_out=True),
     FailureClass.RATE_LIMITED: RetryRule(partial(_doubling, 1.0), waited_out=True),
     FailureClass.QUOTA: RetryRule(_at_once, waited_out=True),
