@@ -227,8 +227,8 @@ def test_the_last_wait_takes_the_time_that_is_left(lanes: Lanes, dialect: str) -
 def test_a_gateways_page_is_delivered_as_it_is_when_no_try_is_left(lanes: Lanes, dialect: str) -> None:
     lane = lanes("pair", dialect)
     page = Reply(502, {"content-type": "text/html"}, b"<html>\r\n<body>502 Bad Gateway</body>\r\n</html>\r\n")
-    asked = ask(lane, empty(lane), empty(lane), page, page)
-    asked.assert_delivered(page, ["first", "second", "first", "first"])
+    asked = ask(lane, empty(lane), empty(lane), page)
+    asked.assert_delivered(page, ["first", "second", "first"])
 
 
 @both_dialects
@@ -238,8 +238,8 @@ def test_an_error_in_a_stream_on_the_last_try_is_told_with_its_status(lanes: Lan
         last = anthropic_reply([start(dialect), anthropic_error_event("api_error", message)])
     else:
         last = gemini_reply([start(dialect), gemini_error_tail(500, None, message)])
-    asked = ask(lane, empty(lane), empty(lane), last, last)
-    asked.assert_failed(["first", "second", "first", "first"])
+    asked = ask(lane, empty(lane), empty(lane), last)
+    asked.assert_failed(["first", "second", "first"])
     assert (asked.status, asked.error()["message"]) == (500, message)
 
 

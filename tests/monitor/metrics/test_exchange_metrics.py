@@ -72,7 +72,7 @@ def ways(dialect: str) -> list[Way]:
         Way("healed", (script(error(500)), script(good(3))), ("transient", "delivered"), 3, 4),
         Way("healed", (script(error(401)), script(good(5))), ("auth", "delivered"), 5, 6),
         Way("failed", (script(error(400)),), ("caller",), 0, 0),
-        Way("failed", (*[script(error(500))] * 3, script(error(400))), (*["transient"] * 3, "caller"), 0, 0),
+        Way("failed", (*[script(error(500))] * 2, script(error(400))), (*["transient"] * 2, "caller"), 0, 0),
         Way("failed", (script(good(100), keep=4 if is_claude else 1),), ("cut",), *cut),
         Way("client_left", (Script(body=(5.0,), end="hang"),), ("left",), 0, 0, leave_at=2.0),
     ]

@@ -560,7 +560,7 @@ SPELLS = [Fault(status) for status in (503, 529)] + [
 @settings(steady, max_examples=200)
 @given(
     st.lists(st.sampled_from(SPELLS), min_size=1, max_size=3),
-    st.floats(0, 29),
+    st.floats(0, 27),
     st.integers(1, 3),
     st.sampled_from(["anthropic", "gemini"]),
     st.sampled_from(["sse", "json"]),
