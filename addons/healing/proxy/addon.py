@@ -22,6 +22,7 @@ from mitmproxy.utils import asyncio_utils, human
 from healing import data_folder
 from healing.policy.exchange.retry_table import LOCAL_WAITS_S
 from healing.policy.journal.records import Journal
+from healing.policy.judging.failures import counted
 from healing.policy.settings import file as config_file
 from healing.policy.settings import schema
 from healing.proxy.claiming.governor import Governor
@@ -37,7 +38,6 @@ from healing.proxy.own_pages.pages import Pages
 from healing.proxy.own_pages.taking_over import TakingOver
 from healing.proxy.secrets.credentials import CredentialError
 from healing.proxy.shutdown import Shutdown
-from healing.proxy.streams.flow_story import counted
 from healing.proxy.streams.layer import HealingLayer
 from healing.proxy.streams.own_hooks import CredentialRequest, UnderstandRequest
 

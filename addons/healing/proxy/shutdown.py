@@ -9,9 +9,9 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy import events
 from mitmproxy.utils import asyncio_utils
 
+from healing.policy.judging.failures import counted
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.connections.transports import handler_of
-from healing.proxy.streams.flow_story import counted
 from healing.proxy.streams.healing_stream import HealingStream
 
 logger = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ from mitmproxy import ctx, http
 from mitmproxy.addonmanager import Loader
 from mitmproxy.log import ALERT
 
-from healing.policy.judging.failures import shortened
+from healing.policy.judging.failures import counted, shortened
 from healing.proxy.addon import Antigravity
 from healing.proxy.claiming.governor import Governor
 from healing.proxy.internals.flow_backup import before_replay
 from healing.proxy.replaying.attempt import NotReplayedError, replay_attempt
 from healing.proxy.replaying.exchange import keep_as_recorded, replay
 from healing.proxy.replaying.mitmproxy_addons import HealingServerPlayback, PatientKeepServing
-from healing.proxy.streams.flow_story import METADATA, counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.streams.flow_story import METADATA, name_of, outcome_of, role_of, story_of
 
 logger = logging.getLogger(__name__)
 

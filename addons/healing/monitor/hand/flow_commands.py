@@ -10,10 +10,11 @@ from healing.monitor.captures.capture import Capture
 from healing.monitor.captures.files import CapturedFiles
 from healing.monitor.captures.replays import Replays, tell
 from healing.monitor.hand.differences import differences, exchange_with, flows_at_hand
+from healing.policy.judging.failures import counted, steady
 from healing.policy.settings.schema import Config
 from healing.proxy.addon import Antigravity
 from healing.proxy.replaying.attempt import NotReplayedError, sender_of
-from healing.proxy.streams.flow_story import counted, name_of, outcome_of, role_of, story_of
+from healing.proxy.streams.flow_story import name_of, outcome_of, role_of, story_of
 
 ALL = "all"
 
@@ -149,7 +150,7 @@ class Commands:
 
 def tell_lines(lines: Iterable[str]) -> list[str]:
     """Tell these lines, and give them. Some of what is in them comes from files: it must not steer a terminal."""
-    safe = ["".join(char if char.isprintable() else " " for char in line) for line in lines]
+    safe = list(map(steady, lines))
     for line in safe:
         tell(line)
     return safe

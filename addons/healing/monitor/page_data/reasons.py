@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from healing.policy.judging.failures import counted
 from healing.policy.settings.schema import CaptureSettings, Flows
 
 _DAY_S = 24 * 3600.0
@@ -38,7 +39,7 @@ def why_no_retry(story: Mapping[str, Any]) -> str:
     if last.get("delivered"):
         return "content had already reached the client: no second answer may follow one that has begun"
     kind = str(last.get("failure") or "")
-    tried = f"after {len(attempts)} attempt{'' if len(attempts) == 1 else 's'}"
+    tried = f"after {counted(len(attempts), 'attempt')}"
     if kind in _NOT_HELPED:
         return f"{_NOT_HELPED[kind]} ({tried})"
     return f"{tried} the bounds of [retry] were reached, or no other account was free"

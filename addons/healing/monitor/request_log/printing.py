@@ -11,6 +11,7 @@ from typing import Any
 from healing.monitor.request_log.rows import NOT_KEPT, LoggedExchange
 from healing.policy.journal.findings import account_of, span
 from healing.policy.journal.records import AttemptFacts
+from healing.policy.journal.written import rounded
 from healing.policy.judging.failures import one_line, shortened
 from healing.wire.usage import Usage
 
@@ -60,9 +61,9 @@ def _flat(one: LoggedExchange) -> dict[str, Any]:
         **{name: value for name, value in asdict(facts).items() if name not in NOT_KEPT},
         "outcome": one.state,
         "status": end and end.status,
-        "duration_s": end and _rounded(end.duration_s),
-        "first_content_s": end and _rounded(end.first_content_s),
-        "waited_s": end and _rounded(end.waited_s),
+        "duration_s": end and rounded(end.duration_s),
+        "first_content_s": end and rounded(end.first_content_s),
+        "waited_s": end and rounded(end.waited_s),
         "attempts": len(one.attempts),
         "accounts": " ".join(dict.fromkeys(attempt.account for attempt in one.attempts)),
         "failures": " ".join(str(attempt.failure) for attempt in one.attempts if attempt.failure is not None),
@@ -85,8 +86,8 @@ COLUMNS = (
 
 def _attempt(attempt: AttemptFacts) -> dict[str, Any]:
     values = {name: value for name, value in asdict(attempt).items() if name not in ("usage", *NOT_KEPT)}
-    rounded = {name: _rounded(value) if name.endswith("_s") else value for name, value in values.items()}
-    return {**rounded, **_tokens(attempt.usage)}
+    told = {name: rounded(value) if name.endswith("_s") else value for name, value in values.items()}
+    return {**told, **_tokens(attempt.usage)}
 
 
 def _tokens(usage: Usage | None) -> Mapping[str, int | None]:
@@ -115,10 +116,6 @@ def _line(one: LoggedExchange) -> str:
             f"{usage.input} + {usage.output} tokens" if usage else "",
         ]
     return "  ".join(filter(None, parts))
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 4)
 
 
 def _cell(value: Any) -> str:

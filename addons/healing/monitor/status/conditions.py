@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from healing.monitor.status.finding_conditions import Found, found_in
 from healing.policy.journal.findings import clock_time
-from healing.policy.journal.records import NOTHING, Journal, Record
+from healing.policy.journal.records import Journal, Record, needs_a_hand
+from healing.policy.judging.failures import counted
 from healing.proxy.claiming.state import State
 
 logger = logging.getLogger(__name__)
@@ -38,11 +39,11 @@ class Condition:
     @property
     def needs_a_hand(self) -> bool:
         """Whether it does not end by itself."""
-        return not self.do.startswith(NOTHING)
+        return needs_a_hand(self.do)
 
     def in_words(self, now: float) -> str:
         """It in one line. now: seconds since 1970."""
-        times = f", met {self.count} time{'' if self.count == 1 else 's'}" if self.count else ""
+        times = f", met {counted(self.count, 'time')}" if self.count else ""
         return f"{self.what} (since {clock_time(self.since, now)}{times})"
 
 

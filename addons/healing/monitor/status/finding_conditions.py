@@ -45,7 +45,7 @@ def found_in(state: State) -> Iterator[Found]:
 def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: float) -> Found:
     until = wall + bench.until - now
     about = f"{account.name} {model}".strip()
-    if bench.cause not in set(FailureClass):
+    if bench.cause not in FailureClass:
         what = f"{account.name} is left alone until {clock_time(until, wall)}: {bench.reason}"
         return Found(bench.cause, about, what, f"{NOTHING}, if it is over then; else look at what it says", until)
     kind = FailureClass(bench.cause)

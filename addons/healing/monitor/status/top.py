@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from healing.policy.journal.findings import clock_time, span
-from healing.policy.judging.failures import one_line
+from healing.policy.judging.failures import counted, one_line, steady
 
 NOW_PATH = "/antigravity/now"
 DEFAULT_URL = "http://127.0.0.1:8080"
@@ -74,19 +74,14 @@ def ask(url: str) -> dict[str, Any]:
 def lines_of(told: Mapping[str, Any], now: float, width: int = 1000) -> list[str]:
     """What is told, for people. now: seconds since 1970. width: of what a person has to read to its end."""
     conditions, exchanges, accounts = (_things(told, name) for name in ("conditions", "exchanges", "accounts"))
-    lines = [f"{datetime.fromtimestamp(now):%H:%M:%S}  {_many(len(exchanges), 'exchange')} running"]
+    lines = [f"{datetime.fromtimestamp(now):%H:%M:%S}  {counted(len(exchanges), 'exchange')} running"]
     if conditions:
         lines += ["", "NEEDS A HAND"]
         lines += [line for each in conditions for told_of in _condition(each, now) for line in _wrapped(told_of, width)]
     lines += ["", "NOW", *(_table(map(_exchange, exchanges), _EXCHANGE) if exchanges else ["  nothing is running"])]
     lines += ["", "ACCOUNTS"]
     lines += _table((_account(each, now) for each in accounts), _ACCOUNT) if accounts else ["  none is configured"]
-    return [_steady(line) for line in lines]
-
-
-def _steady(line: str) -> str:
-    """The line, with whatever could steer a terminal as spaces; its own spaces stay."""
-    return "".join(char if char.isprintable() else " " for char in line)
+    return list(map(steady, lines))
 
 
 def show(url: str, out: TextIO, *, every_s: float, once: bool, sleep: Callable[[float], object] = time.sleep) -> None:
@@ -209,10 +204,6 @@ def _time(at: float, now: float) -> str:
         return clock_time(at, now)
     except (ValueError, OverflowError, OSError):
         return "?"
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def run(url: str, every_s: float, *, once: bool) -> int:

@@ -19,7 +19,7 @@ from healing.policy.exchange.story import Story
 from healing.policy.exchange.upstream_requests import UpstreamRequests
 from healing.policy.journal import findings
 from healing.policy.journal.records import Finding, Outcome
-from healing.policy.judging.failures import Failure, FailureClass
+from healing.policy.judging.failures import Failure, FailureClass, counted
 from healing.policy.judging.gate import EMPTY_CLASS, Gate
 from healing.policy.judging.upstream_hints import header_wait_s
 from healing.policy.routing.request import ClientRequest, takes_time
@@ -232,8 +232,7 @@ class Delivery:
 
     def _tried(self) -> str:
         names = ", ".join(dict.fromkeys(attempt.account.name for attempt in self.attempts))
-        count = len(self.attempts)
-        return f"Tried {count} time{'' if count == 1 else 's'}, on {names}."
+        return f"Tried {counted(len(self.attempts), 'time')}, on {names}."
 
     def client_left(self) -> None:
         """The client is gone: what runs for it is ended."""

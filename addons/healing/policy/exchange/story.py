@@ -78,8 +78,8 @@ class Story:
         """Bring what is kept in an attempt's flow up to date."""
         self._write(attempt, self._facts_of(attempt))
 
-    def attempt_over(self, attempt: Attempt, verdict: str = "") -> None:
-        """An attempt is over, which is told once. verdict: what follows."""
+    def attempt_over(self, attempt: Attempt, verdict: str = "") -> AttemptFacts:
+        """An attempt is over, which is told once. verdict: what follows. Gives what is known of it."""
         attempt.verdict = verdict or attempt.verdict
         if attempt.over_at is None:
             attempt.over_at = self._clock.now()
@@ -88,6 +88,7 @@ class Story:
         if attempt.number not in self._over:
             self._over.add(attempt.number)
             self._tell("attempt_over", attempt.verdict, facts)
+        return facts
 
     def over(
         self,
@@ -102,9 +103,7 @@ class Story:
         spending: what it has cost, and which budget has ended it.
         special: what it means, where the attempts do not tell.
         """
-        for attempt in attempts:
-            self.attempt_over(attempt)
-        now, facts = self._clock.now(), tuple(map(self._facts_of, attempts))
+        facts, now = tuple(map(self.attempt_over, attempts)), self._clock.now()
         end = ExchangeEnd(
             outcome,
             special or finding(outcome, facts, spending.ended_by),

@@ -1,11 +1,12 @@
 """What a person is told of an exchange: what happened, what was done about it, and what to do. One table for all."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from healing.policy.journal.records import NOTHING, AttemptFacts, Finding, Outcome
-from healing.policy.judging.failures import FailureClass
+from healing.policy.journal.records import NOTHING, AttemptFacts, Finding, Outcome, needs_a_hand
+from healing.policy.judging.failures import FailureClass, counted
 from healing.policy.settings.schema import RESERVED_ACCOUNT
 
 _DAY_S = 20 * 3600.0
@@ -179,15 +180,6 @@ def finding(outcome: Outcome, attempts: Sequence[AttemptFacts], ended_by: str = 
             return _failed(attempts, ended_by)
 
 
-def attempt_finding(attempt: AttemptFacts) -> str:
-    """What came of one attempt, in one line."""
-    if attempt.failure is not None:
-        return WORDS[attempt.failure].what(attempt)
-    if attempt.over_s is None:
-        return f"{account_of(attempt)} is being asked"
-    return f"{account_of(attempt)} answered" if attempt.delivered else f"{account_of(attempt)} was left"
-
-
 def short(attempt: AttemptFacts) -> str:
     """What came of one attempt, in a word or two for a column."""
     if attempt.failure is not None:
@@ -204,24 +196,14 @@ def _failures(attempts: Iterable[AttemptFacts]) -> list[AttemptFacts]:
 
 
 def _joined(told: Iterable[str]) -> str:
-    """Each once, with how often; `nothing` only where nothing else is to be done."""
-    counted: dict[str, int] = {}
-    for one in told:
-        counted[one] = counted.get(one, 0) + 1
-    if any(not one.startswith(NOTHING) for one in counted):
-        counted = {one: times for one, times in counted.items() if not one.startswith(NOTHING)}
-    elif longest := max(counted, key=len, default=""):
-        return longest
-    return "; ".join(one for one in counted)
+    """Each once; `nothing` only where nothing else is to be done, and then the one that says the most."""
+    each = dict.fromkeys(told)
+    return "; ".join(filter(needs_a_hand, each)) or max(each, key=len, default="")
 
 
 def _what(attempts: Sequence[AttemptFacts]) -> str:
-    counted: dict[str, int] = {}
-    for attempt in attempts:
-        assert attempt.failure is not None
-        told = WORDS[attempt.failure].what(attempt)
-        counted[told] = counted.get(told, 0) + 1
-    return "; ".join(told + (f" ({times} times)" if times > 1 else "") for told, times in counted.items())
+    met = Counter(WORDS[attempt.failure].what(attempt) for attempt in attempts if attempt.failure is not None)
+    return "; ".join(told + (f" ({times} times)" if times > 1 else "") for told, times in met.items())
 
 
 def _healed(attempts: Sequence[AttemptFacts]) -> Finding:
@@ -248,7 +230,7 @@ def _failed(attempts: Sequence[AttemptFacts], ended_by: str) -> Finding:
     if not failed:
         return Finding("no answer came", "the client was told", AGAIN)
     last, names = failed[-1], ", ".join(dict.fromkeys(account_of(attempt) for attempt in attempts))
-    tries = f"tried {len(attempts)} time{'' if len(attempts) == 1 else 's'}, on {names}; the client was told"
+    tries = f"tried {counted(len(attempts), 'time')}, on {names}; the client was told"
     assert last.failure is not None
     # What an earlier account lacks is to be mended as well as what the last one does.
     earlier = [WORDS[each.failure].healed(each) for each in failed[:-1] if each.failure is not None]

@@ -34,6 +34,11 @@ GOES_ON = "go on"
 OUTCOMES: tuple[Outcome, ...] = ("clean", "healed", "failed", "client_left", "refused")
 
 
+def needs_a_hand(do: str) -> bool:
+    """Whether what is to be done is more than nothing."""
+    return not do.startswith(NOTHING)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What happened, what was done about it, and what a person has to do; `NOTHING` where that is nothing."""
@@ -45,7 +50,7 @@ class Finding:
     @property
     def needs_a_hand(self) -> bool:
         """Whether anything is left to do."""
-        return not self.do.startswith(NOTHING)
+        return needs_a_hand(self.do)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ TAGS = "antigravity.tags"
 """Where a flow's metadata has what people filter by: `~meta outcome=failed`."""
 
 
-def _rounded(seconds: float | None) -> float | None:
+def rounded(seconds: float | None) -> float | None:
+    """Seconds as they are kept."""
     return None if seconds is None else round(seconds, 4)
 
 
@@ -33,8 +34,8 @@ def attempt_story(exchange: ExchangeFacts, attempt: AttemptFacts) -> dict[str, A
         "status": attempt.status,
         "failure": None if attempt.failure is None else str(attempt.failure),
         "detail": attempt.detail or None,
-        "time_to_first_byte_s": _rounded(attempt.first_byte_s),
-        "time_to_first_content_s": _rounded(attempt.first_content_s),
+        "time_to_first_byte_s": rounded(attempt.first_byte_s),
+        "time_to_first_content_s": rounded(attempt.first_content_s),
         "bytes": attempt.bytes,
         "delivered": attempt.delivered,
     }
@@ -45,7 +46,7 @@ def attempt_story(exchange: ExchangeFacts, attempt: AttemptFacts) -> dict[str, A
     if attempt.verdict:
         story["verdict"] = attempt.verdict
     if attempt.over_s is not None:
-        story["duration_s"] = _rounded(attempt.over_s)
+        story["duration_s"] = rounded(attempt.over_s)
     return story
 
 
@@ -63,7 +64,7 @@ def exchange_story(exchange: ExchangeFacts, end: ExchangeEnd) -> dict[str, Any]:
         "status": end.status,
         "usage": _usage(end.usage),
         "waited_s": round(end.waited_s, 3),
-        "time_to_first_content_s": _rounded(end.first_content_s),
+        "time_to_first_content_s": rounded(end.first_content_s),
         "duration_s": round(end.duration_s, 4),
     }
 

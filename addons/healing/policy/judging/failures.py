@@ -46,11 +46,19 @@ class FailureClass(StrEnum):
     CALLER = "caller"
 
 
+def steady(text: str) -> str:
+    """The text with whatever is not printable, and could steer a terminal, as spaces; its own spaces stay."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
+
+
 def one_line(text: str) -> str:
     """The text with whatever is not printable, line ends above all, as single spaces."""
-    if not text.isprintable():
-        text = "".join(char if char.isprintable() else " " for char in text)
-    return " ".join(text.split())
+    return " ".join(steady(text).split())
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of these, in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def shortened(text: str, longest: int = 160) -> str:

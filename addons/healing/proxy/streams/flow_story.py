@@ -6,7 +6,7 @@ from typing import Any
 from mitmproxy import flow, http
 
 from healing.policy.journal.written import TAGS, tags
-from healing.policy.judging.failures import one_line, shortened
+from healing.policy.judging.failures import counted, one_line, shortened
 from healing.wire.errors.parsing import parse_error
 from healing.wire.http.encoding import readable
 
@@ -77,8 +77,3 @@ def _answered(response: http.Response | None) -> str:
 def body_of(message: http.Message) -> bytes:
     """What a request or a response says; as it came where it does not decode to anything of a bearable length."""
     return readable(message.raw_content or b"", message.headers.get("content-encoding", ""), _MOST_READ_BYTES)
-
-
-def counted(number: int, noun: str) -> str:
-    """So many of these, in words."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
