@@ -1,30 +1,30 @@
 """The healing proxy for LLM APIs, as a mitmproxy addon: `mitmdump -s addons/antigravity.py`."""
 
-from healing.monitor.captures.capture import Capture
-from healing.monitor.captures.replays import Replays
-from healing.monitor.hand.commands import HandCommands
-from healing.monitor.hand.doing import Hand
-from healing.monitor.hand.flow_commands import Commands
-from healing.monitor.log.first_words import FirstWords
-from healing.monitor.log.flow_list import FlowList
-from healing.monitor.log.refused import Refused
-from healing.monitor.log.terminal import Terminal
-from healing.monitor.log.writer import Log
-from healing.monitor.metrics.page import Metrics
-from healing.monitor.request_log.listener import RequestLog
-from healing.monitor.serving.routes import Shown, add_pages
-from healing.monitor.status.account_tallies import AccountTallies
-from healing.monitor.status.conditions import Conditions
-from healing.monitor.status.health import Health
-from healing.monitor.status.now import Now
-from healing.monitor.tracing.tracing import Tracing
-from healing.monitor.view.content_view import ContentView
-from healing.policy.journal.records import Journal
-from healing.proxy.addon import Antigravity
-from healing.proxy.claiming.state import State, SystemClock
-from healing.proxy.connections.accepting import Accepting
-from healing.proxy.kept_messages import Messages
-from healing.proxy.own_pages.pages import Pages
+from antigravity_healing.monitor.captures.capture import Capture
+from antigravity_healing.monitor.captures.replays import Replays
+from antigravity_healing.monitor.hand.commands import HandCommands
+from antigravity_healing.monitor.hand.doing import Hand
+from antigravity_healing.monitor.hand.flow_commands import Commands
+from antigravity_healing.monitor.log.first_words import FirstWords
+from antigravity_healing.monitor.log.flow_list import FlowList
+from antigravity_healing.monitor.log.refused import Refused
+from antigravity_healing.monitor.log.terminal import Terminal
+from antigravity_healing.monitor.log.writer import Log
+from antigravity_healing.monitor.metrics.page import Metrics
+from antigravity_healing.monitor.request_log.listener import RequestLog
+from antigravity_healing.monitor.serving.routes import Shown, add_pages
+from antigravity_healing.monitor.status.account_tallies import AccountTallies
+from antigravity_healing.monitor.status.conditions import Conditions
+from antigravity_healing.monitor.status.health import Health
+from antigravity_healing.monitor.status.now import Now
+from antigravity_healing.monitor.tracing.tracing import Tracing
+from antigravity_healing.monitor.view.content_view import ContentView
+from antigravity_healing.policy.journal.records import Journal
+from antigravity_healing.proxy.addon import Antigravity
+from antigravity_healing.proxy.claiming.state import State, SystemClock
+from antigravity_healing.proxy.connections.accepting import Accepting
+from antigravity_healing.proxy.kept_messages import Messages
+from antigravity_healing.proxy.own_pages.pages import Pages
 
 _journal = Journal()
 _antigravity: Antigravity

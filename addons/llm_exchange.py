@@ -1,6 +1,6 @@
 """The content view `LLM exchange` alone, to read saved flows: `mitmweb -s addons/llm_exchange.py -r FILE`."""
 
-from healing.monitor.view.content_view import register
+from antigravity_healing.monitor.view.content_view import register
 
 
 def load(loader: object) -> None:

@@ -5,8 +5,8 @@
 
 from pathlib import Path
 
-from healing.policy.journal.findings import WORDS
-from healing.policy.journal.records import AttemptFacts
+from antigravity_healing.policy.journal.findings import WORDS
+from antigravity_healing.policy.journal.records import AttemptFacts
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- findings -->\n", "<!-- end of findings -->\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.file import load
+from antigravity_healing.policy.settings.file import load
 from mitmproxy import http, io
 
 from tests.e2e.harness import ROOT, Proxy

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from multiprocessing.connection import Connection
 
-from healing.wire.json.value import dump
+from antigravity_healing.wire.json.value import dump
 
 from tests.bench.server import read_request
 from tests.support.raw import RawConnection, encode_request

@@ -19,10 +19,10 @@ SABOTAGE = """
 import os
 from pathlib import Path
 
-from healing.proxy.connections.client_http1 import ClientHttp1
-from healing.proxy.connections.client_http2 import ClientHttp2
-from healing.proxy.connections.upstream_http2 import UpstreamHttp2
-from healing.proxy.connections.upstream_http1 import UpstreamHttp1
+from antigravity_healing.proxy.connections.client_http1 import ClientHttp1
+from antigravity_healing.proxy.connections.client_http2 import ClientHttp2
+from antigravity_healing.proxy.connections.upstream_http2 import UpstreamHttp2
+from antigravity_healing.proxy.connections.upstream_http1 import UpstreamHttp1
 
 ORDER = Path(os.environ["SABOTAGE"])
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from healing.wire.json.value import dump
+from antigravity_healing.wire.json.value import dump
 
 from tests.bench.gaps_server import STEADY_S, serve
 from tests.bench.server import running

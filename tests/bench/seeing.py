@@ -19,10 +19,10 @@ from tests.e2e.harness import ADDON, account, upstream
 from tests.support import raw
 
 UNSEEN = """
-from healing.policy.journal.records import Journal
-from healing.proxy.addon import Antigravity
-from healing.proxy.connections.accepting import Accepting
-from healing.proxy.own_pages.pages import Pages
+from antigravity_healing.policy.journal.records import Journal
+from antigravity_healing.proxy.addon import Antigravity
+from antigravity_healing.proxy.connections.accepting import Accepting
+from antigravity_healing.proxy.own_pages.pages import Pages
 
 addons = [Antigravity(Journal(), lambda state: {}, Pages()), Accepting()]
 """

@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from healing.policy.routing.request import Owner
-from healing.policy.settings.schema import Signatures
-from healing.policy.signing import anthropic_signed
-from healing.policy.signing.by_place import Known
-from healing.policy.signing.store import Origin, SignatureStore
-from healing.wire.anthropic.history import Block, Body, places_of
+from antigravity_healing.policy.routing.request import Owner
+from antigravity_healing.policy.settings.schema import Signatures
+from antigravity_healing.policy.signing import anthropic_signed
+from antigravity_healing.policy.signing.by_place import Known
+from antigravity_healing.policy.signing.store import Origin, SignatureStore
+from antigravity_healing.wire.anthropic.history import Block, Body, places_of
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.anthropic.com", "claude-sonnet-4-5", "work")

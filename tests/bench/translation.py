@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from healing.wire.dialects import DIALECTS
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.json import exact
-from healing.wire.json.value import dump, parse
-from healing.wire.translate.common import NO_HISTORY, anthropic_tool_names, gemini_tool_names
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
-from healing.wire.translate.to_anthropic.request import to_anthropic
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
-from healing.wire.translate.to_gemini.request import to_gemini
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.value import dump, parse
+from antigravity_healing.wire.translate.common import NO_HISTORY, anthropic_tool_names, gemini_tool_names
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from antigravity_healing.wire.translate.to_anthropic.request import to_anthropic
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.wire.translate.to_gemini.request import to_gemini
 
 from tests.upstream import anthropic_stream, gemini_stream
 

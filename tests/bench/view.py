@@ -6,8 +6,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from healing.monitor.view.content_view import LLMExchange
-from healing.wire.json.value import dump
+from antigravity_healing.monitor.view.content_view import LLMExchange
+from antigravity_healing.wire.json.value import dump
 from mitmproxy.contentviews import Metadata
 from mitmproxy.test import tflow
 

@@ -16,9 +16,9 @@ from tests.upstream.tls import server_context
 
 # Of the addon's clocks this is the only one that no setting is for.
 SCRIPT = """
-import healing.proxy.connections.liveness
+import antigravity_healing.proxy.connections.liveness
 
-healing.proxy.connections.liveness.PING_S = 0.5
+antigravity_healing.proxy.connections.liveness.PING_S = 0.5
 
 
 def responseheaders(flow):

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 import pytest
-from healing.monitor.request_log.filters import Filter
-from healing.monitor.request_log.reader import Reader
-from healing.monitor.request_log.rows import LoggedExchange
+from antigravity_healing.monitor.request_log.filters import Filter
+from antigravity_healing.monitor.request_log.reader import Reader
+from antigravity_healing.monitor.request_log.rows import LoggedExchange
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.harness import Proxy, account, upstream

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from healing.monitor.status.top import ask as ask_now
-from healing.monitor.status.top import lines_of
+from antigravity_healing.monitor.status.top import ask as ask_now
+from antigravity_healing.monitor.status.top import lines_of
 
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import ask, body, credential, error

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from healing.policy.routing.request import Owner
-from healing.policy.settings.schema import Signatures
-from healing.policy.signing.store import SignatureStore
+from antigravity_healing.policy.routing.request import Owner
+from antigravity_healing.policy.settings.schema import Signatures
+from antigravity_healing.policy.signing.store import SignatureStore
 
 from tests.e2e.conversations import lose_signatures
 from tests.e2e.harness import Proxy, account, key_of, upstream

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from healing.policy.journal.written import TAGS
+from antigravity_healing.policy.journal.written import TAGS
 from mitmproxy import flowfilter, http
 
 from tests.e2e.harness import Proxy, upstream

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from healing.monitor.request_log.filters import Filter
-from healing.monitor.request_log.reader import Reader
-from healing.monitor.request_log.rows import LoggedExchange
+from antigravity_healing.monitor.request_log.filters import Filter
+from antigravity_healing.monitor.request_log.reader import Reader
+from antigravity_healing.monitor.request_log.rows import LoggedExchange
 from mitmproxy import http
 from prometheus_client.parser import text_string_to_metric_families
 

@@ -23,21 +23,21 @@ SABOTAGE = """
 import os
 from pathlib import Path
 
-from healing.monitor.log.writer import Log
-from healing.policy.routing.accounts import Accounts
-from healing.policy.exchange.attempts_in_turn import AttemptsInTurn
-from healing.policy.exchange.delivery import Delivery
-from healing.policy.exchange.answer_reader import AnswerReader
-from healing.policy.journal.records import Journal
-from healing.policy.judging.gate import Gate
-from healing.policy.exchange.retry_table import RetryBudget
-from healing.proxy.claiming.claiming import Claiming
-from healing.proxy.claiming.exchange_maker import ExchangeMaker
-from healing.proxy.streams.recorder import Recorder
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.anthropic.reader import AnthropicReader
-from healing.wire.gemini.reader import GeminiReader
-from healing.wire.http.sse import SSEDecoder
+from antigravity_healing.monitor.log.writer import Log
+from antigravity_healing.policy.routing.accounts import Accounts
+from antigravity_healing.policy.exchange.attempts_in_turn import AttemptsInTurn
+from antigravity_healing.policy.exchange.delivery import Delivery
+from antigravity_healing.policy.exchange.answer_reader import AnswerReader
+from antigravity_healing.policy.journal.records import Journal
+from antigravity_healing.policy.judging.gate import Gate
+from antigravity_healing.policy.exchange.retry_table import RetryBudget
+from antigravity_healing.proxy.claiming.claiming import Claiming
+from antigravity_healing.proxy.claiming.exchange_maker import ExchangeMaker
+from antigravity_healing.proxy.streams.recorder import Recorder
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.anthropic.reader import AnthropicReader
+from antigravity_healing.wire.gemini.reader import GeminiReader
+from antigravity_healing.wire.http.sse import SSEDecoder
 
 ORDER = Path(os.environ["SABOTAGE"])
 calls = 0

@@ -23,8 +23,8 @@ MB = 1024 * 1024
 SCRIPT = """
 import asyncio
 from mitmproxy import ctx
-from healing.proxy.own_pages import layer
-from healing.proxy.own_pages.pages import PageAnswer
+from antigravity_healing.proxy.own_pages import layer
+from antigravity_healing.proxy.own_pages.pages import PageAnswer
 
 layer.UNREAD_S = 1.0
 layer.IDLE_S = {idle_s}
@@ -571,6 +571,7 @@ def test_no_flow_is_made_of_it_and_an_idle_connection_is_closed(tmp_path: Path) 
         config = account("one", "anthropic") + upstream("anthropic", "anthropic", server.url)
         args = ["-w", str(file), *script(tmp_path / "script", idle_s=0.5)]
         with Proxy(tmp_path / "proxy", config, args=args) as proxy, closing(raw.RawConnection(proxy.url)) as idle:
+            proxy.wait_for_log("Point a client at it")
             lines = len(proxy.lines)
             for path in ("/health", "/metrics", "/antigravity/", "/antigravity/token"):
                 idle.send("GET", proxy.url + path)

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.judging.failures import FailureClass
 from mitmproxy.io import FlowReader
 from playwright.sync_api import Browser, Locator, Page, expect
 

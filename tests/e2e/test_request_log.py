@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from healing.monitor.__main__ import main
-from healing.monitor.request_log.filters import Filter
-from healing.monitor.request_log.reader import Reader
-from healing.monitor.request_log.rows import LoggedExchange
-from healing.policy.judging.failures import FailureClass
+from antigravity_healing.monitor.__main__ import main
+from antigravity_healing.monitor.request_log.filters import Filter
+from antigravity_healing.monitor.request_log.reader import Reader
+from antigravity_healing.monitor.request_log.rows import LoggedExchange
+from antigravity_healing.policy.judging.failures import FailureClass
 
 from tests.e2e.harness import ROOT, Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import CLIENT_KEY, DIALECTS, ask, body, empty, error, read_stream, stream, target
@@ -165,7 +165,7 @@ def test_a_kill_leaves_an_unfinished_row_that_a_new_start_leaves_as_it_is(tmp_pa
         killed.wait_exit()
         connection.close()
         told = subprocess.run(
-            [sys.executable, "-m", "healing.monitor", "log", "--home", str(tmp_path / "home")],
+            [sys.executable, "-m", "antigravity_healing.monitor", "log", "--home", str(tmp_path / "home")],
             cwd=ROOT / "addons",
             capture_output=True,
             text=True,

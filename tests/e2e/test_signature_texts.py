@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from healing.wire.errors.signature_refusals import SignatureFault
+from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 
 from tests.e2e.conftest import Lane
 from tests.e2e.test_modes_helpers import credential, read_stream, target

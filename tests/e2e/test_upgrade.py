@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.anthropic.dialect import Anthropic
 
 from tests.e2e.conftest import Lane, both_dialects
 from tests.e2e.failures import Asked, answer, ask, error, overloaded

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
 
 from tests.e2e.conftest import Lane
 from tests.e2e.crossed import CrossedLanes

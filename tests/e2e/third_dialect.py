@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from healing.wire.conversation import NoConversation
-from healing.wire.dialect import (
+from antigravity_healing.wire.conversation import NoConversation
+from antigravity_healing.wire.dialect import (
     CredentialPlaces,
     EmptyStop,
     GenAI,
@@ -19,10 +19,10 @@ from healing.wire.dialect import (
     Streamed,
     ThingIds,
 )
-from healing.wire.dialects import register
-from healing.wire.http.sse import SSEEvent
-from healing.wire.rate_limits import NoRateLimits
-from healing.wire.usage import Usage
+from antigravity_healing.wire.dialects import register
+from antigravity_healing.wire.http.sse import SSEEvent
+from antigravity_healing.wire.rate_limits import NoRateLimits
+from antigravity_healing.wire.usage import Usage
 
 
 def _dump(value: Any) -> bytes:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["healing"]):
+with atheris.instrument_imports(include=["antigravity_healing"]):
     from tests.fuzz.mutating import mutated
     from tests.fuzz.targets import TARGETS
 
@@ -30,7 +30,7 @@ class Findings:
     def add(self, data: bytes, error: BaseException) -> None:
         """An input that fails with this error."""
         frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if "/healing/" in frame.filename] or frames
+        ours = [frame for frame in frames if "/antigravity_healing/" in frame.filename] or frames
         place = f"{type(error).__name__}-{Path(ours[-1].filename).stem}-{ours[-1].lineno}-{frames[-1].lineno}"
         known = self._found.get(place)
         if known is None or len(data) < len(known[0]):

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import get_args
 
-from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.schema import Signatures
-from healing.policy.signing.store import SignatureStore
-from healing.wire.translate.common import UntranslatableError
+from antigravity_healing.policy.routing.accounts import Accounts
+from antigravity_healing.policy.settings.schema import Signatures
+from antigravity_healing.policy.signing.store import SignatureStore
+from antigravity_healing.wire.translate.common import UntranslatableError
 
 from tests.fuzz.target import Target, cut, value_in
 from tests.policy.exchange.stage import JSON, SSE, End, Mode, Script, Stage, accounts_named
@@ -55,7 +55,7 @@ class _Keeping(logging.Handler):
 @contextmanager
 def _no_bugs() -> Iterator[None]:
     handler = _Keeping(logging.ERROR)
-    logger = logging.getLogger("healing")
+    logger = logging.getLogger("antigravity_healing")
     before, logger.propagate = logger.propagate, False
     logger.addHandler(handler)
     try:

@@ -4,21 +4,21 @@ import contextlib
 from collections.abc import Callable
 from time import process_time
 
-from healing.policy.routing.routes import matches
-from healing.policy.signing.prefix_check import family_of
-from healing.policy.translating.refused_features import STREAM, refused_feature
-from healing.policy.translating.translation import ToAnthropic, ToGemini
-from healing.proxy.secrets.seal import Seal, take_off
-from healing.wire.dialects import DIALECTS
-from healing.wire.errors.parsing import parse_duration_s, parse_error
-from healing.wire.errors.signature_refusals import named_position, refuses_binding, signature_fault
-from healing.wire.gemini.spelling import in_camel_case
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.json import exact
-from healing.wire.json.beginning import read_beginning
-from healing.wire.json.skip import value_end
-from healing.wire.requests.model_versions import claude_version, gemini_version
-from healing.wire.requests.places import is_unguessable
+from antigravity_healing.policy.routing.routes import matches
+from antigravity_healing.policy.signing.prefix_check import family_of
+from antigravity_healing.policy.translating.refused_features import STREAM, refused_feature
+from antigravity_healing.policy.translating.translation import ToAnthropic, ToGemini
+from antigravity_healing.proxy.secrets.seal import Seal, take_off
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.errors.parsing import parse_duration_s, parse_error
+from antigravity_healing.wire.errors.signature_refusals import named_position, refuses_binding, signature_fault
+from antigravity_healing.wire.gemini.spelling import in_camel_case
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.beginning import read_beginning
+from antigravity_healing.wire.json.skip import value_end
+from antigravity_healing.wire.requests.model_versions import claude_version, gemini_version
+from antigravity_healing.wire.requests.places import is_unguessable
 from mitmproxy import http
 
 from tests.fuzz.target import Target, cut

@@ -7,31 +7,31 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from healing.policy.judging.failures import classify
-from healing.policy.judging.upstream_hints import header_wait_s
-from healing.policy.settings import file as config_file
-from healing.policy.settings.schema import Upstream
-from healing.proxy.claiming.claims import understand
-from healing.proxy.guarding import web_pages
-from healing.proxy.guarding.addresses import literal
-from healing.proxy.guarding.destinations import Destination as Place
-from healing.proxy.guarding.hosts import hosts_named
-from healing.proxy.secrets.redaction import SHORTEST_SECRET
-from healing.proxy.secrets.seal import Seal, take_off
-from healing.wire.anthropic.history import places_of as anthropic_places
-from healing.wire.dialects import DIALECTS
-from healing.wire.errors.parsing import parse_error
-from healing.wire.gemini.history import places_of as gemini_places
-from healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
-from healing.wire.http.paths import PathError
-from healing.wire.json import exact
-from healing.wire.json.beginning import read_beginning
-from healing.wire.json.span import replace_member, respell
-from healing.wire.json.value import canonical, dump, parse
-from healing.wire.requests.places import loosely
-from healing.wire.translate.common import NO_HISTORY, UntranslatableError
-from healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
-from healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
+from antigravity_healing.policy.judging.failures import classify
+from antigravity_healing.policy.judging.upstream_hints import header_wait_s
+from antigravity_healing.policy.settings import file as config_file
+from antigravity_healing.policy.settings.schema import Upstream
+from antigravity_healing.proxy.claiming.claims import understand
+from antigravity_healing.proxy.guarding import web_pages
+from antigravity_healing.proxy.guarding.addresses import literal
+from antigravity_healing.proxy.guarding.destinations import Destination as Place
+from antigravity_healing.proxy.guarding.hosts import hosts_named
+from antigravity_healing.proxy.secrets.redaction import SHORTEST_SECRET
+from antigravity_healing.proxy.secrets.seal import Seal, take_off
+from antigravity_healing.wire.anthropic.history import places_of as anthropic_places
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.errors.parsing import parse_error
+from antigravity_healing.wire.gemini.history import places_of as gemini_places
+from antigravity_healing.wire.http.encoding import DecodingError, Decompressor, TooLongError
+from antigravity_healing.wire.http.paths import PathError
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.beginning import read_beginning
+from antigravity_healing.wire.json.span import replace_member, respell
+from antigravity_healing.wire.json.value import canonical, dump, parse
+from antigravity_healing.wire.requests.places import loosely
+from antigravity_healing.wire.translate.common import NO_HISTORY, UntranslatableError
+from antigravity_healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
+from antigravity_healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
 from mitmproxy import http
 
 from tests.fuzz.target import Target, cut, value_in

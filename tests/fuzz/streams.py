@@ -4,18 +4,18 @@ import contextlib
 from collections.abc import Iterable
 from functools import partial
 
-from healing.policy.judging.gate import Gate
-from healing.policy.settings.schema import Commit
-from healing.wire.collecting import LONGEST_WHOLE
-from healing.wire.dialect import Dialect, Kind
-from healing.wire.dialects import DIALECTS
-from healing.wire.http.json_array import ArrayDecoder
-from healing.wire.http.sse import SSEDecoder, SSEEvent
-from healing.wire.json.growing import weight
-from healing.wire.json.value import dump, parse
-from healing.wire.translate.common import AnswerTranslator, anthropic_tool_names, gemini_tool_names
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.policy.judging.gate import Gate
+from antigravity_healing.policy.settings.schema import Commit
+from antigravity_healing.wire.collecting import LONGEST_WHOLE
+from antigravity_healing.wire.dialect import Dialect, Kind
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.http.json_array import ArrayDecoder
+from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
+from antigravity_healing.wire.json.growing import weight
+from antigravity_healing.wire.json.value import dump, parse
+from antigravity_healing.wire.translate.common import AnswerTranslator, anthropic_tool_names, gemini_tool_names
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 
 from tests.fuzz.target import Target, cut, objects_in, value_in
 from tests.support.protocol import check_anthropic_json, check_anthropic_stream, check_gemini_stream

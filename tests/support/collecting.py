@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.collecting import LONGEST_WHOLE
-from healing.wire.dialect import Collector
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.collecting import LONGEST_WHOLE
+from antigravity_healing.wire.dialect import Collector
 
 type Fields = dict[str, Any]
 

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from healing.wire.errors.signature_refusals import SignatureFault
+from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 
 BOUND = "messages.1.content.0: Invalid `signature` in `thinking` block. The block is bound to a different conversation."
 FIRST_BLOCK = (

@@ -4,9 +4,9 @@ import json
 import tracemalloc
 
 import pytest
-from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.collecting import LONGEST_WHOLE, NOT_WHOLE
-from healing.wire.gemini.collector import GeminiCollector, GeminiParts
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.collecting import LONGEST_WHOLE, NOT_WHOLE
+from antigravity_healing.wire.gemini.collector import GeminiCollector, GeminiParts
 
 from tests.support.collecting import Fields, block_events, started, stopping, taken
 from tests.support.gemini_parts import chunk_of

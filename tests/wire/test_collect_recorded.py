@@ -6,14 +6,14 @@ from typing import Any
 import httpx2
 import pytest
 from anthropic import Anthropic as AnthropicSDK
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.collecting import LONGEST_WHOLE
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.json.value import dump
 from google import genai
 from google.genai import types
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.collecting import LONGEST_WHOLE
-from healing.wire.dialect import Dialect
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.json.value import dump
 
 from tests.support.recorded import Exchange, recorded_params
 

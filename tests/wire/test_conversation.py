@@ -4,9 +4,9 @@ from typing import Any
 
 import orjson
 import pytest
-from healing.wire.conversation import Answer, Asked, NoConversation, Part, Turn
-from healing.wire.dialects import DIALECTS
-from healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.conversation import Answer, Asked, NoConversation, Part, Turn
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.http.sse import SSEDecoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,10 +4,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import healing
-from healing.wire.dialects import DIALECTS
+import antigravity_healing
+from antigravity_healing.wire.dialects import DIALECTS
 
-ROOT = Path(healing.__file__).parent
+ROOT = Path(antigravity_healing.__file__).parent
 OF_ONE = tuple(f"wire/{name}/" for name in DIALECTS)
 # What is known of dialects beyond what they are themselves, by their own modules and by pair.
 BEYOND = ("policy/signing/", "policy/translating/", "wire/translate/")
@@ -34,7 +34,7 @@ def test_no_module_but_a_dialects_own_names_one() -> None:
 
 
 def test_no_module_but_a_dialects_own_and_what_is_known_beyond_it_imports_one() -> None:
-    rooms = tuple(f"healing.wire.{name}" for name in DIALECTS)
+    rooms = tuple(f"antigravity_healing.wire.{name}" for name in DIALECTS)
     found = [
         f"{path}:{node.lineno}: {node.module}"
         for path, tree in modules(*BEYOND, REGISTRY)

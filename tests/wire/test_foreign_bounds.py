@@ -5,24 +5,24 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from healing.policy.signing.anthropic_signed import Spots
-from healing.policy.signing.prefix_check import family_of
-from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.anthropic.history import places_of, turns_of
-from healing.wire.anthropic.reader import AnthropicReader
-from healing.wire.collecting import LONGEST_WHOLE
-from healing.wire.dialect import Kind
-from healing.wire.errors.parsing import read_error
-from healing.wire.errors.signature_refusals import refuses_binding
-from healing.wire.gemini.history import spots_of
-from healing.wire.gemini.reader import GeminiReader
-from healing.wire.http.sse import SSEEvent
-from healing.wire.json.exact import parse as parse_exactly
-from healing.wire.json.value import MOST_VALUES, dump, parse, parse_strictly
-from healing.wire.translate.common import UntranslatableError, anthropic_tool_names, gemini_tool_names
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
-from healing.wire.translate.to_anthropic.request import to_anthropic
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.policy.signing.anthropic_signed import Spots
+from antigravity_healing.policy.signing.prefix_check import family_of
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.anthropic.history import places_of, turns_of
+from antigravity_healing.wire.anthropic.reader import AnthropicReader
+from antigravity_healing.wire.collecting import LONGEST_WHOLE
+from antigravity_healing.wire.dialect import Kind
+from antigravity_healing.wire.errors.parsing import read_error
+from antigravity_healing.wire.errors.signature_refusals import refuses_binding
+from antigravity_healing.wire.gemini.history import spots_of
+from antigravity_healing.wire.gemini.reader import GeminiReader
+from antigravity_healing.wire.http.sse import SSEEvent
+from antigravity_healing.wire.json.exact import parse as parse_exactly
+from antigravity_healing.wire.json.value import MOST_VALUES, dump, parse, parse_strictly
+from antigravity_healing.wire.translate.common import UntranslatableError, anthropic_tool_names, gemini_tool_names
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from antigravity_healing.wire.translate.to_anthropic.request import to_anthropic
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 
 from tests.support.collecting import Fields, started, stopping, taken
 from tests.support.gemini_parts import chunk_of

@@ -5,11 +5,11 @@ import re
 from typing import Any
 
 import pytest
-from healing.wire.dialects import DIALECTS
-from healing.wire.translate.common import ToolNames
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
-from healing.wire.usage import MOST_TOKENS, Usage
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.translate.common import ToolNames
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.wire.usage import MOST_TOKENS, Usage
 from hypothesis import given
 from hypothesis import strategies as st
 

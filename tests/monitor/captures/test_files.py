@@ -3,11 +3,11 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
-from healing.monitor.captures.capture import MOST_WAITING, Waiting
-from healing.monitor.captures.causes import WITHIN_S, Causes, cause_of
-from healing.monitor.captures.files import CapturedFiles
-from healing.policy.settings.schema import CaptureSettings
-from healing.proxy.streams.flow_story import role_of
+from antigravity_healing.monitor.captures.capture import MOST_WAITING, Waiting
+from antigravity_healing.monitor.captures.causes import WITHIN_S, Causes, cause_of
+from antigravity_healing.monitor.captures.files import CapturedFiles
+from antigravity_healing.policy.settings.schema import CaptureSettings
+from antigravity_healing.proxy.streams.flow_story import role_of
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http
@@ -161,7 +161,7 @@ def test_a_write_that_fails_leaves_nothing_behind(captures: CapturedFiles, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("healing.monitor.captures.files._write_all", half)
+        patched.setattr("antigravity_healing.monitor.captures.files._write_all", half)
         with pytest.raises(OSError, match="No space"):
             add(captures, "b")
     add(captures, "c")

@@ -3,7 +3,7 @@ from typing import Any
 
 import orjson
 import pytest
-from healing.monitor.hand.diff import MOST_CHANGES, Sent, as_line, json_changes, request_changes
+from antigravity_healing.monitor.hand.diff import MOST_CHANGES, Sent, as_line, json_changes, request_changes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from healing.monitor.log import file as log_file
-from healing.monitor.log.file import DAYS_KEPT, NAME, LogFile
+from antigravity_healing.monitor.log import file as log_file
+from antigravity_healing.monitor.log.file import DAYS_KEPT, NAME, LogFile
 
 from tests.support.small_disk import small_disk
 
@@ -16,10 +16,10 @@ MOST = 1024 * 1024
 
 @contextmanager
 def opened(folder: Path, most: int = MOST) -> Iterator[LogFile]:
-    """A log file to which everything goes that `healing` logs."""
+    """A log file to which everything goes that `antigravity_healing` logs."""
     handler = LogFile(folder, lambda: most)
     handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("healing")
+    logger = logging.getLogger("antigravity_healing")
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -1,4 +1,4 @@
-from healing.monitor.log.repeats import Repeats
+from antigravity_healing.monitor.log.repeats import Repeats
 
 
 def test_what_repeats_itself_is_said_once_a_while_with_a_count() -> None:

@@ -1,12 +1,12 @@
 from typing import get_args
 
 import pytest
-from healing.monitor.log.steps import line_of
-from healing.policy.exchange.given import Rules
-from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Record, Step
-from healing.policy.judging.failures import FailureClass
-from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.schema import Retry
+from antigravity_healing.monitor.log.steps import line_of
+from antigravity_healing.policy.exchange.given import Rules
+from antigravity_healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Record, Step
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.routing.accounts import Accounts
+from antigravity_healing.policy.settings.schema import Retry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
-from healing.monitor.metrics.exchange_metrics import COOLING, ExchangeMetrics
-from healing.monitor.metrics.model_names import MOST_NAMED, OTHER, ModelNames
-from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Record
-from healing.policy.judging.failures import FailureClass
-from healing.wire.usage import Usage
+from antigravity_healing.monitor.metrics.exchange_metrics import COOLING, ExchangeMetrics
+from antigravity_healing.monitor.metrics.model_names import MOST_NAMED, OTHER, ModelNames
+from antigravity_healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Record
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.wire.usage import Usage
 from prometheus_client import CollectorRegistry
 
 from tests.policy.exchange.stage import MODEL, Script, Stage, play

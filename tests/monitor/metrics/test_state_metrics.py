@@ -7,19 +7,19 @@ from typing import Any
 
 import orjson
 import pytest
-from healing import monitor
-from healing.monitor.captures.capture import Capture
-from healing.monitor.metrics.exchange_metrics import ExchangeMetrics
-from healing.monitor.metrics.model_names import ModelNames
-from healing.monitor.metrics.page import Metrics, encoder_for
-from healing.monitor.metrics.state_metrics import PHASES, Reading, StateCollector, accounts_of, size_of
-from healing.policy.exchange.actions import Start
-from healing.policy.journal.records import Journal
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.settings.schema import Config
-from healing.proxy.addon import Antigravity
-from healing.proxy.claiming.state import State
-from healing.proxy.own_pages.pages import Pages
+from antigravity_healing import monitor
+from antigravity_healing.monitor.captures.capture import Capture
+from antigravity_healing.monitor.metrics.exchange_metrics import ExchangeMetrics
+from antigravity_healing.monitor.metrics.model_names import ModelNames
+from antigravity_healing.monitor.metrics.page import Metrics, encoder_for
+from antigravity_healing.monitor.metrics.state_metrics import PHASES, Reading, StateCollector, accounts_of, size_of
+from antigravity_healing.policy.exchange.actions import Start
+from antigravity_healing.policy.journal.records import Journal
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.settings.schema import Config
+from antigravity_healing.proxy.addon import Antigravity
+from antigravity_healing.proxy.claiming.state import State
+from antigravity_healing.proxy.own_pages.pages import Pages
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry

@@ -2,7 +2,7 @@
 
 import shlex
 
-from healing.monitor.page_data.copies import LONGEST_BODY, as_curl
+from antigravity_healing.monitor.page_data.copies import LONGEST_BODY, as_curl
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http

@@ -1,10 +1,10 @@
 """The last hour as JSON has it, and what is no JSON."""
 
 import orjson
-from healing.monitor.page_data.logged import hour_told
-from healing.monitor.request_log.reader import AccountUse, Bucket, Summary
-from healing.proxy.own_pages.pages import PageAnswer
-from healing.wire.usage import Usage
+from antigravity_healing.monitor.page_data.logged import hour_told
+from antigravity_healing.monitor.request_log.reader import AccountUse, Bucket, Summary
+from antigravity_healing.proxy.own_pages.pages import PageAnswer
+from antigravity_healing.wire.usage import Usage
 
 
 def test_an_hour_says_all_of_it() -> None:

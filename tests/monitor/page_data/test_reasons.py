@@ -1,9 +1,9 @@
 """Why there was no further attempt, and why nothing is kept."""
 
 import pytest
-from healing.monitor.page_data.reasons import why_no_body, why_no_retry, why_not_kept
-from healing.policy.judging.failures import FailureClass
-from healing.policy.settings.schema import CaptureSettings, Flows
+from antigravity_healing.monitor.page_data.reasons import why_no_body, why_no_retry, why_not_kept
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.settings.schema import CaptureSettings, Flows
 
 NOW = 1_700_000_000.0
 DAY_S = 86400.0

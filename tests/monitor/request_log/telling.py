@@ -2,9 +2,16 @@
 
 from collections.abc import Iterator
 
-from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding, Outcome, Record
-from healing.policy.judging.failures import FailureClass
-from healing.wire.usage import Usage
+from antigravity_healing.policy.journal.records import (
+    AttemptFacts,
+    ExchangeEnd,
+    ExchangeFacts,
+    Finding,
+    Outcome,
+    Record,
+)
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.wire.usage import Usage
 
 AT = 1_700_000_000.0
 DAY_S = 24 * 3600.0

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from healing.monitor.request_log.database import SAME_WITHIN_S, Database
-from healing.monitor.request_log.filters import Filter
-from healing.monitor.request_log.reader import Reader, UnreadableError
-from healing.monitor.request_log.rows import LONGEST, LoggedExchange
-from healing.monitor.request_log.schema import VERSION, OtherVersionError
-from healing.policy.journal.records import Record
-from healing.policy.judging.failures import FailureClass
-from healing.policy.settings.schema import RequestLogSettings
-from healing.wire.usage import Usage
+from antigravity_healing.monitor.request_log.database import SAME_WITHIN_S, Database
+from antigravity_healing.monitor.request_log.filters import Filter
+from antigravity_healing.monitor.request_log.reader import Reader, UnreadableError
+from antigravity_healing.monitor.request_log.rows import LONGEST, LoggedExchange
+from antigravity_healing.monitor.request_log.schema import VERSION, OtherVersionError
+from antigravity_healing.policy.journal.records import Record
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.settings.schema import RequestLogSettings
+from antigravity_healing.wire.usage import Usage
 
 from tests.monitor.request_log.telling import (
     AT,

@@ -8,11 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from healing.monitor.request_log.database import Database
-from healing.monitor.request_log.filters import STATES, Cursor, Filter, FilterError, filter_from, filter_in, time_of
-from healing.monitor.request_log.reader import Reader
-from healing.policy.journal.records import AttemptFacts, Outcome, Record
-from healing.policy.judging.failures import FailureClass
+from antigravity_healing.monitor.request_log.database import Database
+from antigravity_healing.monitor.request_log.filters import (
+    STATES,
+    Cursor,
+    Filter,
+    FilterError,
+    filter_from,
+    filter_in,
+    time_of,
+)
+from antigravity_healing.monitor.request_log.reader import Reader
+from antigravity_healing.policy.journal.records import AttemptFacts, Outcome, Record
+from antigravity_healing.policy.judging.failures import FailureClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

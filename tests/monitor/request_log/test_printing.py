@@ -3,12 +3,12 @@ import json
 from pathlib import Path
 
 import pytest
-from healing.monitor.__main__ import main
-from healing.monitor.request_log.database import Database
-from healing.monitor.request_log.printing import COLUMNS
-from healing.monitor.request_log.schema import FILE_NAME
-from healing.policy.judging.failures import FailureClass
-from healing.wire.usage import Usage
+from antigravity_healing.monitor.__main__ import main
+from antigravity_healing.monitor.request_log.database import Database
+from antigravity_healing.monitor.request_log.printing import COLUMNS
+from antigravity_healing.monitor.request_log.schema import FILE_NAME
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.wire.usage import Usage
 
 from tests.monitor.request_log.telling import AT, attempt, end, facts, received, refused, whole
 

@@ -6,12 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from healing.monitor.request_log import writer as writing
-from healing.monitor.request_log.filters import Filter
-from healing.monitor.request_log.reader import Reader
-from healing.monitor.request_log.schema import VERSION
-from healing.monitor.request_log.writer import MOST_WAITING, Writer
-from healing.policy.settings.schema import RequestLogSettings
+from antigravity_healing.monitor.request_log import writer as writing
+from antigravity_healing.monitor.request_log.filters import Filter
+from antigravity_healing.monitor.request_log.reader import Reader
+from antigravity_healing.monitor.request_log.schema import VERSION
+from antigravity_healing.monitor.request_log.writer import MOST_WAITING, Writer
+from antigravity_healing.policy.settings.schema import RequestLogSettings
 
 from tests.monitor.request_log.telling import AT, DAY_S, attempt, end, facts, whole
 from tests.support.small_disk import small_disk
@@ -111,7 +111,7 @@ def test_a_full_disk_is_said_once_and_what_can_wait_is_written_when_there_is_roo
 def test_a_log_that_somebody_else_has_locked_is_written_later(
     path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("healing.monitor.request_log.schema.BUSY_S", 0.05)
+    monkeypatch.setattr("antigravity_healing.monitor.request_log.schema.BUSY_S", 0.05)
     writer = started(path)
     tell(writer, "a")
     wait_for(lambda: path.exists() and names(path) == ["a"])

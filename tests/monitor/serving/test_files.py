@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from healing.monitor.serving.files import PageFiles
-from healing.proxy.own_pages.pages import MOST_BYTES, PageAnswer, PageRequest
+from antigravity_healing.monitor.serving.files import PageFiles
+from antigravity_healing.proxy.own_pages.pages import MOST_BYTES, PageAnswer, PageRequest
 
 
 @pytest.fixture

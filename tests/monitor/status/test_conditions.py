@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-from healing.monitor.status.conditions import Conditions
-from healing.monitor.status.finding_conditions import Found, found_in
-from healing.monitor.status.health import status_of
-from healing.policy.journal.records import NOTHING, AttemptFacts, ExchangeFacts, Journal, Record
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.settings.schema import AccountSettings, Config
-from healing.policy.trouble import Trouble
-from healing.proxy.claiming.state import State
+from antigravity_healing.monitor.status.conditions import Conditions
+from antigravity_healing.monitor.status.finding_conditions import Found, found_in
+from antigravity_healing.monitor.status.health import status_of
+from antigravity_healing.policy.journal.records import NOTHING, AttemptFacts, ExchangeFacts, Journal, Record
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.settings.schema import AccountSettings, Config
+from antigravity_healing.policy.trouble import Trouble
+from antigravity_healing.proxy.claiming.state import State
 
 KEY = Found("auth", "a", "the key of a is refused", "put a new key in")
 QUOTA = Found("quota", "b m", "b is used up for m until 16:40", f"{NOTHING}; add an account", 5000.0)

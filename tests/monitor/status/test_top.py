@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from healing.monitor.status import top
+from antigravity_healing.monitor.status import top
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Sequence
 
-from healing.monitor.tracing.tracing import MOST_WAITING, Batches
-from healing.policy.journal.records import ExchangeEnd, ExchangeFacts, Finding, Record
+from antigravity_healing.monitor.tracing.tracing import MOST_WAITING, Batches
+from antigravity_healing.policy.journal.records import ExchangeEnd, ExchangeFacts, Finding, Record
 
 END = ExchangeEnd("clean", Finding("x"))
 

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from healing.monitor.tracing.spans import attempt_span, exchange_span
-from healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding
-from healing.policy.judging.failures import FailureClass
-from healing.wire.usage import Usage
+from antigravity_healing.monitor.tracing.spans import attempt_span, exchange_span
+from antigravity_healing.policy.journal.records import AttemptFacts, ExchangeEnd, ExchangeFacts, Finding
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.wire.usage import Usage
 
 EXCHANGE = ExchangeFacts(
     "e1", "gemini", 1000.0, "POST", "/v1beta/models/m-2:generateContent", mapped_model="m-2", operation="generate"

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from healing.monitor.view.content_view import LLMExchange
-from healing.proxy.streams.flow_story import METADATA
-from healing.wire.json.value import dump
+from antigravity_healing.monitor.view.content_view import LLMExchange
+from antigravity_healing.proxy.streams.flow_story import METADATA
+from antigravity_healing.wire.json.value import dump
 from mitmproxy import http
 from mitmproxy.contentviews import Metadata
 from mitmproxy.test import tflow

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from healing.monitor.view.content_view import LLMExchange, dialect_of, register
-from healing.wire.json.value import dump
+from antigravity_healing.monitor.view.content_view import LLMExchange, dialect_of, register
+from antigravity_healing.wire.json.value import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitmproxy import contentviews, http

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from healing.wire.json.value import dump
+from antigravity_healing.wire.json.value import dump
 
 from tests.monitor.view.pages import ANTHROPIC, GEMINI, PATHS, asked, flow_of, page
 from tests.upstream import anthropic_stream, gemini_stream

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from healing.monitor.view.story import Times, bar, story_lines
+from antigravity_healing.monitor.view.story import Times, bar, story_lines
 from mitmproxy import http
 
 FIRST = {

@@ -5,24 +5,24 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-from healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
-from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.exchange import Exchange
-from healing.policy.exchange.given import Rules, Shared
-from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
-from healing.policy.journal.records import OUTCOMES, Journal, Record
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.routing.accounts import Account, Accounts
-from healing.policy.routing.request import ClientRequest
-from healing.policy.routing.routes import Route
-from healing.policy.settings import schema
-from healing.policy.signing.repairs import MAX_REPAIRS
-from healing.policy.signing.store import SignatureStore
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.dialect import Dialect, Operation
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.http.headers import Headers
-from healing.wire.json.value import dump
+from antigravity_healing.policy.exchange.actions import Abort, Finish, Leave, Respond, Send, Start, Work
+from antigravity_healing.policy.exchange.attempt import Attempt
+from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.exchange.given import Rules, Shared
+from antigravity_healing.policy.exchange.retry_table import LOCAL_WAITS_S, RULES, RetryBudget, says_not_here
+from antigravity_healing.policy.journal.records import OUTCOMES, Journal, Record
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.routing.accounts import Account, Accounts
+from antigravity_healing.policy.routing.request import ClientRequest
+from antigravity_healing.policy.routing.routes import Route
+from antigravity_healing.policy.settings import schema
+from antigravity_healing.policy.signing.repairs import MAX_REPAIRS
+from antigravity_healing.policy.signing.store import SignatureStore
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.dialect import Dialect, Operation
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.http.headers import Headers
+from antigravity_healing.wire.json.value import dump
 
 DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 MODEL = "the-model"

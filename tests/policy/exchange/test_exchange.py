@@ -5,11 +5,11 @@ from typing import cast
 from unittest.mock import patch
 
 import pytest
-from healing.policy.exchange.given import Rules
-from healing.policy.exchange.next_attempt import Next, Planner
-from healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
-from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.schema import Peek, Retry
+from antigravity_healing.policy.exchange.given import Rules
+from antigravity_healing.policy.exchange.next_attempt import Next, Planner
+from antigravity_healing.policy.exchange.retry_table import LOCAL_WAITS_S, RetryBudget
+from antigravity_healing.policy.routing.accounts import Accounts
+from antigravity_healing.policy.settings.schema import Peek, Retry
 
 from tests.policy.exchange.stage import JSON, MODEL, SSE, Mode, Script, Stage, accounts_named, cool, play
 from tests.support.protocol import check_anthropic_error, check_anthropic_json, check_anthropic_stream

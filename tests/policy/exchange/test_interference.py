@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from healing.policy.routing.request import Owner
-from healing.policy.settings.schema import Signatures
-from healing.policy.signing.store import SignatureStore
+from antigravity_healing.policy.routing.request import Owner
+from antigravity_healing.policy.settings.schema import Signatures
+from antigravity_healing.policy.signing.store import SignatureStore
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

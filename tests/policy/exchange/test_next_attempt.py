@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from healing.policy.routing.accounts import Account, Accounts, runtime_accounts
-from healing.policy.settings import schema
+from antigravity_healing.policy.routing.accounts import Account, Accounts, runtime_accounts
+from antigravity_healing.policy.settings import schema
 
 from tests.policy.exchange.stage import Script, Stage, accounts_named, cool, play
 from tests.policy.exchange.test_exchange import (

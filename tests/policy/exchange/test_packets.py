@@ -5,11 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from healing.policy.judging.gate import Gate
-from healing.policy.settings.schema import Commit
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.dialect import Dialect
-from healing.wire.gemini.dialect import Gemini
+from antigravity_healing.policy.judging.gate import Gate
+from antigravity_healing.policy.settings.schema import Commit
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.gemini.dialect import Gemini
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
 import pytest
-from healing.policy.exchange.attempt import Attempt, AttemptState, UpstreamEnd
-from healing.policy.exchange.progress import Progress, State
-from healing.policy.routing.accounts import Account
-from healing.policy.settings.schema import BUILT_IN
+from antigravity_healing.policy.exchange.attempt import Attempt, AttemptState, UpstreamEnd
+from antigravity_healing.policy.exchange.progress import Progress, State
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.settings.schema import BUILT_IN
 
 from tests.policy.exchange.stage import request_in
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from healing.policy.exchange.actions import Action, Finish, Send
-from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.pass_through import PassThrough
-from healing.policy.judging.intake import Intake
-from healing.proxy.secrets.redaction import Redaction
+from antigravity_healing.policy.exchange.actions import Action, Finish, Send
+from antigravity_healing.policy.exchange.attempt import Attempt
+from antigravity_healing.policy.exchange.pass_through import PassThrough
+from antigravity_healing.policy.judging.intake import Intake
+from antigravity_healing.proxy.secrets.redaction import Redaction
 
 from tests.policy.exchange.stage import Script, Stage, accounts_named, request_in
 

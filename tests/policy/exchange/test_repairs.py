@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from healing.policy.exchange.given import Rules
-from healing.policy.exchange.retry_table import RetryBudget
-from healing.policy.settings.schema import Peek, Retry, Signatures
-from healing.policy.signing.store import SignatureStore
+from antigravity_healing.policy.exchange.given import Rules
+from antigravity_healing.policy.exchange.retry_table import RetryBudget
+from antigravity_healing.policy.settings.schema import Peek, Retry, Signatures
+from antigravity_healing.policy.signing.store import SignatureStore
 
 from tests.policy.exchange.stage import JSON, Script, Stage, play
 from tests.policy.exchange.test_exchange import GOOD, INTERNAL, STREAM, limited_for, script
@@ -99,7 +99,7 @@ def test_a_bug_in_the_repairs_costs_nothing_but_the_repair(monkeypatch: pytest.M
         raise RuntimeError("a bug")
 
     for name in ("prepare", "after", "capture", "served"):
-        monkeypatch.setattr(f"healing.policy.signing.repairs.Repairs.{name}", broken)
+        monkeypatch.setattr(f"antigravity_healing.policy.signing.repairs.Repairs.{name}", broken)
         assert acted([GOOD]).body == STREAM
         assert acted([GOOD]).exchange.outcome == "clean"
         assert acted([BLOCK, GOOD]).exchange.pass_through is None

@@ -1,8 +1,8 @@
 from random import Random
 
 import pytest
-from healing.policy.exchange.retry_table import RULES, RetryBudget, at_least, stays, wait_before_retry_s
-from healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.exchange.retry_table import RULES, RetryBudget, at_least, stays, wait_before_retry_s
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

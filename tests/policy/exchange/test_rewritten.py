@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.exchange.given import Rules
-from healing.policy.exchange.retry_table import RetryBudget
-from healing.policy.judging.written import Rewriting
-from healing.policy.routing.accounts import Accounts
-from healing.wire.json.value import dump
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from antigravity_healing.policy.exchange.given import Rules
+from antigravity_healing.policy.exchange.retry_table import RetryBudget
+from antigravity_healing.policy.judging.written import Rewriting
+from antigravity_healing.policy.routing.accounts import Accounts
+from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

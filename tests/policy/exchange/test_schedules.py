@@ -7,14 +7,14 @@ from itertools import pairwise, product
 from typing import Any, Literal
 from unittest.mock import patch
 
-from healing.policy.exchange import answer_reader, delivery
-from healing.policy.exchange.given import Rules
-from healing.policy.exchange.retry_table import LONGEST_CHEAP_S, RetryBudget, says_not_here
-from healing.policy.routing.accounts import Accounts
-from healing.policy.settings.schema import Commit, Peek, Retry, Signatures
-from healing.policy.signing.store import SignatureStore
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.json.value import dump
+from antigravity_healing.policy.exchange import answer_reader, delivery
+from antigravity_healing.policy.exchange.given import Rules
+from antigravity_healing.policy.exchange.retry_table import LONGEST_CHEAP_S, RetryBudget, says_not_here
+from antigravity_healing.policy.routing.accounts import Accounts
+from antigravity_healing.policy.settings.schema import Commit, Peek, Retry, Signatures
+from antigravity_healing.policy.signing.store import SignatureStore
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.json.value import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

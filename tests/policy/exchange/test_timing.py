@@ -1,12 +1,12 @@
 from typing import Any
 
 import pytest
-from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.timing import attempt_deadline
-from healing.policy.judging.gate import Gate
-from healing.policy.routing.accounts import Account
-from healing.policy.settings.schema import BUILT_IN, Peek
-from healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.policy.exchange.attempt import Attempt
+from antigravity_healing.policy.exchange.timing import attempt_deadline
+from antigravity_healing.policy.judging.gate import Gate
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.settings.schema import BUILT_IN, Peek
+from antigravity_healing.wire.anthropic.dialect import Anthropic
 
 from tests.policy.exchange.stage import request_in
 

@@ -4,12 +4,12 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Finish, Respond, Send, Start, Work
-from healing.policy.exchange.answer_reader import AnswerReader
-from healing.policy.exchange.attempt import Attempt, NoSecrets
-from healing.policy.exchange.exchange import Exchange
-from healing.policy.judging.intake import MOST_LINES
-from healing.policy.routing.accounts import Accounts
+from antigravity_healing.policy.exchange.actions import LONG_BYTES, Abort, Action, Finish, Respond, Send, Start, Work
+from antigravity_healing.policy.exchange.answer_reader import AnswerReader
+from antigravity_healing.policy.exchange.attempt import Attempt, NoSecrets
+from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.judging.intake import MOST_LINES
+from antigravity_healing.policy.routing.accounts import Accounts
 
 from tests.policy.exchange.stage import JSON, SSE, Mode, Script, Stage, accounts_named, play
 from tests.policy.exchange.test_exchange import GOOD, INTERNAL, STREAM, script

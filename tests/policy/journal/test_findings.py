@@ -1,10 +1,10 @@
 """Every way to end has words for a person: what happened, what was done, what to do."""
 
 import pytest
-from healing.policy.exchange.retry_table import RULES
-from healing.policy.journal.findings import WORDS, clock_time, finding, ordinal, span
-from healing.policy.journal.records import NOTHING, AttemptFacts, Finding
-from healing.policy.judging.failures import FailureClass, one_line
+from antigravity_healing.policy.exchange.retry_table import RULES
+from antigravity_healing.policy.journal.findings import WORDS, clock_time, finding, ordinal, span
+from antigravity_healing.policy.journal.records import NOTHING, AttemptFacts, Finding
+from antigravity_healing.policy.judging.failures import FailureClass, one_line
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -4,17 +4,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from healing.policy.judging.failures import (
+from antigravity_healing.policy.judging.failures import (
     Failure,
     FailureClass,
     bounded,
     classify,
     connection_failure,
 )
-from healing.policy.judging.upstream_hints import header_wait_s
-from healing.policy.settings.schema import Limits
-from healing.wire.errors.parsing import parse_error
-from healing.wire.http.headers import Headers
+from antigravity_healing.policy.judging.upstream_hints import header_wait_s
+from antigravity_healing.policy.settings.schema import Limits
+from antigravity_healing.wire.errors.parsing import parse_error
+from antigravity_healing.wire.http.headers import Headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from healing.policy.judging.failures import FailureClass, about_things, outgrown
+from antigravity_healing.policy.judging.failures import FailureClass, about_things, outgrown
 
 from tests.policy.judging.test_failures import anthropic, exhausted, failed, google, quota, reason, retry_info
 

@@ -3,14 +3,14 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import pytest
-from healing.policy.judging import gate as peek
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.judging.gate import HELD_BYTES, HELD_EVENTS, Gate
-from healing.policy.settings.schema import Commit
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.dialect import Dialect, Kind, Reading
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.http.sse import SSEDecoder, SSEEvent
+from antigravity_healing.policy.judging import gate as peek
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.judging.gate import HELD_BYTES, HELD_EVENTS, Gate
+from antigravity_healing.policy.settings.schema import Commit
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.dialect import Dialect, Kind, Reading
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,9 +4,9 @@ import zlib
 from collections.abc import Callable
 
 import pytest
-from healing.policy.judging import intake as bounds
-from healing.policy.judging.intake import MOST_LINES, SPARE_BYTES, Intake
-from healing.wire.http.encoding import PIECE_BYTES, DecodingError
+from antigravity_healing.policy.judging import intake as bounds
+from antigravity_healing.policy.judging.intake import MOST_LINES, SPARE_BYTES, Intake
+from antigravity_healing.wire.http.encoding import PIECE_BYTES, DecodingError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

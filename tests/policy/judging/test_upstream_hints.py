@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.judging.failures import FailureClass
 
 from tests.policy.judging.test_failures import NOON, anthropic, exhausted, failed, quota, reason, retry_info
 

@@ -1,8 +1,15 @@
 import pytest
-from healing.policy.judging.failures import FailureClass
-from healing.policy.routing.account_health import MOST_MODELS
-from healing.policy.routing.accounts import FIRST_BENCH_S, LONGEST_BENCH_S, MOST_KNOWN, STRIKES, Accounts, named_models
-from healing.policy.settings import schema
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.routing.account_health import MOST_MODELS
+from antigravity_healing.policy.routing.accounts import (
+    FIRST_BENCH_S,
+    LONGEST_BENCH_S,
+    MOST_KNOWN,
+    STRIKES,
+    Accounts,
+    named_models,
+)
+from antigravity_healing.policy.settings import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

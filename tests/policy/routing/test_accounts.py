@@ -3,15 +3,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.routing.accounts import (
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.routing.accounts import (
     MOST_KNOWN,
     Account,
     Accounts,
     eligible_accounts,
     runtime_accounts,
 )
-from healing.policy.settings import schema
+from antigravity_healing.policy.settings import schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

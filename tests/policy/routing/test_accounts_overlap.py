@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from healing.policy.judging.failures import FailureClass
-from healing.policy.routing.accounts import STRIKES, Accounts, Use
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.routing.accounts import STRIKES, Accounts, Use
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

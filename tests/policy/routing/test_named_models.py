@@ -1,7 +1,7 @@
 import pytest
-from healing.policy.routing.accounts import Account
-from healing.policy.routing.named_models import Named, takes_all
-from healing.policy.settings.schema import BUILT_IN
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.routing.named_models import Named, takes_all
+from antigravity_healing.policy.settings.schema import BUILT_IN
 
 
 def made(*models: str) -> Account:

@@ -2,8 +2,8 @@ import re
 import time
 
 import pytest
-from healing.policy.routing.routes import Route, Routes, matches
-from healing.policy.settings.schema import Config, PeekOverrides
+from antigravity_healing.policy.routing.routes import Route, Routes, matches
+from antigravity_healing.policy.settings.schema import Config, PeekOverrides
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.file import ConfigError, find, load, misread, parse
-from healing.policy.settings.schema import (
+from antigravity_healing.policy.settings.file import ConfigError, find, load, misread, parse
+from antigravity_healing.policy.settings.schema import (
     BUILT_IN,
     AccountSettings,
     CaptureSettings,
@@ -16,7 +16,7 @@ from healing.policy.settings.schema import (
     Upstream,
     split_target,
 )
-from healing.policy.settings.source_notation import Source, parse_source
+from antigravity_healing.policy.settings.source_notation import Source, parse_source
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError

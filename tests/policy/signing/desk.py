@@ -4,14 +4,14 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.routing.accounts import Account
-from healing.policy.routing.request import Owner
-from healing.policy.settings import schema
-from healing.policy.signing.repairs import Prepared, Repairs
-from healing.policy.signing.store import SignatureStore
-from healing.wire.errors.parsing import parse_error
-from healing.wire.errors.signature_refusals import Position, SignatureFault
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.routing.request import Owner
+from antigravity_healing.policy.settings import schema
+from antigravity_healing.policy.signing.repairs import Prepared, Repairs
+from antigravity_healing.policy.signing.store import SignatureStore
+from antigravity_healing.wire.errors.parsing import parse_error
+from antigravity_healing.wire.errors.signature_refusals import Position, SignatureFault
 
 NOW = 1_795_000_000.0
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from healing.wire.errors.signature_refusals import SignatureFault
+from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 
 from tests.policy.signing.desk import Desk, refused
 from tests.policy.signing.test_anthropic_repairs import (

@@ -2,8 +2,8 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.history import BINDING_BETA, EMPTY_TURN
-from healing.wire.errors.signature_refusals import SignatureFault
+from antigravity_healing.wire.anthropic.history import BINDING_BETA, EMPTY_TURN
+from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 
 from tests.policy.signing.desk import Desk, other_refusal, refused
 

@@ -6,10 +6,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.policy.judging.failures import FailureClass, classify
-from healing.policy.signing.repairs import MAX_REPAIRS, REPAIRERS
-from healing.wire.anthropic.history import EMPTY_TURN
-from healing.wire.errors.parsing import parse_error
+from antigravity_healing.policy.judging.failures import FailureClass, classify
+from antigravity_healing.policy.signing.repairs import MAX_REPAIRS, REPAIRERS
+from antigravity_healing.wire.anthropic.history import EMPTY_TURN
+from antigravity_healing.wire.errors.parsing import parse_error
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from healing.policy.routing.request import Owner
-from healing.policy.settings.schema import Signatures
-from healing.policy.signing.by_place import Known
-from healing.policy.signing.store import Origin, SignatureStore
-from healing.wire.anthropic.history import places_of
-from healing.wire.requests.places import Place, Spot
+from antigravity_healing.policy.routing.request import Owner
+from antigravity_healing.policy.settings.schema import Signatures
+from antigravity_healing.policy.signing.by_place import Known
+from antigravity_healing.policy.signing.store import Origin, SignatureStore
+from antigravity_healing.wire.anthropic.history import places_of
+from antigravity_healing.wire.requests.places import Place, Spot
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5", "work")

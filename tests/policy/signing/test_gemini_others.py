@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from healing.wire.errors.signature_refusals import SignatureFault
-from healing.wire.gemini.history import STAND_IN
+from antigravity_healing.wire.errors.signature_refusals import SignatureFault
+from antigravity_healing.wire.gemini.history import STAND_IN
 
 from tests.policy.signing.desk import Desk, refused
 from tests.policy.signing.test_gemini_repairs import (

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from healing.policy.signing.lru_table import LruTable
+from antigravity_healing.policy.signing.lru_table import LruTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

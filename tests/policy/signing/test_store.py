@@ -2,10 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.schema import Signatures
-from healing.policy.signing import store as signatures
-from healing.policy.signing.prefix_check import family_of, has_prefix_check, takes_stand_in
-from healing.policy.signing.store import (
+from antigravity_healing.policy.settings.schema import Signatures
+from antigravity_healing.policy.signing import store as signatures
+from antigravity_healing.policy.signing.prefix_check import family_of, has_prefix_check, takes_stand_in
+from antigravity_healing.policy.signing.store import (
     SPOTS_OF_A_ROW,
     Address,
     KeptRepair,
@@ -14,8 +14,8 @@ from healing.policy.signing.store import (
     SignatureStore,
     conversation_key,
 )
-from healing.wire.json import exact
-from healing.wire.json.value import dump
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.value import dump
 
 NOW = 1_795_000_000.0
 ORIGIN = Origin("https://api.example", "claude-sonnet-4-5-20250929", "work")

@@ -5,14 +5,14 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.policy.judging.client_error import client_error
-from healing.policy.judging.failures import Failure, FailureClass
-from healing.policy.signing import turns_given as turns
-from healing.policy.signing.store import conversation_key
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.gemini.history import STAND_IN, signature_of
-from healing.wire.json import exact
-from healing.wire.json.value import dump
+from antigravity_healing.policy.judging.client_error import client_error
+from antigravity_healing.policy.judging.failures import Failure, FailureClass
+from antigravity_healing.policy.signing import turns_given as turns
+from antigravity_healing.policy.signing.store import conversation_key
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.gemini.history import STAND_IN, signature_of
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.value import dump
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

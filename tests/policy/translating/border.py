@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from healing.policy.judging.written import Framing, Rewriting
-from healing.policy.routing.accounts import Account
-from healing.policy.routing.request import ClientRequest, Owner
-from healing.policy.routing.routes import Route
-from healing.policy.settings import schema
-from healing.policy.signing.store import SignatureStore
-from healing.policy.translating.translation import Translation, translation_between
-from healing.wire.dialect import Operation
-from healing.wire.json import exact
-from healing.wire.json.value import dump
+from antigravity_healing.policy.judging.written import Framing, Rewriting
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.routing.request import ClientRequest, Owner
+from antigravity_healing.policy.routing.routes import Route
+from antigravity_healing.policy.settings import schema
+from antigravity_healing.policy.signing.store import SignatureStore
+from antigravity_healing.policy.translating.translation import Translation, translation_between
+from antigravity_healing.wire.dialect import Operation
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.value import dump
 
 from tests.policy.exchange.stage import DIALECTS, FakeClock
 

@@ -6,15 +6,15 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from healing.policy.judging.gate import Gate
-from healing.policy.judging.written import Framing, Rewriting
-from healing.wire.dialects import DIALECTS
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.json import exact
-from healing.wire.json.value import dump
-from healing.wire.translate.common import AnswerTranslator, anthropic_tool_names, gemini_tool_names
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.policy.judging.gate import Gate
+from antigravity_healing.policy.judging.written import Framing, Rewriting
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.translate.common import AnswerTranslator, anthropic_tool_names, gemini_tool_names
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

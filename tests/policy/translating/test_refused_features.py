@@ -1,8 +1,8 @@
 """What a refusal says of what this proxy has put into a request."""
 
 import pytest
-from healing.policy.translating.refused_features import STREAM, Unsupported, refused_feature
-from healing.policy.translating.translation import ToAnthropic, ToGemini
+from antigravity_healing.policy.translating.refused_features import STREAM, Unsupported, refused_feature
+from antigravity_healing.policy.translating.translation import ToAnthropic, ToGemini
 
 ALL = (*ToGemini.optional, *ToAnthropic.optional, STREAM)
 NOTHING: frozenset[str] = frozenset()

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
-from healing.policy.exchange.actions import Abort, Finish, Respond, Send, Start
-from healing.policy.exchange.attempt import Attempt
-from healing.policy.exchange.exchange import Exchange
-from healing.policy.exchange.given import Rules, Shared
-from healing.policy.exchange.retry_table import RetryBudget
-from healing.policy.journal.records import Journal
-from healing.policy.routing.accounts import Account, Accounts
-from healing.policy.routing.request import ClientRequest, Owner
-from healing.policy.routing.routes import Route
-from healing.policy.settings import schema
-from healing.policy.settings.schema import Retry
-from healing.policy.signing.store import SignatureStore
+from antigravity_healing.policy.exchange.actions import Abort, Finish, Respond, Send, Start
+from antigravity_healing.policy.exchange.attempt import Attempt
+from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.exchange.given import Rules, Shared
+from antigravity_healing.policy.exchange.retry_table import RetryBudget
+from antigravity_healing.policy.journal.records import Journal
+from antigravity_healing.policy.routing.accounts import Account, Accounts
+from antigravity_healing.policy.routing.request import ClientRequest, Owner
+from antigravity_healing.policy.routing.routes import Route
+from antigravity_healing.policy.settings import schema
+from antigravity_healing.policy.settings.schema import Retry
+from antigravity_healing.policy.signing.store import SignatureStore
 
 from tests.policy.exchange.stage import DIALECTS, FakeClock
 from tests.upstream import Reply

@@ -1,8 +1,8 @@
 import pytest
-from healing.policy.settings.schema import BUILT_IN, Upstream
-from healing.proxy.claiming.claims import query_of, understand
-from healing.proxy.guarding.destinations import Destination, find_targets, relative_path
-from healing.wire.http.paths import PathError
+from antigravity_healing.policy.settings.schema import BUILT_IN, Upstream
+from antigravity_healing.proxy.claiming.claims import query_of, understand
+from antigravity_healing.proxy.guarding.destinations import Destination, find_targets, relative_path
+from antigravity_healing.wire.http.paths import PathError
 from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy.context import Context

@@ -2,9 +2,9 @@ import itertools
 
 import h11
 import pytest
+from antigravity_healing.proxy.connections.chunks import ChunkReader
 from h11._readers import ChunkedReader
 from h11._receivebuffer import ReceiveBuffer
-from healing.proxy.connections.chunks import ChunkReader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

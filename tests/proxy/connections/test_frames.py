@@ -1,6 +1,6 @@
 import pytest
-from healing.proxy.connections.frames import A_MINUTE_S, FRAMES_A_TURN, FrameBudget, FrameFeed
-from healing.wire.http.http2_frames import Frame, FrameType
+from antigravity_healing.proxy.connections.frames import A_MINUTE_S, FRAMES_A_TURN, FrameBudget, FrameFeed
+from antigravity_healing.wire.http.http2_frames import Frame, FrameType
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,6 +1,6 @@
 import pytest
-from healing.policy.settings.schema import Limits
-from healing.proxy.connections.heads import HeadMeter, HeadRefusal, answer_head_flaw, head_refusal
+from antigravity_healing.policy.settings.schema import Limits
+from antigravity_healing.proxy.connections.heads import HeadMeter, HeadRefusal, answer_head_flaw, head_refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

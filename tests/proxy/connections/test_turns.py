@@ -1,7 +1,7 @@
 import asyncio
 from collections import Counter
 
-from healing.proxy.connections.turns import TURN_S, Turns, in_spite_of_cancelling
+from antigravity_healing.proxy.connections.turns import TURN_S, Turns, in_spite_of_cancelling
 
 
 class Room:

@@ -2,8 +2,8 @@ import ipaddress
 import socket
 
 import pytest
-from healing.proxy.guarding.addresses import is_here, is_loopback, is_own, literal, why_out_of_reach
-from healing.proxy.guarding.hosts import host_of, is_loopback_name
+from antigravity_healing.proxy.guarding.addresses import is_here, is_loopback, is_own, literal, why_out_of_reach
+from antigravity_healing.proxy.guarding.hosts import host_of, is_loopback_name
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Who is behind a connection that the proxy has made itself."""
 
 import pytest
-from healing.proxy.guarding.visits import Visits
+from antigravity_healing.proxy.guarding.visits import Visits
 from mitmproxy.connection import Client, Server
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test import tflow

@@ -1,6 +1,6 @@
 """What a layer of mitmproxy's waits for."""
 
-from healing.proxy.internals.paused import paused_by, queued_in
+from antigravity_healing.proxy.internals.paused import paused_by, queued_in
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context

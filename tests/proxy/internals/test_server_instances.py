@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from healing.proxy.internals.server_instances import forget_all, listen_at, servers_of
+from antigravity_healing.proxy.internals.server_instances import forget_all, listen_at, servers_of
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy.mode_servers import AsyncioServerInstance
 from mitmproxy.test import taddons

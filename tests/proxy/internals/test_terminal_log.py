@@ -1,7 +1,7 @@
 import io
 import logging
 
-from healing.proxy.internals.terminal_log import filter_terminal, is_set
+from antigravity_healing.proxy.internals.terminal_log import filter_terminal, is_set
 from mitmproxy.addons.termlog import TermLog
 from mitmproxy.options import Options
 

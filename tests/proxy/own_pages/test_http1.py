@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import h11
 import pytest
-from healing.policy.settings.schema import Config
-from healing.proxy.connections.bounds import Bounds
-from healing.proxy.connections.heads import HeadRefusal
-from healing.proxy.own_pages.http1 import MOST_BODY_BYTES, OwnHttp1
-from healing.proxy.own_pages.pages import PageAnswer
+from antigravity_healing.policy.settings.schema import Config
+from antigravity_healing.proxy.connections.bounds import Bounds
+from antigravity_healing.proxy.connections.heads import HeadRefusal
+from antigravity_healing.proxy.own_pages.http1 import MOST_BODY_BYTES, OwnHttp1
+from antigravity_healing.proxy.own_pages.pages import PageAnswer
 from hypothesis import given
 from hypothesis import strategies as st
 from mitmproxy import http

@@ -1,8 +1,8 @@
 """What the first bytes of a connection say."""
 
 import pytest
-from healing.proxy.claiming.own_paths import OWN_PATHS, TREE
-from healing.proxy.own_pages.opening import Opening, look, split_authority
+from antigravity_healing.proxy.claiming.own_paths import OWN_PATHS, TREE
+from antigravity_healing.proxy.own_pages.opening import Opening, look, split_authority
 from hypothesis import given
 from hypothesis import strategies as st
 

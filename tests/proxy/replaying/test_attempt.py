@@ -1,7 +1,7 @@
 import pytest
-from healing.policy.settings.schema import AccountSettings, Config, Upstream
-from healing.proxy.replaying.attempt import NotReplayedError, sender_of
-from healing.proxy.streams.flow_story import METADATA
+from antigravity_healing.policy.settings.schema import AccountSettings, Config, Upstream
+from antigravity_healing.proxy.replaying.attempt import NotReplayedError, sender_of
+from antigravity_healing.proxy.streams.flow_story import METADATA
 from mitmproxy import http
 from mitmproxy.test import tflow
 from pydantic import SecretStr

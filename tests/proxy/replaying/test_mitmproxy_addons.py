@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from healing.proxy.replaying.mitmproxy_addons import HealingServerPlayback
-from healing.proxy.streams.flow_story import METADATA, role_of
+from antigravity_healing.proxy.replaying.mitmproxy_addons import HealingServerPlayback
+from antigravity_healing.proxy.streams.flow_story import METADATA, role_of
 from mitmproxy import http
 from mitmproxy.addons.serverplayback import ServerPlayback
 from mitmproxy.test import taddons, tflow, tutils

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from healing.policy.settings.schema import AccountSettings, Limits
-from healing.policy.settings.source_notation import parse_source
-from healing.proxy.secrets import credentials, sources
-from healing.proxy.secrets.credentials import CredentialError, Credentials
-from healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal
+from antigravity_healing.policy.settings.schema import AccountSettings, Limits
+from antigravity_healing.policy.settings.source_notation import parse_source
+from antigravity_healing.proxy.secrets import credentials, sources
+from antigravity_healing.proxy.secrets.credentials import CredentialError, Credentials
+from antigravity_healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal
 from pydantic import SecretStr
 
 from tests.support.shell import shell

@@ -3,8 +3,8 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
-from healing.proxy.secrets.redaction import Redaction
-from healing.proxy.secrets.spellings import AS_IN_JSON, AS_IN_URLS, Rough, Spelled, roughly
+from antigravity_healing.proxy.secrets.redaction import Redaction
+from antigravity_healing.proxy.secrets.spellings import AS_IN_JSON, AS_IN_URLS, Rough, Spelled, roughly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

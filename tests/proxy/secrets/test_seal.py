@@ -1,7 +1,7 @@
 from urllib.parse import quote_plus
 
 import pytest
-from healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal, take_off
+from antigravity_healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal, take_off
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mitmproxy import http

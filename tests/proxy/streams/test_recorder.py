@@ -1,6 +1,6 @@
 import tracemalloc
 
-from healing.proxy.streams.recorder import Recorder
+from antigravity_healing.proxy.streams.recorder import Recorder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

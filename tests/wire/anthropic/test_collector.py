@@ -6,13 +6,13 @@ from typing import Any
 
 import jiter
 import pytest
-from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.collecting import LONGEST_WHOLE
-from healing.wire.dialect import Dialect
-from healing.wire.gemini.collector import GeminiCollector
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.collecting import LONGEST_WHOLE
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.gemini.collector import GeminiCollector
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.http.sse import SSEDecoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,10 +2,10 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.anthropic.reader import AnthropicReader
-from healing.wire.dialect import MOST_OPEN, EmptyStop, Kind, Operation, Reading
-from healing.wire.http.sse import SSEDecoder, SSEEvent
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.anthropic.reader import AnthropicReader
+from antigravity_healing.wire.dialect import MOST_OPEN, EmptyStop, Kind, Operation, Reading
+from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

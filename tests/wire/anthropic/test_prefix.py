@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.prefix import Bond, bond_of_answer, with_thinking_that_fits
+from antigravity_healing.wire.anthropic.prefix import Bond, bond_of_answer, with_thinking_that_fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,5 +1,5 @@
 import pytest
-from healing.wire.errors.parsing import parse_duration_s, read_error
+from antigravity_healing.wire.errors.parsing import parse_duration_s, read_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

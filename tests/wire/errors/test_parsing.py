@@ -6,8 +6,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from healing.wire.errors.parsing import UpstreamError, find_error, parse_error, read_error
-from healing.wire.errors.signature_refusals import SignatureFault
+from antigravity_healing.wire.errors.parsing import UpstreamError, find_error, parse_error, read_error
+from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

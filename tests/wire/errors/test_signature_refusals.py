@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from healing.wire.errors.parsing import parse_error
-from healing.wire.errors.signature_refusals import Position, SignatureFault, named_position
+from antigravity_healing.wire.errors.parsing import parse_error
+from antigravity_healing.wire.errors.signature_refusals import Position, SignatureFault, named_position
 
 from tests.support.refusals import LOOKALIKES, SIGNATURES, forms
 

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.gemini.collector import GeminiCollector
-from healing.wire.gemini.grounding import GroundingMetadata
-from healing.wire.translate.to_anthropic.endings import Grounding
+from antigravity_healing.wire.gemini.collector import GeminiCollector
+from antigravity_healing.wire.gemini.grounding import GroundingMetadata
+from antigravity_healing.wire.translate.to_anthropic.endings import Grounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,8 +7,8 @@ from typing import Any
 import brotli
 import pytest
 import zstandard
-from healing.wire.http import encoding
-from healing.wire.http.encoding import PIECE_BYTES, DecodingError, Decompressor, TooLongError
+from antigravity_healing.wire.http import encoding
+from antigravity_healing.wire.http.encoding import PIECE_BYTES, DecodingError, Decompressor, TooLongError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

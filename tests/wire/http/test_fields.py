@@ -1,5 +1,5 @@
 import pytest
-from healing.wire.http.fields import wrong_fields, wrong_request, wrong_status, wrong_target
+from antigravity_healing.wire.http.fields import wrong_fields, wrong_request, wrong_status, wrong_target
 from hypothesis import given
 from hypothesis import strategies as st
 

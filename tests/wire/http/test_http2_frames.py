@@ -1,6 +1,6 @@
 from itertools import pairwise
 
-from healing.wire.http.http2_frames import PREFACE_BYTES, Frame, FrameWalker
+from antigravity_healing.wire.http.http2_frames import PREFACE_BYTES, Frame, FrameWalker
 from hypothesis import given
 from hypothesis import strategies as st
 

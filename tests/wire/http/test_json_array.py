@@ -3,8 +3,8 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from healing.wire.http.json_array import ArrayDecoder
-from healing.wire.http.sse import SSEEvent
+from antigravity_healing.wire.http.json_array import ArrayDecoder
+from antigravity_healing.wire.http.sse import SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -2,7 +2,7 @@
 
 import h11
 import pytest
-from healing.wire.http.fields import (
+from antigravity_healing.wire.http.fields import (
     wrong_fields,
     wrong_http2_head,
     wrong_request,

@@ -3,7 +3,7 @@ import posixpath
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from healing.wire.http.paths import PathError, plain, resolved
+from antigravity_healing.wire.http.paths import PathError, plain, resolved
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
-from healing.wire.http.sse import SSEDecoder, SSEEvent, encode
+from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent, encode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

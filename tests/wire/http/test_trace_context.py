@@ -1,7 +1,7 @@
 """What a `traceparent` says."""
 
 import pytest
-from healing.wire.http.trace_context import trace_parent
+from antigravity_healing.wire.http.trace_context import trace_parent
 from hypothesis import given
 from hypothesis import strategies as st
 

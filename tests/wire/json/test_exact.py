@@ -6,12 +6,12 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from healing.wire.json import exact
-from healing.wire.json.beginning import read_beginning
-from healing.wire.json.value import JsonText, dump, dump_text, parse
-from healing.wire.translate.common import NO_HISTORY
-from healing.wire.translate.to_anthropic.request import to_anthropic
-from healing.wire.translate.to_gemini.request import to_gemini
+from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.json.beginning import read_beginning
+from antigravity_healing.wire.json.value import JsonText, dump, dump_text, parse
+from antigravity_healing.wire.translate.common import NO_HISTORY
+from antigravity_healing.wire.translate.to_anthropic.request import to_anthropic
+from antigravity_healing.wire.translate.to_gemini.request import to_gemini
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.json.ending import ending
-from healing.wire.json.outline import Outline, array_items, outline
+from antigravity_healing.wire.json.ending import ending
+from antigravity_healing.wire.json.outline import Outline, array_items, outline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

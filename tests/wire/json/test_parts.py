@@ -5,9 +5,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from healing.wire.json import parts as jsonparts
-from healing.wire.json import value as jsonvalue
-from healing.wire.json.parts import parse_in_parts
+from antigravity_healing.wire.json import parts as jsonparts
+from antigravity_healing.wire.json import value as jsonvalue
+from antigravity_healing.wire.json.parts import parse_in_parts
 from hypothesis import given
 from hypothesis import strategies as st
 

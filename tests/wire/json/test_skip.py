@@ -2,8 +2,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from healing.wire.json import skip as jsonskip
-from healing.wire.json.skip import contains, value_end
+from antigravity_healing.wire.json import skip as jsonskip
+from antigravity_healing.wire.json.skip import contains, value_end
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

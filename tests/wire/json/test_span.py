@@ -2,9 +2,9 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.dialect import Operation
-from healing.wire.json.span import has_twice, replace_member, respell
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.dialect import Operation
+from antigravity_healing.wire.json.span import has_twice, replace_member, respell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

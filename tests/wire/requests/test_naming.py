@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from healing.wire.requests.naming import (
+from antigravity_healing.wire.requests.naming import (
     DoubtError,
     all_members,
     model_in_path,

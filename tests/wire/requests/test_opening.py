@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from healing.wire.requests.opening import opening_key
+from antigravity_healing.wire.requests.opening import opening_key
 
 LONG = "QUJD" * 30_000
 

@@ -3,9 +3,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from healing.wire.anthropic import history as anthropic_history
-from healing.wire.gemini import history as gemini_history
-from healing.wire.requests.places import Places, is_unguessable
+from antigravity_healing.wire.anthropic import history as anthropic_history
+from antigravity_healing.wire.gemini import history as gemini_history
+from antigravity_healing.wire.requests.places import Places, is_unguessable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

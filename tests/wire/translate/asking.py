@@ -4,8 +4,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.wire.translate.common import Block, Body, Part, UntranslatableError
-from healing.wire.translate.to_gemini.request import to_gemini
+from antigravity_healing.wire.translate.common import Block, Body, Part, UntranslatableError
+from antigravity_healing.wire.translate.to_gemini.request import to_gemini
 
 from tests.support.gemini_request import check_gemini_request
 

@@ -3,14 +3,19 @@
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.anthropic.dialect import Anthropic
-from healing.wire.gemini.history import signature_of
-from healing.wire.gemini.reader import GeminiReader
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.json.value import dump
-from healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, own_id
-from healing.wire.translate.to_anthropic.answer import LONGEST_DATA, AnthropicAnswer, as_given_back, in_words
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.anthropic.dialect import Anthropic
+from antigravity_healing.wire.gemini.history import signature_of
+from antigravity_healing.wire.gemini.reader import GeminiReader
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.translate.common import GEMINI_TOOL_NAME, gemini_tool_names, own_id
+from antigravity_healing.wire.translate.to_anthropic.answer import (
+    LONGEST_DATA,
+    AnthropicAnswer,
+    as_given_back,
+    in_words,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

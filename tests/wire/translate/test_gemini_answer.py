@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.events_of_whole import events_of
-from healing.wire.anthropic.reader import AnthropicReader
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.http.sse import SSEDecoder
-from healing.wire.translate.common import anthropic_tool_names
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.wire.anthropic.events_of_whole import events_of
+from antigravity_healing.wire.anthropic.reader import AnthropicReader
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.http.sse import SSEDecoder
+from antigravity_healing.wire.translate.common import anthropic_tool_names
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 
 from tests.support.protocol.gemini import GeminiReport, check_gemini_stream
 from tests.support.recorded import Exchange, recorded_params

@@ -1,6 +1,6 @@
 import pytest
-from healing.policy.signing.prefix_check import takes_stand_in
-from healing.wire.gemini.models import Budgets, gemini_model
+from antigravity_healing.policy.signing.prefix_check import takes_stand_in
+from antigravity_healing.wire.gemini.models import Budgets, gemini_model
 
 WITH_MINIMAL = ("minimal", "low", "medium", "high")
 WITHOUT_MINIMAL = ("low", "medium", "high")

@@ -5,10 +5,10 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.wire.json.value import JsonText, dump
-from healing.wire.translate.common import UntranslatableError
-from healing.wire.translate.to_anthropic.property_names import PropertyNames
-from healing.wire.translate.to_anthropic.schema import input_schema
+from antigravity_healing.wire.json.value import JsonText, dump
+from antigravity_healing.wire.translate.common import UntranslatableError
+from antigravity_healing.wire.translate.to_anthropic.property_names import PropertyNames
+from antigravity_healing.wire.translate.to_anthropic.schema import input_schema
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator

@@ -2,8 +2,8 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from healing.wire.translate.common import UntranslatableError
-from healing.wire.translate.to_gemini.schema import gemini_schema
+from antigravity_healing.wire.translate.common import UntranslatableError
+from antigravity_healing.wire.translate.to_gemini.schema import gemini_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.models import claude_model
-from healing.wire.translate.common import UntranslatableError
-from healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
+from antigravity_healing.wire.anthropic.models import claude_model
+from antigravity_healing.wire.translate.common import UntranslatableError
+from antigravity_healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
 
 from tests.support.anthropic_request import check_anthropic_request, check_messages
 from tests.support.recorded import Exchange, recorded_params

@@ -4,15 +4,15 @@ import contextlib
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.events_of_whole import events_of
-from healing.wire.gemini.dialect import Gemini
-from healing.wire.json.value import dump
-from healing.wire.translate.common import (
+from antigravity_healing.wire.anthropic.events_of_whole import events_of
+from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.translate.common import (
     UntranslatableError,
     anthropic_tool_names,
 )
-from healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
-from healing.wire.translate.to_gemini.answer import GeminiAnswer
+from antigravity_healing.wire.translate.to_anthropic.request import count_tokens_to_anthropic, to_anthropic
+from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

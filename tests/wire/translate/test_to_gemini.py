@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from healing.wire.translate.common import UntranslatableError
-from healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
+from antigravity_healing.wire.translate.common import UntranslatableError
+from antigravity_healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
 
 from tests.support.gemini_request import check_gemini_request
 from tests.support.recorded import Exchange, recorded_params

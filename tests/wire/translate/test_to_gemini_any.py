@@ -9,11 +9,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from healing.wire.anthropic.collector import AnthropicCollector
-from healing.wire.gemini.history import signature_of
-from healing.wire.translate.common import Body, UntranslatableError, gemini_tool_names
-from healing.wire.translate.to_anthropic.answer import AnthropicAnswer, as_given_back, in_words
-from healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
+from antigravity_healing.wire.anthropic.collector import AnthropicCollector
+from antigravity_healing.wire.gemini.history import signature_of
+from antigravity_healing.wire.translate.common import Body, UntranslatableError, gemini_tool_names
+from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer, as_given_back, in_words
+from antigravity_healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

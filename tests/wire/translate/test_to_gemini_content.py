@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from healing.wire.translate.common import Block, Body, tool_use_id
+from antigravity_healing.wire.translate.common import Block, Body, tool_use_id
 
 from tests.wire.translate.asking import (
     LOOK,

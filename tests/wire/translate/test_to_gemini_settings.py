@@ -1,5 +1,5 @@
 import pytest
-from healing.wire.translate.common import Body
+from antigravity_healing.wire.translate.common import Body
 
 from tests.wire.translate.asking import (
     FETCH,

@@ -1,0 +1,70 @@
+"""Finding out what is wrong now: accounts, credentials, the configuration, this machine."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from antigravity_healing.policy import trouble
+from antigravity_healing.policy.journal.findings import WORDS, clock_time
+from antigravity_healing.policy.journal.records import NOTHING, AttemptFacts
+from antigravity_healing.policy.judging.failures import FailureClass
+from antigravity_healing.policy.routing.account_health import Bench
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.proxy.claiming.state import State
+
+
+class Found(NamedTuple):
+    """Something that is wrong now. until: seconds since 1970, None where nobody knows."""
+
+    kind: str
+    about: str
+    what: str
+    do: str
+    until: float | None = None
+
+
+def found_in(state: State) -> Iterator[Found]:
+    """What is wrong with the proxy now."""
+    if state.config_trouble:
+        what = f"the changed configuration can't be used, the old one stays: {state.config_trouble}"
+        yield Found("configuration", "", what, "mend the file; it is taken up by itself")
+    now, wall = state.clock.now(), state.clock.wall()
+    for account, model, bench in state.accounts.benches(now):
+        yield _of_bench(account, model, bench, now, wall)
+    for name, why in state.credential_troubles.items():
+        place = next((each.place for each in state.config.accounts if each.name == name), "")
+        do = f"mend what it says ({place or 'the configuration'}); it is tried again with each request"
+        yield Found("no_key", name, f"account {name} has no key: {why}", do)
+    yield from _without_accounts(state, now)
+    for each in trouble.going_on():
+        if each.about not in state.credential_troubles:
+            yield Found(
+                "machine", each.about, each.in_words, each.do or "mend what it says; it is tried again by itself"
+            )
+
+
+def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: float) -> Found:
+    until = wall + bench.until - now
+    about = f"{account.name} {model}".strip()
+    if bench.cause not in FailureClass:
+        what = f"{account.name} is left alone until {clock_time(until, wall)}: {bench.reason}"
+        return Found(bench.cause, about, what, f"{NOTHING}, if it is over then; else look at what it says", until)
+    kind = FailureClass(bench.cause)
+    place = account.source.place if account.source is not None else ""
+    facts = AttemptFacts(
+        0, account.name, account.upstream_name, model, wall, place=place, url=account.upstream.url, failure=kind,
+        detail=bench.detail, free_at=until if kind is FailureClass.QUOTA else None,
+    )  # fmt: skip
+    words = WORDS[kind]
+    do = words.healed(facts) if kind is FailureClass.QUOTA else words.do(facts)
+    return Found(str(kind), about, words.what(facts), do, until)
+
+
+def _without_accounts(state: State, now: float) -> Iterator[Found]:
+    """The upstreams of whose accounts none can be asked."""
+    accounts = state.accounts
+    for name in dict.fromkeys(account.upstream_name for account in accounts.all):
+        there = [account for account in accounts.all if account.upstream_name == name]
+        if not any(accounts.free(account, "", now) for account in there):
+            names = ", ".join(account.name for account in there)
+            do = "see what is wrong with each, or add an account"
+            yield Found("no_account", name, f"no account of {name} is free ({names})", do)

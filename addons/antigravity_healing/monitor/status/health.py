@@ -1,0 +1,42 @@
+"""What `GET /health` tells: how the proxy is, without secrets."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from antigravity_healing.monitor.status.conditions import Condition
+from antigravity_healing.proxy.claiming.state import State
+
+
+class Health:
+    """Tells how the proxy is now."""
+
+    def __init__(self, conditions: Callable[[], Iterable[Condition]]) -> None:
+        """conditions: gives what is wrong now."""
+        self._conditions = conditions
+
+    def __call__(self, state: State) -> dict[str, object]:
+        """As JSON has it."""
+        now, conditions = state.clock.now(), list(self._conditions())
+        return {
+            "status": status_of(state, conditions),
+            "uptime_seconds": round(now - state.started_at, 1),
+            "exchanges": state.exchanges,
+            "running": state.running,
+            "retries_left": state.budget.left(now),
+            "conditions": [{**asdict(each), "needs_a_hand": each.needs_a_hand} for each in conditions],
+            "accounts": state.accounts.report(now),
+            "signatures": state.signatures.report() if state.signatures else None,
+            "upstreams": {name: upstream.url for name, upstream in state.config.upstreams.items()},
+            "routes": {name: target.to or name for name, target in state.config.models.items()},
+        }
+
+
+def status_of(state: State, conditions: Iterable[Condition]) -> str:
+    """`ok`; `degraded` where something is wrong; `down` where there are accounts and none of them can be asked."""
+    accounts, now = state.accounts, state.clock.now()
+    usable = (
+        account.name not in state.credential_troubles and accounts.free(account, "", now) for account in accounts.all
+    )
+    if accounts.all and not any(usable):
+        return "down"
+    return "degraded" if any(True for _ in conditions) else "ok"

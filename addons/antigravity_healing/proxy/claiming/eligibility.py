@@ -1,0 +1,80 @@
+"""Eligibility: which accounts may be asked for what a request wants."""
+
+import logging
+from collections.abc import Sequence
+
+from antigravity_healing.policy.judging.failures import shortened
+from antigravity_healing.policy.routing.accounts import Account, eligible_accounts
+from antigravity_healing.policy.routing.named_models import Named
+from antigravity_healing.policy.routing.routes import Route
+from antigravity_healing.policy.settings.schema import RESERVED_ACCOUNT, Upstream
+from antigravity_healing.proxy.claiming.claims import Claim
+from antigravity_healing.proxy.claiming.state import State
+from antigravity_healing.proxy.guarding import refusals
+from antigravity_healing.proxy.guarding.destinations import Destination
+from antigravity_healing.proxy.guarding.refusals import RefusedError
+
+logger = logging.getLogger(__name__)
+
+
+class Eligibility:
+    """Finds the accounts for a request."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._unpaid: set[str] = set()
+
+    def has_accounts(self, target: Destination) -> bool:
+        """Whether any account serves there; else the client's own credential is what counts."""
+        return any(account.upstream_name == target.upstream_name for account in self._state.accounts.all)
+
+    def accounts_for(self, claim: Claim, route: Route, named: Named) -> tuple[Account, ...]:
+        """The accounts that may be asked, at least one. Raises RefusedError where there are, and none may."""
+        assert claim.asked is not None
+        target, _, dialect, _ = claim.asked
+        upstreams = self._state.config.upstreams
+        spoken = upstreams[route.upstream].dialect if route.upstream else dialect.name
+        name = route.upstream or target.upstream_name
+        if target.kind == "reverse" and not route.upstream:
+            assert target.upstream is not None
+            return (self._own_account(claim, "reverse", target.upstream),)
+        there, _ = eligible_accounts(self._state.accounts.all, spoken, name or None, route.model)
+        if not there:
+            name = name or spoken
+            if spoken != dialect.name and name not in self._unpaid:
+                self._unpaid.add(name)
+                logger.warning("%s has no account: what is translated for it goes there without a credential", name)
+            return (self._own_account(claim, name, upstreams[name]),)
+        if named.doubt:
+            raise RefusedError(refusals.refusal(dialect, 400, uncertain(named.doubt)))
+        if spoken != dialect.name:
+            named = Named(named.models[:1])  # a translated request names nothing else
+        eligible = tuple(account for account in there if named.fits(account))
+        if not eligible:
+            status = 404 if all(named.models) else 400
+            raise RefusedError(refusals.refusal(dialect, status, unserved(named, there)))
+        return eligible
+
+    def _own_account(self, claim: Claim, name: str, upstream: Upstream) -> Account:
+        """The client's own credential as an account: what upstream says of it holds for it and for nobody else's."""
+        assert claim.asked is not None
+        secrets: Sequence[str] = ()
+        if upstream.dialect == claim.asked.dialect.name:
+            secrets = claim.seal.secrets or [value for _, value in claim.seal.more]
+        owner = self._state.digest("\0".join((upstream.url, *(secrets or ("", claim.client)))))
+        return Account(RESERVED_ACCOUNT, RESERVED_ACCOUNT, name, upstream, owner=owner)
+
+
+def uncertain(doubt: str) -> str:
+    """What a client is told whose request can't be read for certain."""
+    return f"This request is not sent with an account's credential: {doubt}."
+
+
+def unserved(named: Named, accounts: Sequence[Account]) -> str:
+    """Why none of these accounts may serve this."""
+    see = "see `models` of the accounts " + ", ".join(account.name for account in accounts)
+    if not all(named.models):
+        return f"The request names no model, and no account may serve every model: {see}."
+    if len(named.models) == 1:
+        return f"No account may serve model {shortened(named.models[0])!r}: {see}."
+    return f"No account may serve all of the models that this request names: {see}."

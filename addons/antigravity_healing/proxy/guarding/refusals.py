@@ -1,0 +1,111 @@
+"""What the proxy answers by itself: refusals above all, in the dialect of the client."""
+
+import logging
+import secrets
+from typing import Any, NamedTuple
+
+import orjson
+from mitmproxy import http
+
+from antigravity_healing.policy.judging.failures import shortened
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.http.headers import by_name
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_LOGGED = 300
+_KINDS = {
+    401: "authentication_error",
+    403: "permission_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+
+
+REFUSAL = "refusal"
+"""The attribute of a log record that has the `Refusal` which it is about."""
+
+
+class Refusal(NamedTuple):
+    """What the log is told of a refusal. id: that its client is told."""
+
+    id: str
+    status: int
+    why: str
+
+
+class RefusedError(Exception):
+    """A request can't be served; `response` says why."""
+
+    def __init__(self, response: http.Response) -> None:
+        super().__init__(f"refused with {response.status_code}")
+        self.response = response
+
+
+def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
+    """A response with a JSON body."""
+    content = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_INDENT_2)
+    return http.Response.make(status, content, {"content-type": "application/json", "X-Healing-Id": new_id()})
+
+
+def new_id() -> str:
+    """The short id of an exchange, or of a request that comes to none."""
+    return secrets.token_hex(4)
+
+
+def _logged_response(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
+    """An answer that is found in the log by the id that its client is told."""
+    response = json_response(status, body)
+    told = Refusal(response.headers["X-Healing-Id"], status, shortened(message, _LONGEST_LOGGED))
+    logger.info("[%s] refused with %d: %s", *told, extra={REFUSAL: told})
+    return response
+
+
+def not_found(request: http.Request, path: str) -> http.Response:
+    """404 for what the proxy does not serve, in a shape that any dialect's clients can read.
+
+    path: the request's, without its query.
+    """
+    served = ", ".join(dialect.endpoints for dialect in DIALECTS.values())
+    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request)}"
+    message = f"{shortened(request.method)} {shortened(path, 200)} is not served here. {says}"
+    error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
+    return _logged_response(404, message, {"type": "error", "error": error})
+
+
+def _base_urls(request: http.Request) -> str:
+    """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
+    headers = by_name(request.headers.fields)
+    native = [dialect for dialect in DIALECTS.values() if dialect.is_native(headers)]
+    host = request.host_header
+    here = f"{request.scheme or 'http'}://{shortened(host, 100)}" if host else "the proxy's address"
+    versioned = " or ".join(
+        f"{here}{dialect.base_path} ({dialect.label})" for dialect in native or DIALECTS.values() if dialect.base_path
+    )
+    without = f", and {versioned} for one that does not add the API's version by itself" if versioned else ""
+    return f"A client's base URL is {here}{without}."
+
+
+def refusal(
+    dialect: Dialect | None, status: int, message: str, *, logged: str = "", retry_after_s: int | None = None
+) -> http.Response:
+    """An error of our own, in the client's dialect where it is known.
+
+    logged: what the log is told in place of a message that repeats what only its sender may see.
+    retry_after_s: when the client may come again, if that is known.
+    """
+    if dialect is not None:
+        body: bytes | dict[str, Any] = dialect.error_body(status, message, retry_after_s)
+    else:
+        kind = _KINDS.get(status, "invalid_request_error")
+        body = {"type": "error", "error": {"type": kind, "code": status, "message": message}}
+    response = _logged_response(status, logged or message, body)
+    if retry_after_s is not None:
+        response.headers["retry-after"] = str(retry_after_s)
+    return response
+
+
+def too_long(dialect: Dialect | None, limit: int) -> http.Response:
+    """413 for a body of more than `limit` bytes, as it comes or decoded."""
+    return refusal(dialect, 413, f"The request body is longer than the {limit:,} bytes that this proxy takes.")

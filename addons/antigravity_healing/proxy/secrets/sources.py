@@ -1,0 +1,190 @@
+"""Reading files and running commands, each in a thread of its own: what hangs holds up only who waits for it."""
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import stat
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Thread
+from time import monotonic
+
+from antigravity_healing.policy.settings.schema import Limits
+from antigravity_healing.policy.settings.source_notation import Source
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+
+
+class SourceError(Exception):
+    """A source gives nothing that can be used; the text says why and holds nothing of what it gave."""
+
+
+class SlowSourceError(SourceError):
+    """It took too long."""
+
+
+@dataclass(slots=True, eq=False)
+class SourceReading:
+    """One reading of a source, under way or done. began: monotonic seconds."""
+
+    began: float = field(default_factory=monotonic)
+    future: Future[str] = field(default_factory=Future)
+    command: subprocess.Popen[bytes] | None = None
+
+
+class Readings:
+    """At most one reading of each source at a time."""
+
+    def __init__(self) -> None:
+        self._running: dict[Source, SourceReading] = {}
+
+    def begin(self, source: Source, limits: Limits) -> SourceReading:
+        """The reading of a `file:` or `cmd:` that is under way, or a new one; its future may raise SourceError."""
+        reading = self._running.get(source)
+        if reading is not None and not reading.future.done():
+            return reading
+        reading = self._running[source] = SourceReading()
+        # Whoever stops waiting for it does not stop it for the others.
+        reading.future.set_running_or_notify_cancel()
+        try:
+            # A daemon: what hangs must not keep the process from ending either.
+            Thread(target=_read, args=(source, reading, limits), name="antigravity source", daemon=True).start()
+        except RuntimeError:
+            reading.future.set_exception(SourceError("this machine can't start another thread now"))
+        return reading
+
+    def close(self) -> None:
+        """End the commands that still run."""
+        for reading in self._running.values():
+            if reading.command is not None and not reading.future.done():
+                _kill(reading.command)
+
+
+def read_file(path: str, most: int) -> bytes:
+    """What is in a regular file of at most so many bytes. Raises SourceError."""
+    try:
+        # No open of a pipe or a device may block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
+                raise SourceError(f"{path} is {what}; it has to be a regular file")
+            data = b""
+            while len(data) <= most and (piece := os.read(descriptor, most + 1 - len(data))):
+                data += piece
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise SourceError(f"the file {path} cannot be read: {error.strerror}") from None
+    if len(data) > most:
+        raise SourceError(f"the file {path} has more than {most} bytes")
+    return data
+
+
+def run_command(command: Sequence[str], seconds: float, most: int, reading: SourceReading | None = None) -> bytes:
+    """What a command prints, at most so many bytes. Neither it nor what it starts has more time. Raises SourceError.
+
+    command: the program and its arguments.
+    """
+    # What it prints, on either channel, may be secret: no message repeats it.
+    deadline = monotonic() + seconds
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        how = "it goes through no shell unless it is written cmd:sh -c '…'"
+        raise SourceError(f"its command could not be started: {error.strerror}; {how}") from None
+    if reading is not None:
+        reading.command = process
+    slow = SlowSourceError(f"its command took more than {seconds:g} s")
+    try:
+        output = _printed(process, deadline, most)
+        if output is None:
+            raise slow
+        status = process.wait(max(0.0, deadline - monotonic()))
+    except (SourceError, subprocess.TimeoutExpired) as error:
+        _kill(process)
+        process.wait()
+        raise (error if isinstance(error, SourceError) else slow) from None
+    finally:
+        assert process.stdout is not None
+        process.stdout.close()
+    if status:
+        raise SourceError(f"its command ended with status {status}")
+    return output
+
+
+def _printed(process: subprocess.Popen[bytes], deadline: float, most: int) -> bytes | None:
+    """All that a command prints, None if it is not complete in time. Raises SourceError."""
+    assert process.stdout is not None
+    descriptor, output = process.stdout.fileno(), b""
+    os.set_blocking(descriptor, False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        while (left := deadline - monotonic()) > 0:
+            ended = _has_ended(process)
+            if not selector.select(0 if ended and output else min(left, _POLL_S)):
+                # What it has left running may keep the pipe open for ever, and is not waited for.
+                if ended and output:
+                    return output
+                continue
+            piece = os.read(descriptor, most + 1)
+            if not piece:
+                return output
+            output += piece
+            if len(output) > most:
+                raise SourceError(f"its command printed more than {most} bytes")
+    return None
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    if hasattr(os, "waitid"):
+        # It stays a zombie, so that its number means nobody else while its group may have to be killed.
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    return process.poll() is not None
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _read(source: Source, reading: SourceReading, limits: Limits) -> None:
+    """In the thread: read a source once."""
+    try:
+        if source.kind == "cmd":
+            what = "its command printed"
+            data = run_command(source.words, limits.source_seconds, limits.source_bytes, reading)
+        else:
+            what = f"the file {source.value} is"
+            data = read_file(source.value, limits.source_bytes)
+        reading.future.set_result(_text(data, source, what))
+    except SourceError as error:
+        reading.future.set_exception(error)
+    except Exception:
+        logger.exception("a source could not be read; this is a bug")
+        reading.future.set_exception(SourceError("it could not be read"))
+
+
+def _text(data: bytes, source: Source, what: str) -> str:
+    try:
+        text = data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise SourceError(f"{what} not text in UTF-8") from None
+    if not text:
+        raise SourceError(f"{what} {'nothing' if source.kind == 'cmd' else 'empty'}")
+    if not text.isprintable():
+        raise SourceError(f"what {source.kind}: gives is not one line of printable characters")
+    return text

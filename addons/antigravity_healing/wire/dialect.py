@@ -1,0 +1,384 @@
+"""What a dialect is: the questions that policy asks of a wire protocol, and the shapes of the answers."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple, Protocol
+
+from antigravity_healing.wire.conversation import Conversation
+from antigravity_healing.wire.http.sse import SSEEvent
+from antigravity_healing.wire.rate_limits import RateLimits
+from antigravity_healing.wire.usage import UsageTally
+
+MOST_OPEN = 10_000
+"""How many blocks or candidates a stream may have open: far more than any has."""
+LONGEST_INDEX = 40
+"""Characters of a block's or candidate's index by which it is known: far more than a number has."""
+_NEVER = re.compile(r"(?!)")
+OperationKind = Literal["generate", "count_tokens", "list_models", "get_model", "other"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a request asks for, as far as its method and path tell.
+
+    model: the model in the path, "" where the path has none.
+    streams: whether the path asks for a stream; None where the body decides.
+    sse: whether a stream is sent as server-sent events (Gemini sends one JSON array without `alt=sse`).
+    opaque: whether an answer comes in a form that is not read.
+    """
+
+    kind: OperationKind
+    model: str = ""
+    streams: bool | None = False
+    sse: bool = True
+    opaque: bool = False
+
+
+class Kind(StrEnum):
+    """What an event of a stream is worth."""
+
+    HEARTBEAT = "heartbeat"
+    META = "meta"
+    CONTENT = "content"
+    TERMINAL = "terminal"
+    ERROR = "error"
+    MALFORMED = "malformed"
+
+
+class Reading(NamedTuple):
+    """An event, understood.
+
+    visible: it has something that a person sees: text or a tool call, not thinking.
+    stop: the stop or finish reason that this event brings, also beside content; "" where it brings none.
+    error: the error object, for Kind.ERROR.
+    name: the event's right name, where it came without it; clients go by the name alone.
+    flaw: what is wrong, for Kind.MALFORMED; "" where it is no JSON.
+    """
+
+    kind: Kind
+    visible: bool = False
+    stop: str = ""
+    error: Any = None
+    name: str = ""
+    flaw: str = ""
+
+
+class EmptyStop(StrEnum):
+    """What a stop reason means when nothing came before it."""
+
+    ANSWER = "answer"
+    PLAIN = "plain"
+    MALFORMED = "malformed"
+    SIGNATURE = "signature"
+
+
+class LateEnd(NamedTuple):
+    """How an answer ends that fails after its beginning.
+
+    broken: by breaking its connection; else as any other. pause_s: seconds between the last bytes and that.
+    reset: whether the connection is reset, and does not merely end; with a pause only, as a reset may overtake bytes.
+    """
+
+    broken: bool
+    pause_s: float = 0.0
+    reset: bool = False
+
+
+class EventReader(Protocol):
+    """Understands the events of one stream, in their order."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether upstream has said why it stopped, and no content after that, so that a close is an end and no cut."""
+
+    @property
+    def owed(self) -> str:
+        """What has to follow although upstream has stopped as if all were well, in words; "" for nothing."""
+
+    @property
+    def open(self) -> bool:
+        """Whether something has begun and not been ended, so that a connection that breaks here cuts it."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the protocol's own end has come."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing may follow any more."""
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The blocks or parts that have come whole so far."""
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the event that was read last says, {} where it says nothing."""
+
+    def read(self, event: SSEEvent) -> Reading:
+        """Understand the next event."""
+
+
+class Collector(Protocol):
+    """Puts a stream together as the answer that a request without streaming gets."""
+
+    @property
+    def content(self) -> list[dict[str, Any]]:
+        """The blocks or parts that have come whole so far."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether what has come whole is all that has come."""
+
+    @property
+    def answer(self) -> dict[str, Any] | None:
+        """The whole answer; None unless it has come to its end."""
+
+    @property
+    def overfull(self) -> bool:
+        """Whether more has come than is kept, so that there will be no answer."""
+
+    @property
+    def flaw(self) -> str:
+        """Why a stream that has come to its end is no answer."""
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take what the next event says; never raises."""
+
+
+class Streamed(NamedTuple):
+    """A request for a stream: its path, its query, its body and what that says."""
+
+    path: str
+    query: str
+    body: bytes
+    value: Any
+
+
+class CredentialPlaces(NamedTuple):
+    """Where an API's clients put what lets them in.
+
+    headers: their names in lower case; the first is that of an API key. params: names of query parameters.
+    """
+
+    headers: tuple[str, ...]
+    params: tuple[str, ...] = ()
+
+
+class GenAI(NamedTuple):
+    """How OpenTelemetry's GenAI conventions call an API: its provider, and the operation of generating."""
+
+    provider: str
+    operation: str
+
+
+class ThingIds(NamedTuple):
+    """How an API names the things that lie with one account: files, cached contents, batches, containers.
+
+    id: matches where a text begins with an id (or a URL of it), which is its first group.
+    in_segments: whether a path has ids as segments of their own, and not as the whole of it.
+    request_signs, answer_signs: without one of these a conversation's request, or an answer, names nothing; most need
+    not be walked through.
+    event_signs, in_event: the same for an event of a stream, and what finds the ids in it; None: events name nothing.
+    """
+
+    id: re.Pattern[str] = _NEVER
+    in_segments: bool = False
+    request_signs: tuple[bytes, ...] = ()
+    answer_signs: tuple[bytes, ...] = ()
+    event_signs: tuple[bytes, ...] = ()
+    in_event: re.Pattern[bytes] | None = None
+
+
+class Dialect(Protocol):
+    """A wire protocol. Stateless; a stream's state is in its EventReader."""
+
+    @property
+    def name(self) -> str:
+        """As the configuration calls it."""
+
+    @property
+    def label(self) -> str:
+        """As people call it."""
+
+    @property
+    def public_url(self) -> str:
+        """The base URL of the public API, "" where there is none."""
+
+    @property
+    def endpoints(self) -> str:
+        """What of it the proxy serves by itself, in words."""
+
+    @property
+    def base_path(self) -> str:
+        """What a base URL ends with for clients that do not add the API's version by themselves, "" for none."""
+
+    @property
+    def credentials(self) -> CredentialPlaces:
+        """Where clients put what lets them in."""
+
+    @property
+    def flag_header(self) -> str:
+        """The header that is a list of flags, each standing for itself: what is added joins them; "" for none."""
+
+    @property
+    def gen_ai(self) -> GenAI:
+        """What traces call it."""
+
+    @property
+    def session_header(self) -> str:
+        """The header in which clients call their conversation something, "" for none."""
+
+    @property
+    def things(self) -> ThingIds:
+        """How it names what lies with one account."""
+
+    @property
+    def secret_signs(self) -> tuple[bytes, ...]:
+        """Without one of these a request's body has no secrets."""
+
+    @property
+    def rate_limits(self) -> RateLimits:
+        """What reads its rate-limit headers."""
+
+    @property
+    def conversation(self) -> Conversation:
+        """What reads its requests and answers for people."""
+
+    @property
+    def answer_headers(self) -> str:
+        """How the names of an answer's headers begin that are the API's own, "" where none are."""
+
+    @property
+    def pings(self) -> bool:
+        """Whether a healthy stream says something now and then."""
+
+    @property
+    def arrays(self) -> bool:
+        """Whether a stream may be one JSON array of what its events say."""
+
+    @property
+    def keep_alive(self) -> bytes:
+        """What keeps a waiting client from giving up, without saying anything."""
+
+    @property
+    def required_headers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Headers without which the API takes no request, for one whose client does not know them."""
+
+    @property
+    def logged_empty(self) -> str:
+        """What the log says of an answer that is empty, "" for the failure's own words."""
+
+    @property
+    def end_marker(self) -> bytes:
+        """The bare end that may be added when upstream sent its stop reason and then closed."""
+
+    def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
+        """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""
+
+    def pointed_at(self, url: str) -> str:
+        """How a client of it is pointed at a base URL, in words."""
+
+    def endpoint_like(self, path: str) -> str:
+        """The healed endpoint that a lenient server may take a path for, as it is rightly written; "" if there is none.
+
+        path: as `paths.plain` gives it.
+        """
+
+    def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
+        """The endpoint that a client means whose base URL lacks the API's version or has too much.
+
+        "" where that is not clear, or where this path is the right one.
+        """
+
+    def is_native(self, headers: Mapping[str, str]) -> bool:
+        """Whether these headers are as the clients of this API alone send them."""
+
+    def claims(self, path: str, headers: Mapping[str, str], query: Mapping[str, str]) -> bool:
+        """Whether a request that is no known endpoint belongs to this dialect's API all the same."""
+
+    def model_of(self, operation: Operation, body: Any) -> str:
+        """The model that is asked for, "" if none."""
+
+    def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
+        """Path and body of the same request for another model. Raises ValueError where it can't be said."""
+
+    def stated_session(self, body: Any) -> str:
+        """What the client itself calls its conversation or its user, "" where it does not."""
+
+    def session_of(self, body: Any) -> str | None:
+        """A key that stays the same through a conversation; None where the body gives none."""
+
+    def reader(self, asked: Any = None) -> EventReader:
+        """A reader for a new stream. asked: what the body of its request says."""
+
+    def read_answer(self, body: Any) -> Reading:
+        """Understand a whole answer that came as JSON."""
+
+    def content_of(self, answer: Any) -> list[dict[str, Any]]:
+        """The blocks or parts of a whole answer that came as JSON."""
+
+    def usage_tally(self) -> UsageTally:
+        """A tally of the tokens of a new answer."""
+
+    def empty_stop(self, stop: str) -> EmptyStop:
+        """What this stop reason means on an answer without content."""
+
+    def broken_stop(self, stop: str) -> bool:
+        """Whether this stop reason says that the answer is no good, whatever it has."""
+
+    def too_long(self, limit: str, count: str) -> str:
+        """That a prompt has more tokens than this limit, worded as agents look for it to make it shorter.
+
+        count: how many it has, "" if that is not known.
+        """
+
+    def clean(self, event: SSEEvent, reading: Reading) -> bytes:
+        """The event as this dialect's clients bear it: as it came, unless it came oddly; b"" to leave it out."""
+
+    def fitting_status(self, status: int) -> int:
+        """The status of this dialect's error types that is nearest to this one: 502 is nobody's."""
+
+    def error_body(self, status: int, message: str, retry_after_s: float | None = None) -> bytes:
+        """An error of our own in this dialect's shape, as JSON; with seconds to wait where the shape has a place."""
+
+    def late_error(self, status: int, message: str) -> bytes:
+        """An error of our own after the start of a stream, in the form that this dialect's SDKs raise."""
+
+    def cut_off(self, status: int, message: str) -> bytes:
+        """The last bytes of an answer that upstream did not end, before its connection is broken; b"" for none."""
+
+    def late_end(self, *, said: bool) -> LateEnd:
+        """How an answer ends that has content and fails. said: whether upstream said so itself, and that was told."""
+
+    def shaped(self, error: Any) -> dict[str, Any]:
+        """An upstream's error in this dialect's shape; one that has it stays as it is."""
+
+    def relayed_error(self, error: Any, event: SSEEvent | None = None) -> bytes:
+        """An upstream's error, in the form that this dialect's SDKs raise after a stream's start.
+
+        event: the event that it came in, if any: what came in the right form stays as it is.
+        """
+
+    def with_models(self, body: Any, names: list[str]) -> Any:
+        """An upstream's model list with these names added."""
+
+    def model_list(self, names: list[str]) -> Any:
+        """A model list with these names and no others."""
+
+    def encode(self, event: dict[str, Any]) -> bytes:
+        """An event that says this, as it stands in a stream."""
+
+    def collector(self, longest: int) -> Collector:
+        """A collector for a new stream, of answers with about so many bytes at most."""
+
+    def events_of(self, answer: Any) -> Iterable[dict[str, Any]]:
+        """A whole answer as what the events of a stream would have said. Raises ValueError where it is none."""
+
+    def streamed(self, path: str, query: str, body: bytes, value: Any) -> Streamed | None:
+        """The same request for a stream instead of a whole answer; None where a stream would not give the same.
+
+        Raises ValueError for a body that is no JSON object.
+        """
