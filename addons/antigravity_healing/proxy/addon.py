@@ -27,7 +27,7 @@ from antigravity_healing.policy.settings import file as config_file
 from antigravity_healing.policy.settings import schema
 from antigravity_healing.proxy.claiming.governor import Governor
 from antigravity_healing.proxy.claiming.local_answers import Health
-from antigravity_healing.proxy.configuration import Configuration
+from antigravity_healing.proxy.configuration import Configuration, looked_for
 from antigravity_healing.proxy.connections.listening import Listening
 from antigravity_healing.proxy.connections.transports import close_transport, handler_of
 from antigravity_healing.proxy.connections.turns import Turns, TurnTaking
@@ -148,7 +148,7 @@ class Antigravity:
         if path is not None:
             assert self.governor is not None
             return f"from {path}; {counted(len(self.governor.config.accounts), 'account')}"
-        return f"none, the client's own credentials are used; there is neither {self.configuration.places}"
+        return f"none, the client's own credentials are used; {looked_for()}"
 
     def _refuse_to_run(self) -> None:
         """At the start nobody is served then. In a mitmproxy that serves already, a person can see it and mend it."""
