@@ -1,21 +1,15 @@
 """Starting mitmproxy's tools with the healing proxy."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
-
-from mitmproxy.tools import main as mitmproxy_tools
 
 DISTRIBUTION = "antigravity-healing-proxy"
 _ROOM = Path(__file__).parents[1]
 # In a folder of its own where it is installed: mitmproxy puts a script's folder on `sys.path`.
 _FOLDERS = (_ROOM / "scripts", _ROOM.parent)
-_TOOLS: dict[str, Callable[[Sequence[str]], int | None]] = {
-    "mitmdump": mitmproxy_tools.mitmdump,
-    "mitmweb": mitmproxy_tools.mitmweb,
-}
 
 
 def script() -> Path:
@@ -25,7 +19,11 @@ def script() -> Path:
 
 def start(tool: Literal["mitmdump", "mitmweb"], arguments: Sequence[str]) -> int:
     """Run one of mitmproxy's tools with the healing proxy until it ends, and give its exit status."""
-    return _TOOLS[tool](["-s", str(script()), *arguments]) or 0
+    # Here, as all of mitmproxy takes long to import, and other commands do without.
+    from mitmproxy.tools import main as tools
+
+    run = tools.mitmweb if tool == "mitmweb" else tools.mitmdump
+    return run(["-s", str(script()), *arguments]) or 0
 
 
 def versions() -> str:
