@@ -90,7 +90,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 
 def port_of(proxy: Proxy, what: str) -> str:
-    return re.findall(rf"{re.escape(what)} listening at \S*?:(\d+)", proxy.log)[-1]
+    [port] = re.findall(rf"{re.escape(what)} listening at \S*?:(\d+)", proxy.log)
+    return str(port)
 
 
 def test_each_listener_for_clients_is_told_once_and_for_those_that_it_serves(many: Proxy) -> None:

@@ -72,7 +72,10 @@ def _install(given: argparse.Namespace) -> int:
     _tell_variables(running.environment, config)
     if "uv" in Path(sys.prefix).parts and "archive-v0" in Path(sys.prefix).parts:
         print("It runs from uv's cache, which may be emptied: `uv tool install` it, and install the service with that.")
-    return _run_all(_starting(file))
+    status = _run_all(_starting(file))
+    if not _is_launchd():
+        print("It runs while you are logged in; `loginctl enable-linger` has it run from the machine's start on.")
+    return status
 
 
 def _uninstall(_: argparse.Namespace) -> int:
@@ -179,9 +182,14 @@ def _domain() -> str:
 
 
 def _starting(file: Path) -> list[list[str]]:
+    """What starts it as its file is now, whether it runs already or not."""
     if _is_launchd():
-        return [["launchctl", "bootstrap", _domain(), str(file)]]
-    return [["systemctl", "--user", "daemon-reload"], ["systemctl", "--user", "enable", "--now", UNIT_NAME]]
+        # What is loaded can't be loaded again; that it was not is no trouble.
+        gone = f'launchctl bootout {_domain()}/{LABEL} 2>/dev/null; exec launchctl bootstrap {_domain()} "$0"'
+        return [["/bin/sh", "-c", gone, str(file)]]
+    return [
+        ["systemctl", "--user", *words] for words in (["daemon-reload"], ["enable", UNIT_NAME], ["restart", UNIT_NAME])
+    ]
 
 
 def _ending(file: Path) -> tuple[list[str], list[list[str]]]:
