@@ -57,7 +57,7 @@ addons = [
     Messages(_antigravity),
     Log(_journal, _antigravity),
     ContentView(),
-    FirstWords(),
+    FirstWords(lambda: _antigravity.governor),
     FlowList(),
     _conditions,
     Terminal(_journal),

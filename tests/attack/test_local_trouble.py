@@ -135,7 +135,11 @@ def test_too_many_open_files_are_waited_out_and_no_account_is_benched(
 ) -> None:
     key = tmp_path / "key"
     key.write_text("a-literal-key")
-    with Proxy(tmp_path / "proxy", config_with(server, source.format(key)) + route()) as proxy:
+    config = account("filed", "local", api_key=source.format(key), ttl=0.001)
+    config += upstream("local", "anthropic", server.url) + route()
+    with Proxy(tmp_path / "proxy", config) as proxy:
+        # What is read at the start has been: a file that is closed now would be one that can be opened.
+        proxy.wait_for_log("Accounts: ")
         connection = raw.RawConnection(proxy.url)
         limit = FileLimit(proxy.pid)
         # Known to be accepted: the connection has had an answer.

@@ -113,7 +113,7 @@ def test_a_start_does_not_hang_on_what_is_no_file_and_client_keys_neither(tmp_pa
     with Upstream() as server:
         config += upstream("anthropic", "anthropic", server.url)
         with Proxy(tmp_path / "proxy", config) as proxy:
-            proxy.wait_for_log("account a: no credential: ")
+            proxy.wait_for_log("account a has no key: ")
             proxy.wait_for_log("clients.keys[0] lets nobody in: ")
             assert ask(proxy.url, "anthropic", "m").status == 401
             response = ask(proxy.url, "anthropic", "m", headers={"x-api-key": KEY})

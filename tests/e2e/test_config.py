@@ -229,7 +229,7 @@ def test_it_says_where_the_configuration_is_from_in_the_log_file_too(running: Pr
 def test_a_configuration_that_appears_after_the_start_is_taken_up(tmp_path: Path, upstream_server: Upstream) -> None:
     with Proxy(tmp_path, None) as proxy:
         assert str(proxy.config_file) in proxy.log
-        assert f"there is neither {proxy.config_file} nor " in proxy.log_file.read_text()
+        assert f"looked for in {proxy.config_file} and " in proxy.log_file.read_text()
         write(proxy, '[[accounts]]\nnmae = "x"\n')
         proxy.wait_for_log("the old one stays")
         there = upstream("anthropic", "anthropic", upstream_server.url)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from antigravity_healing.monitor.__main__ import main
+from antigravity_healing.commands.main import main
 from antigravity_healing.monitor.request_log.filters import Filter
 from antigravity_healing.monitor.request_log.reader import Reader
 from antigravity_healing.monitor.request_log.rows import LoggedExchange
@@ -165,7 +165,7 @@ def test_a_kill_leaves_an_unfinished_row_that_a_new_start_leaves_as_it_is(tmp_pa
         killed.wait_exit()
         connection.close()
         told = subprocess.run(
-            [sys.executable, "-m", "antigravity_healing.monitor", "log", "--home", str(tmp_path / "home")],
+            [sys.executable, "-m", "antigravity_healing.commands", "log", "--home", str(tmp_path / "home")],
             cwd=ROOT / "addons",
             capture_output=True,
             text=True,

@@ -9,6 +9,7 @@ from typing import Any
 
 from antigravity_healing.wire.conversation import NoConversation
 from antigravity_healing.wire.dialect import (
+    ClientVariables,
     CredentialPlaces,
     EmptyStop,
     GenAI,
@@ -114,6 +115,8 @@ class Tiny:
     public_url = ""
     endpoints = "POST /tiny/say (Tiny)"
     credentials = CredentialPlaces(("x-tiny-pass",), ("tiny-pass",))
+    variables = ClientVariables()
+    models_path = ""
     flag_header = ""
     gen_ai = GenAI("tiny", "say")
     answer_headers = "tiny-"

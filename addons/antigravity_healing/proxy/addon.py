@@ -27,7 +27,7 @@ from antigravity_healing.policy.settings import file as config_file
 from antigravity_healing.policy.settings import schema
 from antigravity_healing.proxy.claiming.governor import Governor
 from antigravity_healing.proxy.claiming.local_answers import Health
-from antigravity_healing.proxy.configuration import Configuration
+from antigravity_healing.proxy.configuration import Configuration, looked_for
 from antigravity_healing.proxy.connections.listening import Listening
 from antigravity_healing.proxy.connections.transports import close_transport, handler_of
 from antigravity_healing.proxy.connections.turns import Turns, TurnTaking
@@ -148,7 +148,7 @@ class Antigravity:
         if path is not None:
             assert self.governor is not None
             return f"from {path}; {counted(len(self.governor.config.accounts), 'account')}"
-        return f"none, the client's own credentials are used; there is neither {self.configuration.places}"
+        return f"none, the client's own credentials are used; {looked_for()}, and taken up when one appears there"
 
     def _refuse_to_run(self) -> None:
         """At the start nobody is served then. In a mitmproxy that serves already, a person can see it and mend it."""
@@ -294,7 +294,7 @@ class Antigravity:
         exposed = config_file.exposed(path, settings) if path else []
         for warning in exposed + config_file.misread(settings):
             logger.warning("%s", warning)
-        asyncio_utils.create_task(self._warn(self.governor), name="antigravity warnings", keep_ref=True)
+        asyncio_utils.create_task(self._say_who_is_usable(self.governor), name="antigravity accounts", keep_ref=True)
 
     @staticmethod
     def _take_limit(governor: Governor) -> None:
@@ -304,9 +304,12 @@ class Antigravity:
             governor.body_size_limit = None  # mitmproxy says so
 
     @staticmethod
-    async def _warn(governor: Governor) -> None:
-        """Say which credentials can't be had. Some may hang: nothing waits for that."""
-        for warning in await governor.attempt_credentials.warnings():
+    async def _say_who_is_usable(governor: Governor) -> None:
+        """Say which credentials can be had. Some may hang: nothing waits for that."""
+        await governor.attempt_credentials.look()
+        if told := governor.attempt_credentials.usable():
+            logger.info("Accounts: %s", told)
+        for warning in governor.admission.warnings():
             logger.warning("%s", warning)
 
     def _know_trouble(self, why: str) -> None:

@@ -44,15 +44,10 @@ class Configuration:
         self._seen: _Stamp | None = None
         self._changing: _Stamp | None = None
 
-    @property
-    def places(self) -> str:
-        """Where one was looked for, in words."""
-        return " nor ".join(map(str, config_file.places(*_folders())))
-
     def read(self) -> None:
         """Read it, or take what holds without one. Raises ConfigError."""
         try:
-            self.path = self._find()
+            self.path = find(self._option())
             self._seen = _stamp(self.path)
             settings = self._load(self.path) if self.path else Config()
         except config_file.ConfigError as error:
@@ -63,8 +58,8 @@ class Configuration:
     def reload(self) -> str:
         """Read it now. Says what is in the way, "" where nothing is."""
         try:
-            if (path := self._find()) is None:
-                return f"there is no configuration: neither {self.places}"
+            if (path := find(self._option())) is None:
+                return f"there is no configuration: {looked_for()}"
             settings = self._load(path)
         except config_file.ConfigError as error:
             self._tell_trouble(str(error))
@@ -84,15 +79,12 @@ class Configuration:
         self._use(settings)
         self._tell_trouble("")
 
-    def _find(self) -> Path | None:
-        return config_file.find(self._option(), *_folders())
-
     def _load(self, path: Path) -> Config:
         return config_file.load(path, self._in_use())
 
     def _found_since(self) -> Path | None:
         try:
-            return self._find()
+            return find(self._option())
         except config_file.ConfigError:
             return None  # it is told when it can be looked at
 
@@ -114,9 +106,27 @@ class Configuration:
             self._take_up(settings)
 
 
+def find(option: str) -> Path | None:
+    """The configuration file to use, None where there is none. option: what the user named, "" for nothing.
+
+    Raises ConfigError, as `file.find` does.
+    """
+    return config_file.find(option, *_folders())
+
+
+def looked_for() -> str:
+    """Where one was looked for, in words."""
+    return "looked for in " + " and ".join(map(str, config_file.places(*_folders())))
+
+
+def user_folder() -> Path:
+    """The user's configuration folder."""
+    return platformdirs.user_config_path(APP_NAME)
+
+
 def _folders() -> tuple[Path, Path]:
     """Where a configuration file is looked for."""
-    return Path.cwd(), platformdirs.user_config_path(APP_NAME)
+    return Path.cwd(), user_folder()
 
 
 def _stamp(path: Path | None) -> _Stamp | None:

@@ -167,6 +167,17 @@ class CredentialPlaces(NamedTuple):
     params: tuple[str, ...] = ()
 
 
+class ClientVariables(NamedTuple):
+    """The environment variables in which an API's clients look for things, the first before the others.
+
+    keys: for an API key. tokens: for what goes as `Authorization: Bearer`. base_url: "" for none.
+    """
+
+    keys: tuple[str, ...] = ()
+    tokens: tuple[str, ...] = ()
+    base_url: str = ""
+
+
 class GenAI(NamedTuple):
     """How OpenTelemetry's GenAI conventions call an API: its provider, and the operation of generating."""
 
@@ -218,6 +229,14 @@ class Dialect(Protocol):
     @property
     def credentials(self) -> CredentialPlaces:
         """Where clients put what lets them in."""
+
+    @property
+    def variables(self) -> ClientVariables:
+        """The environment variables that its clients read."""
+
+    @property
+    def models_path(self) -> str:
+        """Where upstream lists its models, for nothing; "" where it does not."""
 
     @property
     def flag_header(self) -> str:

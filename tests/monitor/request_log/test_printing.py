@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 
 import pytest
-from antigravity_healing.monitor.__main__ import main
+from antigravity_healing.commands.main import main
 from antigravity_healing.monitor.request_log.database import Database
 from antigravity_healing.monitor.request_log.printing import COLUMNS
 from antigravity_healing.monitor.request_log.schema import FILE_NAME
@@ -94,7 +94,7 @@ def test_what_can_not_be_read_or_understood_is_told_by_the_exit_status(
     status, lines, told = ran(capsys, "log", "--home", str(home))
     assert (status, lines) == (1, [])
     assert "can't be read: file is not a database" in told
-    for wrong in (["log", "--outcome", "fail"], ["log", "--json", "--csv"], ["top", "--every", "0"], []):
+    for wrong in (["log", "--outcome", "fail"], ["log", "--json", "--csv"], ["top", "--every", "0"]):
         with pytest.raises(SystemExit) as raised:
             main(wrong)
         assert raised.value.code == 2

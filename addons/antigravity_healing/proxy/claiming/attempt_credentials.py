@@ -38,23 +38,35 @@ class AttemptCredentials:
         else:
             self._state.credential_troubles.pop(account, None)
 
-    async def warnings(self) -> list[str]:
-        """What is wrong with the credentials as they are now; requests may still find them mended."""
+    async def look(self) -> None:
+        """Find out which credentials can be had as things are now; requests may still find them mended."""
         state, config = self._state, self._state.config
         names = {account.name for account in config.accounts}
         for gone in state.credential_troubles.keys() - names:
             del state.credential_troubles[gone]
-        found = await asyncio.gather(
-            *(self._trouble_with(account, config.upstreams[account.upstream].dialect) for account in config.accounts)
+        await asyncio.gather(
+            *(self._look_at(account, config.upstreams[account.upstream].dialect) for account in config.accounts)
         )
         await state.credentials.learn(state.config.clients.keys)
-        return [problem for problem in found if problem] + state.admission.warnings()
 
-    async def _trouble_with(self, account: AccountSettings, dialect: str) -> str:
+    def usable(self) -> str:
+        """How many accounts of each upstream have a credential, as far as is known, and why others have none.
+
+        In words, "" where there are no accounts.
+        """
+        troubles, told = self._state.credential_troubles, []
+        accounts = self._state.config.accounts
+        for upstream in dict.fromkeys(account.upstream for account in accounts):
+            names = [account.name for account in accounts if account.upstream == upstream]
+            lacking = [f"{name}: {troubles[name]}" for name in names if name in troubles]
+            many = f"{len(names) - len(lacking)} of {len(names)}" if lacking else len(names)
+            told.append(f"{upstream}: {many} usable{f' ({"; ".join(lacking)})' if lacking else ''}")
+        return "; ".join(told)
+
+    async def _look_at(self, account: AccountSettings, dialect: str) -> None:
         try:
             await self._state.credentials.check(account, dialect)
         except CredentialError as error:
             self.learn(account.name, str(error))
-            return f"account {account.name}: no credential: {error}"
-        self.learn(account.name, "")
-        return ""
+        else:
+            self.learn(account.name, "")

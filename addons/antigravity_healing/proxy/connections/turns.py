@@ -14,6 +14,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
+from antigravity_healing.proxy.connections.unresolved import name_unresolved
+
 TURN_S = 0.005
 """How long a turn of the loop may do what can wait; then what is under way elsewhere goes on first."""
 
@@ -157,6 +159,8 @@ class TurnTaking(ProxyConnectionHandler):
         mitmproxy reckons with no cancelling here, as it never waits: who is cancelled would not even say that the
         connection is at its end, and the layers would keep all that runs on it for ever.
         """
+        if isinstance(event, events.OpenConnectionCompleted):
+            name_unresolved(event)
         if isinstance(event, events.ConnectionClosed):
             await in_spite_of_cancelling(self._piecewise(event))
         elif _can_wait(event) or self.in_order.locked():

@@ -63,13 +63,15 @@ class Credentials:
         return _seal(account, dialect, dict(zip(sources, values, strict=True)))
 
     async def check(self, account: schema.AccountSettings, dialect: str) -> None:
-        """See whether the credential can be had, as far as no command has to be run. Raises CredentialError."""
-        if any(source.kind == "cmd" for source in _sources(account)):
-            return
+        """See whether the credential can be had. Raises CredentialError.
+
+        A command that takes its time is let: what it prints is there for the first request then.
+        """
         try:
             await asyncio.wait_for(self.fetch(account, dialect), CHECK_S)
         except TimeoutError:
-            raise CredentialError(f"it has not been read after {CHECK_S:g} s") from None
+            if all(source.kind != "cmd" for source in _sources(account)):
+                raise CredentialError(f"it has not been read after {CHECK_S:g} s") from None
 
     def resolve(self, secret: SecretStr) -> str:
         """The value of a client key now; of a file that hangs, what it gave before. Raises CredentialError."""

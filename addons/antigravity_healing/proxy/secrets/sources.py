@@ -15,10 +15,12 @@ from time import monotonic
 
 from antigravity_healing.policy.settings.schema import Limits
 from antigravity_healing.policy.settings.source_notation import Source
+from antigravity_healing.proxy.secrets.said import last_line
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_KEPT_ERRORS = 8 * 1024
 
 
 class SourceError(Exception):
@@ -91,16 +93,15 @@ def read_file(path: str, most: int) -> bytes:
 def run_command(command: Sequence[str], seconds: float, most: int, reading: SourceReading | None = None) -> bytes:
     """What a command prints, at most so many bytes. Neither it nor what it starts has more time. Raises SourceError.
 
-    command: the program and its arguments.
+    command: the program and its arguments. Where it fails, the error has the last line of its error output.
     """
-    # What it prints, on either channel, may be secret: no message repeats it.
     deadline = monotonic() + seconds
     try:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
             start_new_session=True,
         )
     except OSError as error:
@@ -108,45 +109,69 @@ def run_command(command: Sequence[str], seconds: float, most: int, reading: Sour
         raise SourceError(f"its command could not be started: {error.strerror}; {how}") from None
     if reading is not None:
         reading.command = process
-    slow = SlowSourceError(f"its command took more than {seconds:g} s")
+    heard = _Heard()
+    slow = f"its command took more than {seconds:g} s"
     try:
-        output = _printed(process, deadline, most)
-        if output is None:
-            raise slow
+        if not _hear(process, deadline, most, heard):
+            raise SlowSourceError(slow + heard.said(command))
         status = process.wait(max(0.0, deadline - monotonic()))
     except (SourceError, subprocess.TimeoutExpired) as error:
         _kill(process)
         process.wait()
-        raise (error if isinstance(error, SourceError) else slow) from None
+        raise (error if isinstance(error, SourceError) else SlowSourceError(slow + heard.said(command))) from None
     finally:
-        assert process.stdout is not None
-        process.stdout.close()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe is not None
+            pipe.close()
     if status:
-        raise SourceError(f"its command ended with status {status}")
-    return output
+        raise SourceError(f"its command ended with status {status}{heard.said(command)}")
+    if not heard.printed.strip():
+        raise SourceError(f"its command printed nothing{heard.said(command)}")
+    return heard.printed
 
 
-def _printed(process: subprocess.Popen[bytes], deadline: float, most: int) -> bytes | None:
-    """All that a command prints, None if it is not complete in time. Raises SourceError."""
+@dataclass(slots=True)
+class _Heard:
+    """What a command has printed so far, and the end of its error output."""
+
+    printed: bytes = b""
+    errors: bytes = b""
+
+    def said(self, command: Sequence[str]) -> str:
+        """Why it failed in its own words, to follow others; "" where it said nothing."""
+        # What it prints may be secret in part, and some programs repeat it.
+        line = last_line(self.errors, self.printed.decode("utf-8", "replace"), command[1:])
+        return f": {line}" if line else ""
+
+
+def _hear(process: subprocess.Popen[bytes], deadline: float, most: int, heard: _Heard) -> bool:
+    """Hear all that a command says. Whether that is complete in time. Raises SourceError."""
     assert process.stdout is not None
-    descriptor, output = process.stdout.fileno(), b""
-    os.set_blocking(descriptor, False)
+    assert process.stderr is not None
+    printing, failing = process.stdout.fileno(), process.stderr.fileno()
     with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
+        for descriptor in (printing, failing):
+            os.set_blocking(descriptor, False)
+            selector.register(descriptor, selectors.EVENT_READ)
         while (left := deadline - monotonic()) > 0:
-            ended = _has_ended(process)
-            if not selector.select(0 if ended and output else min(left, _POLL_S)):
-                # What it has left running may keep the pipe open for ever, and is not waited for.
-                if ended and output:
-                    return output
-                continue
-            piece = os.read(descriptor, most + 1)
-            if not piece:
-                return output
-            output += piece
-            if len(output) > most:
+            if not (open_still := selector.get_map()):
+                return True
+            # What it has left running may keep the pipes open for ever, and is not waited for.
+            enough = _has_ended(process) and bool(heard.printed or printing not in open_still)
+            ready = selector.select(0 if enough else min(left, _POLL_S))
+            if not ready and enough:
+                return True
+            for key, _ in ready:
+                piece = os.read(key.fd, most + 1)
+                if not piece:
+                    selector.unregister(key.fd)
+                elif key.fd == failing:
+                    heard.errors = (heard.errors + piece)[-_KEPT_ERRORS:]
+                else:
+                    heard.printed += piece
+            if len(heard.printed) > most:
                 raise SourceError(f"its command printed more than {most} bytes")
-    return None
+    return False
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:

@@ -12,6 +12,7 @@ from antigravity_healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from antigravity_healing.wire.anthropic.reader import AnthropicReader, read_message
 from antigravity_healing.wire.anthropic.usage import AnthropicUsage
 from antigravity_healing.wire.dialect import (
+    ClientVariables,
     CredentialPlaces,
     EmptyStop,
     GenAI,
@@ -58,6 +59,8 @@ class Anthropic:
     base_path = "/v1"
     endpoints = "POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models (Anthropic)"
     credentials = CredentialPlaces(("x-api-key", "authorization"))
+    variables = ClientVariables(("ANTHROPIC_API_KEY",), ("ANTHROPIC_AUTH_TOKEN",), "ANTHROPIC_BASE_URL")
+    models_path = "/v1/models"
     flag_header = "anthropic-beta"
     gen_ai = GenAI("anthropic", "chat")
     answer_headers = "anthropic-"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from antigravity_healing.wire.dialect import (
+    ClientVariables,
     CredentialPlaces,
     EmptyStop,
     GenAI,
@@ -101,6 +102,8 @@ class Gemini:
     base_path = "/v1beta"
     endpoints = "/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (Gemini, also under /v1)"
     credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
+    variables = ClientVariables(("GEMINI_API_KEY", "GOOGLE_API_KEY"), base_url="GOOGLE_GEMINI_BASE_URL")
+    models_path = "/v1beta/models"
     flag_header = ""
     gen_ai = GenAI("gcp.gemini", "generate_content")
     answer_headers = "x-goog-"

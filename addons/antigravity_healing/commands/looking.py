@@ -1,10 +1,9 @@
-"""`python -m antigravity_healing.monitor`: what a proxy on this machine did, and what it is doing now."""
+"""`antigravity log` and `antigravity top`: what a proxy on this machine did, and what it is doing now."""
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 
 from antigravity_healing import data_folder
@@ -19,10 +18,8 @@ _STATUSES = "exit status: 0 if it could be told, 1 if not (it says why), 2 if th
 _TIMES = "90s, 15m, 1h, 2d, 1w ago; 14:05; 2026-01-31; 2026-01-31T14:05"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _look(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Do what the command line says, and give the exit status."""
-    parser = _parser()
-    given = parser.parse_args(arguments)
     try:
         if given.command == "log":
             return _log(given, parser)
@@ -58,17 +55,17 @@ def _log(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m antigravity_healing.monitor", description=__doc__, epilog=_STATUSES
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="log | top")
-    _add_log(commands.add_parser("log", help="what became of requests", epilog=_STATUSES))
+def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add both to a command line."""
+    log = commands.add_parser("log", help="what became of requests", epilog=_STATUSES)
+    _add_log(log)
+    log.set_defaults(run=lambda given: _look(given, log))
     now = commands.add_parser("top", help="what is running now, and how the accounts are", epilog=_STATUSES)
+    now.description = "What is running now, and how the accounts are."
+    now.set_defaults(run=lambda given: _look(given, now))
     now.add_argument("--url", default=top.DEFAULT_URL, help="the proxy's address (default: %(default)s)")
     now.add_argument("--every", type=_seconds, default=1.0, help="seconds between two looks (default: 1)")
     now.add_argument("--once", action="store_true", help="look once, for scripts")
-    return parser
 
 
 def _add_log(log: argparse.ArgumentParser) -> None:
@@ -102,7 +99,3 @@ def _seconds(text: str) -> float:
     if not 0.1 <= value <= 3600:
         raise argparse.ArgumentTypeError(f"has to be a number of seconds from 0.1 to 3600, not {text}")
     return value
-
-
-if __name__ == "__main__":
-    sys.exit(main())
