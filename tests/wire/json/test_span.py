@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 from antigravity_healing.wire.anthropic.dialect import Anthropic
-from antigravity_healing.wire.dialect import Operation
 from antigravity_healing.wire.json.span import has_twice, replace_member, respell
+from antigravity_healing.wire.operation import Operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -49,6 +49,27 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
     return b"".join((view[:last], comma, dump(name), b":", new, view[last:]))
 
 
+def remove_member(text: bytes, name: str) -> bytes:
+    """A JSON object without its top-level member `name`, each time that it occurs; all else as it stands there.
+
+    Raises ValueError if `text` is no JSON object, as `replace_member` does.
+    """
+    start, end = skip_space(text, 0), whole_end(text)
+    members = members_of(text, start, end)
+    kept = [member for member in members if member.name != name]
+    if len(kept) == len(members):
+        return text
+    if not kept:
+        return text[: start + 1] + text[members[-1].end :]
+    pieces = [text[: members[0].start]]
+    for before, member in zip([None, *kept], kept, strict=False):
+        if before is not None:
+            neighbours = members[members.index(before) + 1] is member
+            pieces.append(text[before.end : member.start] if neighbours else b",")
+        pieces.append(text[member.start : member.end])
+    return b"".join((*pieces, text[members[-1].end :]))
+
+
 def has_twice(text: bytes, name: str) -> bool:
     """Whether a JSON object that has a top-level member `name` has another one of the same name.
 
