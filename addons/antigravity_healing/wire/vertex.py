@@ -116,7 +116,11 @@ def url_of(location: str) -> str:
 
 def location_of(url: str) -> str | None:
     """The location whose Vertex AI a URL leads to, None if it leads elsewhere."""
-    match = _HOST.fullmatch((urlsplit(url).hostname or "").lower())
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return None
+    match = _HOST.fullmatch(host)
     if match is None or (match["region"] and match["multi"]):
         return None
     return match["region"] or match["multi"] or GLOBAL
