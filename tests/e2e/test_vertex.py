@@ -157,10 +157,11 @@ def test_anthropics_sdk_gets_its_answers(proxy: Proxy, server: Upstream, stream:
 
 
 def test_googles_sdk_gets_its_answers(proxy: Proxy, server: Upstream) -> None:
-    models = gemini_client(proxy.url).models
-    assert models.generate_content(model="gemini-vx", contents="Hi").text
-    assert [chunk.text for chunk in models.generate_content_stream(model="gemini-vx", contents="Hi")]
-    assert models.count_tokens(model="gemini-vx", contents="Hi").total_tokens == 12
+    with gemini_client(proxy.url) as client:
+        models = client.models
+        assert models.generate_content(model="gemini-vx", contents="Hi").text
+        assert [chunk.text for chunk in models.generate_content_stream(model="gemini-vx", contents="Hi")]
+        assert models.count_tokens(model="gemini-vx", contents="Hi").total_tokens == 12
     assert {call.path.partition("/models/")[0] for call in server.calls} == {f"/v1{ONE}/publishers/google"}
 
 
@@ -229,7 +230,8 @@ def test_an_empty_or_cut_answer_is_asked_for_again(proxy: Proxy, server: Upstrea
     cut = good(dialect, "").but(end="cut")
     server.play(cut, good(dialect, "Healed"))
     response = ask(proxy.url, dialect, MODELS[dialect], stream=stream)
-    assert (response.status, b"Healed" in response.body, len(server.calls)) == (200, True, 2)
+    said = read_stream(dialect, response.body) if stream else response.body.decode()
+    assert (response.status, "Healed" in said, len(server.calls)) == (200, True, 2)
 
 
 def test_googles_error_is_told_to_an_anthropic_client_in_its_own_words(proxy: Proxy, server: Upstream) -> None:
@@ -247,7 +249,7 @@ def test_its_own_error_and_that_of_a_vertex_client_pass_as_they_came(proxy: Prox
     server.play(own, googles, googles)
     assert ask(proxy.url, "anthropic", MODELS["anthropic"]).body == own.whole
     assert ask(proxy.url, "gemini", MODELS["gemini"]).body == googles.whole
-    given = body("anthropic", "") | {"anthropic_version": "vertex-2023-10-16"}
+    given = {"max_tokens": 9, "stream": True, "messages": [], "anthropic_version": "vertex-2023-10-16"}
     assert raw.request("POST", proxy.url + path_on_vertex("anthropic"), given).body == googles.whole
 
 
@@ -300,7 +302,8 @@ def test_flags_that_are_not_known_are_left_out(proxy: Proxy, server: Upstream) -
 
 
 def test_the_models_of_the_publisher_are_listed_in_the_apis_form(proxy: Proxy, server: Upstream) -> None:
-    described = gemini_client(proxy.url).models.get(model="gemini-vx")
+    with gemini_client(proxy.url) as google:
+        described = google.models.get(model="gemini-vx")
     assert described.name == "models/gemini-vx"
     with anthropic_client(proxy.url) as client:
         assert client.models.retrieve("claude-vx@20250929").id == "claude-vx@20250929"
@@ -342,9 +345,9 @@ def test_without_any_project_it_is_said_where_one_is_missing(proxy: Proxy, serve
 
 def test_a_vertex_client_brings_the_project_that_is_missing(proxy: Proxy, server: Upstream) -> None:
     folder = "/v1beta1/projects/its-own/locations/us-central1/publishers/google/models"
-    url = f"{proxy.url}{folder}/gemini-nowhere:generateContent"
+    url = f"{proxy.url}{folder}/gemini-nowhere:streamGenerateContent?alt=sse"
     assert raw.request("POST", url, body("gemini", "")).status == 200
-    assert only(server).path == f"{folder}/gemini-nowhere:generateContent"
+    assert only(server).path == f"{folder}/gemini-nowhere:streamGenerateContent"
 
 
 def test_a_model_that_the_project_may_not_use_is_asked_of_another(proxy: Proxy, server: Upstream) -> None:
@@ -367,10 +370,10 @@ def test_a_token_that_is_over_is_not_the_last_word(proxy: Proxy, server: Upstrea
 
 
 def test_what_is_not_healed_goes_to_the_accounts_project(proxy: Proxy, server: Upstream) -> None:
-    url = f"{proxy.url}/v1beta1/projects/its-own/locations/us-central1/cachedContents/7"
-    raw.request("GET", url, headers={"x-goog-api-key": "its-own"})
-    raw.request("POST", f"{proxy.url}/v1beta/models/gemini-vx:embedContent", {"content": {"parts": []}})
+    for path in ("/v1beta1/projects/its-own/locations/us-central1/cachedContents", "/v1beta/models/gemini-vx:predict"):
+        server.play(Reply(200, JSON_HEADERS, b"{}"))
+        assert raw.request("POST", proxy.url + path, {"contents": []}).status == 200
     assert [call.path for call in server.calls] == [
-        f"/v1beta1{ONE}/cachedContents/7",
-        f"/v1beta1{ONE}/publishers/google/models/gemini-vx:embedContent",
+        f"/v1beta1{ONE}/cachedContents",
+        f"/v1beta1{ONE}/publishers/google/models/gemini-vx:predict",
     ]

@@ -19,7 +19,7 @@ ANTHROPIC_MODELS = ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5")
 GEMINI_MODELS = ("gemini-3-pro-preview", "gemini-2.5-pro", "gemini-2.5-flash")
 
 GEMINI_PATH = re.compile(
-    r"/(?:v1|v1beta|v1alpha|v1beta1)/(?:projects/[^/]+/locations/[^/]+/publishers/google/)?models"
+    r"/(?:v1|v1beta|v1alpha|v1beta1)/(?:(?:projects/[^/]+/locations/[^/]+/)?publishers/google/)?models"
     r"(?:/(?P<model>[^/:]+)(?::(?P<verb>\w+))?)?"
 )
 ANTHROPIC_MODEL_PATH = re.compile(r"/v1/models/(?P<model>[^/:]+)")

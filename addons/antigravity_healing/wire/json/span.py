@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from antigravity_healing.wire.json.skip import BLANKS, container_end, contains, skip_space, string_end, value_end
@@ -61,12 +62,11 @@ def remove_member(text: bytes, name: str) -> bytes:
         return text
     if not kept:
         return text[: start + 1] + text[members[-1].end :]
-    pieces = [text[: members[0].start]]
-    for before, member in zip([None, *kept], kept, strict=False):
-        if before is not None:
-            neighbours = members[members.index(before) + 1] is member
-            pieces.append(text[before.end : member.start] if neighbours else b",")
-        pieces.append(text[member.start : member.end])
+    pieces = [text[: members[0].start], text[kept[0].start : kept[0].end]]
+    for before, member in pairwise(members):
+        if member.name != name and member is not kept[0]:
+            # The comma, and what stands between it and the member.
+            pieces.append(text[before.end : member.end])
     return b"".join((*pieces, text[members[-1].end :]))
 
 
