@@ -7,8 +7,8 @@ from typing import Any
 import anthropic
 import pytest
 from google import genai
-from google.auth.credentials import AnonymousCredentials
 from google.genai import types
+from google.oauth2.credentials import Credentials
 
 from tests.e2e.harness import Proxy
 from tests.e2e.test_modes_helpers import ask, body, read_stream, target
@@ -165,14 +165,20 @@ def test_googles_sdk_gets_its_answers(proxy: Proxy, server: Upstream) -> None:
     assert {call.path.partition("/models/")[0] for call in server.calls} == {f"/v1{ONE}/publishers/google"}
 
 
-def google_on_vertex(url: str) -> genai.Client:
-    return genai.Client(
-        vertexai=True,
-        project="its-own",
-        location="us-central1",
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-        http_options=types.HttpOptions(base_url=url, headers={"Authorization": "Bearer its-own-token"}),
-    )
+def test_googles_sdk_on_vertex_asks_for_the_accounts_project(proxy: Proxy, server: Upstream) -> None:
+    credentials = Credentials(token="its-own-token", quota_project_id="its-own")  # type: ignore[no-untyped-call]
+    options = types.HttpOptions(base_url=proxy.url)
+    with genai.Client(
+        vertexai=True, project="its-own", location="us-central1", credentials=credentials, http_options=options
+    ) as client:
+        assert [chunk.text for chunk in client.models.generate_content_stream(model="gemini-vx", contents="Hi")]
+        assert client.models.count_tokens(model="gemini-vx", contents="Hi").total_tokens == 12
+    assert [call.path for call in server.calls] == [
+        path_on_vertex("gemini"),
+        f"/v1beta1{ONE}/publishers/google/models/gemini-vx:countTokens",
+    ]
+    # Whose quota counts is said by whoever has the credential.
+    assert not any("x-goog-user-project" in call.headers for call in server.calls)
 
 
 def test_a_vertex_client_asks_for_the_accounts_project(proxy: Proxy, server: Upstream) -> None:
@@ -181,7 +187,9 @@ def test_a_vertex_client_asks_for_the_accounts_project(proxy: Proxy, server: Ups
     ) as client:
         message = client.messages.create(model=MODELS["anthropic"], max_tokens=9, messages=QUESTION, stream=True)
         assert [event.type for event in message][-1] == "message_stop"
-    call = only(server)
+        assert client.messages.count_tokens(model=MODELS["anthropic"], messages=QUESTION).input_tokens == 12
+    call, count = server.calls
+    assert count.path == f"/v1{ONE}/publishers/anthropic/models/count-tokens:rawPredict"
     assert call.path == path_on_vertex("anthropic")
     assert call.credential == "bearer:token-of-one-0123456789"
     assert "model" not in call.json
@@ -367,6 +375,21 @@ def test_a_token_that_is_over_is_not_the_last_word(proxy: Proxy, server: Upstrea
         assert [ONE in call.path for call in server.calls] == [True, False, False]
     finally:
         raw.request("GET", f"{proxy.url}/health")
+
+
+def test_a_count_of_a_whole_request_names_none_there(proxy: Proxy, server: Upstream) -> None:
+    asked = {"model": "models/gemini-vx", "contents": CALLED, "systemInstruction": {"parts": []}, "toolConfig": {}}
+    url = f"{proxy.url}/v1beta/models/gemini-vx:countTokens"
+    assert raw.request("POST", url, {"generateContentRequest": asked}).json()["totalTokens"] == 12
+    assert only(server).json == {"contents": CALLED, "systemInstruction": {"parts": []}}
+
+
+@both
+def test_an_error_within_a_stream_is_healed_there_too(proxy: Proxy, server: Upstream, dialect: str) -> None:
+    busy = {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}
+    event = b"data: " + json.dumps(busy).encode() + b"\r\n\r\n"
+    server.play(Reply(200, {"content-type": "text/event-stream"}, event), good(dialect, "Healed"))
+    assert read_stream(dialect, ask(proxy.url, dialect, MODELS[dialect]).body) == "Healed"
 
 
 def test_what_is_not_healed_goes_to_the_accounts_project(proxy: Proxy, server: Upstream) -> None:

@@ -96,7 +96,10 @@ class Config(Table):
                 problems.append((("accounts", index, "upstream"), text))
             elif not self.upstreams[account.upstream].on_vertex:
                 problems += [
-                    (("accounts", index, name), f"upstream {quote(account.upstream)} is not on Vertex AI")
+                    (
+                        ("accounts", index, name),
+                        f"upstream {quote(account.upstream)} is not on Vertex AI; give it a location",
+                    )
                     for name in ("project", "location")
                     if getattr(account, name) is not None
                 ]
