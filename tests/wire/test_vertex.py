@@ -67,7 +67,10 @@ def test_the_version_that_a_client_names_goes_with_it(header: str, said: str) ->
     assert json.loads(sent.body) == {"anthropic_version": said}
 
 
-@pytest.mark.parametrize(("said", "header"), [("vertex-2023-10-16", b"2023-06-01"), ("2026-10-21", b"2026-10-21"), (7, b"2023-06-01")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "header"),
+    [("vertex-2023-10-16", b"2023-06-01"), ("2026-10-21", b"2026-10-21"), (7, b"2023-06-01")],
+)
 def test_elsewhere_the_version_is_a_headers(said: object, header: bytes) -> None:
     value = {"anthropic_version": said, "max_tokens": 9}
     body, headers = Anthropic().vertex.elsewhere(json.dumps(value).encode(), value)
