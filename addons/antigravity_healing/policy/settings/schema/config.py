@@ -85,9 +85,12 @@ class Config(Table):
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
         problems: list[tuple[tuple[str | int, ...], str]] = []
-        for name in self.upstreams:
+        for name, upstream in self.upstreams.items():
             if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
                 text = "the name of an upstream may only have letters, digits, dots, dashes and underscores"
+                problems.append((("upstreams", name), text))
+            if upstream.on_vertex and DIALECTS[upstream.dialect].vertex is None:
+                text = f"the {upstream.dialect} dialect is not served on Vertex AI"
                 problems.append((("upstreams", name), text))
         first_use: dict[str, int] = {}
         for index, account in enumerate(self.accounts):

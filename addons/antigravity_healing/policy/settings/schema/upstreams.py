@@ -1,7 +1,6 @@
 """Upstreams: base URLs that speak a dialect."""
 
 import re
-from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -47,12 +46,6 @@ class Upstream(Table):
         if not url and isinstance(location, str) and re.fullmatch(VERTEX_NAME, location):
             found["url"] = url_of(location)
         return {**table, **{name: value for name, value in found.items() if value or name in table}}
-
-    @model_validator(mode="after")
-    def _served_there(self) -> Self:
-        if self.on_vertex and DIALECTS[self.dialect].vertex is None:
-            raise ValueError(f"the {self.dialect} dialect is not served on Vertex AI")
-        return self
 
     @field_validator("dialect", mode="before")
     @classmethod
