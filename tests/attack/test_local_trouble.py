@@ -1,6 +1,5 @@
 """Trouble of the machine that the proxy runs on: waited out shortly, said once, and no account's fault."""
 
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -120,10 +119,8 @@ class FileLimit:
         self._before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
     def use_up(self) -> None:
-        """The process can't open another file."""
-        opened = {int(name) for name in os.listdir(f"/proc/{self._pid}/fd")}
-        lowest_free = min(set(range(len(opened) + 1)) - opened)
-        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (lowest_free, self._before[1]))
+        """The process can't open another file, also where it closes one: only its standard streams are below."""
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (3, self._before[1]))
 
     def lift(self) -> None:
         resource.prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)

@@ -15,13 +15,13 @@ from antigravity_healing.wire.dialect import (
     GenAI,
     Kind,
     LateEnd,
-    Operation,
     Reading,
     Streamed,
     ThingIds,
 )
 from antigravity_healing.wire.dialects import register
 from antigravity_healing.wire.http.sse import SSEEvent
+from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import NoRateLimits
 from antigravity_healing.wire.usage import Usage
 
@@ -132,6 +132,7 @@ class Tiny:
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
     logged_empty = "Nothing was said"
     end_marker = b""
+    vertex = None
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         return Operation("generate", streams=None) if (method, path) == ("POST", "/tiny/say") else None

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from . import anthropic, gemini
 from .calls import Call
@@ -19,10 +19,16 @@ ANTHROPIC_MODELS = ("claude-opus-4-5", "claude-sonnet-4-5", "claude-haiku-4-5")
 GEMINI_MODELS = ("gemini-3-pro-preview", "gemini-2.5-pro", "gemini-2.5-flash")
 
 GEMINI_PATH = re.compile(
-    r"/(?:v1|v1beta|v1alpha|v1beta1)/(?:projects/[^/]+/locations/[^/]+/publishers/google/)?models"
+    r"/(?:v1|v1beta|v1alpha|v1beta1)/(?:(?:projects/[^/]+/locations/[^/]+/)?publishers/google/)?models"
     r"(?:/(?P<model>[^/:]+)(?::(?P<verb>\w+))?)?"
 )
 ANTHROPIC_MODEL_PATH = re.compile(r"/v1/models/(?P<model>[^/:]+)")
+
+
+VERTEX_ANTHROPIC_PATH = re.compile(
+    r"/v1/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/(?P<model>[^/:]+):(?P<verb>rawPredict|streamRawPredict)"
+)
+VERTEX_LIST_PATH = re.compile(r"/v1beta1/publishers/(?P<publisher>google|anthropic)/models(?:/(?P<model>[^/:]+))?")
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ def asked(call: Call) -> Asked:
         body = body_of(call)
         action: Action = "count" if call.path.endswith("count_tokens") else "generate"
         return Asked("anthropic", action, str(body.get("model", "")), body.get("stream") is True)
+
+    if (match := VERTEX_ANTHROPIC_PATH.fullmatch(call.path)) and call.method == "POST":
+        if match["model"] == "count-tokens":
+            return Asked("anthropic", "count", str(body_of(call).get("model", "")))
+        return Asked("anthropic", "generate", unquote(match["model"]), match["verb"] == "streamRawPredict")
 
     google = any(not credential.startswith(("x-api-key:", "bearer:")) for credential in call.credentials)
     if call.method == "GET" and call.path.startswith("/v1/models") and not google:
@@ -78,14 +89,30 @@ def body_of(call: Call) -> dict[str, Any]:
 
 def refusal(call: Call) -> Reply | None:
     """What the real API refuses before it looks any further."""
+    if VERTEX_ANTHROPIC_PATH.fullmatch(call.path):
+        return refused_on_vertex(call)
     if asked(call).dialect == "gemini" and len(call.credentials) > 1:
         message = "Multiple authentication credentials received. Please pass only one."
         return gemini.gemini_error(400, "INVALID_ARGUMENT", message)
     return None
 
 
+def refused_on_vertex(call: Call) -> Reply | None:
+    """What Vertex AI refuses of a request for a model of Anthropic's."""
+    body, counts = body_of(call), "/count-tokens:" in call.path
+    if not isinstance(body.get("anthropic_version"), str):
+        return anthropic.anthropic_error(400, "invalid_request_error", "anthropic_version: Field required")
+    if "model" in body and not counts:
+        return anthropic.anthropic_error(400, "invalid_request_error", "model: Extra inputs are not permitted")
+    if bool(body.get("stream")) != (":streamRawPredict" in call.path):
+        return gemini.gemini_error(400, "INVALID_ARGUMENT", "The stream and the method do not fit together.")
+    return None
+
+
 def healthy(call: Call) -> Reply:
     """The answer of an API in good health, with the model that was asked for."""
+    if (match := VERTEX_LIST_PATH.fullmatch(call.path)) and call.method == "GET":
+        return publisher_models(match["publisher"], match["model"])
     ask = asked(call)
     if ask.action != "unknown" and call.method == "POST" and not body_of(call):
         return not_json(ask)
@@ -133,6 +160,16 @@ def not_json(ask: Asked) -> Reply:
     if ask.dialect == "anthropic":
         return anthropic.anthropic_error(400, "invalid_request_error", "The body is not a JSON object.")
     return gemini.gemini_error(400, "INVALID_ARGUMENT", "Invalid JSON payload received.")
+
+
+def publisher_models(publisher: str, model: str | None) -> Reply:
+    """What Vertex AI says of a publisher's models, or of one."""
+    names = GEMINI_MODELS if publisher == "google" else ANTHROPIC_MODELS
+    models = [
+        {"name": f"publishers/{publisher}/models/{name}", "versionId": "default", "launchStage": "GA"}
+        for name in ([model] if model else names)
+    ]
+    return document(gemini.JSON_HEADERS, models[0] if model else {"publisherModels": models})
 
 
 def document(headers: dict[str, str], value: Any) -> Reply:

@@ -2,38 +2,21 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from antigravity_healing.wire.conversation import Conversation
 from antigravity_healing.wire.http.sse import SSEEvent
+from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import RateLimits
 from antigravity_healing.wire.usage import UsageTally
+from antigravity_healing.wire.vertex import VertexForm
 
 MOST_OPEN = 10_000
 """How many blocks or candidates a stream may have open: far more than any has."""
 LONGEST_INDEX = 40
 """Characters of a block's or candidate's index by which it is known: far more than a number has."""
 _NEVER = re.compile(r"(?!)")
-OperationKind = Literal["generate", "count_tokens", "list_models", "get_model", "other"]
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What a request asks for, as far as its method and path tell.
-
-    model: the model in the path, "" where the path has none.
-    streams: whether the path asks for a stream; None where the body decides.
-    sse: whether a stream is sent as server-sent events (Gemini sends one JSON array without `alt=sse`).
-    opaque: whether an answer comes in a form that is not read.
-    """
-
-    kind: OperationKind
-    model: str = ""
-    streams: bool | None = False
-    sse: bool = True
-    opaque: bool = False
 
 
 class Kind(StrEnum):
@@ -293,6 +276,10 @@ class Dialect(Protocol):
     @property
     def end_marker(self) -> bytes:
         """The bare end that may be added when upstream sent its stop reason and then closed."""
+
+    @property
+    def vertex(self) -> VertexForm | None:
+        """How it looks on Vertex AI; None where it is not served there."""
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""

@@ -19,10 +19,11 @@ from antigravity_healing.policy.settings import schema
 from antigravity_healing.policy.signing.repairs import MAX_REPAIRS
 from antigravity_healing.policy.signing.store import SignatureStore
 from antigravity_healing.wire.anthropic.dialect import Anthropic
-from antigravity_healing.wire.dialect import Dialect, Operation
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.gemini.dialect import Gemini
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.operation import Operation
 
 DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
 MODEL = "the-model"

@@ -632,3 +632,66 @@ def test_a_command_that_seems_to_be_for_a_shell_is_told(command: str) -> None:
 @pytest.mark.parametrize("command", ["pass show a", "gcloud auth print-access-token --scopes=a,b", "echo 'a;b' a&b 5$"])
 def test_a_command_that_is_for_none_is_not(command: str) -> None:
     assert misread(Config.model_validate({"accounts": [{"name": "work", "api_key": f"cmd:{command}"}]})) == []
+
+
+def on_vertex(text: str, more: str = "") -> Upstream:
+    return config(f'[upstreams.v]\ndialect = "gemini"\n{text}\n{more}').upstreams["v"]
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "project", "location"),
+    [
+        ('project = "p"', "https://aiplatform.googleapis.com", "p", "global"),
+        ('project = "p"\nlocation = "eu"', "https://aiplatform.eu.rep.googleapis.com", "p", "eu"),
+        ('location = "us-east5"', "https://us-east5-aiplatform.googleapis.com", None, "us-east5"),
+        (
+            'url = "https://us-east5-aiplatform.googleapis.com/"',
+            *("https://us-east5-aiplatform.googleapis.com", None, "us-east5"),
+        ),
+        (
+            'url = "https://gate.way/x/v1/projects/p/locations/l/publishers/google"',
+            *("https://gate.way/x", "p", "l"),
+        ),
+        ('url = "https://gate.way"\nproject = "p"', "https://gate.way", "p", "global"),
+        ('url = "https://aiplatform.googleapis.com.a.b"', "https://aiplatform.googleapis.com.a.b", None, None),
+    ],
+)  # fmt: skip
+def test_where_on_vertex_an_upstream_is(text: str, url: str, project: str | None, location: str | None) -> None:
+    found = on_vertex(text)
+    assert (found.url, found.project, found.location, found.on_vertex) == (url, project, location, location is not None)
+
+
+def test_a_built_in_upstream_can_be_moved_to_vertex() -> None:
+    found = config('[upstreams.gemini]\nproject = "p"').upstreams
+    assert (found["gemini"].url, found["gemini"].on_vertex) == ("https://aiplatform.googleapis.com", True)
+    assert not found["anthropic"].on_vertex
+
+
+def test_an_account_has_a_project_and_a_location_of_its_own() -> None:
+    text = '[upstreams.v]\ndialect = "gemini"\nproject = "p"\nlocation = "us-east5"\n'
+    text += '[[accounts]]\nname = "a"\nupstream = "v"\nbearer = "adc:"\nproject = "q"\n'
+    text += '[[accounts]]\nname = "b"\nupstream = "v"\nbearer = "adc:key.json"\nlocation = "global"\n'
+    found = config(text)
+    first, second = map(found.upstream_of, found.accounts)
+    assert (first.project, first.url) == ("q", "https://us-east5-aiplatform.googleapis.com")
+    assert (second.project, second.url) == ("p", "https://aiplatform.googleapis.com")
+    assert [secret(each.bearer) for each in found.accounts] == ["adc:", f"adc:{FOLDER}/key.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[upstreams.v]\ndialect = "gemini"\nproject = "a/b"', "upstreams.v.project: may only have"),
+        ('[upstreams.v]\ndialect = "gemini"\nlocation = "a b"', "upstreams.v.location: may only have"),
+        (
+            '[upstreams.v]\ndialect = "gemini"\nproject = "a"\nurl = "https://x.y/v1/projects/p/locations/l"',
+            "project is another one than the url says",
+        ),
+        (account('api_key = "k"\nproject = "p"'), '.project: upstream "anthropic" is not on Vertex AI'),
+        (account('api_key = "adc:"'), "api_key can't come from adc:"),
+        (account('bearer = "k"\nheaders = { a = "adc:" }'), "a can't come from adc:"),
+        ('[clients]\nkeys = ["adc:"]', "can't come from cmd: or adc:"),
+    ],
+)
+def test_what_is_wrong_with_vertex_is_said(text: str, words: str) -> None:
+    assert any(words in problem for problem in problems(text)), problems(text)

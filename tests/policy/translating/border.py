@@ -10,9 +10,9 @@ from antigravity_healing.policy.routing.routes import Route
 from antigravity_healing.policy.settings import schema
 from antigravity_healing.policy.signing.store import SignatureStore
 from antigravity_healing.policy.translating.translation import Translation, translation_between
-from antigravity_healing.wire.dialect import Operation
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.operation import Operation
 
 from tests.policy.exchange.stage import DIALECTS, FakeClock
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 from antigravity_healing.wire.anthropic.dialect import Anthropic
-from antigravity_healing.wire.dialect import Operation
-from antigravity_healing.wire.json.span import has_twice, replace_member, respell
+from antigravity_healing.wire.json.span import has_twice, remove_member, replace_member, respell
+from antigravity_healing.wire.operation import Operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,6 +85,41 @@ def test_changing_twice_is_changing_once(pieces: list[str], first: str, second: 
     body = "".join(pieces).encode()
     once = replace_member(body, "model", second)
     assert replace_member(replace_member(body, "model", first), "model", second) == once
+
+
+@settings(steady, max_examples=60)
+@given(bodies(), new_names)
+def test_what_was_added_is_taken_away_again_to_the_byte(pieces: list[str], value: str) -> None:
+    body = "".join(pieces).encode()
+    assert remove_member(replace_member(body, "added", value, add=True), "added") == body
+
+
+@settings(steady, max_examples=60)
+@given(bodies())
+def test_without_a_member_all_others_are_there_in_their_bytes(pieces: list[str]) -> None:
+    body = "".join(pieces).encode()
+    left = remove_member(body, "model")
+    assert json.loads(left) == {name: value for name, value in json.loads(body).items() if name != "model"}
+    assert remove_member(left, "model") is left
+
+
+@pytest.mark.parametrize(
+    ("body", "left"),
+    [
+        (b'{"model":1}', b"{}"),
+        (b'{ "model":1, "a": 2 }', b'{ "a": 2 }'),
+        (b'{"a":1, "model":2,\n"b":3}', b'{"a":1,\n"b":3}'),
+        (b'{"a":{"model":1} ,"model":2 }', b'{"a":{"model":1} }'),
+    ],
+)
+def test_what_is_left_without_a_member(body: bytes, left: bytes) -> None:
+    assert remove_member(body, "model") == left
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"model"}'])
+def test_of_what_is_no_object_nothing_can_be_taken(body: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        remove_member(body, "model")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@ from typing import Any
 
 import orjson
 import pytest
-from antigravity_healing.wire.dialect import Dialect, Operation
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.requests.sizes import tokens_of
 from antigravity_healing.wire.requests.things import MOST_NAMED, named_in_answer, named_in_events, named_in_request
 from hypothesis import given, settings

@@ -13,6 +13,7 @@ from antigravity_healing.policy.exchange.actions import LONG_BYTES
 from antigravity_healing.policy.exchange.attempt import Attempt
 from antigravity_healing.policy.exchange.attempts_in_turn import AttemptsInTurn
 from antigravity_healing.policy.exchange.given import Rules
+from antigravity_healing.policy.exchange.placing import form_at
 from antigravity_healing.policy.exchange.upstream_requests import UpstreamRequests
 from antigravity_healing.policy.judging.body_form import Form, form_of, labelled
 from antigravity_healing.policy.judging.failures import Failure, FailureClass, connection_failure
@@ -281,11 +282,23 @@ class AnswerReader:
         )
         if failure is not None and failure.kind is FailureClass.CALLER and incoming.error is None:
             incoming.error = parse_error(body)
-        elif failure is None and asked.operation.kind == "list_models" and status == 200 and self._rules.listed_models:
+        elif failure is None and (described := self._described(attempt)) is not None:
+            incoming.whole = bytearray(dump(described))
+        if failure is None and asked.operation.kind == "list_models" and status == 200 and self._rules.listed_models:
             with contextlib.suppress(ValueError):
                 names = list(self._rules.listed_models)
-                incoming.whole = bytearray(dump(asked.dialect.with_models(parse(body), names)))
+                incoming.whole = bytearray(dump(asked.dialect.with_models(parse(bytes(incoming.whole)), names)))
         return failure
+
+    def _described(self, attempt: Attempt) -> object:
+        """What Vertex AI says of its models, as the API has it elsewhere; None where nothing else is to be said."""
+        form, operation = form_at(attempt.account), attempt.asked.operation
+        if form is None or self._request.vertex is not None or operation.kind not in ("list_models", "get_model"):
+            return None
+        try:
+            return form.described(operation, parse(bytes(attempt.incoming.whole)))
+        except ValueError:
+            return None
 
     def _judged(self, attempt: Attempt, failure: Failure | None) -> None:
         """What is wrong with a whole response is known; None for nothing."""

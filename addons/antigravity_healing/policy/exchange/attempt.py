@@ -242,7 +242,9 @@ class Attempt:
     @property
     def path(self) -> str:
         """With the upstream's prefix and the query, without credentials."""
-        return self.asked.path_at(self.account.upstream.path)
+        asked = self.asked
+        target = self.prepared.target or asked.path + (f"?{asked.query}" if asked.query else "")
+        return self.account.upstream.path + target
 
     @property
     def committed(self) -> bool:

@@ -11,6 +11,7 @@ from antigravity_healing.policy.judging.failures import Failure, one_line
 from antigravity_healing.policy.judging.written import Framing
 from antigravity_healing.policy.routing.request import ClientRequest
 from antigravity_healing.wire.dialect import LateEnd
+from antigravity_healing.wire.errors.parsing import find_error
 from antigravity_healing.wire.http import headers as http
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.http.sse import BOM
@@ -236,4 +237,4 @@ def _error_object(attempt: Attempt) -> dict[str, object] | None:
     else:
         parsed = attempt.incoming.error if (attempt.status or 0) >= 400 else None
         error = parsed.value if parsed is not None else None
-    return error if isinstance(error, dict) else None
+    return error if isinstance(error, dict) else find_error(error)

@@ -24,7 +24,7 @@ from antigravity_healing.policy.judging.gate import EMPTY_CLASS, Gate
 from antigravity_healing.policy.judging.upstream_hints import header_wait_s
 from antigravity_healing.policy.routing.request import ClientRequest, takes_time
 from antigravity_healing.wire.dialect import LateEnd
-from antigravity_healing.wire.errors.parsing import UpstreamError, read_error
+from antigravity_healing.wire.errors.parsing import UpstreamError, find_error, read_error
 
 COME_AGAIN_S = 5
 """After so many seconds a proxy that was shut down may be there again."""
@@ -143,7 +143,7 @@ class Delivery:
         is_empty, came = failure.kind in EMPTY_CLASS.values(), attempt.incoming
         if attempt.asked.translated and is_empty:
             self._translate_empty(attempt)
-        clients = came.rewritten or not attempt.asked.translated
+        clients = came.rewritten or not (attempt.asked.translated or self._is_googles(attempt))
         again_s = self._come_again_s(attempt, failure, now)
         if came.whole_complete and clients and not self.answer.begun:
             # An error that came with status 200 is told with the status that it means.
@@ -151,6 +151,13 @@ class Delivery:
             self.answer.deliver(attempt, "failed", now, None if answered else failure.status, again_s)
         else:
             self.answer.fail(attempt, failure, self._tried(), self._upstream_requests.framing(), now, again_s)
+
+    def _is_googles(self, attempt: Attempt) -> bool:
+        """Whether an error is Vertex AI's own, in words that the client's API does not have."""
+        said = attempt.incoming.error.value if attempt.incoming.error is not None else None
+        if said is None or not attempt.account.upstream.on_vertex or self._request.vertex is not None:
+            return False
+        return bool(said != self._request.dialect.shaped(find_error(said)))
 
     def _come_again_s(self, attempt: Attempt, failure: Failure, now: float) -> int | None:
         """After how many seconds the client may come again, where upstream's own words for that are known to be wrong.

@@ -8,6 +8,7 @@ from collections import deque
 from antigravity_healing.policy.exchange.actions import Action, Finish, Respond, Send, Start
 from antigravity_healing.policy.exchange.attempt import Attempt
 from antigravity_healing.policy.exchange.events import Events
+from antigravity_healing.policy.exchange.placing import placed
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import ClientRequest
 from antigravity_healing.wire.http import headers as http
@@ -34,7 +35,9 @@ class PassThrough(Events):
     def ask(self, account: Account, now: float, number: int = 1) -> Attempt:
         """Make the one attempt that passes, on this account."""
         request = self._request
-        self.attempt = Attempt(number, account, request.route.model, request.as_it_is(), now)
+        asked = request.as_it_is()
+        self.attempt = Attempt(number, account, request.route.model, asked, now)
+        self.attempt.prepared = placed(self.attempt.prepared, asked, account, request)
         self._actions.append(Start(self.attempt))
         return self.attempt
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from antigravity_healing.policy.clock import Clock
 from antigravity_healing.policy.exchange.attempt import Attempt
+from antigravity_healing.policy.exchange.placing import placed
 from antigravity_healing.policy.judging.failures import Failure, FailureClass
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import ClientRequest, UpstreamRequest
@@ -35,7 +36,8 @@ class RequestRepairs:
         clock: Clock,
     ) -> None:
         self.refused: Attempt | None = None
-        self._ready: tuple[str, UpstreamRequest, Prepared] | None = None
+        self._ready: tuple[schema.Upstream, UpstreamRequest, Prepared] | None = None
+        self._request = request
         self._clock = clock
         self.repairs: Repairs | None = None
         repairable = asked.operation.kind in _REPAIRED_KINDS and asked.dialect.name in REPAIRERS
@@ -57,12 +59,12 @@ class RequestRepairs:
 
     def make_ready(self, account: Account, asked: UpstreamRequest) -> None:
         """Prepare a first attempt on this account ahead of time."""
-        self._ready = (account.upstream.url, asked, self.prepare(account, asked))
+        self._ready = (account.upstream, asked, self.prepare(account, asked))
 
     def is_ready(self, account: Account, asked: UpstreamRequest) -> bool:
         """Whether that is what the next attempt is."""
         ready = self._ready
-        return ready is not None and ready[0] == account.upstream.url and ready[1] is asked
+        return ready is not None and ready[0] == account.upstream and ready[1] is asked
 
     def prepare(self, account: Account, asked: UpstreamRequest) -> Prepared:
         """What an attempt on this account sends, which asks this."""
@@ -72,7 +74,8 @@ class RequestRepairs:
         now = self._clock.wall()
         if self.repairs is not None:
             self.repairs.ask(asked.body, asked.value)
-        return self._safely(lambda repairs: repairs.prepare(account, now), Prepared(asked.body))
+        prepared = self._safely(lambda repairs: repairs.prepare(account, now), Prepared(asked.body))
+        return placed(prepared, asked, account, self._request)
 
     def after(self, attempt: Attempt, failure: Failure) -> RepairRule | None:
         """The repair with which the next attempt is made, None where nothing helps."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from antigravity_healing.policy.exchange.attempt import Attempt
+from antigravity_healing.policy.exchange.placing import form_at
 from antigravity_healing.policy.judging.failures import Failure, FailureClass
 from antigravity_healing.policy.judging.written import Framing, Rewriting
 from antigravity_healing.policy.routing.request import ClientRequest, UpstreamRequest
@@ -91,6 +92,7 @@ class UpstreamRequests:
     def _make(self) -> UpstreamRequest:
         translation, without = self.translation, self._without
         asked = self._request.as_it_is() if translation is None else translation.asked(without)
+        asked = replace(asked, without=without)
         stream = asked.as_stream() if self._upgrade and "stream" not in without else None
         self.upgraded = stream is not None
         asked = stream or asked
@@ -168,13 +170,26 @@ class UpstreamRequests:
             or self._concessions >= MAX_CONCESSIONS
         ):
             return ""
+        if names := self._refused_on_vertex(attempt):
+            return self._leave_out(*names, says=f"without {', '.join(names)}")
         used = self.translation.optional if self.translation is not None else ()
         if self.upgraded:
             used = (*used, STREAM)
         feature = refused_feature(attempt.incoming.error.text, self._without, used)
         if feature is None:
             return ""
-        self._unsupported.add(self._upstream, self._request.route.model, feature)
+        return self._leave_out(feature, says=next(each.says[feature] for each in used if feature in each.says))
+
+    def _refused_on_vertex(self, attempt: Attempt) -> list[str]:
+        """What Vertex AI did not take of a client that speaks the API as it is elsewhere, and can be left out."""
+        form, error = form_at(attempt.account), attempt.incoming.error
+        if form is None or error is None or self._request.vertex is not None or attempt.asked.translated:
+            return []
+        return [name for name in form.refused(error.text) if name not in attempt.asked.without]
+
+    def _leave_out(self, *features: str, says: str) -> str:
+        for feature in features:
+            self._unsupported.add(self._upstream, self._request.route.model, feature)
         self._concessions += 1
         self.asked = self._make()
-        return next(each.says[feature] for each in used if feature in each.says)
+        return says

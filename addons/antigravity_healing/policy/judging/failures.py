@@ -113,6 +113,8 @@ _LONG_WORD = re.compile(r"[A-Za-z0-9+/_=-]{40,}")
 _NO_CREDIT = "credit balance is too low"
 # More credit than the account has is needed for this model, or for how it is asked; for others it may have enough.
 _MODEL_CREDIT = "credits_required"
+# What a project of Vertex AI is told whose owner has not enabled the model.
+_NOT_ALLOWED_MODEL = "is not allowed to use publisher model"
 _TOO_LARGE = re.compile(r"\brequest too large\b")
 # Things that lie with one account, as refusals call them, and the ids of some.
 _THING_ID = (
@@ -179,6 +181,8 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
             return failure(FailureClass.OVERLOADED, header_wait_s(headers, wall_s) or error.delay_s)
         case 401:
             return failure(FailureClass.AUTH)
+        case 400 if _NOT_ALLOWED_MODEL in text:
+            return failure(FailureClass.NO_MODEL)
         case 400 if _ABOUT_THIS_THING.search(text):
             return replace(failure(FailureClass.NOT_THEIRS), blameless=True)
         case 403 | 404 if not error.reasons and _ABOUT_A_THING.search(text):

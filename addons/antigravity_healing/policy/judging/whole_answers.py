@@ -2,10 +2,11 @@
 
 from antigravity_healing.policy.judging.failures import Failure, FailureClass, classify
 from antigravity_healing.policy.judging.gate import no_answer
-from antigravity_healing.wire.dialect import Dialect, Kind, OperationKind
+from antigravity_healing.wire.dialect import Dialect, Kind
 from antigravity_healing.wire.errors.parsing import UpstreamError, parse_error, read_error
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json import exact
+from antigravity_healing.wire.operation import OperationKind
 from antigravity_healing.wire.usage import UsageTally
 
 _BAD_GATEWAY = 502

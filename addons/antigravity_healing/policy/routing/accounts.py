@@ -69,7 +69,7 @@ class Account:
         if self.source is None:
             return False
         sources = (self.source.api_key, self.source.bearer, *self.source.headers.values())
-        return any(source is not None and source.get_secret_value().startswith("cmd:") for source in sources)
+        return any(source is not None and source.get_secret_value().startswith(("cmd:", "adc:")) for source in sources)
 
     def serves(self, model: str) -> bool:
         """Whether it may be asked for this model."""
@@ -351,7 +351,7 @@ def runtime_accounts(settings: schema.Config) -> tuple[Account, ...]:
             name=source.name,
             label=source.label,
             upstream_name=source.upstream,
-            upstream=settings.upstreams[source.upstream],
+            upstream=settings.upstream_of(source),
             priority=source.priority,
             weight=source.weight,
             models=source.models,

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from antigravity_healing.policy.routing.routes import Route
-from antigravity_healing.wire.dialect import Dialect, Operation
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.operation import Operation
+from antigravity_healing.wire.vertex import VertexPlace
 
 LONG_BODY_BYTES = 128 * 1024
 """A body of so many bytes is not made ready on the event loop."""
@@ -37,6 +39,7 @@ class UpstreamRequest:
     value: what the body says, None if that is no JSON.
     streams: whether the answer is to be a stream.
     translated: whether the client speaks another dialect, so that its headers say nothing to this upstream.
+    without: what this upstream was found not to take.
     """
 
     dialect: Dialect
@@ -47,10 +50,7 @@ class UpstreamRequest:
     value: Any
     streams: bool
     translated: bool = False
-
-    def path_at(self, prefix: str) -> str:
-        """The path and query to ask an upstream for whose paths all begin with `prefix`."""
-        return prefix + self.path + (f"?{self.query}" if self.query else "")
+    without: frozenset[str] = frozenset()
 
     def as_stream(self) -> "UpstreamRequest | None":
         """The same request for a stream; None where it already is one, or a stream would not give the same."""
@@ -79,6 +79,8 @@ class ClientRequest:
     conversation: what stands for the conversation, "" where none is known.
     things: what it names that lies with one account: files, cached contents and the like.
     trace_parent: the client's span that it is part of, "" where it tells none.
+    vertex: where on Vertex AI its client means to ask, None for one that speaks the API as it is elsewhere.
+    version: the version of the API that its client names in a header, "" where it names none.
     """
 
     id: str
@@ -97,6 +99,8 @@ class ClientRequest:
     conversation: str = ""
     things: frozenset[str] = frozenset()
     trace_parent: str = ""
+    vertex: VertexPlace | None = None
+    version: str = ""
 
     def as_it_is(self) -> UpstreamRequest:
         """What is asked of an upstream that speaks the client's dialect."""

@@ -1,4 +1,4 @@
-"""Where a credential comes from: `env:NAME`, `file:PATH`, `cmd:COMMAND`, or the value itself."""
+"""Where a credential comes from: `env:NAME`, `file:PATH`, `cmd:COMMAND`, `adc:`, `adc:PATH`, or the value itself."""
 
 import re
 import shlex
@@ -13,9 +13,9 @@ _OF_A_SHELL = re.compile(r"^(?:\|\|?|&&?|;|\d?[<>].*|~/.*)$|;$|\$[({A-Za-z_]|`")
 class Source:
     """Where a credential comes from."""
 
-    kind: Literal["env", "file", "cmd", "literal"]
+    kind: Literal["env", "file", "cmd", "adc", "literal"]
     value: str
-    """The variable's name, the file's path, the command line, or the credential itself."""
+    """The variable's name, the file's path ("" for Google's default), the command line, or the credential itself."""
 
     @property
     def words(self) -> list[str]:
@@ -30,12 +30,12 @@ class Source:
 
     def __repr__(self) -> str:
         # A command line may carry a password too.
-        shown = repr(self.value) if self.kind in ("env", "file") else "'**********'"
+        shown = repr(self.value) if self.kind in ("env", "file", "adc") else "'**********'"
         return f"Source(kind={self.kind!r}, value={shown})"
 
 
 def parse_source(text: str, folder: Path | None = None) -> Source:
-    """Reads `env:NAME`, `file:PATH`, `cmd:COMMAND` or a literal credential.
+    """Reads `env:NAME`, `file:PATH`, `cmd:COMMAND`, `adc:`, `adc:PATH` or a literal credential.
 
     `~` in a path is expanded; a relative path is taken relative to `folder`, when given.
     Raises `ValueError`, whose text never contains `text`.
@@ -50,11 +50,11 @@ def parse_source(text: str, folder: Path | None = None) -> Source:
         case "file":
             if not rest or "\0" in rest:
                 raise ValueError('names no file; write "file:PATH"')
-            try:
-                path = Path(rest).expanduser()
-            except RuntimeError:
-                raise ValueError('names a home folder ("~") that cannot be found') from None
-            return Source("file", str(folder / path if folder else path))
+            return Source("file", _path(rest, folder))
+        case "adc":
+            if "\0" in rest:
+                raise ValueError('names no file; write "adc:" for the default credentials of Google, or "adc:PATH"')
+            return Source("adc", _path(rest, folder) if rest else "")
         case "cmd":
             if not rest or "\0" in rest:
                 raise ValueError('has no command; write "cmd:COMMAND"')
@@ -71,3 +71,12 @@ def parse_source(text: str, folder: Path | None = None) -> Source:
     if text != text.strip() or not (text.isascii() and text.isprintable()):
         raise ValueError("may only have printable ASCII characters, and no spaces around it")
     return Source("literal", text)
+
+
+def _path(text: str, folder: Path | None) -> str:
+    """A path with its home folder, relative to `folder`. Raises ValueError."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError('names a home folder ("~") that cannot be found') from None
+    return str(folder / path if folder else path)

@@ -1,6 +1,7 @@
 """The values that stand in `antigravity.toml`: how each is read, and what is said of one that can't be."""
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -69,6 +70,15 @@ def text(value: object) -> object:
     return value
 
 
+def _vertex_name(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(VERTEX_NAME, value):
+        raise ValueError("may only have letters, digits, dashes, dots and colons")
+    return value
+
+
+VERTEX_NAME = r"[A-Za-z0-9][A-Za-z0-9.:-]*"
+"""What the name of a project, or of a location, looks like: it stands in paths and names hosts."""
+VertexName = Annotated[str, BeforeValidator(_vertex_name)]
 Secret = Annotated[SecretStr, BeforeValidator(_source)]
 Text = Annotated[str, BeforeValidator(text)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]

@@ -15,6 +15,7 @@ from antigravity_healing.policy.signing.store import KeptRepair, Origin, Signatu
 from antigravity_healing.wire.anthropic.dialect import Anthropic
 from antigravity_healing.wire.errors.signature_refusals import Position, SignatureFault, refuses_binding
 from antigravity_healing.wire.gemini.dialect import Gemini
+from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.span import respell
 from antigravity_healing.wire.requests.places import Places
 
@@ -30,11 +31,18 @@ class Prepared(NamedTuple):
     """What an attempt sends.
 
     betas: flags that the dialect's header for them has to have. repaired: names of what was changed.
+    value: what the body says, None if that is what was asked.
+    target: its path and query, "" where they are what was asked. headers: more of them.
+    unflagged: flags that the dialect's header for them must not have.
     """
 
     body: bytes
     betas: tuple[str, ...] = ()
     repaired: tuple[str, ...] = ()
+    value: Any = None
+    target: str = ""
+    headers: Headers = ()
+    unflagged: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -93,7 +101,7 @@ class Repairs:
         try:
             body = self.sent = self._body(self._view(account, now))
             names = (*self._restored, *(tried.name for tried in self._changes))
-            return Prepared(respell(self.text, self.value, body), self._repairer.betas(body), names)
+            return Prepared(respell(self.text, self.value, body), self._repairer.betas(body), names, body)
         except (ValueError, RecursionError):
             # What is no JSON in UTF-8 is upstream's to refuse.
             return Prepared(self.text)

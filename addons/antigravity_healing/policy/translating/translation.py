@@ -22,12 +22,12 @@ from antigravity_healing.wire.anthropic import history as anthropic_history
 from antigravity_healing.wire.anthropic.dialect import Anthropic
 from antigravity_healing.wire.anthropic.history import thinking_type, without_blank_text, without_thinking
 from antigravity_healing.wire.anthropic.prefix import bond_of_answer, with_thinking_that_fits
-from antigravity_healing.wire.dialect import Operation
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.gemini import history as gemini_history
 from antigravity_healing.wire.gemini.dialect import Gemini
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.json.value import dump, objects_at
+from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.requests.places import Places
 from antigravity_healing.wire.translate import counts
 from antigravity_healing.wire.translate.common import (
@@ -44,7 +44,7 @@ from antigravity_healing.wire.translate.to_anthropic.tools import argument_names
 from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 from antigravity_healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
 
-_VERSIONED = re.compile(r"/v\d\w*$|/publishers/google$")
+_VERSIONED = re.compile(r"/v\d\w*$")
 
 
 class Translation(ABC):
@@ -174,7 +174,7 @@ class Translation(ABC):
 
     def _versioned(self, version: str, path: str) -> str:
         """The path, with the API's version unless the upstream's URL has one."""
-        return path if _VERSIONED.search(self._upstream.path) else version + path
+        return path if _VERSIONED.search(self._upstream.path) and not self._upstream.on_vertex else version + path
 
 
 class ToGemini(Translation):
@@ -245,21 +245,9 @@ class ToGemini(Translation):
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
-        model, vertex = self._request.route.model, self._is_vertex
+        model, vertex = self._request.route.model, self._upstream.on_vertex
         value = translate(body, model, self._history() or NO_HISTORY, vertex=vertex, without=without)
         return with_stand_ins(value, model)
-
-    @property
-    def _is_vertex(self) -> bool:
-        """Whether upstream is Vertex AI: its URL names the project, as no client's request can."""
-        if "/publishers/" in self._upstream.path:
-            return True
-        if self._upstream.host.endswith("aiplatform.googleapis.com"):
-            raise UntranslatableError(
-                "The URL of this upstream has to name the project: "
-                f"{self._upstream.url}/v1/projects/PROJECT/locations/LOCATION/publishers/google"
-            )
-        return False
 
 
 class ToAnthropic(Translation):

@@ -10,10 +10,11 @@ from mitmproxy import http
 
 from antigravity_healing.proxy.guarding.destinations import Destination, relative_path
 from antigravity_healing.proxy.secrets.seal import Seal
-from antigravity_healing.wire.dialect import Dialect, Operation
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.http.headers import by_name
 from antigravity_healing.wire.http.paths import PathError, plain, resolved
+from antigravity_healing.wire.operation import Operation
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"))
 """Those that the APIs have. No other carries an account's credential."""

@@ -9,12 +9,13 @@ from mitmproxy import http
 
 from antigravity_healing.policy.exchange.exchange import Exchange
 from antigravity_healing.policy.exchange.given import Rules, Shared
+from antigravity_healing.policy.exchange.placing import client_place, no_place
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.named_models import Named, takes_all
 from antigravity_healing.policy.routing.request import ClientRequest, Owner
 from antigravity_healing.policy.routing.routes import Route
 from antigravity_healing.policy.signing.store import conversation_key
-from antigravity_healing.proxy.claiming.claims import Claim, query_of
+from antigravity_healing.proxy.claiming.claims import Asked, Claim, query_of
 from antigravity_healing.proxy.claiming.eligibility import Eligibility
 from antigravity_healing.proxy.claiming.state import State
 from antigravity_healing.proxy.guarding import refusals
@@ -26,6 +27,7 @@ from antigravity_healing.wire.json.value import digest, parse
 from antigravity_healing.wire.requests.naming import DoubtError, models_beside, read_certainly
 from antigravity_healing.wire.requests.things import named_in_request
 from antigravity_healing.wire.translate.common import UntranslatableError
+from antigravity_healing.wire.vertex import PlainRequest
 
 logger = logging.getLogger(__name__)
 _LONGEST_SESSION = 256
@@ -45,6 +47,11 @@ class ExchangeMaker:
         parsed, doubt = read_body(body)
         asked = self._client_request(claim, request, body, parsed)
         eligible = self._eligibility.accounts_for(claim, asked.route, self._named(asked, parsed, doubt))
+        placed = tuple(account for account in eligible if not no_place(account, asked.vertex))
+        if not placed:
+            message = f"This request can't be sent: {no_place(eligible[0], asked.vertex)}."
+            raise RefusedError(refusals.refusal(asked.dialect, 400, message))
+        eligible = placed
         try:
             return self.begin(asked, eligible, claim)
         except UntranslatableError as error:
@@ -55,6 +62,8 @@ class ExchangeMaker:
         """What the client asks, with its model mapped. parsed: what the body says. Raises RefusedError."""
         assert claim.asked is not None
         _, path, dialect, operation = claim.asked
+        vertex = client_place(dialect, path)
+        path, body, parsed = as_elsewhere(claim.asked, PlainRequest(path, body, parsed))
         model = dialect.model_of(operation, parsed)
         longest = self._state.config.limits.model_bytes
         if len(model.encode("utf-8", "surrogatepass")) > longest:
@@ -79,7 +88,8 @@ class ExchangeMaker:
         return ClientRequest(
             exchange_id, dialect, operation, request.method, path, claim.query, body, model, streams, route,
             session, value, Owner(claim.client, stated), conversation_key(claim.client, session),
-            trace_parent=trace_parent(request.headers.get("traceparent", "")),
+            trace_parent=trace_parent(request.headers.get("traceparent", "")), vertex=vertex,
+            version=version_of(dialect, request),
         )  # fmt: skip
 
     def _named(self, asked: ClientRequest, parsed: Any, doubt: str) -> Named:
@@ -158,6 +168,23 @@ class ExchangeMaker:
             message = f"The request body is not what its content-encoding says: {error}"
             raise RefusedError(refusals.refusal(dialect, 400, message)) from None
         return plain
+
+
+def as_elsewhere(asked: Asked, came: PlainRequest) -> PlainRequest:
+    """The request as it is where it does not go to Vertex AI. Raises RefusedError."""
+    _, path, dialect, operation = asked
+    if dialect.vertex is None or dialect.vertex.place_in(path) is None:
+        return came
+    try:
+        return dialect.vertex.plain(came, operation)
+    except ValueError as error:
+        raise RefusedError(refusals.refusal(dialect, 400, f"The body can't be read: {error}.")) from None
+
+
+def version_of(dialect: Dialect, request: http.Request) -> str:
+    """The version of the API that a request names in a header, "" where it names none."""
+    name = dialect.vertex.version_header if dialect.vertex is not None else ""
+    return request.headers.get(name, "") if name else ""
 
 
 def read_body(body: bytes) -> tuple[Any, str]:

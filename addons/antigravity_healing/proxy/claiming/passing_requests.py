@@ -5,6 +5,7 @@ import re
 from mitmproxy import http
 
 from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.exchange.placing import client_place
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.named_models import Named, takes_all
 from antigravity_healing.policy.routing.request import ClientRequest, Owner
@@ -47,7 +48,7 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     exchange_id = governor.maker.new_id()
     asked = ClientRequest(
         exchange_id, dialect, operation, request.method, path, claim.query, body, "", False, _NO_ROUTE,
-        exchange_id, value, Owner(claim.client),
+        exchange_id, value, Owner(claim.client), vertex=client_place(dialect, path),
     )  # fmt: skip
     return governor.maker.begin(asked, eligible, claim)
 

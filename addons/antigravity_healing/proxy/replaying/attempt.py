@@ -56,7 +56,7 @@ def sender_of(flow: http.HTTPFlow, settings: schema.Config) -> Sender:
     account = next((account for account in settings.accounts if account.name == name), None)
     if account is None:
         raise NotReplayedError(f"account {name} is not in the configuration any more: replay its exchange instead")
-    upstream = settings.upstreams[account.upstream]
+    upstream = settings.upstream_of(account)
     request = flow.request
     # A credential goes where the configuration says, not where a file says that it once went.
     if (request.scheme, request.host, request.port) != (upstream.scheme, upstream.host, upstream.port):

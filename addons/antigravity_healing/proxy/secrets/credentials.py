@@ -9,12 +9,14 @@ from pydantic import SecretStr
 
 from antigravity_healing.policy.settings import schema
 from antigravity_healing.policy.settings.source_notation import Source, parse_source
+from antigravity_healing.proxy.secrets.given import Given, SlowSourceError, SourceError
 from antigravity_healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal
-from antigravity_healing.proxy.secrets.sources import Readings, SlowSourceError, SourceError
+from antigravity_healing.proxy.secrets.sources import Readings
 from antigravity_healing.wire.dialects import DIALECTS, flag_headers
 
 QUICK_S = 0.05
 """For so long a file may be waited for where everybody waits: a healthy one takes a hundredth of it."""
+_TAKE_TIME = ("file", "cmd", "adc")
 CHECK_S = 2.0
 """For so long a file is waited for before it is warned about."""
 
@@ -24,7 +26,10 @@ class CredentialError(Exception):
 
 
 class Credentials:
-    """Makes the seals of accounts. What a `cmd:` printed is kept for the account's ttl; the rest is read each time.
+    """Makes the seals of accounts.
+
+    What a `cmd:` printed is kept for the account's ttl, a token of `adc:` for as long as it is good; the rest is read
+    each time.
 
     Nothing here blocks for longer than a moment: what takes longer is waited for in `fetch`, by those who need it. What
     has taken too long is asked again, and nobody waits for it until it has answered.
@@ -34,8 +39,8 @@ class Credentials:
         """limits: gives the settings of now."""
         self._limits = limits
         self._readings = Readings()
-        self._printed: dict[Source, tuple[str, float]] = {}
-        self._running: dict[Source, asyncio.Task[str]] = {}
+        self._printed: dict[Source, tuple[Given, float]] = {}
+        self._running: dict[Source, asyncio.Task[Given]] = {}
         self._slow: set[Source] = set()
         self._client_keys: dict[Source, str | CredentialError] = {}
 
@@ -44,9 +49,9 @@ class Credentials:
 
         refused: what upstream did not take: what its commands printed for it is too old.
         """
-        values: dict[Source, str] = {}
+        values: dict[Source, Given] = {}
         for source in _sources(account):
-            value = self._kept(source, account.ttl, refused) if source.kind == "cmd" else self._quickly(source)
+            value = self._quickly(source) if source.kind == "file" else self._kept(source, account.ttl, refused)
             if value is None:
                 return None
             values[source] = value
@@ -80,7 +85,8 @@ class Credentials:
             return _value_of(source, {})
         found: str | CredentialError | None
         try:
-            found = self._quickly(source)
+            read = self._quickly(source)
+            found = None if read is None else read.value
         except CredentialError as error:
             found = error
         if found is not None:
@@ -98,7 +104,7 @@ class Credentials:
     async def _learn(self, source: Source) -> None:
         found: str | CredentialError
         try:
-            found = await asyncio.wait_for(self._file(source), CHECK_S)
+            found = (await asyncio.wait_for(self._file(source), CHECK_S)).value
         except TimeoutError:
             return
         except SourceError as error:
@@ -109,7 +115,7 @@ class Credentials:
         """End what still runs."""
         self._readings.close()
 
-    def _quickly(self, source: Source) -> str | None:
+    def _quickly(self, source: Source) -> Given | None:
         """What is in a file, None if it takes longer than a moment to read it. Raises CredentialError."""
         reading = self._readings.begin(source, self._limits())
         try:
@@ -119,22 +125,25 @@ class Credentials:
         except SourceError as error:
             raise CredentialError(str(error)) from None
 
-    def _kept(self, command: Source, ttl: float, refused: Seal | None) -> str | None:
+    def _kept(self, command: Source, ttl: float, refused: Seal | None) -> Given | None:
         # While it runs, somebody has found what it printed last to be too old, or refused.
         if command in self._running:
             return None
-        value, at = self._printed.get(command, ("", 0.0))
-        too_old = monotonic() - at >= ttl or (refused is not None and refused.carries(value))
-        return value if value and not too_old else None
+        if (printed := self._printed.get(command)) is None:
+            return None
+        given, at = printed
+        lasts_s = ttl if given.lasts_s is None else given.lasts_s
+        too_old = monotonic() - at >= lasts_s or (refused is not None and refused.carries(given.value))
+        return None if too_old else given
 
-    async def _value(self, source: Source, ttl: float, refused: Seal | None) -> str:
-        """What a file or a command gives. Raises SourceError."""
+    async def _value(self, source: Source, ttl: float, refused: Seal | None) -> Given:
+        """What a file, a command or Google gives. Raises SourceError."""
         if source.kind == "file":
             return await self._file(source)
         kept = self._kept(source, ttl, refused)
         return kept if kept is not None else await self._run(source)
 
-    async def _file(self, source: Source) -> str:
+    async def _file(self, source: Source) -> Given:
         limits = self._limits()
         reading = self._readings.begin(source, limits)
         left_s = reading.began + limits.source_seconds - monotonic()
@@ -144,19 +153,21 @@ class Credentials:
             message = f"reading the file {source.value} takes more than {limits.source_seconds:g} s"
             raise SlowSourceError(message) from None
 
-    async def _run(self, command: Source) -> str:
-        """Run a command, once for all that ask for it at the same time."""
+    async def _run(self, command: Source) -> Given:
+        """Run a command, or ask for a token, once for all that ask for it at the same time."""
         task = self._running.get(command)
         if task is None:
             task = self._running[command] = asyncio.ensure_future(self._output(command))
             task.add_done_callback(lambda ended: self._ended(command, ended))
         if command in self._slow:
-            raise SlowSourceError("its command took too long, and runs again")
+            what = "its command" if command.kind == "cmd" else "asking for a token"
+            raise SlowSourceError(f"{what} took too long, and runs again")
         return await asyncio.shield(task)
 
-    async def _output(self, command: Source) -> str:
+    async def _output(self, command: Source) -> Given:
+        limits = self._limits()
         try:
-            value = await asyncio.wrap_future(self._readings.begin(command, self._limits()).future)
+            value = await self._ended_in_time(command, limits)
         except SlowSourceError:
             self._slow.add(command)
             raise
@@ -167,7 +178,16 @@ class Credentials:
         self._printed[command] = (value, monotonic())
         return value
 
-    def _ended(self, command: Source, task: asyncio.Task[str]) -> None:
+    async def _ended_in_time(self, source: Source, limits: schema.Limits) -> Given:
+        future = asyncio.wrap_future(self._readings.begin(source, limits).future)
+        if source.kind == "cmd":
+            return await future  # it is ended by whoever runs it
+        try:
+            return await asyncio.wait_for(future, limits.source_seconds)
+        except TimeoutError:
+            raise SlowSourceError(f"asking Google for a token took more than {limits.source_seconds:g} s") from None
+
+    def _ended(self, command: Source, task: asyncio.Task[Given]) -> None:
         del self._running[command]
         if not task.cancelled():
             task.exception()  # nobody may be waiting for it
@@ -176,15 +196,16 @@ class Credentials:
 def _sources(account: schema.AccountSettings) -> Iterator[Source]:
     """The account's sources for which something has to be read or run."""
     for secret in (account.api_key, account.bearer, *account.headers.values()):
-        if secret is not None and (source := parse_source(secret.get_secret_value())).kind in ("file", "cmd"):
+        if secret is not None and (source := parse_source(secret.get_secret_value())).kind in _TAKE_TIME:
             yield source
 
 
-def _seal(account: schema.AccountSettings, dialect: str, values: Mapping[Source, str]) -> Seal:
+def _seal(account: schema.AccountSettings, dialect: str, values: Mapping[Source, Given]) -> Seal:
     def value_of(secret: SecretStr) -> str:
         return _value_of(parse_source(secret.get_secret_value()), values)
 
-    headers = {name: value_of(value) for name, value in account.headers.items()}
+    beside = dict(pair for given in values.values() for pair in given.headers)
+    headers = {**beside, **{name: value_of(value) for name, value in account.headers.items()}}
     if account.api_key is not None:
         headers[DIALECTS[dialect].credentials.headers[0]] = value_of(account.api_key)
     if account.bearer is not None:
@@ -197,7 +218,7 @@ def _seal(account: schema.AccountSettings, dialect: str, values: Mapping[Source,
     return Seal(tuple(pair for pair in headers.items() if pair[0].lower().encode() not in lists), flags=flags)
 
 
-def _value_of(source: Source, values: Mapping[Source, str]) -> str:
+def _value_of(source: Source, values: Mapping[Source, Given]) -> str:
     match source.kind:
         case "literal":
             return source.value
@@ -209,4 +230,4 @@ def _value_of(source: Source, values: Mapping[Source, str]) -> str:
                 raise CredentialError("what env: gives is not one line of printable characters")
             return value
         case _:
-            return values[source]
+            return values[source].value

@@ -1,4 +1,7 @@
-"""Reading files and running commands, each in a thread of its own: what hangs holds up only who waits for it."""
+"""Reading files, running commands and asking for tokens, each in a thread of its own.
+
+What hangs holds up only who waits for it.
+"""
 
 import contextlib
 import logging
@@ -15,6 +18,8 @@ from time import monotonic
 
 from antigravity_healing.policy.settings.schema import Limits
 from antigravity_healing.policy.settings.source_notation import Source
+from antigravity_healing.proxy.secrets.given import Given, SlowSourceError, SourceError
+from antigravity_healing.proxy.secrets.google_default import fetch_token
 from antigravity_healing.proxy.secrets.said import last_line
 
 logger = logging.getLogger(__name__)
@@ -23,20 +28,12 @@ _POLL_S = 0.05
 _KEPT_ERRORS = 8 * 1024
 
 
-class SourceError(Exception):
-    """A source gives nothing that can be used; the text says why and holds nothing of what it gave."""
-
-
-class SlowSourceError(SourceError):
-    """It took too long."""
-
-
 @dataclass(slots=True, eq=False)
 class SourceReading:
     """One reading of a source, under way or done. began: monotonic seconds."""
 
     began: float = field(default_factory=monotonic)
-    future: Future[str] = field(default_factory=Future)
+    future: Future[Given] = field(default_factory=Future)
     command: subprocess.Popen[bytes] | None = None
 
 
@@ -47,7 +44,7 @@ class Readings:
         self._running: dict[Source, SourceReading] = {}
 
     def begin(self, source: Source, limits: Limits) -> SourceReading:
-        """The reading of a `file:` or `cmd:` that is under way, or a new one; its future may raise SourceError."""
+        """The reading of a source that is under way, or a new one; its future may raise SourceError."""
         reading = self._running.get(source)
         if reading is not None and not reading.future.done():
             return reading
@@ -189,13 +186,16 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 def _read(source: Source, reading: SourceReading, limits: Limits) -> None:
     """In the thread: read a source once."""
     try:
+        if source.kind == "adc":
+            reading.future.set_result(fetch_token(source.value, limits.source_seconds))
+            return
         if source.kind == "cmd":
             what = "its command printed"
             data = run_command(source.words, limits.source_seconds, limits.source_bytes, reading)
         else:
             what = f"the file {source.value} is"
             data = read_file(source.value, limits.source_bytes)
-        reading.future.set_result(_text(data, source, what))
+        reading.future.set_result(Given(_text(data, source, what)))
     except SourceError as error:
         reading.future.set_exception(error)
     except Exception:

@@ -59,6 +59,8 @@ _NOT_SENT = (
 
 # What a client of another dialect than upstream's says in other headers is said to an API that this one is not.
 _OF_NO_DIALECT = {b"accept", b"content-type"}
+# Which project of Google's pays is said by whoever has the credential.
+_OF_THE_CLIENTS_PROJECT = (b"x-goog-user-project",)
 # Which product a client is, is its own provider's business; some gateways want a name.
 _USER_AGENT = (b"User-Agent", b"antigravity-healing-proxy")
 
@@ -289,6 +291,13 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
         headers = tuple(pair for pair in headers if pair[0].lower() in _OF_NO_DIALECT)
         headers += (*attempt.asked.dialect.required_headers, _USER_AGENT)
     headers += ((b"Accept-Encoding", b"identity"),)
+    if attempt.account.source is not None:
+        headers = pairs.without(headers, _OF_THE_CLIENTS_PROJECT)
+    added = {name.lower() for name, _ in headers}
+    headers += tuple(pair for pair in attempt.prepared.headers if pair[0].lower() not in added)
+    if attempt.prepared.unflagged:
+        flag_header = attempt.asked.dialect.flag_header.encode()
+        headers = pairs.without_flags(headers, flag_header, attempt.prepared.unflagged)
     if attempt.prepared.betas:
         headers = pairs.with_flags(headers, attempt.asked.dialect.flag_header.encode(), attempt.prepared.betas)
     if attempt.body or request.method not in ("GET", "HEAD"):

@@ -13,6 +13,7 @@ from mitmproxy.proxy.mode_specs import UpstreamMode
 from mitmproxy.utils import human
 
 from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.exchange.placing import path_at
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import takes_time
 from antigravity_healing.proxy.claiming.claims import Asked, Claim
@@ -167,7 +168,10 @@ class PassingStream(IncomingStream):
         host = host_header(self.context, self.flow, upstream)
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = host
-        request.path = upstream.path + asked.path + (f"?{claim.query}" if claim.query else "")
+        path = upstream.path + path_at(account, asked.dialect, asked.path)
+        request.path = path + (f"?{claim.query}" if claim.query else "")
+        if account.source is not None:
+            request.headers.pop("x-goog-user-project", None)
         _goes_elsewhere(self.flow)
         self.own = account.source is None
         self.passed_to = account

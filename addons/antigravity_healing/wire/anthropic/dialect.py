@@ -11,6 +11,7 @@ from antigravity_healing.wire.anthropic.events_of_whole import events_of
 from antigravity_healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from antigravity_healing.wire.anthropic.reader import AnthropicReader, read_message
 from antigravity_healing.wire.anthropic.usage import AnthropicUsage
+from antigravity_healing.wire.anthropic.vertex import AnthropicOnVertex
 from antigravity_healing.wire.dialect import (
     ClientVariables,
     CredentialPlaces,
@@ -18,7 +19,6 @@ from antigravity_healing.wire.dialect import (
     GenAI,
     Kind,
     LateEnd,
-    Operation,
     Reading,
     Streamed,
     ThingIds,
@@ -27,7 +27,9 @@ from antigravity_healing.wire.errors.parsing import STATUS_OF_ANTHROPIC_TYPE, re
 from antigravity_healing.wire.http.sse import BOM, SSEEvent, encode
 from antigravity_healing.wire.json.span import replace_member
 from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.requests.opening import opening_key
+from antigravity_healing.wire.vertex import meant
 
 _MODEL_PATH = re.compile(r"/v1/models/([^/]+)")
 # With the version left out or written twice, behind another API's, or behind the whole path of an endpoint.
@@ -76,6 +78,7 @@ class Anthropic:
     required_headers = ((b"anthropic-version", b"2023-06-01"),)
     logged_empty = ""
     end_marker = encode(b'{"type":"message_stop"}', "message_stop")
+    vertex = AnthropicOnVertex()
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request asks for; None if it is no endpoint."""
@@ -88,7 +91,7 @@ class Anthropic:
                 return Operation("list_models")
             case "GET", _ if match := _MODEL_PATH.fullmatch(path):
                 return Operation("get_model", model=unquote(match.group(1)))
-        return None
+        return self.vertex.operation(method, path)
 
     def pointed_at(self, url: str) -> str:
         """The variable that Claude Code and the SDKs read."""
@@ -100,6 +103,8 @@ class Anthropic:
 
     def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
         """What comes behind the version says enough, but for models: other APIs have these, too."""
+        if on_vertex := meant(path, "anthropic"):
+            return on_vertex if on_vertex != path and self.operation(method, on_vertex, {}) else ""
         match = _MEANT.fullmatch(path)
         if not match or (match["models"] and not self.is_native(headers)):
             return ""

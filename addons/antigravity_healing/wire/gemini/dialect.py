@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote, unquote
 
 from antigravity_healing.wire.dialect import (
@@ -12,8 +12,6 @@ from antigravity_healing.wire.dialect import (
     GenAI,
     Kind,
     LateEnd,
-    Operation,
-    OperationKind,
     Reading,
     Streamed,
     ThingIds,
@@ -22,30 +20,22 @@ from antigravity_healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, rea
 from antigravity_healing.wire.gemini.collector import GeminiCollector
 from antigravity_healing.wire.gemini.conversation import GeminiConversation
 from antigravity_healing.wire.gemini.history import wants_pieces
+from antigravity_healing.wire.gemini.paths import LIST_PATH, METHODS, MODEL_PATH_LIKE, model_path
 from antigravity_healing.wire.gemini.reader import BROKEN_STOPS, PLAIN_STOPS, UNSIGNED_STOP, GeminiReader
 from antigravity_healing.wire.gemini.usage import GeminiUsage
+from antigravity_healing.wire.gemini.vertex import GeminiOnVertex
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import NoRateLimits
 from antigravity_healing.wire.requests.opening import opening_key
+from antigravity_healing.wire.vertex import meant
 
-_MODELS = (
-    r"(/(?:v1|v1beta|v1alpha)/models/|/(?:v1|v1beta1)/(?:projects/[^/]+/locations/[^/]+/)?publishers/google/models/)"
-)
-_MODEL_PATH = re.compile(_MODELS + r"([^/]+)")
-_MODEL_PATH_LIKE = re.compile(_MODELS + r".+:(\w+)")
-_VERB = re.compile(r"(.+?)(:|%3[aA])(\w+)")
-_LIST_PATH = re.compile(r"/(?:v1|v1beta|v1alpha)/models|/(?:v1|v1beta1)/.*publishers/google/models")
 _MEANT = re.compile(r"/*+(?:(?P<version>v1|v1beta|v1alpha)/++)*+models(?:/++(?P<model>[^/]+))?/*+")
 _OTHER_PATH = re.compile(r"/(?:upload/|download/)?(?:v1beta|v1alpha|v1beta1)/.+|/(?:upload|download)/v1/.+|/v1/.+")
 # With two slashes where the base URL ends with one: Google's SDK for JavaScript writes it so.
 _LIVE = re.compile(r"//?ws/google\.(?:ai\.generativelanguage|cloud\.aiplatform)\.\w+\.\w+[./]\w+")
-_METHODS: dict[str, OperationKind] = {
-    "streamGenerateContent": "generate",
-    "generateContent": "generate",
-    "countTokens": "count_tokens",
-}
-_METHOD_OF_LOWER = {method.lower(): method for method in _METHODS}
+_METHOD_OF_LOWER = {method.lower(): method for method in METHODS}
 _STATUS_OF_CODE = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -70,27 +60,6 @@ _THINGS = ThingIds(
     request_signs=(b'ileUri"', b'file_uri"', b'achedContent"', b'ached_content"', b'StoreNames"', b'store_names"'),
     answer_signs=tuple(f"{folder}/".encode() for folder in _THING_FOLDERS.split("|")),
 )
-
-
-class _ModelPath(NamedTuple):
-    """A path that names a model, in pieces: up to its name, the name as it is written, the method with its colon."""
-
-    folder: str
-    name: str
-    colon: str = ""
-    verb: str = ""
-
-
-def _model_path(path: str) -> _ModelPath | None:
-    match = _MODEL_PATH.fullmatch(path)
-    if not match:
-        return None
-    folder, last = match.groups()
-    method = _VERB.fullmatch(last)
-    # A colon is as good when it is encoded; what is no method behind one belongs to the name.
-    if method and (method[2] == ":" or method[3] in _METHODS):
-        return _ModelPath(folder, *method.groups())
-    return None if ":" in last else _ModelPath(folder, last)
 
 
 class Gemini:
@@ -119,22 +88,23 @@ class Gemini:
     required_headers: tuple[tuple[bytes, bytes], ...] = ()
     logged_empty = "Empty first chunk received"
     end_marker = b""
+    vertex = GeminiOnVertex()
 
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request asks for; None if it is no endpoint."""
-        if method == "GET" and _LIST_PATH.fullmatch(path):
+        if method == "GET" and LIST_PATH.fullmatch(path):
             return Operation("list_models")
-        named = _model_path(path)
+        named = model_path(path)
         if named is None:
             return None
         model, verb = unquote(named.name), named.verb
         if method == "GET" and not verb:
             return Operation("get_model", model)
-        if method != "POST" or verb not in _METHODS:
+        if method != "POST" or verb not in METHODS:
             return None
         streams = verb == "streamGenerateContent"
         form = query.get("alt", query.get("$alt", "")).partition(";")[0]
-        return Operation(_METHODS[verb], model, streams, sse=form == "sse", opaque=form not in ("sse", "json", ""))
+        return Operation(METHODS[verb], model, streams, sse=form == "sse", opaque=form not in ("sse", "json", ""))
 
     def pointed_at(self, url: str) -> str:
         """The variable that Gemini CLI and the SDKs read."""
@@ -142,12 +112,14 @@ class Gemini:
 
     def endpoint_like(self, path: str) -> str:
         """A method of a model."""
-        match = _MODEL_PATH_LIKE.fullmatch(path)
+        match = MODEL_PATH_LIKE.fullmatch(path)
         verb = _METHOD_OF_LOWER.get(match[2]) if match else None
         return f"{match[1]}MODEL:{verb}" if match and verb else ""
 
     def meant(self, method: str, path: str, headers: Mapping[str, str]) -> str:
         """Of several versions the last is the one that the client has written by itself; without one it is v1beta."""
+        if on_vertex := meant(path, "google"):
+            return on_vertex if on_vertex != path and self.operation(method, on_vertex, {}) else ""
         match = _MEANT.fullmatch(path)
         if not match:
             return ""
@@ -182,7 +154,7 @@ class Gemini:
 
     def with_model(self, path: str, body: bytes, operation: Operation, model: str) -> tuple[str, bytes]:
         """The same request for another model: only the path changes."""
-        named = _model_path(path)
+        named = model_path(path)
         if named is None:
             raise ValueError("this path names no model")
         return "".join(named._replace(name=quote(model, safe=""))), body
@@ -335,7 +307,7 @@ class Gemini:
         params = [param for param in query.split("&") if param and param != "alt=json"]
         if any(param.partition("=")[0] in ("alt", "$alt") for param in params):
             return None
-        named = _model_path(path)
+        named = model_path(path)
         if named is None:
             raise ValueError("this path names no model")
         return Streamed(

@@ -53,6 +53,20 @@ def with_flags(headers: Headers, name: bytes, flags: Iterable[str]) -> Headers:
     return (*headers[: places[-1]], (key, joined), *headers[places[-1] + 1 :])
 
 
+def without_flags(headers: Headers, name: bytes, flags: Container[str]) -> Headers:
+    """The headers without these flags in the lists of this name, in lower case; a list that had no others goes."""
+    kept = []
+    for key, value in headers:
+        if key.lower() != name:
+            kept.append((key, value))
+            continue
+        before = flags_in(value.decode("latin-1"))
+        left = [flag for flag in before if flag not in flags]
+        if left:
+            kept.append((key, value if left == before else ",".join(left).encode("latin-1")))
+    return tuple(kept)
+
+
 def flags_in(value: str) -> list[str]:
     """The flags of a list, in their order."""
     return [flag for item in value.split(",") if (flag := item.strip())]

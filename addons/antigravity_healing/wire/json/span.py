@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from antigravity_healing.wire.json.skip import BLANKS, container_end, contains, skip_space, string_end, value_end
@@ -47,6 +48,26 @@ def replace_member(text: bytes, name: str, value: Any, *, add: bool = False) -> 
         last -= 1
     comma = b"" if last == start + 1 else b","
     return b"".join((view[:last], comma, dump(name), b":", new, view[last:]))
+
+
+def remove_member(text: bytes, name: str) -> bytes:
+    """A JSON object without its top-level member `name`, each time that it occurs; all else as it stands there.
+
+    Raises ValueError if `text` is no JSON object, as `replace_member` does.
+    """
+    start, end = skip_space(text, 0), whole_end(text)
+    members = members_of(text, start, end)
+    kept = [member for member in members if member.name != name]
+    if len(kept) == len(members):
+        return text
+    if not kept:
+        return text[: start + 1] + text[members[-1].end :]
+    pieces = [text[: members[0].start], text[kept[0].start : kept[0].end]]
+    for before, member in pairwise(members):
+        if member.name != name and member is not kept[0]:
+            # The comma, and what stands between it and the member.
+            pieces.append(text[before.end : member.end])
+    return b"".join((*pieces, text[members[-1].end :]))
 
 
 def has_twice(text: bytes, name: str) -> bool:

@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
-from antigravity_healing.wire.dialect import Dialect, Operation
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.operation import Operation
 
 MOST_NAMED = 64
 """Things that one request or answer may name; a list of files has more, and is read so far."""

@@ -7,7 +7,6 @@ where a secret may stand.
 import re
 from collections.abc import Iterable
 from typing import Annotated, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, Strict, field_validator, model_validator
 
@@ -16,11 +15,13 @@ from antigravity_healing.policy.settings.schema.retrying import (
     PeekOverrides,
 )
 from antigravity_healing.policy.settings.schema.table import Table
+from antigravity_healing.policy.settings.source_notation import parse_source
 from antigravity_healing.policy.settings.values import (
     ProblemsError,
     Seconds,
     Secret,
     Text,
+    VertexName,
     Weight,
     text,
 )
@@ -51,6 +52,10 @@ class AccountSettings(Table):
     """A source: what `parse_source` reads. Paths are absolute already."""
     bearer: Secret | None = None
     """A source, as `api_key`; goes upstream as `Authorization: Bearer`."""
+    project: VertexName | None = None
+    """The project that pays, on an upstream at Vertex AI; without one that of the upstream."""
+    location: VertexName | None = None
+    """Where it is asked, on an upstream at Vertex AI; without one where the upstream says."""
     headers: dict[str, Secret] = Field(default_factory=dict)
     """More headers; the values are sources too."""
     priority: int = 0
@@ -101,68 +106,12 @@ class AccountSettings(Table):
     def _credential(self) -> Self:
         if self.api_key and self.bearer:
             raise ValueError("has both api_key and bearer; keep one of them")
+        for name, secret in (("api_key", self.api_key), *self.headers.items()):
+            if secret is not None and parse_source(secret.get_secret_value()).kind == "adc":
+                raise ValueError(f'{name} can\'t come from adc:, which gives a bearer: write bearer = "adc:"')
         if not (self.api_key or self.bearer or self.headers):
             raise ValueError("has no credential; give it an api_key, a bearer or headers")
         return self
-
-
-class Upstream(Table):
-    """A base URL that speaks a dialect."""
-
-    dialect: str
-    """The name of a registered one."""
-    url: str
-    """Without a slash at its end."""
-    connections: int = Field(default=100, ge=1)
-    """How many each client's connection may use at once. What more is asked for waits for its turn."""
-
-    @field_validator("dialect", mode="before")
-    @classmethod
-    def _dialect(cls, name: object) -> object:
-        if not (isinstance(name, str) and name in DIALECTS):
-            raise ValueError(f"expected {' or '.join(map(repr, DIALECTS))}")
-        return name
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, url: str) -> str:
-        # Never quoted in a message: people put keys into URLs.
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            raise ValueError("is not a URL; write it like https://host:8080/prefix") from None
-        if parts.scheme not in ("http", "https"):
-            raise ValueError("must begin with http:// or https://")
-        if not host or port == 0:
-            raise ValueError("names no host, or port 0; write it like https://host:8080/prefix")
-        if "@" in parts.netloc:
-            raise ValueError("must not have a user or password; give the account a credential instead")
-        if "?" in url or "#" in url:
-            raise ValueError('must not have a query ("?") or a fragment ("#")')
-        if not re.fullmatch(r"[!-~]+", url) or not re.fullmatch(r"[A-Za-z0-9._~:%-]+", host):
-            raise ValueError("has characters that a URL cannot have; write it like https://host:8080/prefix")
-        return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-
-    @property
-    def scheme(self) -> str:
-        """`http` or `https`."""
-        return urlsplit(self.url).scheme
-
-    @property
-    def host(self) -> str:
-        """In lower case; an IPv6 address without its brackets."""
-        return urlsplit(self.url).hostname or ""
-
-    @property
-    def port(self) -> int:
-        """The URL's, else that of its scheme."""
-        return urlsplit(self.url).port or (443 if self.scheme == "https" else 80)
-
-    @property
-    def path(self) -> str:
-        """What goes before every path: `/prefix`, or nothing."""
-        return urlsplit(self.url).path
 
 
 class RouteSettings(Table):

@@ -11,7 +11,6 @@ from antigravity_healing.policy.settings.schema.accounts import (
     MODEL_FOLDERS,
     AccountSettings,
     RouteSettings,
-    Upstream,
 )
 from antigravity_healing.policy.settings.schema.keeping import CaptureSettings, Flows, RequestLogSettings, Signatures
 from antigravity_healing.policy.settings.schema.limits import Clients, Limits, ShutdownSettings
@@ -22,6 +21,7 @@ from antigravity_healing.policy.settings.schema.retrying import (
     Translate,
 )
 from antigravity_healing.policy.settings.schema.table import Table
+from antigravity_healing.policy.settings.schema.upstreams import Upstream
 from antigravity_healing.policy.settings.values import (
     ProblemsError,
 )
@@ -55,6 +55,7 @@ def _with_built_in(value: object) -> object:
         table = merged[name]
         if isinstance(table, dict):
             same = table.get("dialect", upstream.dialect) == upstream.dialect
+            same = same and not table.keys() & {"project", "location"}  # then it is on Vertex AI, which has its own URL
             merged[name] = {"dialect": upstream.dialect, **({"url": upstream.url} if same else {}), **table}
     return merged
 
@@ -84,15 +85,27 @@ class Config(Table):
     @model_validator(mode="after")
     def _cross_checks(self) -> Self:
         problems: list[tuple[tuple[str | int, ...], str]] = []
-        for name in self.upstreams:
+        for name, upstream in self.upstreams.items():
             if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
                 text = "the name of an upstream may only have letters, digits, dots, dashes and underscores"
+                problems.append((("upstreams", name), text))
+            if upstream.on_vertex and DIALECTS[upstream.dialect].vertex is None:
+                text = f"the {upstream.dialect} dialect is not served on Vertex AI"
                 problems.append((("upstreams", name), text))
         first_use: dict[str, int] = {}
         for index, account in enumerate(self.accounts):
             if account.upstream not in self.upstreams:
                 text = f"there is no upstream {quote(account.upstream)}{hint(account.upstream, self.upstreams)}"
                 problems.append((("accounts", index, "upstream"), text))
+            elif not self.upstreams[account.upstream].on_vertex:
+                problems += [
+                    (
+                        ("accounts", index, name),
+                        f"upstream {quote(account.upstream)} is not on Vertex AI; give it a location",
+                    )
+                    for name in ("project", "location")
+                    if getattr(account, name) is not None
+                ]
             first = first_use.setdefault(account.name, index)
             if first != index:
                 text = f"accounts[{first}] has the same name; every account needs a name of its own"
@@ -111,3 +124,7 @@ class Config(Table):
         if problems:
             raise ProblemsError(problems)
         return self
+
+    def upstream_of(self, account: AccountSettings) -> Upstream:
+        """The upstream as an account has it: on Vertex AI with its own project and location."""
+        return self.upstreams[account.upstream].at(account.project, account.location)

@@ -26,8 +26,8 @@ class Clients(Table):
     @classmethod
     def _no_commands(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         # A key is compared while a client waits, with every request: no time to run anything.
-        if any(parse_source(key.get_secret_value()).kind == "cmd" for key in keys):
-            raise ValueError("a client key can't come from cmd:; use env:NAME, file:PATH or the value itself")
+        if any(parse_source(key.get_secret_value()).kind in ("cmd", "adc") for key in keys):
+            raise ValueError("a client key can't come from cmd: or adc:; use env:NAME, file:PATH or the value itself")
         return keys
 
 

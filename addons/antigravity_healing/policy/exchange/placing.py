@@ -1,0 +1,81 @@
+"""How a request is sent to the upstream of an account: on Vertex AI it looks another way than elsewhere."""
+
+from dataclasses import replace
+
+from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.routing.request import ClientRequest, UpstreamRequest
+from antigravity_healing.policy.signing.repairs import Prepared
+from antigravity_healing.wire.dialect import Dialect
+from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.operation import Operation
+from antigravity_healing.wire.vertex import PlainRequest, VertexForm, VertexPlace
+
+
+def form_at(account: Account) -> VertexForm | None:
+    """The form in which this account is asked on Vertex AI; None where that is not its upstream."""
+    return DIALECTS[account.upstream.dialect].vertex if account.upstream.on_vertex else None
+
+
+def no_place(account: Account, client: VertexPlace | None) -> str:
+    """Why nothing can be asked on this account, "" if it can. client: where its client means to ask."""
+    form, upstream = form_at(account), account.upstream
+    if form is None or upstream.project or (client is not None and client.project):
+        return ""
+    if form.express and (account.source is None or account.source.api_key is not None):
+        return ""
+    whose = "" if account.source is None else f", or account {account.name},"
+    return f"upstream {account.upstream_name} is Vertex AI and names no project: give it{whose} a project"
+
+
+def place(account: Account, client: VertexPlace | None) -> VertexPlace:
+    """Where on Vertex AI this account is asked."""
+    upstream = account.upstream
+    if upstream.project:
+        return VertexPlace(upstream.project, upstream.location or "")
+    return client or VertexPlace("", upstream.location or "")
+
+
+def client_place(dialect: Dialect, path: str) -> VertexPlace | None:
+    """Where on Vertex AI a client means to ask by this path, None if it does not."""
+    return dialect.vertex.place_in(path) if dialect.vertex is not None else None
+
+
+def path_at(account: Account, dialect: Dialect, path: str) -> str:
+    """The path of a request that is not healed, at the upstream of an account."""
+    form = form_at(account)
+    if form is None:
+        return path
+    where = place(account, client_place(dialect, path))
+    return form.on_vertex(PlainRequest(path, b"", None), "", Operation("other"), where, model="").path
+
+
+def placed(prepared: Prepared, asked: UpstreamRequest, account: Account, request: ClientRequest) -> Prepared:
+    """What is sent, in the form in which the account's upstream takes it."""
+    form = form_at(account)
+    if form is None and request.vertex is None:
+        return prepared
+    try:
+        if form is not None:
+            return _on_vertex(form, prepared, asked, account, request)
+        if asked.translated or asked.dialect.vertex is None:
+            return prepared
+        body, headers = asked.dialect.vertex.elsewhere(prepared.body, asked.value)
+        return prepared._replace(body=body, headers=headers)
+    except ValueError:
+        return prepared  # what is no JSON is upstream's to refuse
+
+
+def _on_vertex(
+    form: VertexForm, prepared: Prepared, asked: UpstreamRequest, account: Account, request: ClientRequest
+) -> Prepared:
+    sent = form.on_vertex(
+        PlainRequest(asked.path, prepared.body, asked.value if prepared.value is None else prepared.value),
+        asked.query,
+        replace(asked.operation, streams=asked.streams),
+        place(account, request.vertex),
+        model=request.route.model or request.model,
+        version="" if asked.translated else request.version,
+        without=asked.without,
+    )
+    target = sent.path + (f"?{sent.query}" if sent.query else "")
+    return prepared._replace(body=sent.body, target=target, unflagged=tuple(asked.without))
