@@ -70,12 +70,12 @@ class Credentials:
     async def check(self, account: schema.AccountSettings, dialect: str) -> None:
         """See whether the credential can be had. Raises CredentialError.
 
-        A command that takes its time is let: what it prints is there for the first request then.
+        A command or Google that takes its time is let: what it gives is there for the first request then.
         """
         try:
             await asyncio.wait_for(self.fetch(account, dialect), CHECK_S)
         except TimeoutError:
-            if all(source.kind != "cmd" for source in _sources(account)):
+            if not any(source.kind in ("cmd", "adc") for source in _sources(account)):
                 raise CredentialError(f"it has not been read after {CHECK_S:g} s") from None
 
     def resolve(self, secret: SecretStr) -> str:

@@ -18,7 +18,7 @@ _EARLY_S = 120.0
 _CODE = re.compile(r"\b(invalid_grant|invalid_client|invalid_scope|unauthorized_client|access_denied|invalid_rapt)\b")
 
 
-def _is_installed() -> bool:
+def is_installed() -> bool:
     """Whether there is what it takes."""
     try:
         return find_spec("google.auth") is not None and find_spec("requests") is not None
@@ -33,7 +33,7 @@ def fetch_token(path: str, seconds: float) -> Given:
     or the machine's own account. seconds: what each request for it may take. Raises SourceError, without anything of
     the credentials.
     """
-    if not _is_installed():
+    if not is_installed():
         raise SourceError(f"adc: needs google-auth, which is not installed: {INSTALL}")
     auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
     errors = import_module("google.auth.exceptions")
