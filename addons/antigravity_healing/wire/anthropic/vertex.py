@@ -19,6 +19,8 @@ _DESCRIBED = re.compile(_MODELS + r"(?:/([^/:]+))?")
 _UNEXPECTED = re.compile(r"Unexpected value\(s\) ([^\n]{1,1000}?) for the `anthropic-beta` header")
 _QUOTED = re.compile(r"`([\w.-]{1,100})`")
 _EXTRA = re.compile(r"\b([a-z_]{1,50}): Extra inputs are not permitted")
+# `claude-haiku-4-5-20251001` is `claude-haiku-4-5@20251001` there.
+_DATED = re.compile(r"(?<=\w)-(20\d{6})$")
 # Without it only more is sent.
 _LEAVE_OUT = frozenset(("context_management",))
 _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
@@ -78,19 +80,20 @@ class AnthropicOnVertex:
         version: str = "",
         without: frozenset[str] = frozenset(),
     ) -> VertexRequest:
-        """The models of the publisher `anthropic`."""
+        """The models of the publisher `anthropic`, whose dates stand behind an @."""
         _, body, value = request
         folder = f"{place.folder}/publishers/anthropic/models"
+        model = _DATED.sub(r"@\1", model)
         name = quote(model, safe="@")
         match operation.kind:
             case "generate":
                 method = "streamRawPredict" if operation.streams else "rawPredict"
                 body = remove_member(_with_version(body, value, version), "model")
-                for name in without & _LEAVE_OUT:
-                    body = remove_member(body, name)
+                for unknown in without & _LEAVE_OUT:
+                    body = remove_member(body, unknown)
                 return VertexRequest(f"/v1{folder}/{name}:{method}", "", body)
             case "count_tokens":
-                body = _with_version(body, value, version)
+                body = replace_member(_with_version(body, value, version), "model", model, add=True)
                 return VertexRequest(f"/v1{folder}/{_COUNT_TOKENS}:rawPredict", "", body)
             case "list_models":
                 return VertexRequest("/v1beta1/publishers/anthropic/models", "", b"")
