@@ -13,14 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-import platformdirs
 
 from tests.support import raw
+from tests.support.caching import keep_bytecode
 
 ROOT = Path(__file__).parents[2]
 ADDON = ROOT / "addons" / "antigravity.py"
-CACHE = platformdirs.user_cache_path("antigravity-healing-proxy-tests")
-"""What the tests keep from one run to the next."""
 _BROKEN = ("Traceback (most recent call last)", "has crashed", "Unhandled error", "this is a bug", "Addon error")
 _LISTENING = re.compile(r"(?<!Web server )listening at \S*?:(\d+)")
 
@@ -59,14 +57,8 @@ class Proxy:
             self.command += ["--set", f"{name}={value}"]
         self.command += args
         # Nothing of the person's own set-up may reach the test, and the platform's folders lie in the test's.
-        own = {
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "xdg"),
-            "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode"),
-        }
-        self.env = {**os.environ, **own, **(env or {})}
-        # mitmproxy takes more than twice as long to start where bytecode is not kept.
-        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg"), **(env or {})}
+        keep_bytecode(self.env)
         self.lines: list[str] = []
         self.port = 0
         self.provoked = False
