@@ -14,11 +14,11 @@ from typing import Any, Self
 
 import orjson
 
+from tests.e2e import preloaded
 from tests.support import raw
 from tests.support.caching import keep_bytecode
+from tests.support.places import ADDON
 
-ROOT = Path(__file__).parents[2]
-ADDON = ROOT / "addons" / "antigravity.py"
 _BROKEN = ("Traceback (most recent call last)", "has crashed", "Unhandled error", "this is a bug", "Addon error")
 _LISTENING = re.compile(r"(?<!Web server )listening at \S*?:(\d+)")
 
@@ -29,6 +29,7 @@ class Proxy:
     config: the text of antigravity.toml; None starts without a file.
     options: values for `--set`. args: more arguments. addon: False leaves the addon out.
     folder: where it runs and where its data goes; each proxy needs one of its own.
+    fresh: whether it has to be a Python process of its own from the beginning, not one that had imported all before.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Proxy:
         tool: str = "mitmdump",
         addon: bool = True,
         env: Mapping[str, str] | None = None,
+        fresh: bool = False,
     ) -> None:
         self.folder = folder
+        self.fresh = fresh
         folder.mkdir(parents=True, exist_ok=True)
         self.config_file = folder / "antigravity.toml"
         if config is not None:
@@ -66,7 +69,7 @@ class Proxy:
         self._changed = threading.Condition()
         self._ended = False
         self._is_healing = addon
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | preloaded.Forked | None = None
         self._reader: threading.Thread | None = None
 
     @property
@@ -92,18 +95,21 @@ class Proxy:
 
     def start(self, *, wait: bool = True) -> Self:
         """Start the process; with `wait`, until it listens."""
-        self._process = subprocess.Popen(
-            self.command,
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # mitmproxy prints paths as they came, whatever bytes they have.
-            errors="backslashreplace",
-            bufsize=1,
-        )
+        if not self.fresh and preloaded.can_fork(self.command, self.env):
+            self._process = preloaded.start(self.command, self.folder, self.env)
+        else:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                # mitmproxy prints paths as they came, whatever bytes they have.
+                errors="backslashreplace",
+                bufsize=1,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
