@@ -1,17 +1,27 @@
-"""What each process of a test run does first: keep bytecode, and share the work of compiling the tests."""
+"""What each process of a test run does first: keep bytecode, share compiling, leave out what is long."""
 
 import contextlib
 import importlib
 import os
 import sys
+from collections import defaultdict
+from typing import cast
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 from tests.support.caching import keep_bytecode
+from tests.support.covering import covering
+from tests.support.examples import QUICK, WHOLE
 
 keep_bytecode(os.environ)
 sys.dont_write_bytecode = False
 sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how many examples a property test takes."""
+    settings.load_profile(WHOLE if _is_long(config) else QUICK)
 
 
 def pytest_collection(session: pytest.Session) -> None:
@@ -27,3 +37,22 @@ def pytest_collection(session: pytest.Session) -> None:
         # Collection meets it again, and reports it.
         with contextlib.suppress(BaseException):
             importlib.import_module(".".join(file.relative_to(config.rootpath).with_suffix("").parts))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark as long what a test's `covering` leaves out, and in a long run the tests of properties."""
+    crossed: defaultdict[tuple[str, int], list[pytest.Function]] = defaultdict(list)
+    for item in cast(list[pytest.Function], items):
+        if mark := item.get_closest_marker("covering"):
+            crossed[item.nodeid.partition("[")[0], mark.args[0]].append(item)
+        if _is_long(config) and is_hypothesis_test(item.obj):
+            item.add_marker(pytest.mark.long)
+    for (_, together), cases in crossed.items():
+        chosen = covering([case.callspec.indices if hasattr(case, "callspec") else {} for case in cases], together)
+        for case in [case for index, case in enumerate(cases) if index not in chosen]:
+            case.add_marker(pytest.mark.long)
+
+
+def _is_long(config: pytest.Config) -> bool:
+    return "not long" not in config.option.markexpr
