@@ -41,17 +41,20 @@ def pytest_collection(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark as long what a test's `covering` leaves out, and in a long run the tests of properties."""
-    crossed: defaultdict[tuple[str, int], list[pytest.Function]] = defaultdict(list)
+    """Mark as long what a choice of each test's cases leaves out, and in a long run the tests of properties."""
+    crossed: defaultdict[str, list[pytest.Function]] = defaultdict(list)
     for item in cast(list[pytest.Function], items):
-        if mark := item.get_closest_marker("covering"):
-            crossed[item.nodeid.partition("[")[0], mark.args[0]].append(item)
+        crossed[item.nodeid.partition("[")[0]].append(item)
         if _is_long(config) and is_hypothesis_test(item.obj):
             item.add_marker(pytest.mark.long)
-    for (_, together), cases in crossed.items():
-        chosen = covering([case.callspec.indices if hasattr(case, "callspec") else {} for case in cases], together)
-        for case in [case for index, case in enumerate(cases) if index not in chosen]:
-            case.add_marker(pytest.mark.long)
+    for cases in crossed.values():
+        # What is long by itself covers nothing in a default run.
+        cases = [case for case in cases if hasattr(case, "callspec") and not case.get_closest_marker("long")]
+        mark = cases[0].get_closest_marker("covering") if cases else None
+        # By list of parameters, what pytest calls the one of the case.
+        chosen = covering([case.callspec._idlist for case in cases], mark.args[0] if mark else 2)
+        for index in set(range(len(cases))).difference(chosen):
+            cases[index].add_marker(pytest.mark.long)
 
 
 def _is_long(config: pytest.Config) -> bool:

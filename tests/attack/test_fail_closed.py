@@ -14,6 +14,7 @@ from tests.attack.heads import WAYS, Way, carries, ends, error_of, send
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, read_stream, stream
 from tests.e2e.test_modes_pass import Recording
+from tests.support.examples import examples
 from tests.support.raw import RawResponse
 from tests.upstream import Call, Upstream
 
@@ -187,7 +188,7 @@ TOKENS = st.binary(min_size=1, max_size=6) | st.sampled_from(
 TEXT = st.lists(TOKENS, max_size=5).map(b"".join)
 
 
-@settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(150), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     method=st.sampled_from([b"POST", b"GET", b"OPTIONS", b"CONNECT", b"TRACE"]),
     target=TEXT.map(lambda text: b"/" + text) | TEXT,

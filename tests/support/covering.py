@@ -1,17 +1,19 @@
 """Choosing few of many combinations so that nothing is left out."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
+type Part = tuple[tuple[int, str], ...]
 
-def covering(cases: Sequence[Mapping[str, Hashable]], together: int) -> list[int]:
+
+def covering(cases: Sequence[Sequence[str]], together: int) -> list[int]:
     """The indices, in order, of cases in which each combination of `together` values occurs that occurs in any.
 
     With 1 each value of each parameter is there once at least, with 2 each pair of values.
     """
     waiting = {part for case in cases for part in _parts(case, together)}
-    used: Counter[Hashable] = Counter()
+    used: Counter[Part] = Counter()
     chosen: list[int] = []
     while waiting:
         # Among the best the one whose values were used least: else one of a short list goes with all of a long one.
@@ -28,5 +30,5 @@ def covering(cases: Sequence[Mapping[str, Hashable]], together: int) -> list[int
     return sorted(chosen)
 
 
-def _parts(case: Mapping[str, Hashable], together: int) -> Iterable[tuple[tuple[str, Hashable], ...]]:
-    return combinations(sorted(case.items(), key=lambda item: item[0]), min(together, len(case)))
+def _parts(case: Sequence[str], together: int) -> Iterable[Part]:
+    return combinations(enumerate(case), min(together, len(case)))

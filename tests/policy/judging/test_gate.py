@@ -14,6 +14,7 @@ from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.protocol import check_anthropic_stream, check_gemini_stream
 from tests.support.recorded import Exchange, recorded_params
 from tests.support.work import memory_kept
@@ -435,7 +436,7 @@ def cleaned(dialect: Dialect, stream: bytes) -> bytes:
     return out
 
 
-@settings(steady, max_examples=250)
+@settings(steady, max_examples=examples(250))
 @given(
     st.tuples(st.just("anthropic"), st.lists(anthropic_pool, max_size=12))
     | st.tuples(st.just("gemini"), st.lists(gemini_pool, max_size=12)),

@@ -13,6 +13,8 @@ from antigravity_healing.wire.http.encoding import PIECE_BYTES, DecodingError, D
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
+
 MB = 1024 * 1024
 steady = settings(deadline=None, derandomize=True)
 
@@ -169,7 +171,7 @@ def test_an_unknown_coding_is_refused_at_once(coding: str) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
-@settings(steady, max_examples=150)
+@settings(steady, max_examples=examples(150))
 @given(data=st.binary(max_size=80), cuts=st.lists(st.integers(0, 80), max_size=4))
 def test_garbage_raises_nothing_but_a_decoding_error(coding: str, data: bytes, cuts: list[int]) -> None:
     decompressor = Decompressor(coding)

@@ -8,6 +8,7 @@ from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent, encode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.recorded import Exchange, recorded_params
 from tests.support.work import calls_made, memory_kept, memory_taken
 
@@ -85,7 +86,7 @@ streams = st.lists(tokens, max_size=30).map(b"".join)
 cuts = st.lists(st.integers(0, 400), max_size=12)
 
 
-@settings(steady, max_examples=400)
+@settings(steady, max_examples=examples(400))
 @given(streams, cuts)
 @example(b"data: a\r\n\r", [])
 @example(b"data: a\r\r\ndata: b\r\r\n", [9])
