@@ -68,6 +68,7 @@ ODD_PATHS: list[bytes] = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/files"])
 @pytest.mark.parametrize(("name", "value"), ODD_HEADERS)
@@ -287,6 +288,7 @@ def replace(file: Path, text: str) -> None:
     os.replace(new, file)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("change", [write, replace])
 @pytest.mark.parametrize("text", ["", " \n\t\n", "# accounts = []\n", "[clients]\n", "\ufeff"])
 def test_a_configuration_in_which_nothing_is_said_takes_no_guard_away(

@@ -177,6 +177,7 @@ def test_holding_is_bounded_by_bytes() -> None:
     assert tested.feed(ping) == ping * 4
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("line", [b"x", b"data: x\n", b"data\r\n", b": x\n", b"x\r"])
 @pytest.mark.parametrize("size", [1, 100])
 @pytest.mark.parametrize("hold", [True, False])

@@ -232,6 +232,7 @@ def calls_made_by(stream: bytes, size: int) -> int:
     return calls_made(lambda: decoded(in_pieces(stream, size)))
 
 
+@pytest.mark.covering(1)
 @shapes
 @sizes
 def test_an_event_is_copied_in_proportion_to_its_length(shape: str, size: int) -> None:
@@ -247,6 +248,7 @@ def test_many_events_are_copied_in_proportion_to_their_number(size: int) -> None
     assert calls_made_by(long, size) < 5 * calls_made_by(short, size)
 
 
+@pytest.mark.covering(1)
 @shapes
 @sizes
 def test_an_event_that_waits_takes_little_more_than_its_bytes(shape: str, size: int) -> None:
