@@ -137,6 +137,10 @@ def _serve(channel: socket.socket) -> int | None:
                 continue
             message, fds, *_ = socket.recv_fds(channel, _MESSAGE_BYTES, 2)
             if not message:
+                # Nobody is left who could end what still runs, or read what it says.
+                for left in [other.data[0] for other in watched.get_map().values() if other.data]:
+                    os.kill(left, signal.SIGKILL)
+                    os.waitpid(left, 0)
                 return None
             request = json.loads(message)
             if "mitmweb" in request["command"][0]:
