@@ -17,6 +17,7 @@ import orjson
 from tests.e2e import preloaded
 from tests.support import raw
 from tests.support.caching import keep_bytecode
+from tests.support.patience import PATIENCE_S
 from tests.support.places import ADDON
 
 _BROKEN = ("Traceback (most recent call last)", "has crashed", "Unhandled error", "this is a bug", "Addon error")
@@ -113,7 +114,7 @@ class Proxy:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
-            self.wait_for(lambda: self.port, "that it listens", timeout=30)
+            self.wait_for(lambda: self.port, "that it listens", timeout=PATIENCE_S)
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -130,11 +131,11 @@ class Proxy:
         assert self._process is not None
         self.signal(signal.SIGINT)
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or "Shutting down:" in self.log, 15)
+            self._changed.wait_for(lambda: self._ended or "Shutting down:" in self.log, PATIENCE_S)
         if not self._ended:
             self.signal(signal.SIGINT)
         try:
-            status = self._process.wait(15)
+            status = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise AssertionError(f"it did not end:\n{self.log}") from None
@@ -143,7 +144,7 @@ class Proxy:
         self._check()
         return status
 
-    def wait_exit(self, timeout: float = 30) -> int:
+    def wait_exit(self, timeout: float = PATIENCE_S) -> int:
         """Wait until it ends by itself, and give its exit status."""
         assert self._process is not None
         status = self._process.wait(timeout)
@@ -157,13 +158,13 @@ class Proxy:
         broken = self._is_healing and any(sign in self.log for sign in _BROKEN)
         assert self.provoked or not broken, self.log
 
-    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 15) -> None:
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S) -> None:
         """Wait until a condition on what it has printed holds. Raises AssertionError with the log."""
         with self._changed:
             if not self._changed.wait_for(lambda: condition() or self._ended, timeout) or not condition():
                 raise AssertionError(f"waited in vain for {what}:\n{self.log}")
 
-    def wait_for_log(self, text: str, count: int = 1, timeout: float = 15) -> None:
+    def wait_for_log(self, text: str, count: int = 1, timeout: float = PATIENCE_S) -> None:
         """Wait until a text stands in at least `count` lines of the log."""
         self.wait_for(lambda: sum(text in line for line in self.lines) >= count, repr(text), timeout)
 

@@ -21,7 +21,10 @@ from tests.support import raw
 from tests.support.protocol import check_anthropic_stream
 from tests.upstream import Reply, Upstream, anthropic_error, anthropic_stream
 
-CLOCK_S = 0.3
+CLOCK_S = 3.0
+"""Of what is held up here and must not run out: a busy machine takes a part of it, too."""
+TRY_S = 1.1
+"""Of a server that says nothing, three times: together longer than CLOCK_S."""
 LONG = "once upon a time " * 700_000
 """More than fits into all buffers on the way to a client that does not read."""
 CONNECTIONS = 5
@@ -114,8 +117,8 @@ def command(folder: Path) -> str:
 
 
 def routes(**clocks: str) -> str:
-    """Routes to `near` for the models `NAME-x`, each under a clock that is soon over."""
-    made = (f'"{n}-x" = {{ to = "near/{n}-x", peek = {{ {clock} = {CLOCK_S} }} }}\n' for n, clock in clocks.items())
+    """Routes to `near` for the models `NAME-x`, each under a clock of its own."""
+    made = (f'"{name}-x" = {{ to = "near/{name}-x", peek = {{ {clock} }} }}\n' for name, clock in clocks.items())
     return "[models]\n" + "".join(made)
 
 
@@ -134,7 +137,7 @@ def shared_court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
             upstream(name, "anthropic", server.url) + f"connections = {CONNECTIONS}\n"
             for name, server in servers.items()
         )
-        config += routes(slot="first_byte", clock="first_byte", slow="idle")
+        config += routes(slot=f"first_byte = {CLOCK_S}", clock=f"first_byte = {TRY_S}", slow=f"idle = {CLOCK_S}")
         options = {"ssl_verify_upstream_trusted_ca": str(secure.ca_file)}
         with Proxy(folder, config, options=options) as proxy:
             yield Court(proxy, near, far, secure)
