@@ -120,7 +120,6 @@ def _arena(stack: ExitStack, there: Elsewhere, keys: list[str], folder: Path) ->
     return Arena(there, proxy, server, tuple(secrets), public, at)
 
 
-@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", _API)
 @pytest.mark.parametrize("key", ["", "wrong"])
 def test_no_way_leads_to_an_accounts_key(arena: Arena, way: str, key: str) -> None:
