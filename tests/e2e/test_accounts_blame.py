@@ -216,7 +216,7 @@ def wait_until_a_clock_has_run_out(proxy: Proxy, server: Upstream) -> None:
 
 def test_an_attempt_that_waits_for_a_connection_is_not_timed_and_no_accounts_failure(court: Court) -> None:
     begun = anthropic_stream()
-    court.near.play(*[begun.first(len(begun.chunks) - 1, "stall")] * CONNECTIONS, key="held")
+    court.near.play(*[begun.first(len(begun.chunks) - 3, "stall")] * CONNECTIONS, key="held")
     with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.confdir / "mitmproxy-ca-cert.pem") as client:
         held = [client.post("/v1/messages", body("anthropic", "slot-x", "[plan:held]")) for _ in range(CONNECTIONS)]
         client.read_until(lambda: all(client.body[each] for each in held))
@@ -257,11 +257,10 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with Upstream() as server:
         config = account("held", "near", models=["held-*"]) + account("clock", "near", models=["clock-*"])
         config += upstream("near", "anthropic", server.url)
+        held = routes(held=f"first_byte = {CLOCK_S}", clock=f"first_byte = {TRY_S}")
         intercept = f"~q & ~u :{server.port}/ & ~bq held-x"
         args = ["--set", f"intercept={intercept}"]
-        with running_web(
-            tmp_path_factory.mktemp("held"), server, config + routes(held="first_byte", clock="first_byte"), args
-        ) as running:
+        with running_web(tmp_path_factory.mktemp("held"), server, config + held, args) as running:
             yield running
 
 

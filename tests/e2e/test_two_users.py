@@ -19,6 +19,8 @@ from tests.e2e.crossed import CrossedLanes
 from tests.e2e.sharing import CALLS, KINDS, USERS, Kind, side_by_side
 from tests.upstream import Talking, healthy
 
+# Each way of asking and each model occur in each test; all of both together in a long run.
+pytestmark = pytest.mark.covering(1)
 native = pytest.mark.parametrize(
     ("lane", "prefix_check"),
     [
@@ -107,7 +109,6 @@ def test_nothing_of_the_other_is_in_a_translated_request_and_nothing_is_refused(
     assert len(talking.judged) == len(USERS) * CALLS
 
 
-@pytest.mark.covering(1)
 @pytest.mark.parametrize("mishap", [lose_signatures, edit_last_thinking, store_aborted_answer])
 @native
 def test_a_mishap_of_one_is_nothing_to_the_other(lane: Lane, prefix_check: bool, mishap: Any) -> None:
