@@ -15,8 +15,9 @@ from typing import Any
 from mitmproxy import http, io
 from mitmproxy.io import FlowWriter
 
-from tests.e2e.harness import ROOT, Proxy
+from tests.e2e.harness import Proxy
 from tests.support import raw
+from tests.support.places import ROOT
 from tests.upstream import (
     Reply,
     Upstream,

@@ -14,9 +14,10 @@ import pytest
 from antigravity_healing.policy.settings.file import load
 from mitmproxy import http, io
 
-from tests.e2e.harness import ROOT, Proxy
+from tests.e2e.harness import Proxy
 from tests.record_flows import CAPTURED, CLIENTS, CONFIG, FOLDER, METADATA, NOWHERE, POISONED, SCENES, UPSTREAM, record
 from tests.support import raw
+from tests.support.places import ROOT
 from tests.support.protocol import check_anthropic_json, check_anthropic_stream, check_gemini_stream
 
 COMMAND = (

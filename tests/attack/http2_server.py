@@ -18,6 +18,7 @@ import h2.settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 from tests.support.listening import Listening
+from tests.support.patience import PATIENCE_S
 from tests.upstream import anthropic_stream
 from tests.upstream.tls import server_context
 
@@ -173,7 +174,7 @@ class Http2Server(Listening):
         for peer in self.peers:
             peer.socket.close()
 
-    def wait_for(self, condition: Callable[[], Any], timeout: float = 10) -> None:
+    def wait_for(self, condition: Callable[[], Any], timeout: float = PATIENCE_S) -> None:
         """Wait until a condition on this server holds."""
         with self.changed:
             assert self.changed.wait_for(condition, timeout), self.asked

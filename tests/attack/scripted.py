@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from tests.support.listening import Listening
+from tests.support.patience import PATIENCE_S
 from tests.support.protocol import check_anthropic_stream
 from tests.support.raw import RawResponse, request
 from tests.upstream import anthropic_stream
@@ -73,7 +74,7 @@ class Scripted(Listening):
         self.most = 0
         self.go.clear()
 
-    def wait_for(self, condition: Any, timeout: float = 10) -> None:
+    def wait_for(self, condition: Any, timeout: float = PATIENCE_S) -> None:
         """Wait until a condition on this server holds."""
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), timeout), self.heard
@@ -180,7 +181,7 @@ def ask(base: str, text: str = "hi", *, model: str = "claude-x", **how: Any) -> 
     return request("POST", base + PATH, message(model, text), KEY, **how)
 
 
-def until(condition: Callable[[], Any], timeout: float = 15) -> None:
+def until(condition: Callable[[], Any], timeout: float = PATIENCE_S) -> None:
     """Ask again and again until a condition holds."""
     end = time.monotonic() + timeout
     while not condition():

@@ -4,6 +4,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import brotli
 import orjson
@@ -88,14 +89,25 @@ def brotli_bomb(size: int) -> bytes:
 
 
 SIZE = 256 * MB
-BOMBS = {
-    "gzip": gzip_bomb(SIZE),
-    "gzip, gzip": gzip.compress(gzip_bomb(SIZE)),
-    "br": brotli_bomb(SIZE),
-    "zstd": zstd_bomb(SIZE),
-    "zstd, gzip": gzip.compress(zstd_bomb(SIZE)),
-    "deflate": zlib.compress(bytes(SIZE)),
-}
+BOMBS = ("gzip", "gzip, gzip", "br", "zstd", "zstd, gzip", "deflate")
+
+
+@cache
+def bomb_in(coding: str) -> bytes:
+    """One of BOMBS, made when a test first wants it."""
+    match coding.partition(", "):
+        case ["gzip", "", _]:
+            return gzip_bomb(SIZE)
+        case ["br", "", _]:
+            return brotli_bomb(SIZE)
+        case ["zstd", "", _]:
+            return zstd_bomb(SIZE)
+        case ["deflate", "", _]:
+            return zlib.compress(bytes(SIZE), 1)
+        case [first, _, _]:
+            return gzip.compress(bomb_in(first))
+
+
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
@@ -109,7 +121,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 @pytest.mark.parametrize("coding", BOMBS)
 def test_bomb_of_a_client_is_put_out(place: Place, coding: str, dialect: str) -> None:
     peak = Peak(place.proxy.pid)
-    response = place.ask(BOMBS[coding], coding=coding, dialect=dialect)
+    response = place.ask(bomb_in(coding), coding=coding, dialect=dialect)
     assert response.status == 413
     if dialect == "anthropic":
         check_anthropic_error(413, response.body)
@@ -153,7 +165,7 @@ def coded(reply: Reply, coding: str, body: bytes) -> Reply:
 @both
 @pytest.mark.parametrize("coding", BOMBS)
 def test_bomb_in_an_error_of_upstream_is_put_out(place: Place, coding: str, dialect: str) -> None:
-    bomb = coded(anthropic_error(500, "api_error", ""), coding, BOMBS[coding])
+    bomb = coded(anthropic_error(500, "api_error", ""), coding, bomb_in(coding))
     peak = Peak(place.proxy.pid)
     response = place.ask(ask(stream=True), bomb, bomb, bomb, dialect=dialect)
     assert response.status in (500, 502)
@@ -163,7 +175,7 @@ def test_bomb_in_an_error_of_upstream_is_put_out(place: Place, coding: str, dial
 
 @pytest.mark.parametrize("coding", BOMBS)
 def test_bomb_in_an_answer_of_upstream_is_put_out_and_not_asked_for_again(place: Place, coding: str) -> None:
-    bomb = coded(anthropic_json(""), coding, BOMBS[coding])
+    bomb = coded(anthropic_json(""), coding, bomb_in(coding))
     peak = Peak(place.proxy.pid)
     response = place.ask(ask(), bomb)
     assert response.status in (500, 502)
@@ -181,7 +193,7 @@ def comments(size: int) -> bytes:
 
 @pytest.mark.parametrize("coding", ["zeros", "comments", "empty members"])
 def test_bomb_in_a_stream_is_put_out(place: Place, coding: str) -> None:
-    bodies = {"zeros": BOMBS["gzip, gzip"], "comments": gzip.compress(comments(64 * MB)),
+    bodies = {"zeros": bomb_in("gzip, gzip"), "comments": gzip.compress(comments(64 * MB)),
               "empty members": gzip.compress(gzip.compress(b"") * 1_000_000)}  # fmt: skip
     bomb = coded(Reply(200, {"content-type": "text/event-stream"}), "gzip, gzip", bodies[coding])
     peak = Peak(place.proxy.pid)

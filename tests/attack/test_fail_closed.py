@@ -14,6 +14,7 @@ from tests.attack.heads import WAYS, Way, carries, ends, error_of, send
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, read_stream, stream
 from tests.e2e.test_modes_pass import Recording
+from tests.support.examples import examples
 from tests.support.raw import RawResponse
 from tests.upstream import Call, Upstream
 
@@ -67,6 +68,7 @@ ODD_PATHS: list[bytes] = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/files"])
 @pytest.mark.parametrize(("name", "value"), ODD_HEADERS)
@@ -187,7 +189,7 @@ TOKENS = st.binary(min_size=1, max_size=6) | st.sampled_from(
 TEXT = st.lists(TOKENS, max_size=5).map(b"".join)
 
 
-@settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(150), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     method=st.sampled_from([b"POST", b"GET", b"OPTIONS", b"CONNECT", b"TRACE"]),
     target=TEXT.map(lambda text: b"/" + text) | TEXT,
@@ -286,6 +288,7 @@ def replace(file: Path, text: str) -> None:
     os.replace(new, file)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("change", [write, replace])
 @pytest.mark.parametrize("text", ["", " \n\t\n", "# accounts = []\n", "[clients]\n", "\ufeff"])
 def test_a_configuration_in_which_nothing_is_said_takes_no_guard_away(

@@ -44,6 +44,13 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, object] | None]] = {
     "Gemini's files": ("GET", "/v1beta/files/f-1", None),
 }
 CASES = [(operation, place) for operation in OPERATIONS for place in PLACES]
+# Each place with the operation that shows upstream most, and with some of the rest of both APIs in turn.
+FEW = [
+    (operation, place)
+    for at, operation in enumerate(OPERATIONS)
+    for turn, place in enumerate(PLACES)
+    if operation == "messages" or (at + turn) % 4 == 0
+]
 
 
 def spellings(secret: str) -> list[bytes]:
@@ -98,8 +105,8 @@ def _basic() -> str:
     return base64.b64encode(f"someone:{PASSWORD}".encode()).decode()
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=["few", pytest.param("all", marks=pytest.mark.long)])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder, run = tmp_path_factory.mktemp("repeated"), Run()
     repeated = (*SECRETS, _basic())
     with Echoing(repeated) as server, Echoing(repeated) as target:
@@ -110,6 +117,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         with Proxy(folder, configuration(server), options=options, args=args) as proxy:
             wait_for_modes(proxy, 2)
             for number, (operation, place) in enumerate(CASES):
+                if (operation, place) not in (FEW if request.param == "few" else CASES):
+                    continue
                 for whose, at in (("account", proxy.port), ("own", port)):
                     got = ask(at, operation, {PLACE: place}, f"case{number}")
                     run.answers[operation, place, whose] = got
@@ -156,8 +165,10 @@ def test_no_surface_shows_a_secret_that_upstream_repeats(run: Run, surface: str)
 @pytest.mark.parametrize("whose", ["account", "own"])
 @pytest.mark.parametrize("place", [place for place in PLACES if place.startswith("body") and "no gzip" not in place])
 def test_what_is_redacted_is_still_json(run: Run, place: str, whose: str) -> None:
-    for operation in ("count_tokens", "models", "files", "batches", "countTokens", "Gemini's files"):
-        got = run.answers[operation, place, whose]
+    operations = ("count_tokens", "models", "files", "batches", "countTokens", "Gemini's files")
+    answers = [got for operation in operations if (got := run.answers.get((operation, place, whose)))]
+    assert answers
+    for got in answers:
         head, _, content = got.partition(b"\r\n\r\n")
         if place == "body in an unknown coding":
             assert head.startswith(b"HTTP/1.1 50"), head

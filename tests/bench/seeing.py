@@ -15,8 +15,9 @@ from tests.bench.__main__ import Samples, measure
 from tests.bench.client import check
 from tests.bench.loads import LOADS
 from tests.bench.ways import Way, mitmdump
-from tests.e2e.harness import ADDON, account, upstream
+from tests.e2e.harness import account, upstream
 from tests.support import raw
+from tests.support.places import ADDON
 
 UNSEEN = """
 from antigravity_healing.policy.journal.records import Journal

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.harness import ADDON, account, upstream
+from tests.e2e.harness import account, upstream
+from tests.support.places import ADDON
 
 _LISTENING = re.compile(r"listening at \S*?:(\d+)")
 STREAMING = """

@@ -15,7 +15,7 @@ from tests.clients.environments import UnavailableError
 from tests.clients.faults import FAULTS, forms_of
 from tests.clients.runs import Cell, Runs
 from tests.clients.table import tables
-from tests.e2e.harness import CACHE
+from tests.support.caching import CACHE
 
 
 def main(arguments: list[str] | None = None) -> int:

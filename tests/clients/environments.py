@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.harness import ROOT
 from tests.e2e.npm import run
+from tests.support.places import ROOT
 
 INSTALL_SECONDS = 900
 _INSTALLING = threading.Lock()

@@ -1,8 +1,7 @@
-"""One upstream and one proxy for many tests of a worker; each test gets accounts that nobody has used before it."""
+"""One upstream and few proxies for all tests of a worker; each test gets accounts that nobody has used before it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import pytest
 from tests.e2e.harness import Proxy, account, upstream
 from tests.upstream import Call, Upstream
 
-LANES = 700
-_numbers = count()
+LANES = 60
+"""Of one proxy: what it does for all of its accounts is a matter of their number."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +64,55 @@ def shared_upstream() -> Iterator[Upstream]:
         yield server
 
 
+class Lanes:
+    """Lanes for one test after the other; there is another proxy when those of one are used up."""
+
+    def __init__(self, upstream: Upstream, folder: Callable[[], Path]) -> None:
+        self._upstream, self._folder = upstream, folder
+        self._proxy: Proxy | None = None
+        self._taken = 0
+
+    def take(self, dialect: str) -> Lane:
+        """The next one. Raises AssertionError where something has crashed in the proxy that is used up."""
+        if self._proxy is None or self._taken == LANES:
+            self.close()
+            self._proxy, self._taken = Proxy(self._folder(), self._config()).start(), 0
+        number, self._taken = self._taken, self._taken + 1
+        names = (f"{dialect[0]}{number}first", f"{dialect[0]}{number}second")
+        return Lane(self._proxy, self._upstream, dialect, f"{dialect}-lane{number:03}-x", names)
+
+    def close(self) -> None:
+        """End the proxy. Raises AssertionError where something has crashed in it."""
+        proxy, self._proxy = self._proxy, None
+        if proxy is not None:
+            assert proxy.stop() == 0, proxy.log
+
+    def _config(self) -> str:
+        # Many tests in one process: the budget against storms is for tests of its own.
+        config = "[retry]\nspare_retries = 1000000\n"
+        for dialect in ("anthropic", "gemini"):
+            config += "".join(
+                account(f"{dialect[0]}{number}{place}", dialect, models=[f"{dialect}-lane{number:03}-*"], priority=rank)
+                for number in range(LANES)
+                for rank, place in enumerate(("first", "second"))
+            )
+            config += upstream(dialect, dialect, self._upstream.url)
+        return config
+
+
 @pytest.fixture(scope="session")
-def shared_proxy(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    """The worker's mitmdump."""
-    folder: Path = tmp_path_factory.mktemp("proxy")
-    # Many tests in one process: the budget against storms is for tests of its own.
-    config = "[retry]\nspare_retries = 1000000\n"
-    for dialect in ("anthropic", "gemini"):
-        config += "".join(
-            account(f"{dialect[0]}{number}{place}", dialect, models=[f"{dialect}-lane{number:03}-*"], priority=priority)
-            for number in range(LANES)
-            for priority, place in enumerate(("first", "second"))
-        )
-    for dialect in ("anthropic", "gemini"):
-        config += upstream(dialect, dialect, shared_upstream.url)
-    with Proxy(folder, config) as proxy:
-        yield proxy
+def shared_lanes(shared_upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lanes]:
+    """The worker's lanes."""
+    lanes = Lanes(shared_upstream, lambda: tmp_path_factory.mktemp("proxy"))
+    yield lanes
+    lanes.close()
 
 
 @pytest.fixture
-def lane(request: pytest.FixtureRequest, shared_proxy: Proxy, shared_upstream: Upstream) -> Iterator[Lane]:
+def lane(request: pytest.FixtureRequest, shared_lanes: Lanes, shared_upstream: Upstream) -> Iterator[Lane]:
     """A lane in the dialect that the test is parametrized with (indirectly), or the Anthropic one."""
-    dialect = getattr(request, "param", "anthropic")
-    number = next(_numbers)
     shared_upstream.reset()
-    model = f"{dialect}-lane{number:03}-x"
-    names = (f"{dialect[0]}{number}first", f"{dialect[0]}{number}second")
-    yield Lane(shared_proxy, shared_upstream, dialect, model, names)
+    yield shared_lanes.take(getattr(request, "param", "anthropic"))
     shared_upstream.reset()
 
 

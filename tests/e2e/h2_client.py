@@ -14,13 +14,14 @@ import h2.events
 import orjson
 from hyperframe.frame import GoAwayFrame
 
+from tests.support.patience import PATIENCE_S
 from tests.support.raw import RawConnection
 
 
 class H2Client:
     """One connection. `body`, `heads`, `ended` and `reset` are by stream."""
 
-    def __init__(self, url: str, *, proxy: str | None, ca: Path, timeout: float = 15.0) -> None:
+    def __init__(self, url: str, *, proxy: str | None, ca: Path, timeout: float = PATIENCE_S) -> None:
         context = ssl.create_default_context(cafile=ca)
         context.set_alpn_protocols(["h2"])
         self._connection = RawConnection(url, timeout=timeout, proxy=proxy, context=context)

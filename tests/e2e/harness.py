@@ -13,14 +13,13 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-import platformdirs
 
+from tests.e2e import preloaded
 from tests.support import raw
+from tests.support.caching import keep_bytecode
+from tests.support.patience import PATIENCE_S
+from tests.support.places import ADDON
 
-ROOT = Path(__file__).parents[2]
-ADDON = ROOT / "addons" / "antigravity.py"
-CACHE = platformdirs.user_cache_path("antigravity-healing-proxy-tests")
-"""What the tests keep from one run to the next."""
 _BROKEN = ("Traceback (most recent call last)", "has crashed", "Unhandled error", "this is a bug", "Addon error")
 _LISTENING = re.compile(r"(?<!Web server )listening at \S*?:(\d+)")
 
@@ -31,6 +30,7 @@ class Proxy:
     config: the text of antigravity.toml; None starts without a file.
     options: values for `--set`. args: more arguments. addon: False leaves the addon out.
     folder: where it runs and where its data goes; each proxy needs one of its own.
+    fresh: whether it has to be a Python process of its own from the beginning, not one that had imported all before.
     """
 
     def __init__(
@@ -43,8 +43,10 @@ class Proxy:
         tool: str = "mitmdump",
         addon: bool = True,
         env: Mapping[str, str] | None = None,
+        fresh: bool = False,
     ) -> None:
         self.folder = folder
+        self.fresh = fresh
         folder.mkdir(parents=True, exist_ok=True)
         self.config_file = folder / "antigravity.toml"
         if config is not None:
@@ -59,14 +61,8 @@ class Proxy:
             self.command += ["--set", f"{name}={value}"]
         self.command += args
         # Nothing of the person's own set-up may reach the test, and the platform's folders lie in the test's.
-        own = {
-            "HOME": str(folder),
-            "XDG_CONFIG_HOME": str(folder / "xdg"),
-            "PYTHONPYCACHEPREFIX": str(CACHE / "bytecode"),
-        }
-        self.env = {**os.environ, **own, **(env or {})}
-        # mitmproxy takes more than twice as long to start where bytecode is not kept.
-        self.env.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg"), **(env or {})}
+        keep_bytecode(self.env)
         self.lines: list[str] = []
         self.port = 0
         self.provoked = False
@@ -74,7 +70,7 @@ class Proxy:
         self._changed = threading.Condition()
         self._ended = False
         self._is_healing = addon
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | preloaded.Forked | None = None
         self._reader: threading.Thread | None = None
 
     @property
@@ -100,22 +96,25 @@ class Proxy:
 
     def start(self, *, wait: bool = True) -> Self:
         """Start the process; with `wait`, until it listens."""
-        self._process = subprocess.Popen(
-            self.command,
-            cwd=self.folder,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            # mitmproxy prints paths as they came, whatever bytes they have.
-            errors="backslashreplace",
-            bufsize=1,
-        )
+        if not self.fresh and preloaded.can_fork(self.command, self.env):
+            self._process = preloaded.start(self.command, self.folder, self.env)
+        else:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                # mitmproxy prints paths as they came, whatever bytes they have.
+                errors="backslashreplace",
+                bufsize=1,
+            )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if wait:
-            self.wait_for(lambda: self.port, "that it listens", timeout=30)
+            self.wait_for(lambda: self.port, "that it listens", timeout=PATIENCE_S)
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -132,11 +131,11 @@ class Proxy:
         assert self._process is not None
         self.signal(signal.SIGINT)
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or "Shutting down:" in self.log, 15)
+            self._changed.wait_for(lambda: self._ended or "Shutting down:" in self.log, PATIENCE_S)
         if not self._ended:
             self.signal(signal.SIGINT)
         try:
-            status = self._process.wait(15)
+            status = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             raise AssertionError(f"it did not end:\n{self.log}") from None
@@ -145,7 +144,7 @@ class Proxy:
         self._check()
         return status
 
-    def wait_exit(self, timeout: float = 30) -> int:
+    def wait_exit(self, timeout: float = PATIENCE_S) -> int:
         """Wait until it ends by itself, and give its exit status."""
         assert self._process is not None
         status = self._process.wait(timeout)
@@ -159,13 +158,13 @@ class Proxy:
         broken = self._is_healing and any(sign in self.log for sign in _BROKEN)
         assert self.provoked or not broken, self.log
 
-    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 15) -> None:
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = PATIENCE_S) -> None:
         """Wait until a condition on what it has printed holds. Raises AssertionError with the log."""
         with self._changed:
             if not self._changed.wait_for(lambda: condition() or self._ended, timeout) or not condition():
                 raise AssertionError(f"waited in vain for {what}:\n{self.log}")
 
-    def wait_for_log(self, text: str, count: int = 1, timeout: float = 15) -> None:
+    def wait_for_log(self, text: str, count: int = 1, timeout: float = PATIENCE_S) -> None:
         """Wait until a text stands in at least `count` lines of the log."""
         self.wait_for(lambda: sum(text in line for line in self.lines) >= count, repr(text), timeout)
 

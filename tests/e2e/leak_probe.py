@@ -65,7 +65,7 @@ def report() -> dict[str, Any]:
     for thing in gc.get_objects():
         module = type(thing).__module__
         # The isinstance of a proxy object may run code, the type does not.
-        if isinstance(module, str) and module.startswith(("healing.", "mitmproxy.http")):
+        if isinstance(module, str) and module.startswith(("antigravity_healing.", "mitmproxy.http")):
             name = type(thing).__name__
             objects[name] += name in WATCHED
         elif module in ("mitmproxy.connection", "mitmproxy.proxy.context"):

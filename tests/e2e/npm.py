@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-from tests.e2e.harness import CACHE
+from tests.support.caching import CACHE
 
 CLAUDE_CODE = "@anthropic-ai/claude-code"
 GEMINI_CLI = "@google/gemini-cli"

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from tests.e2e.harness import Proxy
+from tests.support.patience import PATIENCE_S
 
 PROBE = Path(__file__).with_name("leak_probe.py")
 _PORT = re.compile(r"leak probe on port (\d+)")
@@ -49,7 +50,7 @@ class ProbedProxy(Proxy):
                 data += piece
         return Alive(**orjson.loads(data))
 
-    def wait_until(self, condition: Callable[[Alive], object], what: str, timeout: float = 15) -> Alive:
+    def wait_until(self, condition: Callable[[Alive], object], what: str, timeout: float = PATIENCE_S) -> Alive:
         """Ask again and again until a condition on what is alive holds."""
         end = time.monotonic() + timeout
         while not condition(alive := self.alive()):

@@ -21,7 +21,10 @@ from tests.support import raw
 from tests.support.protocol import check_anthropic_stream
 from tests.upstream import Reply, Upstream, anthropic_error, anthropic_stream
 
-CLOCK_S = 0.3
+CLOCK_S = 3.0
+"""Of what is held up here and must not run out: a busy machine takes a part of it, too."""
+TRY_S = 1.1
+"""Of a server that says nothing, three times: together longer than CLOCK_S."""
 LONG = "once upon a time " * 700_000
 """More than fits into all buffers on the way to a client that does not read."""
 CONNECTIONS = 5
@@ -114,8 +117,8 @@ def command(folder: Path) -> str:
 
 
 def routes(**clocks: str) -> str:
-    """Routes to `near` for the models `NAME-x`, each under a clock that is soon over."""
-    made = (f'"{n}-x" = {{ to = "near/{n}-x", peek = {{ {clock} = {CLOCK_S} }} }}\n' for n, clock in clocks.items())
+    """Routes to `near` for the models `NAME-x`, each under a clock of its own."""
+    made = (f'"{name}-x" = {{ to = "near/{name}-x", peek = {{ {clock} }} }}\n' for name, clock in clocks.items())
     return "[models]\n" + "".join(made)
 
 
@@ -134,7 +137,7 @@ def shared_court(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Court]:
             upstream(name, "anthropic", server.url) + f"connections = {CONNECTIONS}\n"
             for name, server in servers.items()
         )
-        config += routes(slot="first_byte", clock="first_byte", slow="idle")
+        config += routes(slot=f"first_byte = {CLOCK_S}", clock=f"first_byte = {TRY_S}", slow=f"idle = {CLOCK_S}")
         options = {"ssl_verify_upstream_trusted_ca": str(secure.ca_file)}
         with Proxy(folder, config, options=options) as proxy:
             yield Court(proxy, near, far, secure)
@@ -213,7 +216,7 @@ def wait_until_a_clock_has_run_out(proxy: Proxy, server: Upstream) -> None:
 
 def test_an_attempt_that_waits_for_a_connection_is_not_timed_and_no_accounts_failure(court: Court) -> None:
     begun = anthropic_stream()
-    court.near.play(*[begun.first(len(begun.chunks) - 1, "stall")] * CONNECTIONS, key="held")
+    court.near.play(*[begun.first(len(begun.chunks) - 3, "stall")] * CONNECTIONS, key="held")
     with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.confdir / "mitmproxy-ca-cert.pem") as client:
         held = [client.post("/v1/messages", body("anthropic", "slot-x", "[plan:held]")) for _ in range(CONNECTIONS)]
         client.read_until(lambda: all(client.body[each] for each in held))
@@ -254,11 +257,10 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     with Upstream() as server:
         config = account("held", "near", models=["held-*"]) + account("clock", "near", models=["clock-*"])
         config += upstream("near", "anthropic", server.url)
+        held = routes(held=f"first_byte = {CLOCK_S}", clock=f"first_byte = {TRY_S}")
         intercept = f"~q & ~u :{server.port}/ & ~bq held-x"
         args = ["--set", f"intercept={intercept}"]
-        with running_web(
-            tmp_path_factory.mktemp("held"), server, config + routes(held="first_byte", clock="first_byte"), args
-        ) as running:
+        with running_web(tmp_path_factory.mktemp("held"), server, config + held, args) as running:
             yield running
 
 

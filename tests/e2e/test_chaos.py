@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.e2e.harness import Proxy, account, upstream
 from tests.support import raw
+from tests.support.examples import examples
 from tests.support.protocol import (
     AnthropicReport,
     GeminiReport,
@@ -179,7 +180,7 @@ def ask(proxy: Proxy, dialect: str, key: str) -> raw.RawResponse:
 
 @pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
 # Without shrinking: each example is a real exchange, and the schedule of a failure is short as it is.
-@settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(40), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(schedule=SCHEDULES)
 def test_invariants_hold_for_any_schedule_of_faults(
     proxy: Proxy, upstream_server: Upstream, dialect: str, schedule: tuple[Chance, ...]

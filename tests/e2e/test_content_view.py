@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import ADDON, account, upstream
+from tests.e2e.harness import account, upstream
 from tests.e2e.test_modes_helpers import DIALECTS, ask, body, credential, empty, error, stream, target
 from tests.e2e.web import Web, running_web
 from tests.support import raw
+from tests.support.places import ADDON
 from tests.upstream import Upstream, anthropic_heartbeats, anthropic_stream
 
 ROOT = Path(__file__).parents[2]

@@ -26,6 +26,8 @@ from tests.upstream.saying import is_said
 CALLS = 22
 """What the ten turns take: ten last answers and twelve rounds of tools."""
 
+# Each way of asking and each model occur in each test; all of both together in a long run.
+pytestmark = pytest.mark.covering(1)
 each_model = pytest.mark.parametrize(
     ("lane", "prefix_check"),
     [

@@ -62,6 +62,7 @@ def told(pieces: list[dict[str, Any]]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("route", ["sonnet-4-5", "opus-5-5"])
 @pytest.mark.parametrize("name", GEMINI_CLIENTS)
 def test_claude_gets_its_own_turns_from_any_gemini_client(lanes: CrossedLanes, name: str, route: str) -> None:

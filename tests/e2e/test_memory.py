@@ -86,6 +86,7 @@ def recorded(chat: ChatTalker) -> list[bytes]:
     return sent
 
 
+@pytest.mark.covering(1)
 @on_gemini
 @pytest.mark.parametrize("streams", [(True, True), (False, False), (False, True)], ids=["stream", "json", "both"])
 @pytest.mark.parametrize("marks", ["", "[silent]", "[code]", "[image]", "[signed]", "[blank]", "[lines]", "[says:0]"])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.streaming import BROKEN
 from tests.support import raw
+from tests.support.examples import examples
 from tests.support.protocol import check_anthropic_json, check_anthropic_stream, check_gemini_stream
 from tests.upstream import (
     Call,
@@ -232,7 +233,7 @@ VALUES = st.recursive(
     max_leaves=20,
 )  # fmt: skip
 KINDS = ("content_block_delta", "content_block_start", "content_block_stop", "message_delta", "ping", "new_kind")
-FUZZ = settings(max_examples=60, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+FUZZ = settings(max_examples=examples(60), deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 
 @pytest.mark.parametrize("dialect", ["anthropic", "gemini"])

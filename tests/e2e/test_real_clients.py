@@ -16,6 +16,9 @@ from tests.upstream import Upstream
 from tests.upstream.healthy import asked
 from tests.upstream.working import MARKER, Working
 
+# They are installed from npm and run in Node: the SDKs and raw clients show the same by default.
+pytestmark = pytest.mark.long
+
 SECONDS = 45
 """What one run of a client may take. It takes two or three."""
 # Claude Code numbers the lines that it reads, and takes white space off the ends of those that it writes, in its

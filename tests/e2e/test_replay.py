@@ -195,8 +195,7 @@ def test_the_replay_button_heals_a_failed_exchange(web: Web, dialect: str) -> No
     web.upstream.reset()
     web.upstream.play(error(dialect, 400, "Not today"))
     assert ask(web.proxy.url, dialect, model).status == 400
-    web.wait_for(lambda: web.client_flow(model).get("response"))
-    assert web.client_flow(model)["marked"]
+    web.wait_for(lambda: web.client_flow(model).get("response") and web.client_flow(model)["marked"])
 
     web.upstream.play(empty(dialect), stream(dialect, "Replayed"))
     web.replay(web.client_flow(model))
@@ -218,12 +217,14 @@ def test_the_replay_button_on_an_attempt_sends_nothing(web: Web) -> None:
     web.upstream.reset()
     ask(web.proxy.url, "anthropic", "attempts-button")
     web.wait_for(lambda: web.attempts("attempts-button") and web.attempts("attempts-button")[0].get("response"))
+    # Its content is whole then.
+    web.wait_for(lambda: web.outcome("attempts-button") == "clean")
     [attempt] = web.attempts("attempts-button")
     before = web.content(attempt)
     web.replay(attempt)
     web.wait_for(lambda: "not replayed by itself" in web.proxy.log)
     web.wait_for(lambda: web.attempts("attempts-button")[0].get("response"))
-    assert web.content(web.attempts("attempts-button")[0]) == before
+    web.wait_for(lambda: web.content(web.attempts("attempts-button")[0]) == before)
     assert len(web.upstream.calls) == 1
 
 

@@ -16,9 +16,10 @@ from antigravity_healing.monitor.request_log.reader import Reader
 from antigravity_healing.monitor.request_log.rows import LoggedExchange
 from antigravity_healing.policy.judging.failures import FailureClass
 
-from tests.e2e.harness import ROOT, Proxy, account, key_of, upstream
+from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import CLIENT_KEY, DIALECTS, ask, body, empty, error, read_stream, stream, target
 from tests.support import raw
+from tests.support.places import ROOT
 from tests.upstream import Upstream, anthropic_stream
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.e2e.harness import ROOT, Proxy, account, key_of, upstream
+from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import saved_flows, split_roles, story
 from tests.support import raw
+from tests.support.places import ROOT
 from tests.upstream import Reply, Upstream
 
 SCRIPT = Path(__file__).with_name("third_dialect.py")

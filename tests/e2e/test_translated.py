@@ -99,6 +99,7 @@ def edit_last_call(history: list[dict[str, Any]]) -> None:
     raise AssertionError("there is no call in this history")
 
 
+@pytest.mark.covering(1)
 @each_route
 @pytest.mark.parametrize("mishap", [lose_signatures, edit_last_call, store_aborted_answer])
 def test_a_mishap_costs_one_refused_call_at_most_and_no_later_turn_another(

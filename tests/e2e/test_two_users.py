@@ -19,6 +19,8 @@ from tests.e2e.crossed import CrossedLanes
 from tests.e2e.sharing import CALLS, KINDS, USERS, Kind, side_by_side
 from tests.upstream import Talking, healthy
 
+# Each way of asking and each model occur in each test; all of both together in a long run.
+pytestmark = pytest.mark.covering(1)
 native = pytest.mark.parametrize(
     ("lane", "prefix_check"),
     [

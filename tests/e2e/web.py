@@ -17,6 +17,7 @@ from tornado.websocket import websocket_connect
 from tests.e2e.harness import Proxy
 from tests.e2e.test_modes_helpers import free_port
 from tests.support import raw
+from tests.support.patience import PATIENCE_S
 from tests.upstream import Upstream
 
 _HEAD = re.compile(r"^\[[0-9:.]+\](?:\[[^]]*\])? ")
@@ -87,7 +88,7 @@ class Web:
         return [line for line in self.events() if text in line][-1]
 
     def wait_for(self, condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 15
+        end = time.monotonic() + PATIENCE_S
         while not condition():
             assert time.monotonic() < end, self.proxy.log
             time.sleep(0.05)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
+from tests.support.patience import PATIENCE_S
+
 Ended = Literal["complete", "cut", "reset", "left"]
 Read = int | Callable[[bytes], bool] | None
 
@@ -57,7 +59,7 @@ def request(
     *,
     read: Read = None,
     leave: Literal["fin", "rst"] = "fin",
-    timeout: float = 15.0,
+    timeout: float = PATIENCE_S,
     proxy: str | None = None,
     context: ssl.SSLContext | None = None,
 ) -> RawResponse:
@@ -85,7 +87,7 @@ class RawConnection:
         self,
         url: str,
         *,
-        timeout: float = 15.0,
+        timeout: float = PATIENCE_S,
         proxy: str | None = None,
         context: ssl.SSLContext | None = None,
     ) -> None:

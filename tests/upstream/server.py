@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.patience import PATIENCE_S
+
 from .calls import Call, Ended, Request
 from .connection import Connection
 from .healthy import healthy, refusal
@@ -143,7 +145,7 @@ class Upstream:
         """Listens again, on the same port."""
         self._run(self._accept())
 
-    def wait_for(self, predicate: Callable[[Upstream], object], timeout: float = 10) -> None:
+    def wait_for(self, predicate: Callable[[Upstream], object], timeout: float = PATIENCE_S) -> None:
         """Blocks until `predicate(self)` is true, at most `timeout` seconds; then AssertionError tells all calls."""
         with self._state:
             if not self._state.wait_for(lambda: predicate(self), timeout):

@@ -9,6 +9,8 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
+
 from . import judging_anthropic as a
 from . import judging_gemini as g
 from .histories import GEMINI, KEY, Body, ask, called, calls, go_on, refusal_of, talked
@@ -17,7 +19,7 @@ from .talking import Talking
 
 type Edit = Callable[[Body, int], object]
 MODELS = ["claude-opus-4-6", "claude-opus-5-5", "claude-haiku-6", "claude-fable-5-2-20260901"]
-steady = settings(deadline=None, derandomize=True, max_examples=60)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(60))
 numbers = st.integers(0, 20)
 prompts = st.lists(
     st.tuples(st.integers(1, 2), st.integers(1, 2), st.sampled_from(["", "[silent]", "[redacted]"])),

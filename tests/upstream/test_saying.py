@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
+
 from . import judging_anthropic as a
 from .histories import GEMINI, NEW, OLD, Body, RefusedTalkError, Send, Sent, Talk, side_by_side
 from .replies import Reply
@@ -78,7 +80,7 @@ def test_gemini_s_turns_come_back_unrefused(marks: str) -> None:
     assert talk.talking.refused == []
 
 
-@settings(deadline=None, derandomize=True, max_examples=80)
+@settings(deadline=None, derandomize=True, max_examples=examples(80))
 @given(st.sampled_from([("anthropic", OLD), ("anthropic", NEW), ("gemini", GEMINI)]), prompts, prompts,
        st.lists(st.integers(0, 1), max_size=6))  # fmt: skip
 def test_conversations_side_by_side_are_what_they_are_alone(

@@ -32,7 +32,7 @@ def opened(folder: Path, most: int = MOST) -> Iterator[LogFile]:
 
 
 def say(text: str) -> None:
-    logging.getLogger("healing.test").info("%s", text)
+    logging.getLogger("antigravity_healing.test").info("%s", text)
 
 
 def files(folder: Path) -> list[Path]:

@@ -25,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.monitor.request_log.telling import AT, attempt, end, facts, received, whole
+from tests.support.examples import examples
 
 OUTCOMES: tuple[Outcome | None, ...] = ("clean", "healed", "failed", "client_left", "refused", None)
 FAILURES = (None, FailureClass.EMPTY, FailureClass.QUOTA)
@@ -95,7 +96,7 @@ def lets_through(wanted: Filter, number: int, told: Told) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(told=st.lists(exchanges, max_size=25), wanted_many=st.lists(wanted_ones, min_size=10, max_size=25))
 def test_pages_give_each_that_a_filter_lets_through_once_and_the_newest_first(
     told: list[Told], wanted_many: list[Filter]

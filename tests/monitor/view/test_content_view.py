@@ -13,10 +13,11 @@ from mitmproxy.contentviews import Metadata
 from mitmproxy.contentviews._registry import ContentviewRegistry
 
 from tests.monitor.view.pages import ANTHROPIC, GEMINI, PATHS, asked, flow_of, page
+from tests.support.examples import examples
 from tests.support.work import calls_made
 from tests.upstream import anthropic_stream, gemini_stream
 
-steady = settings(deadline=None, derandomize=True, max_examples=80)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(80))
 each_dialect = pytest.mark.parametrize("name", PATHS)
 STREAMS: dict[str, Any] = {"anthropic": anthropic_stream, "gemini": gemini_stream}
 HOSTILE = "a\x1b[2J\u202eb\ud800\u2028c\U000e0041\x9b31m"

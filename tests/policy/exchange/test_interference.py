@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from tests.e2e.conversations import edit_last_thinking, lose_signatures, store_aborted_answer
 from tests.policy.translating.through import GEMINI, NEW, OLD, Kind, Through
+from tests.support.examples import examples
 from tests.upstream import Talking
 from tests.upstream.histories import RefusedTalkError, Sent, Talk
 
 type History = list[dict[str, Any]]
 
-steady = settings(deadline=None, derandomize=True, max_examples=25)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(25))
 PROMPTS = (
     "hi", "Go on.", "Look. [steps:1]", "Look. [steps:2][parallel:2]", "Hm. [silent]", "[redacted] hi", "[code] x",
     "[blank] Look.", "[cited] hi", "[interleaved] Look.", "[image] hi", "[floats] Look.", "[lines] hi",

@@ -13,6 +13,7 @@ from antigravity_healing.wire.gemini.dialect import Gemini
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.upstream import HEARTBEAT, PING, anthropic_end, anthropic_event, anthropic_start, gemini_chunk, gemini_event
 
 DIALECTS: dict[str, Dialect] = {"anthropic": Anthropic(), "gemini": Gemini()}
@@ -80,7 +81,7 @@ def pieces_of(body: bytes, cuts: list[int]) -> list[bytes]:
     return [body[start:end] for start, end in pairwise(edges)]
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=examples(150))
 @given(STREAMS, st.lists(st.integers(0, 3000), max_size=12), st.integers(0, 200), COMMITS, BROKEN)
 @example(("gemini", [gemini(stop="STOP"), gemini({"text": "Hi"}, stop="STOP")]), [110], 0, "first_content", "")
 def test_the_outcome_does_not_depend_on_the_packets(
@@ -121,7 +122,7 @@ def is_complete(name: str, events: list[bytes]) -> bool:
     return bool(reasons) and reasons[-1] is not None and not (code > 0 and stop == "STOP")
 
 
-@settings(deadline=None, derandomize=True, max_examples=250)
+@settings(deadline=None, derandomize=True, max_examples=examples(250))
 @given(STREAMS, COMMITS)
 def test_no_end_is_clean_that_upstream_did_not_make(stream: tuple[str, list[bytes]], commit: Commit) -> None:
     name, events = stream

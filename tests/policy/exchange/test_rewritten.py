@@ -25,6 +25,7 @@ from tests.policy.exchange.test_schedules import (
     tag,
     worlds,
 )
+from tests.support.examples import examples
 from tests.support.protocol import (
     check_anthropic_error,
     check_anthropic_json,
@@ -59,7 +60,7 @@ def rewritten(world: World, upstream: DialectName) -> Stage:
     )
 
 
-@settings(steady, max_examples=200)
+@settings(steady, max_examples=examples(200))
 @given(worlds, st.sampled_from(["anthropic", "gemini"]), st.sampled_from(["json", "sse"]))
 def test_whatever_happens_the_invariants_hold(world: World, upstream: DialectName, mode: str) -> None:
     world = replace(world, mode=mode, cooling=(None,) * 3)  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from tests.policy.exchange.stage import (
     accounts_named,
     cool,
 )
+from tests.support.examples import examples
 from tests.support.protocol import (
     AnthropicReport,
     GeminiReport,
@@ -496,7 +497,7 @@ def check_told(played: Stage) -> None:
         assert played.attempts > 1
 
 
-@settings(steady, max_examples=300)
+@settings(steady, max_examples=examples(300))
 @given(worlds)
 def test_whatever_happens_the_invariants_hold(world: World) -> None:
     played = staged(world).play()
@@ -520,7 +521,7 @@ healable = st.one_of(
 )
 
 
-@settings(steady, max_examples=120)
+@settings(steady, max_examples=examples(120))
 @given(
     st.lists(healable, max_size=3).map(tuple),
     st.sampled_from([("anthropic", "sse"), ("gemini", "sse"), ("gemini", "array")]),
@@ -557,7 +558,7 @@ SPELLS = [Fault(status) for status in (503, 529)] + [
 ]
 
 
-@settings(steady, max_examples=200)
+@settings(steady, max_examples=examples(200))
 @given(
     st.lists(st.sampled_from(SPELLS), min_size=1, max_size=3),
     st.floats(0, 27),
@@ -589,14 +590,14 @@ def test_a_spell_of_what_costs_nothing_is_healed_whatever_the_number_of_tries(
         assert sum(growing[:2]) <= 6, "the first tries do not come soon"
 
 
-@settings(steady, max_examples=60)
+@settings(steady, max_examples=examples(60))
 @given(worlds)
 def test_the_same_schedule_is_decided_in_the_same_way(world: World) -> None:
     first, second = staged(world).play(), staged(world).play()
     assert (first.body, first.names, first.waits) == (second.body, second.names, second.waits)
 
 
-@settings(steady, max_examples=60)
+@settings(steady, max_examples=examples(60))
 @given(worlds, st.sampled_from(["answer", "thinking"]))
 def test_without_a_fault_there_is_one_call_whose_bytes_are_the_answer(world: World, kind: Kind) -> None:
     # However slowly it comes, short of the clocks.
@@ -607,7 +608,7 @@ def test_without_a_fault_there_is_one_call_whose_bytes_are_the_answer(world: Wor
     assert played.body == played.played[0].script.whole
 
 
-@settings(steady, max_examples=60)
+@settings(steady, max_examples=examples(60))
 @given(worlds)
 def test_what_is_found_out_beside_everything_else_is_the_same(world: World) -> None:
     at_once = staged(world).play()

@@ -18,6 +18,7 @@ from antigravity_healing.wire.http.headers import Headers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.recorded import Exchange, recorded_params
 
 steady = settings(deadline=None, derandomize=True)
@@ -330,7 +331,7 @@ limit_headers = st.dictionaries(
 )  # fmt: skip
 
 
-@settings(steady, max_examples=200)
+@settings(steady, max_examples=examples(200))
 @given(st.sampled_from([400, 429, 503]), limit_headers, st.sampled_from([None, exhausted("m", quota("PerDay"))]))
 def test_no_header_makes_it_raise_and_every_wait_is_finite(status: int, headers: dict[str, str], body: Any) -> None:
     encoded = tuple((name.encode(), value.encode("utf-8", "surrogatepass")) for name, value in headers.items())
@@ -432,7 +433,7 @@ def test_a_daily_quota_ends_by_upstreams_clock() -> None:
     assert failed(429, body, {"date": "Sun, 22 Nov 2026 07:00:00 GMT"}).wait_s == HOUR_S
 
 
-@settings(steady, max_examples=200)
+@settings(steady, max_examples=examples(200))
 @given(st.sampled_from([429, 503, 529]), limit_headers, st.sampled_from(["", "Fri, 31 Dec 9999 23:59:59 GMT"]))
 def test_whatever_an_upstream_asks_for_is_between_nothing_and_a_week(
     status: int, headers: dict[str, str], at: str

@@ -14,6 +14,7 @@ from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.protocol import check_anthropic_stream, check_gemini_stream
 from tests.support.recorded import Exchange, recorded_params
 from tests.support.work import memory_kept
@@ -176,6 +177,7 @@ def test_holding_is_bounded_by_bytes() -> None:
     assert tested.feed(ping) == ping * 4
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("line", [b"x", b"data: x\n", b"data\r\n", b": x\n", b"x\r"])
 @pytest.mark.parametrize("size", [1, 100])
 @pytest.mark.parametrize("hold", [True, False])
@@ -435,7 +437,7 @@ def cleaned(dialect: Dialect, stream: bytes) -> bytes:
     return out
 
 
-@settings(steady, max_examples=250)
+@settings(steady, max_examples=examples(250))
 @given(
     st.tuples(st.just("anthropic"), st.lists(anthropic_pool, max_size=12))
     | st.tuples(st.just("gemini"), st.lists(gemini_pool, max_size=12)),

@@ -10,6 +10,8 @@ from antigravity_healing.wire.http.encoding import PIECE_BYTES, DecodingError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
+
 MB = 1024 * 1024
 LINES = st.lists(st.sampled_from((b"\n", b"\r", b"\r\n", b"data: x", b"", b"y" * 90)), max_size=40)
 
@@ -31,7 +33,7 @@ def zeros(size: int) -> bytes:
 
 @pytest.mark.parametrize("events", [False, True])
 @pytest.mark.parametrize(("coding", "pack"), [("", bytes), ("gzip", gzip.compress)])
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(deadline=None, derandomize=True, max_examples=examples(40))
 @given(pieces=st.lists(LINES.map(b"".join), max_size=4), times=st.sampled_from((1, 30, 300)))
 def test_the_shares_are_the_body(
     coding: str, pack: Callable[[bytes], bytes], events: bool, pieces: list[bytes], times: int

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.policy.routing.test_accounts import MODEL, account, failure, pick, use
+from tests.support.examples import examples
 
 HOUR_S = 3600.0
 PROBE_S = 900.0
@@ -182,7 +183,7 @@ ends = st.tuples(
 passes = st.tuples(st.just("pass"), st.sampled_from([10.0, 1.0, 100.0, 400.0, 1000.0]))
 
 
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=examples(400))
 @given(st.lists(st.one_of(begins, ends, ends, passes), min_size=10, max_size=30))
 def test_an_account_is_used_if_and_only_if_nothing_that_upstream_said_forbids_it(
     history: list[tuple[Any, ...]],

@@ -14,6 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.policy.signing.desk import NOW, Desk, Request, account
+from tests.support.examples import examples
 from tests.upstream import Talking
 from tests.upstream.histories import reply_to
 
@@ -21,7 +22,7 @@ type Body = dict[str, Any]
 THINKING = ("thinking", "redacted_thinking")
 SIGNATURES = ("thoughtSignature", "thought_signature")
 NOTE = {"type": "text", "text": "(a note)"}
-steady = settings(deadline=None, derandomize=True, max_examples=120)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(120))
 turns = st.lists(
     st.tuples(st.integers(0, 2), st.integers(1, 2), st.sampled_from(["", "[silent]", "[redacted]"])),
     min_size=1,

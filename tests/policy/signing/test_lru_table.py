@@ -8,6 +8,7 @@ from antigravity_healing.policy.signing.lru_table import LruTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.small_disk import small_disk
 
 NOW = 1_795_000_000.0
@@ -201,7 +202,7 @@ def test_tables_of_another_version_are_made_anew(file: Path) -> None:
     assert kept.get("a", NOW) == b"x"
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(deadline=None, derandomize=True, max_examples=examples(60))
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 4000), st.booleans()), max_size=60))
 def test_the_counts_are_always_those_of_the_table(steps: list[tuple[str, int, bool]]) -> None:
     kept = vault(max_entries=5, max_bytes=9000)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.policy.exchange.stage import FakeClock
 from tests.policy.translating.border import GEMINI, NEW, OLD, Border
+from tests.support.examples import examples
 from tests.support.gemini_parts import PARTS
 from tests.wire.translate.asking import assistant, result, user
 from tests.wire.translate.test_to_gemini_any import normal
@@ -141,7 +142,7 @@ def test_numbers_of_calls_come_back_as_they_were_written() -> None:
 
 
 @given(PARTS)
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 def test_whatever_gemini_said_comes_back_as_it_was_said(parts: list[Body]) -> None:
     border = Border(GEMINI)
     content = border.answer(asked(ASKED), parts)
@@ -293,7 +294,7 @@ def turns_of_claude(draw: st.DrawFn) -> list[Body]:
 
 
 @given(turns_of_claude(), st.sampled_from([1, 2, 9]))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(100), deadline=None, derandomize=True)
 def test_whatever_claude_said_comes_back_as_it_was_said(own: list[Body], contents: int) -> None:
     border = Border(NEW)
     parts = border.answer(FIRST, own)

@@ -18,6 +18,7 @@ from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.json_texts import CASES, OBJECTS, claude_call, gemini_call
 
 NUMBERS = 200_000
@@ -101,7 +102,7 @@ def test_a_small_input_arrives_as_it_was_written(way: Way, text: str) -> None:
 
 
 @each_way
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(text=OBJECTS, places=st.lists(st.integers(0, 200), max_size=5))
 def test_any_input_arrives_as_it_was_written(way: Way, text: str, places: list[int]) -> None:
     assert way(text, places)
@@ -151,7 +152,7 @@ def test_arguments_that_are_no_json_are_malformed() -> None:
     assert gate.failure.detail == "Stream error during peek: data that is not JSON"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(OBJECTS)
 def test_a_whole_answer_says_the_same_as_its_stream(text: str) -> None:
     message = f'{{"id":"msg_1","content":[{{"type":"tool_use","id":"toolu_1","name":"look","input":{text}}}]}}'

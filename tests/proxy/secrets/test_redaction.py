@@ -86,16 +86,19 @@ def test_whatever_is_spelled_is_also_seen_roughly(data: bytes, draw: st.DataObje
         assert seen([roughly(said)]) or (reading is AS_IN_URLS and Rough(data).may_say([roughly(said)]))
 
 
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("how", SPELLINGS)
 @pytest.mark.parametrize("same_length", [False, True])
-def test_a_secret_is_found_wherever_in_a_long_text_it_is(how: str, same_length: bool) -> None:
+def test_a_secret_is_found_wherever_in_a_long_text_it_is(how: str, same_length: bool, step: int) -> None:
     redaction, written = Redaction([SECRET]), spelled(SECRET, how).encode()
     gone = redaction.redact(written, same_length=same_length)
-    for filled in range(redaction.share - len(written) - 2, redaction.share + 2):
+    first, last = redaction.share - len(written) - 2, redaction.share + 2
+    for filled in sorted({*range(first, last, step), *range(first, first + 5), *range(last - 5, last)}):
         data = b"." * filled + b"\\n" + written + b"\\n" * redaction.share
         assert redaction.redact(data, same_length=same_length) == data.replace(written, gone)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("text", ["\u2028", "a", "é", '"', "\n", "\\", "%41", "\\u0041", "\\uzzzz", "%%", "\\\\u", "="])
 @pytest.mark.parametrize("spell", [str, lambda text: json.dumps(text)[1:-1], lambda text: spelled(text, "unicode")])
 def test_a_text_of_escapes_takes_no_step_for_each(text: str, spell: Callable[[str], str]) -> None:

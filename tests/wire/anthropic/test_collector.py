@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from tests.support.anthropic_messages import CUTTING_STOPS, INPUTS, MESSAGES, Fields, events_of
 from tests.support.collecting import block_events, call_events, started, stopping, taken
+from tests.support.examples import examples
 from tests.support.gemini_parts import PARTS, USAGE, chunk_of, chunked
 from tests.support.work import calls_made
 from tests.upstream import (
@@ -29,7 +30,7 @@ from tests.upstream import (
     gemini_json,
 )
 
-steady = settings(max_examples=100, deadline=None)
+steady = settings(max_examples=examples(100), deadline=None)
 
 
 # Names that mean something to the collectors, so that odd values stand where they look.
@@ -385,7 +386,7 @@ def test_of_what_is_no_list_the_last_counts_and_unknown_fields_are_kept() -> Non
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(KNOWN_NAMES), ODD_JSON, max_size=6), max_size=6))
 def test_no_json_whatever_raises(events: list[Fields]) -> None:
     start = {"type": "message_start", "message": {}}

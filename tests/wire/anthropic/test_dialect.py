@@ -15,6 +15,7 @@ from antigravity_healing.wire.operation import Operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.protocol import check_anthropic_error, check_anthropic_stream
 from tests.support.recorded import Exchange, recorded_params
 
@@ -324,7 +325,7 @@ oddly = st.fixed_dictionaries(
 )
 
 
-@settings(steady, max_examples=300)
+@settings(steady, max_examples=examples(300))
 @given(anything | oddly)
 def test_no_json_makes_the_reader_raise(body: Any) -> None:
     reader = AnthropicReader()

@@ -8,6 +8,7 @@ from antigravity_healing.wire.anthropic.prefix import Bond, bond_of_answer, with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.upstream.judging_anthropic import Accepted, AnthropicJudge, RefusedError, block_key, signed_by
 from tests.upstream.minting import Claims, Signer, family_of, key_of
 
@@ -86,14 +87,14 @@ def thinking_in(body: Body) -> list[list[str]]:
 
 
 @given(talks())
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=examples(150))
 def test_where_nothing_was_changed_nothing_is_taken_out(talk: Talk) -> None:
     body = asked(talk)
     assert with_thinking_that_fits(body, talk.made) is body
 
 
 @given(talks(losing=True), st.data())
-@settings(deadline=None, derandomize=True, max_examples=400)
+@settings(deadline=None, derandomize=True, max_examples=examples(400))
 def test_whatever_was_edited_or_lost_what_is_left_is_accepted(talk: Talk, data: st.DataObject) -> None:
     body = asked(talk)
     for _ in range(data.draw(st.integers(0, 3))):
@@ -126,7 +127,7 @@ def _change(body: Body, data: st.DataObject) -> None:
 
 
 @given(talks(), st.data())
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=examples(150))
 def test_newer_thinking_stays_where_only_older_is_gone(talk: Talk, data: st.DataObject) -> None:
     body = asked(talk)
     turns = [message for message in body["messages"] if message["role"] == "assistant"]

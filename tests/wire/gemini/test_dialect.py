@@ -10,6 +10,7 @@ from antigravity_healing.wire.operation import Operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.protocol import check_gemini_error, check_gemini_stream
 from tests.support.recorded import Exchange, recorded_params
 
@@ -354,7 +355,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(steady, max_examples=400)
+@settings(steady, max_examples=examples(400))
 @given(st.lists(pieces, max_size=16).map(b"".join))
 def test_whatever_comes_is_borne_by_every_google_sdk(stream: bytes) -> None:
     reader = GeminiReader()
@@ -428,7 +429,7 @@ oddly = st.fixed_dictionaries(
 )
 
 
-@settings(steady, max_examples=300)
+@settings(steady, max_examples=examples(300))
 @given(anything | oddly)
 def test_no_json_makes_the_reader_raise(body: Any) -> None:
     reader = GeminiReader()

@@ -10,6 +10,7 @@ from antigravity_healing.wire.translate.to_anthropic.endings import Grounding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.gemini_parts import chunk_of
 
 type Fields = dict[str, Any]
@@ -108,7 +109,7 @@ def test_metadata_that_comes_once_is_as_it_came() -> None:
     }
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.tuples(st.text("abc", max_size=4), st.lists(st.integers(0, 3), max_size=4)), max_size=5))
 def test_any_stream_cites_what_each_chunk_cited(stream: list[tuple[str, list[int]]]) -> None:
     """Each chunk counts its own sources, and gives each passage another text."""

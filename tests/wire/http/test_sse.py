@@ -8,6 +8,7 @@ from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent, encode
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.recorded import Exchange, recorded_params
 from tests.support.work import calls_made, memory_kept, memory_taken
 
@@ -85,7 +86,7 @@ streams = st.lists(tokens, max_size=30).map(b"".join)
 cuts = st.lists(st.integers(0, 400), max_size=12)
 
 
-@settings(steady, max_examples=400)
+@settings(steady, max_examples=examples(400))
 @given(streams, cuts)
 @example(b"data: a\r\n\r", [])
 @example(b"data: a\r\r\ndata: b\r\r\n", [9])
@@ -231,6 +232,7 @@ def calls_made_by(stream: bytes, size: int) -> int:
     return calls_made(lambda: decoded(in_pieces(stream, size)))
 
 
+@pytest.mark.covering(1)
 @shapes
 @sizes
 def test_an_event_is_copied_in_proportion_to_its_length(shape: str, size: int) -> None:
@@ -246,6 +248,7 @@ def test_many_events_are_copied_in_proportion_to_their_number(size: int) -> None
     assert calls_made_by(long, size) < 5 * calls_made_by(short, size)
 
 
+@pytest.mark.covering(1)
 @shapes
 @sizes
 def test_an_event_that_waits_takes_little_more_than_its_bytes(shape: str, size: int) -> None:

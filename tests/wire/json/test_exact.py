@@ -15,9 +15,10 @@ from antigravity_healing.wire.translate.to_gemini.request import to_gemini
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.json_texts import CASES, OBJECTS, VALUES
 
-steady = settings(max_examples=150, deadline=None)
+steady = settings(max_examples=examples(150), deadline=None)
 
 
 def claudes(given: str, more: str = "1") -> bytes:

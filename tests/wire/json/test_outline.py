@@ -9,9 +9,10 @@ from antigravity_healing.wire.json.outline import Outline, array_items, outline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.work import calls_made
 
-steady = settings(deadline=None, derandomize=True, max_examples=60)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(60))
 
 letters = st.sampled_from(["a", '"', "\\", "{", "}", "[", "]", ",", ":", "é", "😀", "\n", "\0"])
 strings = st.lists(letters, max_size=8).map("".join)

@@ -8,6 +8,7 @@ from antigravity_healing.wire.operation import Operation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.recorded import Exchange, recorded_params
 
 steady = settings(deadline=None, derandomize=True)
@@ -67,7 +68,7 @@ def bodies(draw: st.DrawFn) -> list[str]:
 new_names = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
-@settings(steady, max_examples=100)
+@settings(steady, max_examples=examples(100))
 @given(bodies(), new_names)
 def test_another_model_changes_the_bytes_of_the_model_and_no_other(pieces: list[str], model: str) -> None:
     body = "".join(pieces).encode()
@@ -79,7 +80,7 @@ def test_another_model_changes_the_bytes_of_the_model_and_no_other(pieces: list[
     assert json.loads(changed) == {**json.loads(body), "model": model}
 
 
-@settings(steady, max_examples=40)
+@settings(steady, max_examples=examples(40))
 @given(bodies(), new_names, new_names)
 def test_changing_twice_is_changing_once(pieces: list[str], first: str, second: str) -> None:
     body = "".join(pieces).encode()

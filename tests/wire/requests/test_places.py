@@ -9,9 +9,11 @@ from antigravity_healing.wire.requests.places import Places, is_unguessable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
+
 type Body = dict[str, Any]
 
-steady = settings(deadline=None, derandomize=True, max_examples=100)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(100))
 # So few words that turns repeat each other all the time.
 WORDS = st.sampled_from(["Done.", "OK", "hi", "a b", "1"])
 IDS = st.sampled_from(["toolu_1", "toolu_01A09q90qw90lq917835lq9", "8gk2xq0z"])

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.collecting import taken
+from tests.support.examples import examples
 from tests.support.gemini_parts import PARTS, USAGE, chunk_of, chunked
 from tests.support.protocol.anthropic import AnthropicReport, check_anthropic_stream
 from tests.support.recorded import Exchange, recorded_params
@@ -57,7 +58,7 @@ def finished(*parts: dict[str, Any], finish: str = "STOP", **candidate: Any) -> 
     return [chunk_of(list(parts), finishReason=finish, **candidate)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), PARTS)
 def test_whatever_gemini_says_is_a_valid_message_in_which_nothing_is_lost(
     data: st.DataObject, parts: list[dict[str, Any]]
@@ -96,7 +97,7 @@ def _said(shown: str, parts: list[dict[str, Any]]) -> str:
     return said
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(JSON.filter(lambda value: isinstance(value, dict)), max_size=4))
 def test_no_json_whatever_breaks_it(chunks: list[dict[str, Any]]) -> None:
     translator = answer(web_search=True)

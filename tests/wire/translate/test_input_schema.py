@@ -15,8 +15,9 @@ from jsonschema import Draft4Validator, Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
 from tests.support.anthropic_schema import check_input_schema
+from tests.support.examples import examples
 
-steady = settings(deadline=None, derandomize=True, max_examples=60)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(60))
 LONG = "x" * 70
 
 

@@ -7,9 +7,10 @@ from antigravity_healing.wire.translate.to_gemini.schema import gemini_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.examples import examples
 from tests.support.gemini_request import SCHEMA_KEYWORDS, check_circles, subschemas
 
-steady = settings(deadline=None, derandomize=True, max_examples=150)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(150))
 KEYWORDS = [
     *sorted(SCHEMA_KEYWORDS),
     "const",

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.anthropic_request import check_anthropic_request
+from tests.support.examples import examples
 from tests.support.protocol.gemini import check_gemini_stream
 from tests.support.work import calls_made
 
@@ -84,7 +85,7 @@ def answers(draw: st.DrawFn, calls: list[tuple[str, dict[str, Any], str]]) -> di
     return {"role": draw(st.sampled_from(["user", "function"])), "parts": responses}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(histories(), MODELS, st.sampled_from(["AUTO", "ANY", "NONE", "VALIDATED"]), st.integers(-1, 40_000))
 def test_any_history_becomes_a_valid_request(
     contents: list[dict[str, Any]], model: str, mode: str, budget: int
@@ -149,7 +150,7 @@ def answer() -> GeminiAnswer:
     return GeminiAnswer(names=names, model="claude-x", seed="seed")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data(), st.lists(BLOCKS, max_size=6), st.sampled_from(["end_turn", "max_tokens", "refusal"]))
 def test_any_answer_becomes_a_valid_stream_in_which_nothing_is_lost(
     data: st.DataObject, blocks: list[dict[str, Any]], stop: str
@@ -175,7 +176,7 @@ def test_any_answer_becomes_a_valid_stream_in_which_nothing_is_lost(
 # There and back.
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data(), st.lists(BLOCKS, min_size=1, max_size=6))
 def test_what_a_client_was_shown_comes_back_as_it_was_said(data: st.DataObject, blocks: list[dict[str, Any]]) -> None:
     """Else the thinking that belongs to a turn would not be found again."""
@@ -235,14 +236,14 @@ def survives(body: dict[str, Any]) -> None:
             dump(count_tokens_to_anthropic(body, model))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.dictionaries(st.sampled_from(MEMBERS), ANY, max_size=4))
 def test_no_json_whatever_breaks_a_request(body: dict[str, Any]) -> None:
     survives(body)
     survives({**HELLO, **body})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.sampled_from(MEMBERS), ANY)
 def test_no_json_whatever_breaks_any_member_of_a_request(name: str, value: Any) -> None:
     survives({**HELLO, "generationConfig": {name: value}})
@@ -294,7 +295,7 @@ EVENTS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(EVENTS | st.dictionaries(st.sampled_from(EVENT_MEMBERS), EVENT_VALUES, max_size=4), max_size=8))
 def test_no_json_whatever_breaks_an_answer(events: list[dict[str, Any]]) -> None:
     translator = answer()
@@ -303,7 +304,7 @@ def test_no_json_whatever_breaks_an_answer(events: list[dict[str, Any]]) -> None
     assert isinstance(translator.broken, str)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.dictionaries(st.sampled_from(EVENT_MEMBERS), EVENT_VALUES, max_size=5))
 def test_no_json_whatever_breaks_a_message(message: dict[str, Any]) -> None:
     translator = answer()

@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.anthropic_history import histories
+from tests.support.examples import examples
 from tests.support.gemini_parts import PARTS, chunk_of
 from tests.support.gemini_request import check_gemini_request
 from tests.support.work import calls_made
 from tests.wire.translate.asking import LOOK, PRO, Known, assistant, call, result, user
 
-steady = settings(deadline=None, derandomize=True, max_examples=150)
+steady = settings(deadline=None, derandomize=True, max_examples=examples(150))
 MODELS = st.sampled_from(["gemini-2.0-flash", "gemini-2.5-pro", PRO, "gemini-3.8-flash"])
 WORDS = st.sampled_from(
     [
