@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import ROOT, Proxy, account, upstream
+from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import ask, own_address, read_error, read_stream
+from tests.support.places import ROOT
 from tests.upstream import Upstream, anthropic_stream
 
 KEY = "gateway-key-0x31"

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import ROOT, Proxy, account, key_of, upstream
+from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, empty, keys_of, read_stream
 from tests.e2e.test_request_log import ended, logged
 from tests.support import raw
+from tests.support.places import ROOT
 from tests.upstream import Upstream, anthropic_stream
 
 
