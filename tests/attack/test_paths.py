@@ -176,8 +176,6 @@ HONEST = [
     ("gemini", "POST", "/v1beta/models/gemini-x%3astreamGenerateContent?alt=sse"),
     ("gemini", "POST", "/v1beta/models/a%2Fb%20c:generateContent"),
     ("gemini", "POST", "/v1beta/tunedModels/mine-7:generateContent"),
-    ("gemini", "POST", "/v1/projects/p/locations/global/publishers/google/models/gemini-x:generateContent"),
-    ("gemini", "POST", "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x@2025-11-01:rawPredict"),
     ("gemini", "GET", "/v1beta/files/abc-123?x=%2e%2e%2f"),
     ("gemini", "POST", "/upload/v1beta/files"),
 ]
@@ -192,6 +190,15 @@ def test_the_paths_that_clients_send_go_up_to_the_byte_with_the_key(
     [call] = keyed
     assert call.path + (f"?{call.query}" if call.query else "") == PREFIX + path
     assert call.body == (BODY if method == "POST" else b"")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_path_of_vertex_ai_becomes_the_upstreams_own_below_its_prefix(tenant: Tenant, way: Way) -> None:
+    path = "/v1/projects/p/locations/global/publishers/google/models/gemini-x:generateContent"
+    for climbing in ("", "/../../../../../../../tenantB", "/..%2f..%2f..%2f..%2f..%2f..%2f..%2ftenantB"):
+        _, keyed = tenant.ask("gemini", "POST", path.replace("/publishers", climbing + "/publishers"), way)
+        assert {call.path for call in keyed} <= {f"{PREFIX}/v1/models/gemini-x:generateContent"}
+        assert bool(keyed) is not bool(climbing)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -295,11 +295,12 @@ def test_a_key_that_upstream_repeats_is_not_told(lanes: CrossedLanes, stream: bo
 
 def test_vertex_has_to_be_told_the_project(tmp_path: Path) -> None:
     place = "https://europe-west4-aiplatform.googleapis.com"
-    config = account("v", "vertex") + upstream("vertex", "gemini", place) + '[models]\n"m" = "vertex/gemini-3-pro"\n'
+    config = '[[accounts]]\nname = "v"\nupstream = "vertex"\nbearer = "token-of-v-0123456789"\n'
+    config += upstream("vertex", "gemini", place) + '[models]\n"m" = "vertex/gemini-3-pro"\n'
     with Proxy(tmp_path, config) as proxy:
         target, body = request_of(Lane(proxy, None, "anthropic", "m", ("", "")), "m", stream=True)  # type: ignore[arg-type]
         response = raw.request("POST", proxy.url + target, body)
-    assert "projects/PROJECT/locations/LOCATION" in check_anthropic_error(400, response.body)["message"]
+    assert "names no project: give it, or account v, a project" in check_anthropic_error(400, response.body)["message"]
 
 
 def test_vertex_is_asked_in_its_own_path(tmp_path: Path) -> None:
@@ -311,5 +312,6 @@ def test_vertex_is_asked_in_its_own_path(tmp_path: Path) -> None:
             assert check_anthropic_stream(raw.request("POST", proxy.url + target, body).body).text == "Hello"
             raw.request("GET", f"{proxy.url}/v1/models/m", headers={"anthropic-version": "2023-06-01"})
         asked, described = server.calls
-        assert asked.path == f"{prefix}/models/gemini-3-pro:streamGenerateContent"
-        assert described.path == f"{prefix}/models/gemini-3-pro"
+        below = "/v1beta1/projects/p/locations/l/publishers/google"
+        assert asked.path == f"{below}/models/gemini-3-pro:streamGenerateContent"
+        assert described.path == "/v1beta1/publishers/google/models/gemini-3-pro"

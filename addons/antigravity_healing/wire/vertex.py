@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.operation import Operation
 
+PAYING_PROJECT = "x-goog-user-project"
+"""The header that names the project whose quota counts. Whoever has the credential says it."""
 GLOBAL = "global"
 """The location that stands for no place of its own."""
 _MULTI_REGIONS = ("us", "eu")

@@ -7,11 +7,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from antigravity_healing.proxy.secrets.given import Given, SourceError
+from antigravity_healing.wire.vertex import PAYING_PROJECT
 
 INSTALL = "pip install 'antigravity-healing-proxy[vertex]'"
 LOGIN = "gcloud auth application-default login"
-PROJECT_HEADER = "x-goog-user-project"
-"""Names the project whose quota counts, for credentials that have one of their own."""
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 # Before a token ends another one is fetched: what it is sent with may wait on its way.
 _EARLY_S = 120.0
@@ -73,7 +72,7 @@ def _given(credentials: Any) -> Given:
         # Theirs is in UTC, and does not say so.
         lasts_s = (expiry.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds() - _EARLY_S
     project = getattr(credentials, "quota_project_id", None)
-    headers = ((PROJECT_HEADER, project),) if isinstance(project, str) and project.isascii() else ()
+    headers = ((PAYING_PROJECT, project),) if isinstance(project, str) and project.isascii() else ()
     return Given(token, lasts_s, headers)
 
 

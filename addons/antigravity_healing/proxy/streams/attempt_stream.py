@@ -45,6 +45,7 @@ from antigravity_healing.proxy.streams.recorder import Recorder
 from antigravity_healing.proxy.streams.redacting_stream import keep_redacted, redact_head
 from antigravity_healing.wire.http import headers as pairs
 from antigravity_healing.wire.http import trace_context
+from antigravity_healing.wire.vertex import PAYING_PROJECT
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +60,6 @@ _NOT_SENT = (
 
 # What a client of another dialect than upstream's says in other headers is said to an API that this one is not.
 _OF_NO_DIALECT = {b"accept", b"content-type"}
-# Which project of Google's pays is said by whoever has the credential.
-_OF_THE_CLIENTS_PROJECT = (b"x-goog-user-project",)
 # Which product a client is, is its own provider's business; some gateways want a name.
 _USER_AGENT = (b"User-Agent", b"antigravity-healing-proxy")
 
@@ -292,7 +291,7 @@ def attempt_flow(context: Context, client_flow: http.HTTPFlow, attempt: Attempt)
         headers += (*attempt.asked.dialect.required_headers, _USER_AGENT)
     headers += ((b"Accept-Encoding", b"identity"),)
     if attempt.account.source is not None:
-        headers = pairs.without(headers, _OF_THE_CLIENTS_PROJECT)
+        headers = pairs.without(headers, (PAYING_PROJECT.encode(),))
     added = {name.lower() for name, _ in headers}
     headers += tuple(pair for pair in attempt.prepared.headers if pair[0].lower() not in added)
     if attempt.prepared.unflagged:

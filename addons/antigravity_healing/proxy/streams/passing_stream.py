@@ -39,6 +39,7 @@ from antigravity_healing.proxy.streams.own_hooks import (
     UnderstandRequest,
 )
 from antigravity_healing.proxy.streams.recorder import Recorder
+from antigravity_healing.wire.vertex import PAYING_PROJECT
 
 logger = logging.getLogger(__name__)
 
@@ -171,7 +172,7 @@ class PassingStream(IncomingStream):
         path = upstream.path + path_at(account, asked.dialect, asked.path)
         request.path = path + (f"?{claim.query}" if claim.query else "")
         if account.source is not None:
-            request.headers.pop("x-goog-user-project", None)
+            request.headers.pop(PAYING_PROJECT, None)
         _goes_elsewhere(self.flow)
         self.own = account.source is None
         self.passed_to = account
