@@ -16,9 +16,6 @@ from tests.upstream import Upstream
 from tests.upstream.healthy import asked
 from tests.upstream.working import MARKER, Working
 
-# They are installed from npm and run in Node: the SDKs and raw clients show the same by default.
-pytestmark = pytest.mark.long
-
 SECONDS = 45
 """What one run of a client may take. It takes two or three."""
 # Claude Code numbers the lines that it reads, and takes white space off the ends of those that it writes, in its
@@ -106,6 +103,8 @@ CASES = [
     Case("gemini", "auto", "anthropic", "claude-sonnet-4-5", prompts=2),
     Case("gemini", "gemini-3-pro-preview", "anthropic", "claude-opus-5-5"),
 ]
+BY_DEFAULT = [CASES[1], CASES[3]]
+"""One of each client, one of them translated. Node takes long to start."""
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,11 @@ def installed() -> Clients:
     return clients()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.client} with {case.model} on {case.spoken}")
+@pytest.mark.parametrize(
+    "case",
+    [case if case in BY_DEFAULT else pytest.param(case, marks=pytest.mark.long) for case in CASES],
+    ids=lambda case: f"{case.client} with {case.model} on {case.spoken}",
+)
 def test_an_agent_reads_and_writes_files_and_no_signature_is_refused(
     installed: Clients, tmp_path: Path, case: Case
 ) -> None:
