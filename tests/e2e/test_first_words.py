@@ -46,7 +46,10 @@ def test_the_usual_start_is_a_few_lines_that_say_what_to_do_next(usual: Proxy) -
     assert "Accounts: anthropic: 1 usable; gemini: 2 usable" in texts(usual)
     [told] = pointed(usual)
     url = usual.url
-    assert told == f"{POINT}{CLAUDE.format(url)}; {GEMINI.format(url)}. What happens: {url}/antigravity/"
+    # The clients insist on a key, and the proxy brings its own.
+    claude = f"ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN=dummy claude"
+    gemini = f"GOOGLE_GEMINI_BASE_URL={url} GEMINI_API_KEY=dummy gemini"
+    assert told == f"{POINT}{claude}; {gemini}. What happens: {url}/antigravity/"
     assert raw.request("GET", f"{url}/antigravity/").status == 200
 
 
@@ -68,6 +71,8 @@ def test_without_a_configuration_it_says_where_one_would_be_found_and_takes_it_u
         places = f"looked for in {proxy.config_file} and {tmp_path / 'xdg' / 'antigravity' / 'antigravity.toml'}"
         assert f"none, the client's own credentials are used; {places}, and taken up when one appears there" in told
         assert "Accounts: " not in proxy.log
+        [pointed_at] = pointed(proxy)
+        assert pointed_at.startswith(f"{POINT}{CLAUDE.format(proxy.url)}; {GEMINI.format(proxy.url)}. ")
         proxy.config_file.write_text(account("late", "gemini"))
         proxy.wait_for_log("Accounts: gemini: 1 usable")
 

@@ -137,7 +137,7 @@ class Tiny:
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         return Operation("generate", streams=None) if (method, path) == ("POST", "/tiny/say") else None
 
-    def pointed_at(self, url: str) -> str:
+    def pointed_at(self, url: str, *, keyless: bool) -> str:
         return f"TINY={url}"
 
     def endpoint_like(self, path: str) -> str:

@@ -284,8 +284,8 @@ class Dialect(Protocol):
     def operation(self, method: str, path: str, query: Mapping[str, str]) -> Operation | None:
         """What a request to this path (without a prefix of its upstream) asks for; None if it is no endpoint."""
 
-    def pointed_at(self, url: str) -> str:
-        """How a client of it is pointed at a base URL, in words."""
+    def pointed_at(self, url: str, *, keyless: bool) -> str:
+        """How a client of it is pointed at a base URL, in words. keyless: with a dummy, where it insists on a key."""
 
     def endpoint_like(self, path: str) -> str:
         """The healed endpoint that a lenient server may take a path for, as it is rightly written; "" if there is none.

@@ -55,8 +55,16 @@ class FirstWords:
             dialects = self._spoken(server.mode)
             for address in server.listen_addrs[:1] if dialects else ():
                 url = url_at(*address[:2])
-                told = "; ".join(DIALECTS[dialect].pointed_at(url) for dialect in dialects)
+                keyless = self._with_accounts()
+                told = "; ".join(DIALECTS[each].pointed_at(url, keyless=each in keyless) for each in dialects)
                 yield f"Point a client at it: {told}. What happens: {url}{ROOT}/"
+
+    def _with_accounts(self) -> set[str]:
+        """The dialects for which the proxy brings the keys."""
+        if (state := self._state()) is None:
+            return set()
+        upstreams = state.config.upstreams
+        return {upstreams[account.upstream].dialect for account in state.config.accounts}
 
     def _spoken(self, mode: ProxyMode) -> list[str]:
         """The dialects whose clients a listener of this mode is for."""

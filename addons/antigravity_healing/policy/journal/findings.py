@@ -9,6 +9,7 @@ from antigravity_healing.policy.journal.records import NOTHING, AttemptFacts, Fi
 from antigravity_healing.policy.judging.failures import FailureClass, counted
 from antigravity_healing.policy.settings.schema import RESERVED_ACCOUNT
 
+_RESET = "on the page, or antigravity.account.reset"
 _DAY_S = 20 * 3600.0
 AGAIN = "send it again"
 
@@ -73,11 +74,11 @@ def _new_key(attempt: AttemptFacts) -> str:
 def _reset(attempt: AttemptFacts) -> str:
     if attempt.account == RESERVED_ACCOUNT:
         return "wait, or give the proxy an account that has something left"
-    return f"wait, add an account, or reset {attempt.account} if you know better (antigravity.account.reset)"
+    return f"wait, add an account, or reset {attempt.account} if you know better ({_RESET})"
 
 
 def _credit(attempt: AttemptFacts) -> str:
-    return f"add credit to {account_of(attempt)}, then reset it (antigravity.account.reset), or add another account"
+    return f"add credit to {account_of(attempt)}, then reset it ({_RESET}), or add another account"
 
 
 def _lost(attempt: AttemptFacts) -> str:
@@ -120,8 +121,8 @@ WORDS: dict[FailureClass, Words] = {
         if a.account != RESERVED_ACCOUNT else f"the client's own key is refused: {a.detail}", _new_key, _new_key),
     FailureClass.FORBIDDEN: Words(
         lambda a: f"{account_of(a)} may not do this: {a.detail}",
-        lambda a: f"give {account_of(a)} the permission at its provider, then reset it (antigravity.account.reset)",
-        lambda a: f"give {account_of(a)} the permission at its provider, then reset it (antigravity.account.reset)",
+        lambda a: f"give {account_of(a)} the permission at its provider, then reset it ({_RESET})",
+        lambda a: f"give {account_of(a)} the permission at its provider, then reset it ({_RESET})",
     ),
     FailureClass.NOT_THEIRS: Words(
         lambda a: f"what the request names does not lie with {account_of(a)}: {a.detail}",
@@ -158,7 +159,7 @@ def cooling(model: str, now: float, wait_s: float) -> Finding:
     return Finding(
         f"no account is free for {model or 'this'}; the first is at {at}",
         "nobody was asked; the client was told when to come again",
-        "wait, add an account, or reset one if you know better (antigravity.account.reset)",
+        f"wait, add an account, or reset one if you know better ({_RESET})",
     )
 
 

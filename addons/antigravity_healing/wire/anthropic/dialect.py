@@ -93,9 +93,9 @@ class Anthropic:
                 return Operation("get_model", model=unquote(match.group(1)))
         return self.vertex.operation(method, path)
 
-    def pointed_at(self, url: str) -> str:
-        """The variable that Claude Code and the SDKs read."""
-        return f"ANTHROPIC_BASE_URL={url} claude"
+    def pointed_at(self, url: str, *, keyless: bool) -> str:
+        """The variables that Claude Code and the SDKs read."""
+        return f"ANTHROPIC_BASE_URL={url} {'ANTHROPIC_AUTH_TOKEN=dummy ' if keyless else ''}claude"
 
     def endpoint_like(self, path: str) -> str:
         """`/v1/messages` or `/v1/messages/count_tokens`."""

@@ -106,9 +106,9 @@ class Gemini:
         form = query.get("alt", query.get("$alt", "")).partition(";")[0]
         return Operation(METHODS[verb], model, streams, sse=form == "sse", opaque=form not in ("sse", "json", ""))
 
-    def pointed_at(self, url: str) -> str:
-        """The variable that Gemini CLI and the SDKs read."""
-        return f"GOOGLE_GEMINI_BASE_URL={url} gemini"
+    def pointed_at(self, url: str, *, keyless: bool) -> str:
+        """The variables that Gemini CLI and the SDKs read."""
+        return f"GOOGLE_GEMINI_BASE_URL={url} {'GEMINI_API_KEY=dummy ' if keyless else ''}gemini"
 
     def endpoint_like(self, path: str) -> str:
         """A method of a model."""
