@@ -18,9 +18,12 @@ from antigravity_healing.policy.settings.schema import AccountSettings, Config, 
 from antigravity_healing.proxy.configuration import find, looked_for
 from antigravity_healing.proxy.secrets.credentials import CredentialError, Credentials
 from antigravity_healing.proxy.secrets.seal import Seal
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.errors.parsing import parse_error
 from antigravity_healing.wire.json.value import parse
+from antigravity_healing.wire.operation import Operation
+from antigravity_healing.wire.vertex import PlainRequest, VertexPlace
 
 _STATUSES = "exit status: 0 if all accounts can be used, 1 if not, 2 if the configuration can't be read"
 _LONGEST_TOLD = 300
@@ -80,7 +83,7 @@ async def _check_all(config: Config) -> list[Checked]:
 
 
 async def _check(credentials: Credentials, config: Config, account: AccountSettings) -> Checked:
-    upstream = config.upstreams[account.upstream]
+    upstream = config.upstream_of(account)
     dialect = DIALECTS[upstream.dialect]
     try:
         seal = await credentials.fetch(account, dialect.name)
@@ -88,13 +91,25 @@ async def _check(credentials: Credentials, config: Config, account: AccountSetti
         return Checked(f"it has no key: {error}", f"mend what it says ({account.place})")
     if not dialect.models_path:
         return Checked("not known: its API lists no models", "send a request through the proxy")
+    if upstream.on_vertex and not upstream.project and account.api_key is None:
+        told = f"upstream {account.upstream} is Vertex AI and names no project"
+        return Checked(told, f"give it, or the account, a project ({account.place})")
     headers = http.Headers((*dialect.required_headers, (b"User-Agent", b"antigravity-healing-proxy")))
-    request = seal.on(http.Request.make("GET", upstream.url + dialect.models_path, headers=headers))
+    request = seal.on(http.Request.make("GET", upstream.url + _models_target(dialect, upstream), headers=headers))
     try:
         answer = await ask(upstream, request)
     except NoAnswerError as error:
         return _in_words(account, upstream, FailureClass.TRANSPORT, str(error))
     return _judged(account, upstream, seal, answer, config.retry.grace)
+
+
+def _models_target(dialect: Dialect, upstream: Upstream) -> str:
+    """The path of the list of models, as the upstream has it."""
+    if dialect.vertex is None or not upstream.on_vertex:
+        return dialect.models_path
+    request = PlainRequest(dialect.models_path, b"", None)
+    place = VertexPlace(upstream.project or "", upstream.location or "")
+    return dialect.vertex.on_vertex(request, "", Operation("list_models"), place, model="").path
 
 
 def _judged(account: AccountSettings, upstream: Upstream, seal: Seal, answer: Answer, grace_s: float) -> Checked:
