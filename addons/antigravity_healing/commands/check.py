@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mitmproxy import http
 
 from antigravity_healing.commands.asking import Answer, NoAnswerError, ask
+from antigravity_healing.policy.exchange.placing import form_of, lacks_project
 from antigravity_healing.policy.journal.findings import WORDS
 from antigravity_healing.policy.journal.records import AttemptFacts
 from antigravity_healing.policy.judging.failures import FailureClass, classify, shortened
@@ -91,7 +92,7 @@ async def _check(credentials: Credentials, config: Config, account: AccountSetti
         return Checked(f"it has no key: {error}", f"mend what it says ({account.place})")
     if not dialect.models_path:
         return Checked("not known: its API lists no models", "send a request through the proxy")
-    if upstream.on_vertex and not upstream.project and account.api_key is None:
+    if lacks_project(upstream, keyed=account.api_key is not None):
         told = f"upstream {account.upstream} is Vertex AI and names no project"
         return Checked(told, f"give it, or the account, a project ({account.place})")
     headers = http.Headers((*dialect.required_headers, (b"User-Agent", b"antigravity-healing-proxy")))
@@ -105,11 +106,11 @@ async def _check(credentials: Credentials, config: Config, account: AccountSetti
 
 def _models_target(dialect: Dialect, upstream: Upstream) -> str:
     """The path of the list of models, as the upstream has it."""
-    if dialect.vertex is None or not upstream.on_vertex:
+    if (form := form_of(upstream)) is None:
         return dialect.models_path
     request = PlainRequest(dialect.models_path, b"", None)
     place = VertexPlace(upstream.project or "", upstream.location or "")
-    return dialect.vertex.on_vertex(request, "", Operation("list_models"), place, model="").path
+    return form.on_vertex(request, "", Operation("list_models"), place, model="").path
 
 
 def _judged(account: AccountSettings, upstream: Upstream, seal: Seal, answer: Answer, grace_s: float) -> Checked:

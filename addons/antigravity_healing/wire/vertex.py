@@ -107,6 +107,17 @@ class VertexForm(Protocol):
         """Vertex AI's list of models, or its description of one, as the API has it elsewhere."""
 
 
+def listed(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """The models in a page of a publisher's."""
+    models = answer.get("publisherModels")
+    return [each for each in models if isinstance(each, dict)] if isinstance(models, list) else []
+
+
+def name_of(described: dict[str, Any]) -> str:
+    """The name by which a publisher's model is asked for, without its folders."""
+    return str(described.get("name", "")).rpartition("/")[2]
+
+
 def url_of(location: str) -> str:
     """The base URL of Vertex AI at a location."""
     if location == GLOBAL:

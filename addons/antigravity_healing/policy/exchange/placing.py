@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import ClientRequest, UpstreamRequest
+from antigravity_healing.policy.settings.schema import Upstream
 from antigravity_healing.policy.signing.repairs import Prepared
 from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
@@ -11,17 +12,26 @@ from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.vertex import PlainRequest, VertexForm, VertexPlace
 
 
+def form_of(upstream: Upstream) -> VertexForm | None:
+    """The form in which this upstream is asked on Vertex AI; None where it is not there."""
+    return DIALECTS[upstream.dialect].vertex if upstream.on_vertex else None
+
+
 def form_at(account: Account) -> VertexForm | None:
     """The form in which this account is asked on Vertex AI; None where that is not its upstream."""
-    return DIALECTS[account.upstream.dialect].vertex if account.upstream.on_vertex else None
+    return form_of(account.upstream)
+
+
+def lacks_project(upstream: Upstream, *, keyed: bool) -> bool:
+    """Whether this is Vertex AI and nobody says which project is asked. keyed: an API key may say it, where one can."""
+    form = form_of(upstream)
+    return form is not None and not upstream.project and not (form.express and keyed)
 
 
 def no_place(account: Account, client: VertexPlace | None) -> str:
     """Why nothing can be asked on this account, "" if it can. client: where its client means to ask."""
-    form, upstream = form_at(account), account.upstream
-    if form is None or upstream.project or (client is not None and client.project):
-        return ""
-    if form.express and (account.source is None or account.source.api_key is not None):
+    keyed = account.source is None or account.source.api_key is not None
+    if not lacks_project(account.upstream, keyed=keyed) or (client is not None and client.project):
         return ""
     whose = "" if account.source is None else f", or account {account.name},"
     return f"upstream {account.upstream_name} is Vertex AI and names no project: give it{whose} a project"

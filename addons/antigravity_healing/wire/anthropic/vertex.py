@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.span import remove_member, replace_member
 from antigravity_healing.wire.operation import Operation
-from antigravity_healing.wire.vertex import PlainRequest, VertexPlace, VertexRequest, moved, place_in
+from antigravity_healing.wire.vertex import PlainRequest, VertexPlace, VertexRequest, listed, moved, name_of, place_in
 
 _VERSION = "anthropic_version"
 _FIRST_VERSION = "2023-06-01"
@@ -112,15 +112,14 @@ class AnthropicOnVertex:
             return answer
         if operation.kind == "get_model":
             return _model(answer)
-        listed = answer.get("publisherModels")
-        models = [_model(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        models = [_model(each) for each in listed(answer)]
         first, last = (models[0]["id"], models[-1]["id"]) if models else (None, None)
         ends = {"has_more": False, "first_id": first, "last_id": last}
         return answer if "data" in answer else {"data": models, **ends}
 
 
 def _model(described: dict[str, Any]) -> dict[str, Any]:
-    name = str(described.get("name", "")).rpartition("/")[2]
+    name = name_of(described)
     version = described.get("versionId")
     # A name with its version is what can be asked for.
     model = f"{name}@{version}" if isinstance(version, str) and version and "@" not in name else name

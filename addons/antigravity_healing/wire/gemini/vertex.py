@@ -9,7 +9,7 @@ from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.span import respell
 from antigravity_healing.wire.json.value import dump
 from antigravity_healing.wire.operation import Operation
-from antigravity_healing.wire.vertex import PlainRequest, VertexPlace, VertexRequest, moved, place_in
+from antigravity_healing.wire.vertex import PlainRequest, VertexPlace, VertexRequest, listed, moved, name_of, place_in
 
 _ELSEWHERE = re.compile(r"/(?:v1|v1beta|v1alpha)(/cachedContents(?:/.*)?)")
 _CALLS = ("functionCall", "function_call", "functionResponse", "function_response")
@@ -89,14 +89,13 @@ class GeminiOnVertex:
             return answer
         if operation.kind == "get_model":
             return _model(answer)
-        listed = answer.get("publisherModels")
-        models = [_model(each) for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        models = [_model(each) for each in listed(answer)]
         more = {"nextPageToken": answer["nextPageToken"]} if "nextPageToken" in answer else {}
         return answer if "models" in answer else {"models": models, **more}
 
 
 def _model(described: dict[str, Any]) -> dict[str, Any]:
-    name = str(described.get("name", "")).rpartition("/")[2]
+    name = name_of(described)
     version = {"version": described["versionId"]} if "versionId" in described else {}
     methods = ["generateContent", "countTokens"]
     return {"name": f"models/{name}", **version, "displayName": name, "supportedGenerationMethods": methods}
