@@ -7,6 +7,8 @@ import platformdirs
 
 from antigravity_healing import private
 
+DISTRIBUTION = "antigravity-healing-proxy"
+"""What it is called where it is installed from, and by what it calls itself toward others."""
 APP_NAME = "antigravity"
 """What the platform's folders for configuration and data are called."""
 _OURS = ("logs", "captured", "signatures.sqlite3", "requests.sqlite3")

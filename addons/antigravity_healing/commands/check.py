@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from mitmproxy import http
 
+from antigravity_healing import DISTRIBUTION
 from antigravity_healing.commands.asking import Answer, NoAnswerError, ask
 from antigravity_healing.policy.exchange.placing import form_of, lacks_project
 from antigravity_healing.policy.journal.findings import WORDS
@@ -95,7 +96,7 @@ async def _check(credentials: Credentials, config: Config, account: AccountSetti
     if lacks_project(upstream, keyed=account.api_key is not None):
         told = f"upstream {account.upstream} is Vertex AI and names no project"
         return Checked(told, f"give it, or the account, a project ({account.place})")
-    headers = http.Headers((*dialect.required_headers, (b"User-Agent", b"antigravity-healing-proxy")))
+    headers = http.Headers((*dialect.required_headers, (b"User-Agent", DISTRIBUTION.encode())))
     request = seal.on(http.Request.make("GET", upstream.url + _models_target(dialect, upstream), headers=headers))
     try:
         answer = await ask(upstream, request)

@@ -6,7 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-DISTRIBUTION = "antigravity-healing-proxy"
+from antigravity_healing import DISTRIBUTION
+
 _ROOM = Path(__file__).parents[1]
 # In a folder of its own where it is installed: mitmproxy puts a script's folder on `sys.path`.
 _FOLDERS = (_ROOM / "scripts", _ROOM.parent)

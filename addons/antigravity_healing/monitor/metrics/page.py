@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from antigravity_healing import DISTRIBUTION
 from antigravity_healing.monitor.captures.capture import FOLDER, Capture
 from antigravity_healing.monitor.metrics.exchange_metrics import ExchangeMetrics
 from antigravity_healing.monitor.metrics.model_names import ModelNames
@@ -98,6 +99,6 @@ def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
 
 def _version() -> str:
     try:
-        return metadata.version("antigravity-healing-proxy")
+        return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown"

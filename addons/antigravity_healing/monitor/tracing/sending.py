@@ -13,13 +13,13 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from antigravity_healing import DISTRIBUTION
 from antigravity_healing.monitor.tracing import names
 from antigravity_healing.monitor.tracing.spans import SpanFacts, attempt_span, exchange_span
 from antigravity_healing.policy.journal.records import Record
 from antigravity_healing.policy.judging.failures import one_line, shortened
 
 _LONGEST_REASON = 300
-_SERVICE = "antigravity-healing-proxy"
 
 
 class SpanSender:
@@ -31,7 +31,7 @@ class SpanSender:
         self._ended = _Ended()
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         provider.add_span_processor(self._ended)
-        self._tracer = provider.get_tracer(_SERVICE, _version(), schema_url=names.SCHEMA_URL)
+        self._tracer = provider.get_tracer(DISTRIBUTION, _version(), schema_url=names.SCHEMA_URL)
         self._propagator = TraceContextTextMapPropagator()
         self._exporter = OTLPSpanExporter()
 
@@ -103,7 +103,7 @@ def _resource() -> Resource:
     """What sends the spans, as the environment calls it."""
     named = Resource.create()
     if str(named.attributes.get(SERVICE_NAME, "")).startswith("unknown_service"):
-        return named.merge(Resource({SERVICE_NAME: _SERVICE}))
+        return named.merge(Resource({SERVICE_NAME: DISTRIBUTION}))
     return named
 
 
@@ -113,6 +113,6 @@ def _nanoseconds(at: float) -> int:
 
 def _version() -> str:
     try:
-        return metadata.version(_SERVICE)
+        return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "unknown"

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import SendHttp
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from antigravity_healing import DISTRIBUTION
 from antigravity_healing.policy.exchange.actions import LONG_BYTES
 from antigravity_healing.policy.exchange.attempt import Attempt
 from antigravity_healing.policy.exchange.exchange import Exchange
@@ -61,7 +62,7 @@ _NOT_SENT = (
 # What a client of another dialect than upstream's says in other headers is said to an API that this one is not.
 _OF_NO_DIALECT = {b"accept", b"content-type"}
 # Which product a client is, is its own provider's business; some gateways want a name.
-_USER_AGENT = (b"User-Agent", b"antigravity-healing-proxy")
+_USER_AGENT = (b"User-Agent", DISTRIBUTION.encode())
 
 
 @dataclass
