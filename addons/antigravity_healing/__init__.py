@@ -1,6 +1,7 @@
 """The healing proxy: peek, retry, account rotation and model mapping for LLM API streams."""
 
 import os
+from importlib import metadata
 from pathlib import Path
 
 import platformdirs
@@ -12,6 +13,14 @@ DISTRIBUTION = "antigravity-healing-proxy"
 APP_NAME = "antigravity"
 """What the platform's folders for configuration and data are called."""
 _OURS = ("logs", "captured", "signatures.sqlite3", "requests.sqlite3")
+
+
+def own_version() -> str:
+    """The version that is installed; "unknown" in a clone where nothing is."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def data_folder(option: str) -> Path:

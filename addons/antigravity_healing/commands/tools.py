@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from antigravity_healing import DISTRIBUTION
+from antigravity_healing import own_version
 
 _ROOM = Path(__file__).parents[1]
 # In a folder of its own where it is installed: mitmproxy puts a script's folder on `sys.path`.
@@ -30,5 +30,4 @@ def start(tool: Literal["mitmdump", "mitmweb"], arguments: Sequence[str]) -> int
 def versions() -> str:
     """What `--version` says."""
     python = ".".join(map(str, sys.version_info[:3]))
-    own = metadata.version(DISTRIBUTION)
-    return f"antigravity {own} (mitmproxy {metadata.version('mitmproxy')}, Python {python})"
+    return f"antigravity {own_version()} (mitmproxy {metadata.version('mitmproxy')}, Python {python})"

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
-from importlib import metadata
 
 from mitmproxy import version
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from antigravity_healing import DISTRIBUTION
+from antigravity_healing import own_version
 from antigravity_healing.monitor.captures.capture import FOLDER, Capture
 from antigravity_healing.monitor.metrics.exchange_metrics import ExchangeMetrics
 from antigravity_healing.monitor.metrics.model_names import ModelNames
@@ -51,7 +50,7 @@ class Metrics:
             return
         home = governor.home
         self._state.reading = Reading(
-            _version(),
+            own_version(),
             version.VERSION,
             accounts_of(governor),
             phases_of(governor.live.values(), governor.clock.now()),
@@ -95,10 +94,3 @@ def encoder_for(accept: str) -> tuple[Callable[[Collector], bytes], str]:
         return choose_encoder("")
     # It repeats the version that is asked for.
     return (encode, content_type) if content_type.isascii() and content_type.isprintable() else choose_encoder("")
-
-
-def _version() -> str:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from importlib import metadata
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -13,7 +12,7 @@ from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from antigravity_healing import DISTRIBUTION
+from antigravity_healing import DISTRIBUTION, own_version
 from antigravity_healing.monitor.tracing import names
 from antigravity_healing.monitor.tracing.spans import SpanFacts, attempt_span, exchange_span
 from antigravity_healing.policy.journal.records import Record
@@ -31,7 +30,7 @@ class SpanSender:
         self._ended = _Ended()
         provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         provider.add_span_processor(self._ended)
-        self._tracer = provider.get_tracer(DISTRIBUTION, _version(), schema_url=names.SCHEMA_URL)
+        self._tracer = provider.get_tracer(DISTRIBUTION, own_version(), schema_url=names.SCHEMA_URL)
         self._propagator = TraceContextTextMapPropagator()
         self._exporter = OTLPSpanExporter()
 
@@ -109,10 +108,3 @@ def _resource() -> Resource:
 
 def _nanoseconds(at: float) -> int:
     return int(at * 1e9)
-
-
-def _version() -> str:
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "unknown"
