@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -134,12 +135,12 @@ def test_an_empty_or_missing_data_folder_is_left_as_it_is(tmp_path: Path) -> Non
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Path:
-    """A folder that others can go into: pytest's own are private."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder != Path("/tmp") and os.access(folder, os.W_OK) and folder.stat().st_uid == os.geteuid():
-            folder.chmod(folder.stat().st_mode | 0o011)
-    return tmp_path
+def reachable() -> Iterator[Path]:
+    """A folder that others can go into: pytest's own are private, and each other run of it makes them so again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
 
 
 WARNING = "others can read or change"

@@ -1,11 +1,15 @@
 """Starting mitmproxy's tools with the addon, and watching what they say."""
 
+import array
 import contextlib
+import fcntl
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -63,14 +67,14 @@ class Proxy:
         # Nothing of the person's own set-up may reach the test, and the platform's folders lie in the test's.
         self.env = {**os.environ, "HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg"), **(env or {})}
         keep_bytecode(self.env)
-        self.lines: list[str] = []
         self.port = 0
         self.provoked = False
         """Whether its test breaks something in it on purpose: else no traceback may be in what it says."""
+        self._lines: list[str] = []
         self._changed = threading.Condition()
         self._ended = False
         self._is_healing = addon
-        self._process: subprocess.Popen[str] | preloaded.Forked | None = None
+        self._process: subprocess.Popen[bytes] | preloaded.Forked | None = None
         self._reader: threading.Thread | None = None
 
     @property
@@ -79,8 +83,15 @@ class Proxy:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def lines(self) -> list[str]:
+        """All that it has printed so far, by line: also what came just before the answer that a test has just read."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or not self._unread(), PATIENCE_S)
+            return list(self._lines)
+
+    @property
     def log(self) -> str:
-        """All that it has printed."""
+        """All that it has printed so far."""
         return "\n".join(self.lines)
 
     @property
@@ -106,10 +117,6 @@ class Proxy:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                # mitmproxy prints paths as they came, whatever bytes they have.
-                errors="backslashreplace",
-                bufsize=1,
             )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -188,18 +195,39 @@ class Proxy:
         with contextlib.suppress(AssertionError):
             self.stop()
 
+    def _unread(self) -> bool:
+        """Whether something stands in its pipe."""
+        if self._process is None:
+            return False
+        assert self._process.stdout is not None
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self._process.stdout, termios.FIONREAD, waiting)
+        return bool(waiting[0])
+
     def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self.lines.append(line.rstrip("\n"))
-                if not self.port and (match := _LISTENING.search(line)):
-                    self.port = int(match.group(1))
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        pipe, begun = self._process.stdout, b""
+        with pipe:
+            while select.select([pipe], [], [])[0]:
+                with self._changed:
+                    # What is no longer in the pipe stands in the lines: nobody sees them between the two.
+                    got = os.read(pipe.fileno(), 65536)
+                    *lines, begun = (begun + got).split(b"\n")
+                    if begun and not got:
+                        lines.append(begun)
+                    for line in lines:
+                        # mitmproxy prints paths as they came, whatever bytes they have.
+                        self._take(line.decode(errors="backslashreplace"))
+                    self._ended = not got
+                    self._changed.notify_all()
+                if not got:
+                    return
+
+    def _take(self, line: str) -> None:
+        self._lines.append(line)
+        if not self.port and (match := _LISTENING.search(line)):
+            self.port = int(match.group(1))
 
 
 def account(name: str, upstream: str, **more: object) -> str:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from tests.support.places import ADDON, ROOT
 
@@ -31,7 +31,7 @@ _MESSAGE_BYTES = 128 * 1024
 class Forked:
     """A process that is no child of this one, with what of `subprocess.Popen` its users need. pid: its id."""
 
-    def __init__(self, pid: int, stdout: TextIO, ended: int) -> None:
+    def __init__(self, pid: int, stdout: IO[bytes], ended: int) -> None:
         self.pid = pid
         self.stdout = stdout
         self._ended = ended
@@ -85,7 +85,7 @@ def start(command: Sequence[str], folder: Path, env: Mapping[str, str]) -> Forke
     finally:
         os.close(writing)
         os.close(telling)
-    return Forked(pid, open(reading, errors="backslashreplace"), ended)
+    return Forked(pid, open(reading, "rb"), ended)
 
 
 @cache

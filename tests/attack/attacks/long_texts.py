@@ -139,7 +139,6 @@ def many_responses(place: Arena) -> None:
     hello = {"role": "user", "parts": [{"text": "hi"}]}
     responses = [{"functionResponse": {"id": "a", "name": "f", "response": {"n": number}}} for number in range(20_000)]
     url = f"{place.url}/v1beta/models/claude-x:generateContent"
-    place.proxy.lines.append("")
     body = {"contents": [hello, {"role": "user", "parts": responses}]}
     refused(raw.request("POST", url, body, timeout=60))
 
