@@ -19,7 +19,7 @@ from typing import Any, Self
 import orjson
 
 from tests.e2e import preloaded
-from tests.support import raw
+from tests.support import authority, raw
 from tests.support.caching import keep_bytecode
 from tests.support.patience import PATIENCE_S
 from tests.support.places import ADDON
@@ -108,6 +108,7 @@ class Proxy:
     def start(self, *, wait: bool = True) -> Self:
         """Start the process; with `wait`, until it listens."""
         if not self.fresh and preloaded.can_fork(self.command, self.env):
+            authority.give(self.confdir)
             self._process = preloaded.start(self.command, self.folder, self.env)
         else:
             self._process = subprocess.Popen(

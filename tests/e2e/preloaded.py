@@ -6,6 +6,7 @@ something else with that environment, or the system is not Linux, the tool has t
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -22,6 +23,9 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from mitmproxy.options import CONF_BASENAME
+
+from tests.support.authority import made
 from tests.support.places import ADDON, ROOT
 
 _ENDED = 255
@@ -93,7 +97,7 @@ def _preloaded() -> socket.socket:
     """The way to this process's own preloaded one, which ends with it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.preloaded", str(theirs.fileno())],
+        [sys.executable, "-m", "tests.e2e.preloaded", str(theirs.fileno()), str(made() / f"{CONF_BASENAME}-ca.pem")],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
     )  # fmt: skip
     theirs.close()
@@ -106,15 +110,22 @@ def _preloaded() -> socket.socket:
     return ours
 
 
-def _preload() -> None:
+def _preload(authority: Path) -> None:
     sys.path[0] = str(ADDON.parent)
     for name in re.findall(r"^from (\S+) import", ADDON.read_text(), re.MULTILINE):
         importlib.import_module(name)
     importlib.import_module("mitmproxy.tools.dump")
     main = importlib.import_module("mitmproxy.tools.main")
+    # To check the numbers of a private key takes longer than all else that a start does.
+    certs = importlib.import_module("mitmproxy.certs")
+    certs.load_pem_private_key = cache(certs.load_pem_private_key)
+    certs.load_pem_private_key(authority.read_bytes(), None)
     _TOOLS.update(mitmdump=main.mitmdump, mitmweb=main.mitmweb)
     # As in a tool that was started by its own name.
     sys.path[0] = str(Path(sys.executable).parent)
+    # What is the same in all of them is looked at by no collection, and stays shared.
+    gc.collect()
+    gc.freeze()
 
 
 _TOOLS: dict[str, Callable[[], int | None]] = dict.fromkeys(("mitmdump", "mitmweb"), lambda: None)
@@ -177,5 +188,5 @@ def _run(command: list[str], folder: str, env: dict[str, str], mask: int, out: i
 if __name__ == "__main__":
     # Ctrl-C reaches all processes of a terminal; this one ends with the one that asks.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _preload()
+    _preload(Path(sys.argv[2]))
     sys.exit(_serve(socket.socket(fileno=int(sys.argv[1]))))
