@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from mitmproxy.options import CONF_BASENAME
 
@@ -117,7 +117,7 @@ def _preload(authority: Path) -> None:
     importlib.import_module("mitmproxy.tools.dump")
     main = importlib.import_module("mitmproxy.tools.main")
     # To check the numbers of a private key takes longer than all else that a start does.
-    certs = importlib.import_module("mitmproxy.certs")
+    certs: Any = importlib.import_module("mitmproxy.certs")
     certs.load_pem_private_key = cache(certs.load_pem_private_key)
     certs.load_pem_private_key(authority.read_bytes(), None)
     _TOOLS.update(mitmdump=main.mitmdump, mitmweb=main.mitmweb)
