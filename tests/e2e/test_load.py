@@ -185,6 +185,8 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Load]:
             account("a1", "anthropic") + account("a2", "anthropic") + account("g1", "gemini") + account("g2", "gemini")
         )
         config += "".join(upstream(dialect, dialect, up.url) for dialect in ("anthropic", "gemini"))
+        # However slow the machine is: no answer begins before it is known how many tries it took.
+        config += "[peek]\nsoft_commit = 600\n"
         with ProbedProxy(tmp_path_factory.mktemp("load"), config) as proxy:
             yield Load(proxy, up)
 
