@@ -58,10 +58,20 @@ def test_who_has_no_key_is_named_with_the_reason(tmp_path: Path) -> None:
     config = account("good", "anthropic", api_key=shell("echo key-0123456789"))
     config += account("unset", "anthropic", api_key="env:NOT_SET_HERE") + account("failing", "gemini", api_key=failing)
     with Proxy(tmp_path, config, options=QUIET) as proxy:
-        proxy.wait_for_log("Accounts: ")
-        [told] = [text for text in texts(proxy) if text.startswith("Accounts: ")]
-        assert "anthropic: 1 of 2 usable (unset: the environment variable NOT_SET_HERE is not set)" in told
-        assert "gemini: 0 of 1 usable (failing: its command ended with status 7" in told
+        proxy.wait_for_log("anthropic: 1 of 2 usable (unset: the environment variable NOT_SET_HERE is not set)")
+        proxy.wait_for_log("gemini: 0 of 1 usable (failing: its command ended with status 7")
+
+
+def test_who_takes_its_time_is_not_counted_until_it_has_come(tmp_path: Path) -> None:
+    go, none = tmp_path / "go", "its credential is still being fetched"
+    waits = "while ! test -e {}; do sleep 0.02; done; {}"
+    config = account("good", "anthropic") + account("slow", "anthropic", api_key=shell(waits.format(go, "echo key-1")))
+    config += account("fails", "gemini", api_key=shell(waits.format(go, "exit 7")))
+    with Proxy(tmp_path / "proxy", config, options=QUIET) as proxy:
+        proxy.wait_for_log(f"Accounts: anthropic: 1 of 2 usable (slow: {none}); gemini: 0 of 1 usable (fails: {none})")
+        go.touch()
+        proxy.wait_for_log("Accounts: anthropic: 2 usable; gemini: 0 of 1 usable (fails: its command ended with status")
+        assert proxy.log.count("Accounts: ") == 2
 
 
 def test_without_a_configuration_it_says_where_one_would_be_found_and_takes_it_up_there(tmp_path: Path) -> None:

@@ -190,9 +190,9 @@ def test_a_credential_that_is_not_there_is_named_at_the_start_and_in_the_error(
     assert f"account {name}" in message
     assert what in message
     assert not bank.upstream.calls
-    # The start waits for no credential: this is said once all were looked for, the slow ones, too.
+    # The start waits for no credential: this is said once all were looked for.
     bank.proxy.wait_for_log("Accounts: ")
-    [told] = [line for line in bank.proxy.lines if "Accounts: " in line]
+    told = next(line for line in bank.proxy.lines if "Accounts: " in line)
     assert what in told.partition(f"{name}: ")[2].partition(";")[0], told
 
 

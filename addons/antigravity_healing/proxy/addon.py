@@ -304,13 +304,19 @@ class Antigravity:
             governor.body_size_limit = None  # mitmproxy says so
 
     @staticmethod
+    @staticmethod
     async def _say_who_is_usable(governor: Governor) -> None:
         """Say which credentials can be had. Some may hang: nothing waits for that."""
-        await governor.attempt_credentials.look()
-        if told := governor.attempt_credentials.usable():
+        config, credentials = governor.config, governor.attempt_credentials
+        all_known = await credentials.look()
+        if told := credentials.usable():
             logger.info("Accounts: %s", told)
         for warning in governor.admission.warnings():
             logger.warning("%s", warning)
+        if not all_known:
+            await credentials.look_again()
+            if governor.config is config:
+                logger.info("Accounts: %s", credentials.usable())
 
     def _know_trouble(self, why: str) -> None:
         if self.governor is not None:

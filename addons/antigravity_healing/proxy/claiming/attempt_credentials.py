@@ -1,6 +1,7 @@
 """Whose credential an attempt carries, and what is wrong with those that are configured."""
 
 import asyncio
+from collections.abc import Iterable
 
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.settings.schema import AccountSettings
@@ -15,6 +16,7 @@ class AttemptCredentials:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._awaited: set[str] = set()
 
     def seal_of(self, account: Account, claim: Claim, *, refused: Seal | None = None) -> Seal | None:
         """What an attempt on this account carries, None if that takes time to find out. Raises CredentialError."""
@@ -38,24 +40,33 @@ class AttemptCredentials:
         else:
             self._state.credential_troubles.pop(account, None)
 
-    async def look(self) -> None:
-        """Find out which credentials can be had as things are now; requests may still find them mended."""
-        state, config = self._state, self._state.config
-        names = {account.name for account in config.accounts}
+    async def look(self) -> bool:
+        """Find out which credentials can be had as things are now; requests may still find them mended.
+
+        Returns whether that is known of all; of those that take their time `look_again` finds it out.
+        """
+        state = self._state
+        names = {account.name for account in state.config.accounts}
         for gone in state.credential_troubles.keys() - names:
             del state.credential_troubles[gone]
-        await asyncio.gather(
-            *(self._look_at(account, config.upstreams[account.upstream].dialect) for account in config.accounts)
-        )
+        self._awaited &= names
+        await self._look_at(state.config.accounts)
         await state.credentials.learn(state.config.clients.keys)
+        return not self._awaited
+
+    async def look_again(self) -> None:
+        """Wait for the credentials that were not there yet."""
+        slow = [account for account in self._state.config.accounts if account.name in self._awaited]
+        await self._look_at(slow, patient=True)
 
     def usable(self) -> str:
         """How many accounts of each upstream have a credential, as far as is known, and why others have none.
 
         In words, "" where there are no accounts.
         """
-        troubles, told = self._state.credential_troubles, []
-        accounts = self._state.config.accounts
+        accounts, told = self._state.config.accounts, []
+        troubles = dict.fromkeys(self._awaited, "its credential is still being fetched")
+        troubles |= self._state.credential_troubles
         for upstream in dict.fromkeys(account.upstream for account in accounts):
             names = [account.name for account in accounts if account.upstream == upstream]
             lacking = [f"{name}: {troubles[name]}" for name in names if name in troubles]
@@ -63,10 +74,18 @@ class AttemptCredentials:
             told.append(f"{upstream}: {many} usable{f' ({"; ".join(lacking)})' if lacking else ''}")
         return "; ".join(told)
 
-    async def _look_at(self, account: AccountSettings, dialect: str) -> None:
+    async def _look_at(self, accounts: Iterable[AccountSettings], *, patient: bool = False) -> None:
+        await asyncio.gather(*(self._look_at_one(account, patient=patient) for account in accounts))
+
+    async def _look_at_one(self, account: AccountSettings, *, patient: bool) -> None:
+        dialect = self._state.config.upstreams[account.upstream].dialect
         try:
-            await self._state.credentials.check(account, dialect)
+            known = await self._state.credentials.check(account, dialect, patient=patient)
         except CredentialError as error:
             self.learn(account.name, str(error))
         else:
+            if not known:
+                self._awaited.add(account.name)
+                return
             self.learn(account.name, "")
+        self._awaited.discard(account.name)

@@ -67,16 +67,19 @@ class Credentials:
             raise CredentialError(str(error)) from None
         return _seal(account, dialect, dict(zip(sources, values, strict=True)))
 
-    async def check(self, account: schema.AccountSettings, dialect: str) -> None:
-        """See whether the credential can be had. Raises CredentialError.
+    async def check(self, account: schema.AccountSettings, dialect: str, *, patient: bool = False) -> bool:
+        """See whether the credential can be had; False where that is not known yet. Raises CredentialError.
 
         A command or Google that takes its time is let: what it gives is there for the first request then.
+        patient: wait for it as long as it is let.
         """
         try:
-            await asyncio.wait_for(self.fetch(account, dialect), CHECK_S)
+            await asyncio.wait_for(self.fetch(account, dialect), None if patient else CHECK_S)
         except TimeoutError:
             if not any(source.kind in ("cmd", "adc") for source in _sources(account)):
                 raise CredentialError(f"it has not been read after {CHECK_S:g} s") from None
+            return False
+        return True
 
     def resolve(self, secret: SecretStr) -> str:
         """The value of a client key now; of a file that hangs, what it gave before. Raises CredentialError."""
