@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -59,9 +60,9 @@ def ending(folder: Path, more: str) -> Iterator[Ending]:
             proxy.stop()
 
 
-def slow(dialect: str) -> Reply:
-    """A whole answer that takes its time."""
-    return stream(dialect, "word " * 20).but(gap=0.1)
+def slow(dialect: str, go: Event) -> Reply:
+    """A whole answer whose end waits."""
+    return stream(dialect, "word " * 20).but(until=go)
 
 
 def held(dialect: str) -> Reply:
@@ -88,7 +89,8 @@ def message_of(dialect: str, response: raw.RawResponse) -> str:
 @each_dialect
 def test_an_answer_finishes_and_what_comes_meanwhile_is_to_come_again(tmp_path: Path, dialect: str) -> None:
     with ending(tmp_path, LONG) as place:
-        running = place.begin(dialect, slow(dialect), "the answer begins")
+        go = Event()
+        running = place.begin(dialect, slow(dialect, go), "the answer begins")
         place.end(signal.SIGTERM if dialect == "anthropic" else signal.SIGINT)
         for later in DIALECTS:
             refused = ask(place.proxy.url, later, "late")
@@ -97,6 +99,7 @@ def test_an_answer_finishes_and_what_comes_meanwhile_is_to_come_again(tmp_path: 
             assert "shutting down" in message_of(later, refused)
         plain = raw.request("GET", f"{place.server.url}/page", proxy=place.proxy.url)
         assert plain.status == 503
+        go.set()
         assert read_stream(dialect, running.result().body) == "word " * 20
         assert place.proxy.wait_exit() == 0, place.proxy.log
         assert [call for call in place.server.calls if b"late" in call.body or call.path == "/page"] == []
@@ -174,36 +177,43 @@ def test_mitmweb_lets_answers_finish_too(tmp_path: Path) -> None:
         ThreadPoolExecutor(1) as pool,
         running_web(tmp_path, server, configuration(server, LONG)) as web,
     ):
-        server.play(slow("anthropic"))
+        go = Event()
+        server.play(slow("anthropic", go))
         running = pool.submit(ask, web.proxy.url, "anthropic", "running")
         web.proxy.wait_for_log("the answer begins")
         web.proxy.signal(signal.SIGTERM)
+        web.proxy.wait_for_log("Shutting down: 1 answer may finish")
+        go.set()
         assert read_stream("anthropic", running.result().body) == "word " * 20
         assert web.proxy.wait_exit() == 0
 
 
 def test_a_client_key_is_asked_for_before_anything_is_said(tmp_path: Path) -> None:
     with ending(tmp_path, LONG + '[clients]\nkeys = ["the-gateway-key"]\nloopback_only = false\n') as place:
-        place.server.play(slow("anthropic"))
+        go = Event()
+        place.server.play(slow("anthropic", go))
         key = {"x-api-key": "the-gateway-key"}
         running = place.pool.submit(ask, place.proxy.url, "anthropic", "running", headers=key)
         place.proxy.wait_for_log("the answer begins")
         place.end()
         assert ask(place.proxy.url, "anthropic", "late", headers={"x-api-key": CLIENT_KEY}).status == 401
         assert ask(place.proxy.url, "anthropic", "late", headers=key).status == 503
+        go.set()
         assert running.result().status == 200
 
 
 @each_dialect
 def test_a_whole_answer_finishes_and_one_that_does_not_is_a_503(tmp_path: Path, dialect: str) -> None:
     with ending(tmp_path, LONG) as place:
-        place.server.play(slow(dialect).but(gap=0.3), unfinished(dialect))
+        go = Event()
+        place.server.play(slow(dialect, go), unfinished(dialect))
         whole = place.pool.submit(ask, place.proxy.url, dialect, "whole", stream=False)
         place.proxy.wait_for_log("attempt 1 on")
         never = place.pool.submit(ask, place.proxy.url, dialect, "never", stream=False)
         place.server.wait_for(lambda server: len(server.calls) == 2)
         place.proxy.signal(signal.SIGTERM)
         place.proxy.wait_for_log("Shutting down: 2 answers may finish")
+        go.set()
         assert read_json(dialect, whole.result().body) == "word " * 20
         place.proxy.signal(signal.SIGTERM)
         assert never.result().status == 503
@@ -219,7 +229,8 @@ def test_http2_clients_in_tunnels_finish_and_are_told_too(tmp_path: Path) -> Non
         try:
             ca = proxy.confdir / "mitmproxy-ca-cert.pem"
             with H2Client(server.url, proxy=proxy.url, ca=ca) as client:
-                server.play(slow("anthropic"), held("anthropic"))
+                go = Event()
+                server.play(slow("anthropic", go), held("anthropic"))
                 first = client.post("/v1/messages", body("anthropic", "first"))
                 proxy.wait_for_log("the answer begins")
                 second = client.post("/v1/messages", body("anthropic", "second"))
@@ -229,6 +240,7 @@ def test_http2_clients_in_tunnels_finish_and_are_told_too(tmp_path: Path) -> Non
                 late = client.post("/v1/messages", body("anthropic", "late"))
                 client.whole(late)
                 assert client.heads[late][":status"] == "503"
+                go.set()
                 assert read_stream("anthropic", client.whole(first)) == "word " * 20
                 proxy.signal(signal.SIGTERM)
                 assert SHUT_DOWN.encode() in client.whole(second)

@@ -90,6 +90,8 @@ async def perform(host: Host, call: Call, reply: Reply, wire: Wire) -> Ended:
     for number, piece in enumerate(pieces):
         # Also without a gap the loop gets a turn, so that a client that has left is seen between two pieces.
         await asyncio.sleep(reply.gap if number else 0)
+        while reply.until and not reply.until.is_set() and number == len(pieces) - 1:
+            await asyncio.sleep(0.01)
         await send(piece)
 
     await asyncio.sleep(reply.end_gap)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import Literal, TypedDict, Unpack
 
 from .calls import Call
@@ -23,6 +24,7 @@ class Playing(TypedDict, total=False):
     content_length: bool
     gap: float
     end_gap: float
+    until: Event
     delay: float
     head_gap: float
     split: int | None
@@ -51,6 +53,8 @@ class Reply:
     """Between two pieces."""
     end_gap: float = 0
     """Between the last piece and the end."""
+    until: Event | None = None
+    """The last piece waits for this."""
     delay: float = 0
     """Before the response head, or before what `before` does."""
     head_gap: float = 0
