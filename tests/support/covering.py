@@ -12,20 +12,24 @@ def covering(cases: Sequence[Sequence[str]], together: int) -> list[int]:
 
     With 1 each value of each parameter is there once at least, with 2 each pair of values.
     """
-    waiting = {part for case in cases for part in _parts(case, together)}
-    used: Counter[Part] = Counter()
+    if all(len(case) <= together for case in cases):
+        # Each is a combination of its own.
+        return sorted({tuple(case): index for index, case in reversed(list(enumerate(cases)))}.values())
+    bits: dict[Part, int] = {}
+    masks = [sum(1 << bits.setdefault(part, len(bits)) for part in set(_parts(case, together))) for case in cases]
+    waiting = (1 << len(bits)) - 1
+    used: Counter[tuple[int, str]] = Counter()
     chosen: list[int] = []
     while waiting:
+        gains = [(waiting & mask).bit_count() for mask in masks]
+        most = max(gains)
         # Among the best the one whose values were used least: else one of a short list goes with all of a long one.
-        best = max(
-            range(len(cases)),
-            key=lambda index: (
-                len(waiting.intersection(_parts(cases[index], together))),
-                -sum(used[part] for part in _parts(cases[index], 1)),
-            ),
+        best = min(
+            (index for index, gain in enumerate(gains) if gain == most),
+            key=lambda index: sum(used[value] for value in enumerate(cases[index])),
         )
-        waiting.difference_update(_parts(cases[best], together))
-        used.update(_parts(cases[best], 1))
+        waiting &= ~masks[best]
+        used.update(enumerate(cases[best]))
         chosen.append(best)
     return sorted(chosen)
 
