@@ -2,7 +2,9 @@
 
 import base64
 import json
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import pytest
@@ -11,10 +13,23 @@ from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 from tests.e2e.conftest import Lane
 from tests.e2e.test_modes_helpers import credential, read_stream, target
 from tests.support import raw
+from tests.support.covering import covering
 from tests.support.refusals import LOOKALIKES, SIGNATURES, forms
 from tests.upstream import Reply, anthropic_stream, gemini_stream
 
-WRAPPINGS = range(len(forms("")))
+each_or_all = pytest.mark.parametrize("together", [1, pytest.param(2, marks=pytest.mark.long)], ids=["each", "all"])
+
+
+def wrapped(texts: Sequence[str], together: int) -> Iterator[tuple[int, int, Any]]:
+    """Numbers of texts and wrappings, and the one in the other.
+
+    together: with 2 each text is in each wrapping, with 1 each text and each wrapping is there: what is understood of
+    which is seen without a proxy.
+    """
+    pairs = list(product(range(len(texts)), range(len(forms("")))))
+    for index in covering([(str(number), str(wrapping)) for number, wrapping in pairs], together):
+        number, wrapping = pairs[index]
+        yield number, wrapping, forms(texts[number])[wrapping]
 
 
 def of_gemini(fault: SignatureFault) -> bool:
@@ -54,17 +69,17 @@ def refusal(status: int, form: Any) -> Reply:
     return Reply(status, {"content-type": "application/json"}, json.dumps(form).encode())
 
 
+@each_or_all
 @pytest.mark.parametrize("status", [400, 429])
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"], indirect=True)
-def test_each_text_in_each_wrapping_is_repaired(lane: Lane, status: int) -> None:
+def test_each_text_in_each_wrapping_is_repaired(lane: Lane, status: int, together: int) -> None:
     answer = anthropic_stream("Healed") if lane.dialect == "anthropic" else gemini_stream("Healed")
+    known = [(fault, text) for fault, text in SIGNATURES if of_gemini(fault) == (lane.dialect == "gemini")]
     asked = []
-    for number, (fault, text) in enumerate(SIGNATURES):
-        for wrapping in WRAPPINGS:
-            if of_gemini(fault) == (lane.dialect == "gemini"):
-                key = f"{lane.model}-{status}-{number}-{wrapping}"
-                lane.upstream.play(refusal(status, forms(text)[wrapping]), answer, key=key)
-                asked.append((fault, key))
+    for number, wrapping, form in wrapped([text for _, text in known], together):
+        key = f"{lane.model}-{status}-{number}-{wrapping}"
+        lane.upstream.play(refusal(status, form), answer, key=key)
+        asked.append((known[number][0], key))
     with ThreadPoolExecutor(24) as pool:
         responses = list(pool.map(lambda each: ask(lane, *each), asked))
     for (_, key), response in zip(asked, responses, strict=True):
@@ -76,19 +91,16 @@ def test_each_text_in_each_wrapping_is_repaired(lane: Lane, status: int) -> None
     assert sum("Unexpected thinking signature error" in line for line in lane.log) == len(asked)
 
 
+@each_or_all
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"], indirect=True)
-def test_a_lookalike_passes_unchanged_after_one_call(lane: Lane, status: int) -> None:
+def test_a_lookalike_passes_unchanged_after_one_call(lane: Lane, status: int, together: int) -> None:
     asked = []
-    for number, text in enumerate(LOOKALIKES):
-        if "API key not valid" in text:
-            continue
-        for wrapping in WRAPPINGS:
-            # Without a status or type of its own such an error says what its HTTP status says.
-            reply = refusal(status, forms(text)[wrapping])
-            key = f"{lane.model}-{status}-{number}-{wrapping}"
-            lane.upstream.play(reply, key=key)
-            asked.append((key, reply))
+    for number, wrapping, form in wrapped([text for text in LOOKALIKES if "API key not valid" not in text], together):
+        # Without a status or type of its own such an error says what its HTTP status says.
+        key, reply = f"{lane.model}-{status}-{number}-{wrapping}", refusal(status, form)
+        lane.upstream.play(reply, key=key)
+        asked.append((key, reply))
     fault = SignatureFault.CALL_CORRUPTED if lane.dialect == "gemini" else SignatureFault.BLOCK
     with ThreadPoolExecutor(24) as pool:
         responses = list(pool.map(lambda each: ask(lane, fault, each[0]), asked))

@@ -13,6 +13,7 @@ from tests.upstream import Reply, gemini_error_body, gemini_json, gemini_stream
 from tests.upstream.replies import End
 
 SETTINGS = """
+max_wait = 2
 [models."*-soft"]
 peek = { soft_commit = 0.3, keep_alive = 0.1 }
 """
