@@ -1,7 +1,5 @@
 """mitmweb and mitmdump show what became of an exchange and what was said, live and from files."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import account, upstream
+from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import DIALECTS, ask, body, credential, empty, error, stream, target
 from tests.e2e.web import Web, running_web
 from tests.support import raw
@@ -172,15 +170,12 @@ def test_saved_exchange_is_shown_without_the_proxy_that_made_it(saved: Saved, tm
 
 @pytest.mark.parametrize("script", [ADDON, ALONE], ids=lambda script: script.stem)
 def test_recorded_flows_are_printed_with_their_stories(script: Path, tmp_path: Path) -> None:
-    tool = str(Path(sys.executable).with_name("mitmdump"))
-    printed = "".join(
-        subprocess.run(
-            [tool, "-n", "-s", str(script), "-r", str(ROOT / "flows" / name), "--flow-detail", "3",
-             "--set", f"confdir={tmp_path}"],
-            capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path, env={"HOME": str(tmp_path)},
-        ).stdout
-        for name in ("clients.flow", "captured.flow")
-    )  # fmt: skip
+    printed = ""
+    for name in ("clients.flow", "captured.flow"):
+        args = ["-n", "-s", str(script), "-r", str(ROOT / "flows" / name), "--flow-detail", "3"]
+        reading = Proxy(tmp_path / name, None, args=args, addon=False).start(wait=False)
+        assert reading.wait_exit() == 0, reading.log
+        printed += reading.log
     assert printed.count("    HEALED  claude") >= 3
     assert "    FAILED  claude-sonnet-4-5" in printed
     assert "→ retry on home" in printed

@@ -202,8 +202,9 @@ MANY: list[Any] = [[n, {"n": [n]}] for n in range(20_000)]
 )
 def test_work_is_bounded_whatever_is_said(path: str, side: Any, body: bytes) -> None:
     flow = flow_of(path, body, body)
-    assert calls_made(lambda: page(flow, side)) < 250_000
-    assert is_fit(page(flow, side))
+    shown = []
+    assert calls_made(lambda: shown.append(page(flow, side))) < 250_000
+    assert is_fit(shown[0])
 
 
 def test_view_is_registered_once(monkeypatch: pytest.MonkeyPatch) -> None:
