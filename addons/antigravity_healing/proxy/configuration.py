@@ -14,7 +14,7 @@ from antigravity_healing.policy.settings.schema import Config
 
 logger = logging.getLogger(__name__)
 
-WATCH_EVERY_S = 1.0
+WATCH_EVERY_S = 0.5
 
 type _Stamp = tuple[int, ...]
 
