@@ -367,15 +367,3 @@ def named_models(settings: schema.Config) -> frozenset[str]:
     return frozenset(
         model for target in targets if "*" not in (model := schema.split_target(target, settings.upstreams)[1])
     )
-
-
-def eligible_accounts(
-    accounts: Iterable[Account], dialect: str, upstream: str | None, model: str
-) -> tuple[tuple[Account, ...], tuple[Account, ...]]:
-    """Those of the upstream (without one: of every upstream of the dialect), and among them those for the model."""
-    there = tuple(
-        account
-        for account in accounts
-        if (account.upstream_name == upstream if upstream else account.upstream.dialect == dialect)
-    )
-    return there, tuple(account for account in there if account.serves(model))
