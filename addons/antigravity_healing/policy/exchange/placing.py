@@ -22,6 +22,23 @@ def form_at(account: Account) -> VertexForm | None:
     return form_of(account.upstream)
 
 
+def is_public(upstream: Upstream) -> bool:
+    """Whether this is an API's own public place, which knows no other form than the API's."""
+    return not upstream.on_vertex and upstream.url == DIALECTS[upstream.dialect].public_url
+
+
+def meant_by(client: VertexPlace | None, upstream: Upstream) -> Upstream:
+    """Where a client's own credential is for. client: where on Vertex AI it means to ask, None if it does not.
+
+    Raises ValidationError where it names a place that can't be.
+    """
+    if client is None or not is_public(upstream):
+        return upstream
+    # A token for Google Cloud is of no use at the public API, and none of its business.
+    given = {"dialect": upstream.dialect, "project": client.project or None, "location": client.location}
+    return Upstream.model_validate(given | {"connections": upstream.connections})
+
+
 def lacks_project(upstream: Upstream, *, keyed: bool) -> bool:
     """Whether this is Vertex AI and nobody says which project is asked. keyed: an API key may say it, where one can."""
     form = form_of(upstream)
@@ -64,6 +81,8 @@ def placed(prepared: Prepared, asked: UpstreamRequest, account: Account, request
     form = form_at(account)
     if form is None and request.vertex is None:
         return prepared
+    if form is None and not asked.translated and not is_public(account.upstream):
+        form = asked.dialect.vertex  # a gateway gets what its client sends
     try:
         if form is not None:
             return _on_vertex(form, prepared, asked, account, request)

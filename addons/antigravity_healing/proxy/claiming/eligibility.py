@@ -3,6 +3,9 @@
 import logging
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
+from antigravity_healing.policy.exchange.placing import client_place, meant_by
 from antigravity_healing.policy.judging.failures import shortened
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.named_models import Named
@@ -44,7 +47,7 @@ class Eligibility:
             if spoken != dialect.name and name not in self._unpaid:
                 self._unpaid.add(name)
                 logger.warning("%s has no account: what is translated for it goes there without a credential", name)
-            return (self._own_account(claim, name, upstreams[name]),)
+            return (self._own_account(claim, name, self._own_upstream(claim, upstreams[name])),)
         if named.doubt:
             raise RefusedError(refusals.refusal(dialect, 400, uncertain(named.doubt)))
         if spoken != dialect.name:
@@ -54,6 +57,15 @@ class Eligibility:
             status = 404 if all(named.models) else 400
             raise RefusedError(refusals.refusal(dialect, status, unserved(named, there.accounts)))
         return eligible
+
+    def _own_upstream(self, claim: Claim, upstream: Upstream) -> Upstream:
+        """Where the client's own credential is for, where nobody else's is used. Raises RefusedError."""
+        assert claim.asked is not None
+        try:
+            return meant_by(client_place(claim.asked.dialect, claim.asked.path), upstream)
+        except ValidationError:
+            message = "The path names a project or a location that Vertex AI can't have."
+            raise RefusedError(refusals.refusal(claim.asked.dialect, 400, message)) from None
 
     def _own_account(self, claim: Claim, name: str, upstream: Upstream) -> Account:
         """The client's own credential as an account: what upstream says of it holds for it and for nobody else's."""
