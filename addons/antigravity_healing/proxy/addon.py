@@ -258,6 +258,9 @@ class Antigravity:
             except CredentialError as error:
                 request.error = str(error)
                 self.governor.attempt_credentials.learn(request.account.name, request.error)
+                request.lasting = error.lasting
+                if request.lasting:
+                    return
 
     async def antigravity_understand(self, request: UnderstandRequest[Any]) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""

@@ -260,7 +260,8 @@ class Accounts:
         trouble = self._local.get(account.name)
         if failure is not None and failure.kind is FailureClass.LOCAL:
             if trouble is None:
-                begins = f"%s; tried again shortly, account {account.name} is not to blame"
+                again = "tried again shortly, " if failure.again else ""
+                begins = f"%s; {again}account {account.name} is not to blame"
                 ends = f"account {account.name}: what kept it from being asked is over"
                 trouble = Trouble(logger, begins, ends, about=account.name)
                 self._local[account.name] = trouble
