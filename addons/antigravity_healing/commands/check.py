@@ -100,7 +100,7 @@ async def _check(credentials: Credentials, config: Config, account: AccountSetti
         return Checked(told, f"give it, or the account, a project ({account.place})")
 
     async def asked(method: str, path: str, query: str = "", body: bytes = b"") -> Answer:
-        url = upstream.url + path + (f"?{query}" if query else "")
+        url = upstream.url.removesuffix(upstream.path) + upstream.whole(path) + (f"?{query}" if query else "")
         headers = http.Headers((*dialect.required_headers, (b"User-Agent", DISTRIBUTION.encode())))
         if body:
             headers["Content-Type"] = "application/json"

@@ -1,6 +1,7 @@
 """How a request is sent to the upstream of an account: on Vertex AI it looks another way than elsewhere."""
 
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import ClientRequest, UpstreamRequest
@@ -24,7 +25,8 @@ def form_at(account: Account) -> VertexForm | None:
 
 def is_public(upstream: Upstream) -> bool:
     """Whether this is an API's own public place, which knows no other form than the API's."""
-    return not upstream.on_vertex and upstream.url == DIALECTS[upstream.dialect].public_url
+    public = DIALECTS[upstream.dialect].public_url
+    return not upstream.on_vertex and upstream.host == urlsplit(public).hostname
 
 
 def meant_by(client: VertexPlace | None, upstream: Upstream) -> Upstream:
