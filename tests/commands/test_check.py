@@ -123,6 +123,7 @@ def test_a_broken_or_missing_configuration_is_told_as_the_proxy_tells_it(
     assert main(["check"]) == 2
     assert 'unknown key "nam"; did you mean "name"?' in capsys.readouterr().err
     assert main(["check", "--file", "nowhere.toml"]) == 2
+    assert "there is no such file; it is what --file names" in capsys.readouterr().err
     assert not server.calls
 
 
@@ -156,3 +157,9 @@ def test_init_overwrites_nothing(server: Upstream, capsys: pytest.CaptureFixture
     assert main(["init", *option]) == 2
     assert path.read_text() == "mine"
     assert "is there already" in capsys.readouterr().err
+
+
+def test_init_is_told_that_it_is_to_write_a_folder(server: Upstream, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("some").mkdir()
+    assert main(["init", "--file", "some"]) == 2
+    assert "some is a folder; name the file in it, some/antigravity.toml" in capsys.readouterr().err

@@ -47,13 +47,13 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         "Vertex AI for a count of tokens in the account's project."
     )
     parser.add_argument("--file", metavar="F", default="", help="the configuration; default: where the proxy looks")
-    parser.set_defaults(run=lambda given: run(given.file))
+    parser.set_defaults(run=lambda given: run(given.file), parser=parser)
 
 
 def run(option: str) -> int:
     """Check and print, and give the exit status. option: the configuration file, "" for where the proxy looks."""
     try:
-        path = find(option)
+        path = find(option, "--file")
         if path is None:
             print(f"No configuration: {looked_for()}. `antigravity init` writes one.", file=sys.stderr)
             return 2
