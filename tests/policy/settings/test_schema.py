@@ -731,3 +731,7 @@ def test_an_account_has_a_project_and_a_location_of_its_own() -> None:
 )
 def test_what_is_wrong_with_vertex_is_said(text: str, words: str) -> None:
     assert any(words in problem for problem in problems(text)), problems(text)
+
+
+def test_a_wrong_location_is_the_only_thing_that_is_wrong() -> None:
+    assert len(problems('[upstreams.v]\ndialect = "gemini"\nproject = "p"\nlocation = "eu west"')) == 1

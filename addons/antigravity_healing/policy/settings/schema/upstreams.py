@@ -47,8 +47,9 @@ class Upstream(Table):
         elif "location" not in table and "project" in table:
             found["location"] = GLOBAL
         location = table.get("location", found.get("location"))
-        if not url and isinstance(location, str) and re.fullmatch(VERTEX_NAME, location):
-            found["url"] = url_of(location)
+        if not url and isinstance(location, str):
+            # What is no location is told by itself, and not as a missing url, too.
+            found["url"] = url_of(location if re.fullmatch(VERTEX_NAME, location) else GLOBAL)
         return {**table, **{name: value for name, value in found.items() if value or name in table}}
 
     @field_validator("dialect", mode="before")
