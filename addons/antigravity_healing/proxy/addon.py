@@ -34,6 +34,7 @@ from antigravity_healing.proxy.connections.turns import Turns, TurnTaking
 from antigravity_healing.proxy.guarding.reach import (
     ReachRequest,
     is_configured,
+    is_upstreams,
     out_of_reach,
     refuse_connected,
     refuse_connecting,
@@ -280,8 +281,7 @@ class Antigravity:
         mode = client.proxy_mode
         if isinstance(mode, UpstreamMode) and address == mode.address:
             return True
-        upstreams = self.governor.config.upstreams.values() if self.governor is not None else ()
-        return any(address == (each.host, each.port) for each in upstreams)
+        return self.governor is not None and is_upstreams(address, self.governor.config.upstreams)
 
     def _use(self, settings: schema.Config) -> None:
         if self.governor is None:
