@@ -67,7 +67,18 @@ def test_where_systemctl_does_not_work_it_says_what_to_run(capsys: pytest.Captur
     told = capsys.readouterr().out
     assert "not done: systemctl --user daemon-reload (Failed to connect to bus)" in told
     assert "then systemctl --user enable antigravity.service; systemctl" in told
+    assert "It runs" not in told
     assert UNIT.exists()
+
+
+def test_its_state_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "install"]) == 0
+    assert "It runs while you are logged in" in capsys.readouterr().out
+    assert main(["service", "status"]) == 0
+    assert capsys.readouterr().out == f"It is installed ({UNIT.absolute()}), and runs.\n"
+    systemctl("echo inactive; exit 3")
+    assert main(["service", "status"]) == 1
+    assert capsys.readouterr().out == f"It is installed ({UNIT.absolute()}), but does not run: inactive.\n"
 
 
 def test_print_shows_the_file_and_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:

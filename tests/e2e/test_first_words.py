@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Proxy, account, upstream
+from tests.e2e.test_modes_helpers import ask
 from tests.support import raw
 from tests.support.shell import shell
 
@@ -55,11 +56,18 @@ def test_the_usual_start_is_a_few_lines_that_say_what_to_do_next(usual: Proxy) -
 
 def test_who_has_no_key_is_named_with_the_reason(tmp_path: Path) -> None:
     failing = shell("echo no login here >&2; exit 7")
-    config = account("good", "anthropic", api_key=shell("echo key-0123456789"))
-    config += account("unset", "anthropic", api_key="env:NOT_SET_HERE") + account("failing", "gemini", api_key=failing)
+    config = account("good", "anthropic", models=["good"], api_key=shell("echo key-0123456789"))
+    config += account("unset", "anthropic", models=["only-unset"], api_key="env:NOT_SET_HERE")
+    config += account("failing", "gemini", api_key=failing)
     with Proxy(tmp_path, config, options=QUIET) as proxy:
-        proxy.wait_for_log("anthropic: 1 of 2 usable (unset: the environment variable NOT_SET_HERE is not set)")
+        why = "the environment variable NOT_SET_HERE is not set (set it, then start again)"
+        proxy.wait_for_log(f"anthropic: 1 of 2 usable (unset: {why})")
         proxy.wait_for_log("gemini: 0 of 1 usable (failing: its command ended with status 7")
+        # What can't come while the proxy runs is not waited for.
+        refused = ask(proxy.url, "anthropic", "only-unset")
+        assert (refused.status, refused.header("x-healing-attempts")) == (401, "1")
+        assert why in refused.body.decode()
+        assert "tried again shortly" not in proxy.log
 
 
 def test_who_takes_its_time_is_not_counted_until_it_has_come(tmp_path: Path) -> None:

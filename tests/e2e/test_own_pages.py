@@ -193,6 +193,7 @@ def test_a_request_for_the_api_may_be_cut_anywhere_too(place: Place) -> None:
             answer = connection.read()
             assert answer.status == 404
             assert "is not served here" in message(answer)
+            assert "shown to a browser at http://localhost/antigravity/." in message(answer)
 
 
 @pytest.mark.parametrize("mode", ["port", "upstream_mode", "reverse"])

@@ -201,19 +201,6 @@ def test_the_body_of_a_vertex_client_comes_back_as_it_was(proxy: Proxy, server: 
     assert (only(server).body, only(server).path) == (given, path_on_vertex("anthropic"))
 
 
-def test_a_vertex_client_is_served_elsewhere_too(proxy: Proxy, server: Upstream) -> None:
-    folder = "/v1/projects/its-own/locations/us-east5/publishers"
-    given = b'{"anthropic_version":"vertex-2023-10-16","max_tokens":9,"messages":[]}'
-    assert raw.request("POST", f"{proxy.url}{folder}/anthropic/models/a-elsewhere:rawPredict", given).status == 200
-    url = f"{proxy.url}{folder}/google/models/g-elsewhere:generateContent"
-    assert raw.request("POST", url, body("gemini", "")).status == 200
-    messages, gemini = server.calls
-    assert (messages.path, messages.headers["anthropic-version"]) == ("/v1/messages", "2023-06-01")
-    assert "anthropic_version" not in messages.json
-    assert messages.json["model"] == "a-elsewhere"
-    assert gemini.path.startswith("/v1/models/g-elsewhere:")
-
-
 def test_a_vertex_client_whose_base_url_lacks_the_version(proxy: Proxy, server: Upstream) -> None:
     for dialect in ("anthropic", "gemini"):
         path = path_on_vertex(dialect).removeprefix("/v1beta1").removeprefix("/v1")

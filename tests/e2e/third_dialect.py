@@ -8,21 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from antigravity_healing.wire.conversation import NoConversation
-from antigravity_healing.wire.dialect import (
-    ClientVariables,
-    CredentialPlaces,
-    EmptyStop,
-    GenAI,
-    Kind,
-    LateEnd,
-    Reading,
-    Streamed,
-    ThingIds,
-)
+from antigravity_healing.wire.dialect import ClientVariables, CredentialPlaces, GenAI, LateEnd, Streamed, ThingIds
 from antigravity_healing.wire.dialects import register
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import NoRateLimits
+from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from antigravity_healing.wire.usage import Usage
 
 

@@ -7,12 +7,13 @@ from functools import partial
 from antigravity_healing.policy.judging.gate import Gate
 from antigravity_healing.policy.settings.schema import Commit
 from antigravity_healing.wire.collecting import LONGEST_WHOLE
-from antigravity_healing.wire.dialect import Dialect, Kind
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.http.json_array import ArrayDecoder
 from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from antigravity_healing.wire.json.growing import weight
 from antigravity_healing.wire.json.value import dump, parse
+from antigravity_healing.wire.reading import Kind
 from antigravity_healing.wire.translate.common import AnswerTranslator, anthropic_tool_names, gemini_tool_names
 from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
 from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer

@@ -4,7 +4,7 @@ from typing import Any
 
 from antigravity_healing.wire.anthropic.collector import AnthropicCollector
 from antigravity_healing.wire.collecting import LONGEST_WHOLE
-from antigravity_healing.wire.dialect import Collector
+from antigravity_healing.wire.reading import Collector
 
 type Fields = dict[str, Any]
 

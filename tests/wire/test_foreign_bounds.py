@@ -11,7 +11,6 @@ from antigravity_healing.wire.anthropic.collector import AnthropicCollector
 from antigravity_healing.wire.anthropic.history import places_of, turns_of
 from antigravity_healing.wire.anthropic.reader import AnthropicReader
 from antigravity_healing.wire.collecting import LONGEST_WHOLE
-from antigravity_healing.wire.dialect import Kind
 from antigravity_healing.wire.errors.parsing import read_error
 from antigravity_healing.wire.errors.signature_refusals import refuses_binding
 from antigravity_healing.wire.gemini.history import spots_of
@@ -19,6 +18,7 @@ from antigravity_healing.wire.gemini.reader import GeminiReader
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json.exact import parse as parse_exactly
 from antigravity_healing.wire.json.value import MOST_VALUES, dump, parse, parse_strictly
+from antigravity_healing.wire.reading import Kind
 from antigravity_healing.wire.translate.common import UntranslatableError, anthropic_tool_names, gemini_tool_names
 from antigravity_healing.wire.translate.to_anthropic.answer import AnthropicAnswer
 from antigravity_healing.wire.translate.to_anthropic.request import to_anthropic

@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 async def ask(upstream: Upstream, request: mitmproxy_http.Request) -> Answer:
-    """The answer to a request without a body. Raises NoAnswerError, after WITHIN_S seconds at the latest."""
+    """The answer to a request. Raises NoAnswerError, after WITHIN_S seconds at the latest."""
     future: Future[Answer] = Future()
     # A daemon: looking up a name can't be ended, and must not keep the process from ending.
     Thread(target=_ask, args=(upstream, request, future), name="antigravity check", daemon=True).start()
@@ -59,7 +59,7 @@ def _ask(upstream: Upstream, request: mitmproxy_http.Request, future: Future[Ans
         for name, value in request.headers.fields:
             if name.lower() != b"host":
                 connection.putheader(name.decode("latin-1"), value)
-        connection.endheaders()
+        connection.endheaders(request.raw_content or None)
         response = connection.getresponse()
         headers = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in response.getheaders())
         future.set_result(Answer(response.status, headers, response.read(_MOST_BYTES)))

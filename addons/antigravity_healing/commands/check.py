@@ -1,9 +1,10 @@
-"""`antigravity check`: whether each account can be used, found out by one free call, for a list of models."""
+"""`antigravity check`: whether each account can be used, found out by a free call: mostly for a list of models."""
 
 import argparse
 import asyncio
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,21 +12,19 @@ from mitmproxy import http
 
 from antigravity_healing import DISTRIBUTION
 from antigravity_healing.commands.asking import Answer, NoAnswerError, ask
-from antigravity_healing.policy.exchange.placing import form_of, lacks_project
+from antigravity_healing.commands.vertex_check import VertexCheck
+from antigravity_healing.policy.exchange.placing import lacks_project
 from antigravity_healing.policy.journal.findings import WORDS
 from antigravity_healing.policy.journal.records import AttemptFacts
-from antigravity_healing.policy.judging.failures import FailureClass, classify, shortened
+from antigravity_healing.policy.judging.failures import Failure, FailureClass, classify, shortened
 from antigravity_healing.policy.settings import file as config_file
 from antigravity_healing.policy.settings.schema import AccountSettings, Config, Upstream
 from antigravity_healing.proxy.configuration import find, looked_for
 from antigravity_healing.proxy.secrets.credentials import CredentialError, Credentials
 from antigravity_healing.proxy.secrets.seal import Seal
-from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.errors.parsing import parse_error
 from antigravity_healing.wire.json.value import parse
-from antigravity_healing.wire.operation import Operation
-from antigravity_healing.wire.vertex import PlainRequest, VertexPlace
 
 _STATUSES = "exit status: 0 if all accounts can be used, 1 if not, 2 if the configuration can't be read"
 _LONGEST_TOLD = 300
@@ -43,15 +42,18 @@ class Checked(NamedTuple):
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add it to a command line."""
     parser = commands.add_parser("check", help="check the configuration and each account's key", epilog=_STATUSES)
-    parser.description = "Reads the configuration as the proxy does, and asks with each account for a list of models."
+    parser.description = (
+        "Reads the configuration as the proxy does, and makes a free call with each account: for a list of models, on "
+        "Vertex AI for a count of tokens in the account's project."
+    )
     parser.add_argument("--file", metavar="F", default="", help="the configuration; default: where the proxy looks")
-    parser.set_defaults(run=lambda given: run(given.file))
+    parser.set_defaults(run=lambda given: run(given.file), parser=parser)
 
 
 def run(option: str) -> int:
     """Check and print, and give the exit status. option: the configuration file, "" for where the proxy looks."""
     try:
-        path = find(option)
+        path = find(option, "--file")
         if path is None:
             print(f"No configuration: {looked_for()}. `antigravity init` writes one.", file=sys.stderr)
             return 2
@@ -96,33 +98,59 @@ async def _check(credentials: Credentials, config: Config, account: AccountSetti
     if lacks_project(upstream, keyed=account.api_key is not None):
         told = f"upstream {account.upstream} is Vertex AI and names no project"
         return Checked(told, f"give it, or the account, a project ({account.place})")
-    headers = http.Headers((*dialect.required_headers, (b"User-Agent", DISTRIBUTION.encode())))
-    request = seal.on(http.Request.make("GET", upstream.url + _models_target(dialect, upstream), headers=headers))
+
+    async def asked(method: str, path: str, query: str = "", body: bytes = b"") -> Answer:
+        url = upstream.url.removesuffix(upstream.path) + upstream.whole(path) + (f"?{query}" if query else "")
+        headers = http.Headers((*dialect.required_headers, (b"User-Agent", DISTRIBUTION.encode())))
+        if body:
+            headers["Content-Type"] = "application/json"
+        return await ask(upstream, seal.on(http.Request.make(method, url, body, headers)))
+
+    judged = Judged(account, upstream, seal, config.retry.grace)
+    vertex = VertexCheck(config, account, lambda method, sent: asked(method, *sent), judged.failure)
     try:
-        answer = await ask(upstream, request)
+        if not upstream.on_vertex:
+            return judged.of_list(await asked("GET", dialect.models_path))
+        found = await vertex.refusal()
     except NoAnswerError as error:
-        return _in_words(account, upstream, FailureClass.TRANSPORT, str(error))
-    return _judged(account, upstream, seal, answer, config.retry.grace)
+        gone = judged.in_words(Failure(FailureClass.TRANSPORT, str(error)))
+        return gone._replace(do=f"check the network, and {vertex.where}") if upstream.on_vertex else gone
+    if isinstance(found, Failure):
+        return judged.in_words(found)
+    return Checked(*found) if found else Checked()
 
 
-def _models_target(dialect: Dialect, upstream: Upstream) -> str:
-    """The path of the list of models, as the upstream has it."""
-    if (form := form_of(upstream)) is None:
-        return dialect.models_path
-    request = PlainRequest(dialect.models_path, b"", None)
-    place = VertexPlace(upstream.project or "", upstream.location or "")
-    return form.on_vertex(request, "", Operation("list_models"), place, model="").path
+class Judged(NamedTuple):
+    """What answers to one account mean."""
 
+    account: AccountSettings
+    upstream: Upstream
+    seal: Seal
+    grace_s: float
 
-def _judged(account: AccountSettings, upstream: Upstream, seal: Seal, answer: Answer, grace_s: float) -> Checked:
-    if answer.status == 200 and _is_object(answer.body):
-        return Checked()
-    failure = classify(answer.status, answer.headers, parse_error(answer.body), grace_s=grace_s, wall_s=time.time())
-    detail = shortened(seal.redact_text(failure.detail), _LONGEST_TOLD)
-    if answer.status < 400 or failure.kind in _OFF_THE_POINT:
-        told = f"not known: {upstream.url} gives no list of models, its key may be good all the same: {detail}"
-        return Checked(told, f"check the url of upstream {account.upstream}, or send a request through the proxy")
-    return _in_words(account, upstream, failure.kind, detail)
+    def failure(self, answer: Answer) -> Failure:
+        """What an answer that is no success means; its detail is for people, without the key."""
+        error = parse_error(answer.body)
+        failure = classify(answer.status, answer.headers, error, grace_s=self.grace_s, wall_s=time.time())
+        return replace(failure, detail=shortened(self.seal.redact_text(failure.detail), _LONGEST_TOLD))
+
+    def of_list(self, answer: Answer) -> Checked:
+        """What the answer to a request for the list of models tells of the account."""
+        if answer.status == 200 and _is_object(answer.body):
+            return Checked()
+        failure, name, url = self.failure(answer), self.account.upstream, self.upstream.url
+        if answer.status < 400 or failure.kind in _OFF_THE_POINT:
+            told = f"not known: {url} gives no list of models, its key may be good all the same: {failure.detail}"
+            return Checked(told, f"check the url of upstream {name}, or send a request through the proxy")
+        return self.in_words(failure)
+
+    def in_words(self, failure: Failure) -> Checked:
+        """A failure as the proxy's log tells it."""
+        facts = AttemptFacts(
+            1, self.account.name, self.account.upstream, "", time.time(), place=self.account.place,
+            url=self.upstream.url, failure=failure.kind, detail=failure.detail,
+        )  # fmt: skip
+        return Checked(WORDS[failure.kind].what(facts), WORDS[failure.kind].do(facts))
 
 
 def _is_object(body: bytes) -> bool:
@@ -130,11 +158,3 @@ def _is_object(body: bytes) -> bool:
         return isinstance(parse(body), dict)
     except ValueError:
         return False
-
-
-def _in_words(account: AccountSettings, upstream: Upstream, kind: FailureClass, detail: str) -> Checked:
-    facts = AttemptFacts(
-        1, account.name, account.upstream, "", time.time(), place=account.place, url=upstream.url, failure=kind,
-        detail=detail,
-    )  # fmt: skip
-    return Checked(WORDS[kind].what(facts), WORDS[kind].do(facts))

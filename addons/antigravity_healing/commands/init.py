@@ -28,11 +28,14 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--here", action="store_true", help=f"write ./{FILE_NAME}, not in the user's folder")
     where.add_argument("--file", metavar="F", type=Path, help="write this file")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=_run, parser=parser)
 
 
 def _run(given: argparse.Namespace) -> int:
     path = Path(FILE_NAME).absolute() if given.here else given.file or user_folder() / FILE_NAME
+    if path.is_dir():
+        print(f"{path} is a folder; name the file in it, {path / FILE_NAME}", file=sys.stderr)
+        return 2
     try:
         _write_new(path, first_configuration(os.environ))
     except FileExistsError:

@@ -59,10 +59,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     """Add both to a command line."""
     log = commands.add_parser("log", help="what became of requests", epilog=_STATUSES)
     _add_log(log)
-    log.set_defaults(run=lambda given: _look(given, log))
+    log.set_defaults(run=lambda given: _look(given, log), parser=log)
     now = commands.add_parser("top", help="what is running now, and how the accounts are", epilog=_STATUSES)
     now.description = "What is running now, and how the accounts are."
-    now.set_defaults(run=lambda given: _look(given, now))
+    now.set_defaults(run=lambda given: _look(given, now), parser=now)
     now.add_argument("--url", default=top.DEFAULT_URL, help="the proxy's address (default: %(default)s)")
     now.add_argument("--every", type=_seconds, default=1.0, help="seconds between two looks (default: 1)")
     now.add_argument("--once", action="store_true", help="look once, for scripts")

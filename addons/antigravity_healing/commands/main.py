@@ -35,9 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _own(arguments: Sequence[str]) -> int:
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    status: int = given.run(given)
+    given, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        # By the command's own parser: that shows what it does take.
+        given.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    try:
+        status: int = given.run(given)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     return status
 
 

@@ -5,7 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from antigravity_healing import data_folder, private
@@ -33,19 +34,15 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     install.add_argument("--print", action="store_true", dest="only_print", help="print the file, and do nothing")
     install.add_argument("--file", metavar="F", default="", help="the configuration; default: where the proxy looks")
     install.add_argument("arguments", nargs="*", metavar="-- OPTION", help="options for mitmdump, behind --")
-    install.set_defaults(run=lambda given: _told(_install, given))
-    parts.add_parser("uninstall", help="stop it, and remove its file", epilog=_STATUSES).set_defaults(
-        run=lambda given: _told(_uninstall, given)
-    )
-    parts.add_parser("status", help="tell whether it is installed, and runs", epilog=_STATUSES).set_defaults(
-        run=lambda given: _told(_status, given)
-    )
+    uninstall = parts.add_parser("uninstall", help="stop it, and remove its file", epilog=_STATUSES)
+    status = parts.add_parser("status", help="tell whether it is installed, and runs", epilog=_STATUSES)
+    for part, run in ((install, _install), (uninstall, _uninstall), (status, _status)):
+        part.set_defaults(run=partial(_told, run), parser=part)
 
 
-def _told(part: object, given: argparse.Namespace) -> int:
-    assert callable(part)
+def _told(part: Callable[[argparse.Namespace], int], given: argparse.Namespace) -> int:
     try:
-        status: int = part(given)
+        status = part(given)
     except config_file.ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -59,7 +56,7 @@ def _told(part: object, given: argparse.Namespace) -> int:
 
 
 def _install(given: argparse.Namespace) -> int:
-    path = find(given.file)
+    path = find(given.file, "--file")
     config = config_file.load(path) if path else Config()
     running = Running(_command(path, given.arguments), user_folder() / "environment", config.shutdown.grace)
     file, text = _file(), _text(running)
@@ -73,7 +70,7 @@ def _install(given: argparse.Namespace) -> int:
     if "uv" in Path(sys.prefix).parts and "archive-v0" in Path(sys.prefix).parts:
         print("It runs from uv's cache, which may be emptied: `uv tool install` it, and install the service with that.")
     status = _run_all(_starting(file))
-    if not _is_launchd():
+    if status == 0 and not _is_launchd():
         print("It runs while you are logged in; `loginctl enable-linger` has it run from the machine's start on.")
     return status
 
@@ -95,8 +92,9 @@ def _status(_: argparse.Namespace) -> int:
     if not file.exists():
         print(f"It is not installed: there is no {file}.")
         return 1
-    print(f"{file} is there.")
-    return _run_all([_asking()])
+    trouble = _trouble(_asking())
+    print(f"It is installed ({file}), {f'but does not run: {trouble}' if trouble else 'and runs'}.")
+    return 1 if trouble else 0
 
 
 def _command(path: Path | None, arguments: Sequence[str]) -> list[str]:
@@ -137,18 +135,23 @@ def _tell_variables(environment: Path, config: Config) -> None:
 def _run_all(commands: Sequence[Sequence[str]]) -> int:
     """Run the service manager's commands, or say what to run where it does not work from here."""
     for number, command in enumerate(commands):
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)
-            said = (done.stderr or done.stdout).strip() or f"status {done.returncode}"
-            trouble = said if done.returncode else ""
-        except (OSError, subprocess.TimeoutExpired) as error:
-            trouble = str(error)
+        trouble = _trouble(command)
         print(f"{'not done' if trouble else 'done'}: {' '.join(command)}{f' ({trouble})' if trouble else ''}")
         if trouble:
             if rest := commands[number + 1 :]:
                 print(f"TO DO: run it in a session of yours, then {'; '.join(' '.join(each) for each in rest)}")
             return 1
     return 0
+
+
+def _trouble(command: Sequence[str]) -> str:
+    """Run one of the service manager's commands. Says what went wrong, "" if nothing did."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TOOL_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = (done.stderr or done.stdout).strip() or f"status {done.returncode}"
+    return said if done.returncode else ""
 
 
 def _is_launchd() -> bool:

@@ -34,6 +34,7 @@ from antigravity_healing.proxy.connections.turns import Turns, TurnTaking
 from antigravity_healing.proxy.guarding.reach import (
     ReachRequest,
     is_configured,
+    is_upstreams,
     out_of_reach,
     refuse_connected,
     refuse_connecting,
@@ -258,6 +259,9 @@ class Antigravity:
             except CredentialError as error:
                 request.error = str(error)
                 self.governor.attempt_credentials.learn(request.account.name, request.error)
+                request.lasting = error.lasting
+                if request.lasting:
+                    return
 
     async def antigravity_understand(self, request: UnderstandRequest[Any]) -> None:
         """Understand a long request in a thread: other streams go on meanwhile."""
@@ -277,8 +281,7 @@ class Antigravity:
         mode = client.proxy_mode
         if isinstance(mode, UpstreamMode) and address == mode.address:
             return True
-        upstreams = self.governor.config.upstreams.values() if self.governor is not None else ()
-        return any(address == (each.host, each.port) for each in upstreams)
+        return self.governor is not None and is_upstreams(address, self.governor.config.upstreams)
 
     def _use(self, settings: schema.Config) -> None:
         if self.governor is None:

@@ -106,12 +106,12 @@ class Configuration:
             self._take_up(settings)
 
 
-def find(option: str) -> Path | None:
+def find(option: str, named_by: str = config_file.OPTION) -> Path | None:
     """The configuration file to use, None where there is none. option: what the user named, "" for nothing.
 
-    Raises ConfigError, as `file.find` does.
+    named_by: what he named it with, in words. Raises ConfigError, as `file.find` does.
     """
-    return config_file.find(option, *_folders())
+    return config_file.find(option, *_folders(), named_by)
 
 
 def looked_for() -> str:

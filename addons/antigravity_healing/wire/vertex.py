@@ -5,6 +5,7 @@ body (https://cloud.google.com/vertex-ai/generative-ai/docs).
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ PAYING_PROJECT = "x-goog-user-project"
 """The header that names the project whose quota counts. Whoever has the credential says it."""
 GLOBAL = "global"
 """The location that stands for no place of its own."""
+_PASSING = re.compile(r"preview|-exp|experimental")
 _MULTI_REGIONS = ("us", "eu")
 _HOST = re.compile(r"(?:(?P<region>[a-z0-9-]+)-)?aiplatform(?:\.(?P<multi>us|eu)\.rep)?\.googleapis\.com")
 _PLACE = re.compile(r"/(?P<version>v1|v1beta1)/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)(?P<rest>/.+)")
@@ -106,6 +108,12 @@ class VertexForm(Protocol):
     def described(self, operation: Operation, answer: Any) -> Any:
         """Vertex AI's list of models, or its description of one, as the API has it elsewhere."""
 
+    def countable(self, answer: dict[str, Any]) -> list[str]:
+        """Of a list of models those whose tokens can be counted, the likeliest to be had everywhere first."""
+
+    def counting(self, model: str, place: VertexPlace) -> VertexRequest:
+        """What counts the tokens of a word: for nothing, and refused where an answer of this model would be."""
+
 
 def listed(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The models in a page of a publisher's."""
@@ -116,6 +124,11 @@ def listed(answer: dict[str, Any]) -> list[dict[str, Any]]:
 def name_of(described: dict[str, Any]) -> str:
     """The name by which a publisher's model is asked for, without its folders."""
     return str(described.get("name", "")).rpartition("/")[2]
+
+
+def newest_first(names: Iterable[str]) -> list[str]:
+    """Names of models without those that are not yet, or no longer, everywhere at the front."""
+    return sorted(sorted(names, reverse=True), key=lambda name: bool(_PASSING.search(name)))
 
 
 def url_of(location: str) -> str:

@@ -54,14 +54,14 @@ class Script:
 
     status: None for an attempt that gets no response headers at all.
     body: pieces of the body, and seconds of silence between them.
-    end: how it ends after that; `no_credential` and `killed` end it before anything came.
+    end: how it ends after that; `no_credential`, `never_a_credential` and `killed` end it before anything came.
     why: what is said of one that ends without response headers.
     """
 
     status: int | None = 200
     headers: Headers = SSE
     body: tuple[bytes | float, ...] = ()
-    end: End | Literal["no_credential", "killed"] = "end"
+    end: End | Literal["no_credential", "never_a_credential", "killed"] = "end"
     before_head: float = 0.0
     why: str = "closed before headers"
 
@@ -232,7 +232,7 @@ class Stage:
                 while played.ended_at is None and not self.exchange.outcome:
                     self._pass_time(None)
             else:
-                if step in ("end", "cut", "no_credential", "killed"):
+                if step in ("end", "cut", "no_credential", "never_a_credential", "killed"):
                     played.ended_at = self.clock.at
                 self._tell(attempt, script, step)
             self._carry_out()
@@ -241,7 +241,7 @@ class Stage:
 
     @staticmethod
     def _events(script: Script) -> Iterable[bytes | float | str]:
-        if script.end in ("no_credential", "killed"):
+        if script.end in ("no_credential", "never_a_credential", "killed"):
             return [script.before_head, script.end]
         if script.status is None:
             return [script.before_head, script.end]
@@ -261,8 +261,9 @@ class Stage:
                 self.exchange.body_ended(attempt, script.why if script.status is None else "")
             case "cut":
                 self.exchange.body_ended(attempt, "connection reset")
-            case "no_credential":
-                self.exchange.no_credential(attempt, "its command printed nothing")
+            case "no_credential" | "never_a_credential":
+                lasting = script.end == "never_a_credential"
+                self.exchange.no_credential(attempt, "its command printed nothing", lasting=lasting)
             case "killed":
                 self.exchange.killed(attempt)
 

@@ -505,6 +505,7 @@ def test_a_killed_attempt_is_not_retried_and_no_fault_of_its_account() -> None:
 
 
 NO_CREDENTIAL = Script(end="no_credential")
+NO_CREDENTIAL_EVER = Script(end="never_a_credential")
 
 
 def test_an_account_without_its_credential_is_left_for_another_at_once() -> None:
@@ -532,6 +533,21 @@ def test_a_credential_that_is_missing_for_a_moment_is_waited_for_and_its_account
     assert [0.16 <= wait <= 0.24 for wait in [played.waits[0][1] - played.waits[0][0]]] == [True]
     assert played.waited_s <= 0.84
     assert accounts.report(played.clock.at)[0]["benches"] == []
+
+
+def test_a_credential_that_can_not_come_is_not_waited_for() -> None:
+    played = play([NO_CREDENTIAL_EVER], accounts=one_account())
+    assert (played.attempts, played.waits) == (1, [])
+    assert played.respond is not None
+    assert played.respond.status == 401
+
+
+def test_beside_one_that_can_not_come_one_that_can_is_waited_for() -> None:
+    accounts = Accounts(accounts_named("a", "b"))
+    played = play([NO_CREDENTIAL_EVER, NO_CREDENTIAL, GOOD], accounts=accounts)
+    assert (played.exchange.outcome, len(played.waits)) == ("healed", 1)
+    assert played.names[0] not in played.names[1:]
+    assert play([NO_CREDENTIAL, NO_CREDENTIAL_EVER, GOOD], accounts=accounts).exchange.outcome == "healed"
 
 
 def test_a_credential_that_stays_missing_is_told_and_asked_for_anew_by_the_next_request(

@@ -8,9 +8,10 @@ from antigravity_healing.policy.judging.failures import Failure, FailureClass
 from antigravity_healing.policy.judging.gate import HELD_BYTES, HELD_EVENTS, Gate
 from antigravity_healing.policy.settings.schema import Commit
 from antigravity_healing.wire.anthropic.dialect import Anthropic
-from antigravity_healing.wire.dialect import Dialect, Kind, Reading
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.gemini.dialect import Gemini
 from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
+from antigravity_healing.wire.reading import Kind, Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,6 @@ from antigravity_healing.policy.routing.accounts import (
     MOST_KNOWN,
     Account,
     Accounts,
-    eligible_accounts,
     runtime_accounts,
 )
 from antigravity_healing.policy.settings import schema
@@ -320,21 +319,6 @@ def test_the_first_to_be_free_is_what_clients_are_told_unless_one_may_be_asked_n
     assert accounts.free_in_s(accounts.all, MODEL, 10.0) == 50.0
     assert accounts.free_in_s(accounts.all, "another-model", 10.0) is None
     assert accounts.free_in_s(accounts.all, MODEL, 60.0) is None
-
-
-# Which accounts there are.
-
-
-def test_eligible_are_those_of_the_upstream_or_the_dialect_that_serve_the_model() -> None:
-    gemini = Account("g", "g", "gemini", schema.BUILT_IN["gemini"])
-    opus = account("opus", models=("claude-opus-*",))
-    own = Account("own", "own", "local", schema.Upstream(dialect="anthropic", url="http://127.0.0.1:1"))
-    everyone = [gemini, opus, own]
-    assert eligible_accounts(everyone, "anthropic", None, "claude-haiku") == ((opus, own), (own,))
-    assert eligible_accounts(everyone, "anthropic", "anthropic", "claude-opus-5") == ((opus,), (opus,))
-    assert eligible_accounts(everyone, "anthropic", "local", "claude-opus-5") == ((own,), (own,))
-    assert eligible_accounts(everyone, "gemini", None, "") == ((gemini,), (gemini,))
-    assert eligible_accounts([], "gemini", None, "m") == ((), ())
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,17 @@ def test_secrets_do_not_show() -> None:
         ("headers = {}", 'accounts[0] ("work"): has no credential; give it an api_key, a bearer or headers'),
         ('api_key = "a"\nbearer = "b"', 'accounts[0] ("work"): has both api_key and bearer; keep one of them'),
         ('api_key = "env:"', 'accounts[0] ("work").api_key: names no environment variable; write "env:NAME"'),
+        ('api_key = "$MY_KEY"', 'accounts[0] ("work").api_key: is how a shell names a variable; write "env:NAME"'),
+        ('api_key = "${my_key}"', 'accounts[0] ("work").api_key: is how a shell names a variable; write "env:NAME"'),
+        ('api_key = "env:$MY_KEY"', 'accounts[0] ("work").api_key: names no environment variable; write "env:NAME"'),
+        (
+            'api_key = "ENV:KEY"',
+            'accounts[0] ("work").api_key: has to begin with "env:", in lower case and without a space before it',
+        ),
+        (
+            'bearer = "Bearer hush"',
+            'accounts[0] ("work"): bearer must not begin with "Bearer ", which bearer = "…" puts before it by itself',
+        ),
         ("api_key = 1", 'accounts[0] ("work").api_key: expected a string, got a number'),
         ("api_key = ['a']", 'accounts[0] ("work").api_key: expected a string, got a list'),
         ("headers = 'a'", 'accounts[0] ("work").headers: expected a table, got a string'),
@@ -276,6 +287,13 @@ def test_accounts_that_are_no_list() -> None:
     assert problem("accounts = [1]") == "accounts[0]: expected a table, got a number"
 
 
+def test_a_key_may_look_a_little_like_a_variable() -> None:
+    for key in ("$ecret-0123", "$1", "a$B", "100%", "environment", "key:env:X"):
+        assert secret(config(account(f"api_key = '{key}'")).accounts[0].api_key) == key
+    assert config(account("headers = { authorization = 'Bearer x' }")).accounts
+    assert config('[clients]\nhosts = ["a.b", "192.168.0.1", "fd00::1", "[fd00::1]"]').clients.hosts
+
+
 def test_all_problems_are_told_at_once() -> None:
     found = problems("[retry]\nmax_attempts = 0\n[peek]\nidle = 0\n[peak]\n" + account("weight = 0"))
     assert len(found) == 4
@@ -306,12 +324,28 @@ def test_urls(url: str, expected: tuple[str, str, int, str]) -> None:
         *("https://a.b?key=hush", "https://a.b/?", "https://a.b#", "https://me:hush@a.b", "http://[::1"),
         *("https://a.b:0", "https://a.b:99999", "https://a.b:x"),
         *("https://a.b/ü", "https://bücher.example", "https://a.b\\n/x"),
+        *("https://a.b/v1/messages", "https://a.b/v1beta/models/", "https://a.b/v1beta/models/m:generateContent"),
     ],
 )
 def test_wrong_urls(url: str) -> None:
     text = problem(f'[upstreams.up]\ndialect = "gemini"\nurl = "{url}"')
     assert text.startswith("upstreams.up.url: ")
     assert "hush" not in text
+
+
+@pytest.mark.parametrize(
+    ("url", "target", "whole"),
+    [
+        ("https://a.b/x", "/v1/messages", "/x/v1/messages"),
+        ("https://a.b/x/v1", "/v1/messages?a=/v1/b", "/x/v1/messages?a=/v1/b"),
+        ("https://a.b/v1beta", "/v1/models/m:generateContent", "/v1beta/models/m:generateContent"),
+        ("https://a.b/v1beta", "/upload/v1beta/files", "/upload/v1beta/files"),
+        ("https://a.b/v1x/y", "/v1/messages", "/v1x/y/v1/messages"),
+        ("https://a.b/messages/models", "/v1/messages", "/messages/models/v1/messages"),
+    ],
+)
+def test_the_whole_path_has_one_version_that_of_the_url_if_it_has_one(url: str, target: str, whole: str) -> None:
+    assert Upstream(dialect="gemini", url=url).whole(target) == whole
 
 
 def test_a_built_in_upstream_can_be_moved() -> None:
@@ -429,6 +463,8 @@ def test_merging_clocks() -> None:
             "[clients]\nkeys = ['k', '']",
             "clients.keys[1]: is empty; write env:NAME, file:PATH, cmd:COMMAND or the value",
         ),
+        ('[clients]\nhosts = ["https://a.b"]', 'clients.hosts: takes names alone, like "proxy.lan": without http://'),
+        ('[clients]\nhosts = ["a.b:8080"]', 'clients.hosts: takes names alone, like "proxy.lan": without http://'),
         ("[clients]\nloopback_only = 1", "clients.loopback_only: expected true or false, got a number"),
         ("[clients]\nloopback_onyl = true", 'clients: unknown key "loopback_onyl"; did you mean "loopback_only"?'),
         ("[flows]\nmax_body_bytes = -1", "flows.max_body_bytes: must be at least 0"),
@@ -695,3 +731,7 @@ def test_an_account_has_a_project_and_a_location_of_its_own() -> None:
 )
 def test_what_is_wrong_with_vertex_is_said(text: str, words: str) -> None:
     assert any(words in problem for problem in problems(text)), problems(text)
+
+
+def test_a_wrong_location_is_the_only_thing_that_is_wrong() -> None:
+    assert len(problems('[upstreams.v]\ndialect = "gemini"\nproject = "p"\nlocation = "eu west"')) == 1

@@ -4,14 +4,9 @@ from typing import Any
 import pytest
 from antigravity_healing.wire.anthropic.dialect import Anthropic
 from antigravity_healing.wire.anthropic.reader import AnthropicReader
-from antigravity_healing.wire.dialect import (
-    MOST_OPEN,
-    EmptyStop,
-    Kind,
-    Reading,
-)
 from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from antigravity_healing.wire.operation import Operation
+from antigravity_healing.wire.reading import MOST_OPEN, EmptyStop, Kind, Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

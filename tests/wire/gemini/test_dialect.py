@@ -2,11 +2,11 @@ import json
 from typing import Any
 
 import pytest
-from antigravity_healing.wire.dialect import EmptyStop, Kind, Reading
 from antigravity_healing.wire.gemini.dialect import Gemini
 from antigravity_healing.wire.gemini.reader import GeminiReader
 from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from antigravity_healing.wire.operation import Operation
+from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

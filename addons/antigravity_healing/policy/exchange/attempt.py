@@ -244,7 +244,7 @@ class Attempt:
         """With the upstream's prefix and the query, without credentials."""
         asked = self.asked
         target = self.prepared.target or asked.path + (f"?{asked.query}" if asked.query else "")
-        return self.account.upstream.path + target
+        return self.account.upstream.whole(target)
 
     @property
     def committed(self) -> bool:

@@ -34,8 +34,8 @@ class Events:
     def malformed(self, attempt: Attempt, flaw: str) -> None:
         """An attempt's answer has a head that is none; `flaw` says why. The attempt is over."""
 
-    def no_credential(self, attempt: Attempt, why: str) -> None:
-        """The credential of an attempt's account could not be had; nothing was sent."""
+    def no_credential(self, attempt: Attempt, why: str, *, lasting: bool = False) -> None:
+        """The credential of an attempt's account could not be had; nothing was sent. lasting: nor will it be later."""
 
     def on_its_way(self, attempt: Attempt, since: float) -> None:
         """Nothing here holds an attempt up any more, since then (monotonic seconds): upstream's clocks run."""

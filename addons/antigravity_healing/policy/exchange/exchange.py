@@ -146,8 +146,8 @@ class Exchange(Events):
         self._tell(self._handler.malformed, attempt, flaw)
 
     @override
-    def no_credential(self, attempt: Attempt, why: str) -> None:
-        self._tell(self._handler.no_credential, attempt, why)
+    def no_credential(self, attempt: Attempt, why: str, *, lasting: bool = False) -> None:
+        self._tell(self._handler.no_credential, attempt, why, lasting=lasting)
 
     @override
     def on_its_way(self, attempt: Attempt, since: float) -> None:

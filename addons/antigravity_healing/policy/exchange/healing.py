@@ -96,11 +96,11 @@ class Healing(Events):
         if attempt is self._progress.current:
             self._in_turn.fail(attempt, Failure(FailureClass.MALFORMED, f"the head of the answer is not valid: {flaw}"))
 
-    def no_credential(self, attempt: Attempt, why: str) -> None:
+    def no_credential(self, attempt: Attempt, why: str, *, lasting: bool = False) -> None:
         """Try the next account."""
         attempt.has_ended(UpstreamEnd.BY_ITSELF)
-        told = f"no credential for account {attempt.account.name}: {why}"
-        self._in_turn.fail(attempt, Failure(FailureClass.LOCAL, told, 401, most_waits=len(LOCAL_WAITS_S)))
+        told, most = f"no credential for account {attempt.account.name}: {why}", len(LOCAL_WAITS_S)
+        self._in_turn.fail(attempt, Failure(FailureClass.LOCAL, told, 401, most_waits=most, again=not lasting))
 
     def shut_down(self) -> None:
         """End the answer with that, where it has begun with what there was to say."""

@@ -192,6 +192,8 @@ class Planner:
     def _plan_unsent(self, account: Account, failure: Failure, now: float) -> Next | None:
         """What follows an attempt that was not sent: each other account once, and then all of them a little later."""
         self._avoid.add(account.name)
+        if not failure.again:
+            self._excluded.add(account.name)
         chosen = self._choose(now)
         if isinstance(chosen, Account) and chosen.name not in self._avoid:
             return Next(chosen)

@@ -1,6 +1,7 @@
 """How a request is sent to the upstream of an account: on Vertex AI it looks another way than elsewhere."""
 
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import ClientRequest, UpstreamRequest
@@ -20,6 +21,24 @@ def form_of(upstream: Upstream) -> VertexForm | None:
 def form_at(account: Account) -> VertexForm | None:
     """The form in which this account is asked on Vertex AI; None where that is not its upstream."""
     return form_of(account.upstream)
+
+
+def is_public(upstream: Upstream) -> bool:
+    """Whether this is an API's own public place, which knows no other form than the API's."""
+    public = DIALECTS[upstream.dialect].public_url
+    return not upstream.on_vertex and upstream.host == urlsplit(public).hostname
+
+
+def meant_by(client: VertexPlace | None, upstream: Upstream) -> Upstream:
+    """Where a client's own credential is for. client: where on Vertex AI it means to ask, None if it does not.
+
+    Raises ValidationError where it names a place that can't be.
+    """
+    if client is None or not is_public(upstream):
+        return upstream
+    # A token for Google Cloud is of no use at the public API, and none of its business.
+    given = {"dialect": upstream.dialect, "project": client.project or None, "location": client.location}
+    return Upstream.model_validate(given | {"connections": upstream.connections})
 
 
 def lacks_project(upstream: Upstream, *, keyed: bool) -> bool:
@@ -64,6 +83,8 @@ def placed(prepared: Prepared, asked: UpstreamRequest, account: Account, request
     form = form_at(account)
     if form is None and request.vertex is None:
         return prepared
+    if form is None and not asked.translated and not is_public(account.upstream):
+        form = asked.dialect.vertex  # a gateway gets what its client sends
     try:
         if form is not None:
             return _on_vertex(form, prepared, asked, account, request)

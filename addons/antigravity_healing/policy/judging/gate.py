@@ -10,11 +10,12 @@ from typing import Any, Protocol
 from antigravity_healing.policy.judging.failures import Failure, FailureClass, classify
 from antigravity_healing.policy.judging.written import Passing, PassingArray, Writer
 from antigravity_healing.policy.settings.schema import Commit
-from antigravity_healing.wire.dialect import Dialect, EmptyStop, Kind, Reading
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.errors.parsing import read_error
 from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 from antigravity_healing.wire.http.json_array import ArrayDecoder
 from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
+from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from antigravity_healing.wire.usage import UsageTally
 
 logger = logging.getLogger(__name__)

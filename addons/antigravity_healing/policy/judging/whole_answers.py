@@ -2,11 +2,12 @@
 
 from antigravity_healing.policy.judging.failures import Failure, FailureClass, classify
 from antigravity_healing.policy.judging.gate import no_answer
-from antigravity_healing.wire.dialect import Dialect, Kind
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.errors.parsing import UpstreamError, parse_error, read_error
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.operation import OperationKind
+from antigravity_healing.wire.reading import Kind
 from antigravity_healing.wire.usage import UsageTally
 
 _BAD_GATEWAY = 502

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 from antigravity_healing.policy.judging.client_error import client_error
 from antigravity_healing.policy.judging.failures import Failure
 from antigravity_healing.wire.collecting import LONGEST, LONGEST_WHOLE
-from antigravity_healing.wire.dialect import Dialect, Reading
+from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json.value import dump
+from antigravity_healing.wire.reading import Reading
 from antigravity_healing.wire.translate.common import AnswerTranslator
 
 

@@ -260,7 +260,8 @@ class Accounts:
         trouble = self._local.get(account.name)
         if failure is not None and failure.kind is FailureClass.LOCAL:
             if trouble is None:
-                begins = f"%s; tried again shortly, account {account.name} is not to blame"
+                again = "tried again shortly, " if failure.again else ""
+                begins = f"%s; {again}account {account.name} is not to blame"
                 ends = f"account {account.name}: what kept it from being asked is over"
                 trouble = Trouble(logger, begins, ends, about=account.name)
                 self._local[account.name] = trouble
@@ -367,15 +368,3 @@ def named_models(settings: schema.Config) -> frozenset[str]:
     return frozenset(
         model for target in targets if "*" not in (model := schema.split_target(target, settings.upstreams)[1])
     )
-
-
-def eligible_accounts(
-    accounts: Iterable[Account], dialect: str, upstream: str | None, model: str
-) -> tuple[tuple[Account, ...], tuple[Account, ...]]:
-    """Those of the upstream (without one: of every upstream of the dialect), and among them those for the model."""
-    there = tuple(
-        account
-        for account in accounts
-        if (account.upstream_name == upstream if upstream else account.upstream.dialect == dialect)
-    )
-    return there, tuple(account for account in there if account.serves(model))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from antigravity_healing.policy.routing.accounts import Account
+from antigravity_healing.policy.routing.routes import matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +16,13 @@ class Named:
     models: tuple[str, ...] = ()
     doubt: str = ""
 
-    def fits(self, account: Account) -> bool:
-        """Whether the account may serve all of them."""
-        return takes_all(account) or all(model and account.serves(model) for model in self.models)
+    def fits(self, patterns: tuple[str, ...]) -> bool:
+        """Whether an account with these models may serve all of them."""
+        if takes_all(patterns):
+            return True
+        return all(model and any(matches(pattern, model) for pattern in patterns) for model in self.models)
 
 
-def takes_all(account: Account) -> bool:
-    """Whether an account may serve every model, named or not."""
-    return "*" in account.models
+def takes_all(patterns: tuple[str, ...]) -> bool:
+    """Whether an account with these models may serve every model, named or not."""
+    return "*" in patterns

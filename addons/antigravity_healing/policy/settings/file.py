@@ -29,6 +29,10 @@ from antigravity_healing.private import is_open_to_others
 _SHORTEST_KEY = 8
 
 
+OPTION = "the option antigravity_config"
+"""What names a configuration file to mitmproxy."""
+
+
 class ConfigError(Exception):
     """The configuration cannot be used. Its text names every problem found, one a line, and shows no secret."""
 
@@ -81,8 +85,10 @@ def load(path: Path, before: Config | None = None) -> Config:
     return config
 
 
-def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
+def find(option: str, cwd: Path, user_folder: Path, named_by: str = OPTION) -> Path | None:
     """The configuration file to use: `option` if not empty, else the one in `cwd`, else in `user_folder`, else None.
+
+    named_by: what `option` is the value of, in words.
 
     Raises `ConfigError` if `option` names no file, or it can't be seen whether there is one.
     """
@@ -92,7 +98,7 @@ def find(option: str, cwd: Path, user_folder: Path) -> Path | None:
         except RuntimeError:
             raise ConfigError(f'{option}: the home folder ("~") cannot be found') from None
         if not os.path.exists(path):  # unlike Path.exists, it also bears a folder that may not be searched
-            raise ConfigError(f"{path}: there is no such file; it is what the option antigravity_config names")
+            raise ConfigError(f"{path}: there is no such file; it is what {named_by} names")
         return path
     for path in places(cwd, user_folder):
         try:

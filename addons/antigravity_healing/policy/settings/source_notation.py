@@ -8,6 +8,8 @@ from typing import Literal
 
 _OF_A_SHELL = re.compile(r"^(?:\|\|?|&&?|;|\d?[<>].*|~/.*)$|;$|\$[({A-Za-z_]|`")
 
+_OTHER_NOTATION = re.compile(r"\$[A-Z_][A-Z0-9_]*|\$\{\w+\}|\$env:\w+|%[A-Z_][A-Z0-9_]*%")
+
 
 @dataclass(frozen=True, repr=False)
 class Source:
@@ -44,7 +46,7 @@ def parse_source(text: str, folder: Path | None = None) -> Source:
     rest = rest.strip()
     match prefix if text != prefix else "":
         case "env":
-            if not rest or "=" in rest or "\0" in rest:
+            if not rest or _OTHER_NOTATION.match(rest) or "=" in rest or "\0" in rest:
                 raise ValueError('names no environment variable; write "env:NAME"')
             return Source("env", rest)
         case "file":
@@ -67,6 +69,10 @@ def parse_source(text: str, folder: Path | None = None) -> Source:
             return Source("cmd", rest)
     if not text.strip():
         raise ValueError("is empty; write env:NAME, file:PATH, cmd:COMMAND or the value itself")
+    if _OTHER_NOTATION.fullmatch(text):
+        raise ValueError('is how a shell names a variable; write "env:NAME"')
+    if prefix != text and prefix.strip().lower() in ("env", "file", "cmd", "adc"):
+        raise ValueError(f'has to begin with "{prefix.strip().lower()}:", in lower case and without a space before it')
     # It becomes the value of a header as it is: no way to smuggle in a second header, and no silent mismatch.
     if text != text.strip() or not (text.isascii() and text.isprintable()):
         raise ValueError("may only have printable ASCII characters, and no spaces around it")

@@ -44,8 +44,6 @@ from antigravity_healing.wire.translate.to_anthropic.tools import argument_names
 from antigravity_healing.wire.translate.to_gemini.answer import GeminiAnswer
 from antigravity_healing.wire.translate.to_gemini.request import count_tokens_to_gemini, to_gemini
 
-_VERSIONED = re.compile(r"/v\d\w*$")
-
 
 class Translation(ABC):
     """Translates one exchange.
@@ -172,10 +170,6 @@ class Translation(ABC):
     @abstractmethod
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]: ...
 
-    def _versioned(self, version: str, path: str) -> str:
-        """The path, with the API's version unless the upstream's URL has one."""
-        return path if _VERSIONED.search(self._upstream.path) and not self._upstream.on_vertex else version + path
-
 
 class ToGemini(Translation):
     """An Anthropic client on a Gemini upstream."""
@@ -241,7 +235,7 @@ class ToGemini(Translation):
         elif self._request.streams:
             verb, query = "streamGenerateContent", "alt=sse"
         path = f"/models/{quote(self._request.route.model, safe='')}" + (f":{verb}" if verb else "")
-        return self._versioned("/v1beta", path), query
+        return "/v1beta" + path, query
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         translate = count_tokens_to_gemini if kind == "count_tokens" else to_gemini
@@ -306,7 +300,7 @@ class ToAnthropic(Translation):
 
     def _path(self, kind: str) -> tuple[str, str]:
         path = {"generate": "/messages", "count_tokens": "/messages/count_tokens"}.get(kind)
-        return self._versioned("/v1", path or f"/models/{quote(self._request.route.model, safe='')}"), ""
+        return "/v1" + (path or f"/models/{quote(self._request.route.model, safe='')}"), ""
 
     def _translated(self, kind: str, body: dict[str, Any], without: frozenset[str]) -> dict[str, Any]:
         model, turns = self._request.route.model, self._history()

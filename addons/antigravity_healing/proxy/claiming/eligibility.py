@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Sequence
 
+from pydantic import ValidationError
+
+from antigravity_healing.policy.exchange.placing import client_place, meant_by
 from antigravity_healing.policy.judging.failures import shortened
-from antigravity_healing.policy.routing.accounts import Account, eligible_accounts
+from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.named_models import Named
 from antigravity_healing.policy.routing.routes import Route
 from antigravity_healing.policy.settings.schema import RESERVED_ACCOUNT, Upstream
@@ -26,7 +29,7 @@ class Eligibility:
 
     def has_accounts(self, target: Destination) -> bool:
         """Whether any account serves there; else the client's own credential is what counts."""
-        return any(account.upstream_name == target.upstream_name for account in self._state.accounts.all)
+        return bool(self._state.groups.at(target.upstream_name).accounts)
 
     def accounts_for(self, claim: Claim, route: Route, named: Named) -> tuple[Account, ...]:
         """The accounts that may be asked, at least one. Raises RefusedError where there are, and none may."""
@@ -38,22 +41,31 @@ class Eligibility:
         if target.kind == "reverse" and not route.upstream:
             assert target.upstream is not None
             return (self._own_account(claim, "reverse", target.upstream),)
-        there, _ = eligible_accounts(self._state.accounts.all, spoken, name or None, route.model)
-        if not there:
+        there = self._state.groups.at(name) if name else self._state.groups.speaking(spoken)
+        if not there.accounts:
             name = name or spoken
             if spoken != dialect.name and name not in self._unpaid:
                 self._unpaid.add(name)
                 logger.warning("%s has no account: what is translated for it goes there without a credential", name)
-            return (self._own_account(claim, name, upstreams[name]),)
+            return (self._own_account(claim, name, self._own_upstream(claim, upstreams[name])),)
         if named.doubt:
             raise RefusedError(refusals.refusal(dialect, 400, uncertain(named.doubt)))
         if spoken != dialect.name:
             named = Named(named.models[:1])  # a translated request names nothing else
-        eligible = tuple(account for account in there if named.fits(account))
+        eligible = there.fitting(named)
         if not eligible:
             status = 404 if all(named.models) else 400
-            raise RefusedError(refusals.refusal(dialect, status, unserved(named, there)))
+            raise RefusedError(refusals.refusal(dialect, status, unserved(named, there.accounts)))
         return eligible
+
+    def _own_upstream(self, claim: Claim, upstream: Upstream) -> Upstream:
+        """Where the client's own credential is for, where nobody else's is used. Raises RefusedError."""
+        assert claim.asked is not None
+        try:
+            return meant_by(client_place(claim.asked.dialect, claim.asked.path), upstream)
+        except ValidationError:
+            message = "The path names a project or a location that Vertex AI can't have."
+            raise RefusedError(refusals.refusal(claim.asked.dialect, 400, message)) from None
 
     def _own_account(self, claim: Claim, name: str, upstream: Upstream) -> Account:
         """The client's own credential as an account: what upstream says of it holds for it and for nobody else's."""

@@ -11,7 +11,7 @@ from antigravity_healing.policy.exchange.exchange import Exchange
 from antigravity_healing.policy.exchange.given import Rules, Shared
 from antigravity_healing.policy.exchange.placing import client_place, no_place
 from antigravity_healing.policy.routing.accounts import Account
-from antigravity_healing.policy.routing.named_models import Named, takes_all
+from antigravity_healing.policy.routing.named_models import Named
 from antigravity_healing.policy.routing.request import ClientRequest, Owner
 from antigravity_healing.policy.routing.routes import Route
 from antigravity_healing.policy.signing.store import conversation_key
@@ -96,8 +96,7 @@ class ExchangeMaker:
         """The models that an account has to be allowed to serve for this request. parsed, doubt: as `read_body`."""
         model = asked.route.model
         needed = model or asked.operation.kind in ("generate", "count_tokens")
-        choosy = not all(map(takes_all, self._state.accounts.all))
-        beside = models_beside(asked.model, parsed) if choosy else ()
+        beside = models_beside(asked.model, parsed) if self._state.groups.choosy else ()
         return Named((model, *beside) if needed else beside, doubt)
 
     def begin(self, asked: ClientRequest, eligible: Sequence[Account], claim: Claim) -> Exchange:

@@ -38,11 +38,10 @@ class LocalAnswers:
 
     def _is_all_translated(self, dialect: Dialect) -> bool:
         """Whether a client of this dialect is served by upstreams of others only: none has a list for it."""
-        accounts = self._state.accounts.all
-        if any(account.upstream.dialect == dialect.name for account in accounts):
+        groups = self._state.groups
+        if groups.speaking(dialect.name).accounts:
             return False
-        served = {account.upstream_name for account in accounts}
-        return any(upstream in served for upstream in self._state.routes.upstreams())
+        return any(groups.at(upstream).accounts for upstream in self._state.routes.upstreams())
 
 
 def _elsewhere(method: str) -> http.Response:

@@ -35,7 +35,7 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
     assert claim.asked is not None
     _, path, dialect, operation = claim.asked
     there = governor.eligibility.accounts_for(claim, _NO_ROUTE, Named())
-    body = governor.maker.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0]) else b""
+    body = governor.maker.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0].models) else b""
     value, things = None, frozenset[str]()
     if len(there) > 1 and request.method != "HEAD":
         value = _json_of(body) if may_name(dialect, operation, body) else None
@@ -80,7 +80,7 @@ def learn(governor: Governor, claim: Claim, account: Account, response: http.Res
 def _serving_all(claim: Claim, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """Those that may serve whatever model is named later. Raises RefusedError where none may."""
     assert claim.asked is not None
-    if not (found := tuple(account for account in accounts if takes_all(account))):
+    if not (found := tuple(account for account in accounts if takes_all(account.models))):
         message = "A WebSocket names its model after it is open: it needs an account that serves any, without models."
         raise RefusedError(refusals.refusal(claim.asked.dialect, 404, message))
     return found
@@ -89,13 +89,13 @@ def _serving_all(claim: Claim, accounts: tuple[Account, ...]) -> tuple[Account, 
 def _fitting(claim: Claim, body: bytes, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
     """Those that may serve all models that the request names. Raises RefusedError where none may."""
     assert claim.asked is not None
-    if all(map(takes_all, accounts)):
+    if all(takes_all(account.models) for account in accounts):
         return accounts
     try:
         named = Named(models_of(claim.asked.path, query_of(claim.query), body))
     except DoubtError as error:
         raise RefusedError(refusals.refusal(claim.asked.dialect, 400, uncertain(str(error)))) from None
-    if fitting := tuple(account for account in accounts if named.fits(account)):
+    if fitting := tuple(account for account in accounts if named.fits(account.models)):
         return fitting
     raise RefusedError(refusals.refusal(claim.asked.dialect, 404, unserved(named, accounts)))
 

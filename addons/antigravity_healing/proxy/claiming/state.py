@@ -8,6 +8,7 @@ from random import Random, SystemRandom
 from antigravity_healing.policy.exchange.exchange import Exchange
 from antigravity_healing.policy.exchange.retry_table import RetryBudget
 from antigravity_healing.policy.journal.records import Journal
+from antigravity_healing.policy.routing.account_groups import AccountGroups
 from antigravity_healing.policy.routing.accounts import Accounts, named_models, runtime_accounts
 from antigravity_healing.policy.routing.routes import Routes
 from antigravity_healing.policy.settings.schema import Config
@@ -78,6 +79,7 @@ class State:
             probe_s=config.limits.probe_seconds,
             named=named_models(config),
         )
+        self.groups = AccountGroups(self.accounts.all)
         if self.signatures is None or self.signatures.settings != config.signatures:
             self.close()
             self.signatures = SignatureStore(self.home / STORE_NAME if self.home else None, config.signatures)

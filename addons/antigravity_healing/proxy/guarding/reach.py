@@ -5,13 +5,14 @@ import socket
 from collections.abc import Container
 from dataclasses import dataclass
 
-from mitmproxy.connection import Client, Server
+from mitmproxy.connection import Address, Client, Server
 from mitmproxy.proxy import commands
 from mitmproxy.proxy.mode_specs import ReverseMode, UpstreamMode
 
 from antigravity_healing.policy.settings.schema import Upstream
 from antigravity_healing.proxy.guarding.addresses import IP, is_here, is_own, literal, why_out_of_reach
 from antigravity_healing.proxy.guarding.visits import Visitor
+from antigravity_healing.wire.vertex import location_of
 
 ITSELF = "this is the proxy itself, which makes no connection to itself: its API is at its own base URL"
 
@@ -57,6 +58,14 @@ def is_configured(client: Client, server: Server, upstreams: dict[str, Upstream]
     if isinstance(mode, ReverseMode | UpstreamMode) and address == tuple(mode.address):
         return True
     return any(address == (upstream.host, upstream.port) for upstream in upstreams.values())
+
+
+def is_upstreams(address: Address, upstreams: dict[str, Upstream]) -> bool:
+    """Whether an upstream is asked there, or may be: an account, or a client, may name a location of its own."""
+    host, port = address[:2]
+    return any((host, port) == (each.host, each.port) for each in upstreams.values()) or (
+        location_of(f"https://{host}") is not None
+    )
 
 
 async def refuse_connecting(visitor: Visitor, server: Server, own_ports: Container[int]) -> str | None:

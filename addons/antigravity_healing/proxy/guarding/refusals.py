@@ -69,6 +69,8 @@ def not_found(request: http.Request, path: str) -> http.Response:
     """
     served = ", ".join(dialect.endpoints for dialect in DIALECTS.values())
     says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request)}"
+    if request.method == "GET":
+        says += f" What happens is shown to a browser at {_here(request)}/antigravity/."
     message = f"{shortened(request.method)} {shortened(path, 200)} is not served here. {says}"
     error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
     return _logged_response(404, message, {"type": "error", "error": error})
@@ -78,13 +80,18 @@ def _base_urls(request: http.Request) -> str:
     """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
     headers = by_name(request.headers.fields)
     native = [dialect for dialect in DIALECTS.values() if dialect.is_native(headers)]
-    host = request.host_header
-    here = f"{request.scheme or 'http'}://{shortened(host, 100)}" if host else "the proxy's address"
+    here = _here(request)
     versioned = " or ".join(
         f"{here}{dialect.base_path} ({dialect.label})" for dialect in native or DIALECTS.values() if dialect.base_path
     )
     without = f", and {versioned} for one that does not add the API's version by itself" if versioned else ""
     return f"A client's base URL is {here}{without}."
+
+
+def _here(request: http.Request) -> str:
+    """The base URL by which the proxy was asked."""
+    host = request.host_header
+    return f"{request.scheme or 'http'}://{shortened(host, 100)}" if host else "the proxy's address"
 
 
 def refusal(

@@ -22,7 +22,14 @@ CHECK_S = 2.0
 
 
 class CredentialError(Exception):
-    """A credential can't be had; the text says why and holds no secret."""
+    """A credential can't be had; the text says why and holds no secret.
+
+    lasting: whether that stays so for as long as this process runs with this configuration.
+    """
+
+    def __init__(self, why: str, *, lasting: bool = False) -> None:
+        super().__init__(why)
+        self.lasting = lasting
 
 
 class Credentials:
@@ -228,9 +235,10 @@ def _value_of(source: Source, values: Mapping[Source, Given]) -> str:
         case "env":
             value = os.environ.get(source.value, "").strip()
             if not value:
-                raise CredentialError(f"the environment variable {source.value} is not set")
+                why = f"the environment variable {source.value} is not set (set it, then start again)"
+                raise CredentialError(why, lasting=True)
             if not value.isprintable():
-                raise CredentialError("what env: gives is not one line of printable characters")
+                raise CredentialError("what env: gives is not one line of printable characters", lasting=True)
             return value
         case _:
             return values[source].value

@@ -216,7 +216,7 @@ class HealingStream(PassingStream):
         try:
             seal = self.governor.attempt_credentials.seal_of(attempt.account, self.claim, refused=refused)
         except CredentialError as error:
-            self.exchange.no_credential(attempt, str(error))
+            self.exchange.no_credential(attempt, str(error), lasting=error.lasting)
             return
         if seal is not None:
             yield from self.send_with(attempt, seal)
@@ -240,7 +240,7 @@ class HealingStream(PassingStream):
         if attempt.ended or not self.running:
             return
         if hook.request.seal is None:
-            self.exchange.no_credential(attempt, hook.request.error)
+            self.exchange.no_credential(attempt, hook.request.error, lasting=hook.request.lasting)
         else:
             yield from self.send_with(attempt, hook.request.seal)
         yield from self.perform()

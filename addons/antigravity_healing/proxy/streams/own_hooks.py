@@ -13,7 +13,7 @@ from antigravity_healing.proxy.secrets.seal import Seal
 
 @dataclass
 class CredentialRequest:
-    """What `AntigravityCredentialHook` asks for; the hook fills in `seal` or `error`.
+    """What `AntigravityCredentialHook` asks for; the hook fills in `seal`, or `error`, and whether it is `lasting`.
 
     refused: what upstream did not take for this account, None if nothing was asked yet.
     patient: whether to ask again a little later where it can't be had, as nobody else will.
@@ -25,6 +25,7 @@ class CredentialRequest:
     patient: bool = False
     seal: Seal | None = None
     error: str = "it could not be read"
+    lasting: bool = False
 
 
 @dataclass

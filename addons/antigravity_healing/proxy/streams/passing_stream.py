@@ -169,7 +169,7 @@ class PassingStream(IncomingStream):
         host = host_header(self.context, self.flow, upstream)
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme
         request.host_header = host
-        path = upstream.path + path_at(account, asked.dialect, asked.path)
+        path = upstream.whole(path_at(account, asked.dialect, asked.path))
         request.path = path + (f"?{claim.query}" if claim.query else "")
         if account.source is not None:
             request.headers.pop(PAYING_PROJECT, None)

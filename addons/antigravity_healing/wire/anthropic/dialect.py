@@ -12,22 +12,13 @@ from antigravity_healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from antigravity_healing.wire.anthropic.reader import AnthropicReader, read_message
 from antigravity_healing.wire.anthropic.usage import AnthropicUsage
 from antigravity_healing.wire.anthropic.vertex import AnthropicOnVertex
-from antigravity_healing.wire.dialect import (
-    ClientVariables,
-    CredentialPlaces,
-    EmptyStop,
-    GenAI,
-    Kind,
-    LateEnd,
-    Reading,
-    Streamed,
-    ThingIds,
-)
+from antigravity_healing.wire.dialect import ClientVariables, CredentialPlaces, GenAI, LateEnd, Streamed, ThingIds
 from antigravity_healing.wire.errors.parsing import STATUS_OF_ANTHROPIC_TYPE, read_error
 from antigravity_healing.wire.http.sse import BOM, SSEEvent, encode
 from antigravity_healing.wire.json.span import replace_member
 from antigravity_healing.wire.json.value import dump
 from antigravity_healing.wire.operation import Operation
+from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from antigravity_healing.wire.requests.opening import opening_key
 from antigravity_healing.wire.vertex import meant
 

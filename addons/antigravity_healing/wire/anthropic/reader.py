@@ -3,11 +3,11 @@
 from typing import Any
 
 from antigravity_healing.wire.anthropic.collector import AnthropicCollector
-from antigravity_healing.wire.dialect import LONGEST_INDEX, MOST_OPEN, Kind, Reading
 from antigravity_healing.wire.errors.parsing import find_error
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.json.value import parse
+from antigravity_healing.wire.reading import LONGEST_INDEX, MOST_OPEN, Kind, Reading
 
 # What a block or delta of a known type says by itself; a type that is not here is passed on and counts as content.
 _BLOCK_TEXT = {"text": "text", "thinking": "thinking", "tool_use": "input", "server_tool_use": "input",

@@ -6,8 +6,18 @@ from urllib.parse import quote, unquote
 
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.span import remove_member, replace_member
+from antigravity_healing.wire.json.value import dump
 from antigravity_healing.wire.operation import Operation
-from antigravity_healing.wire.vertex import PlainRequest, VertexPlace, VertexRequest, listed, moved, name_of, place_in
+from antigravity_healing.wire.vertex import (
+    PlainRequest,
+    VertexPlace,
+    VertexRequest,
+    listed,
+    moved,
+    name_of,
+    newest_first,
+    place_in,
+)
 
 _VERSION = "anthropic_version"
 _FIRST_VERSION = "2023-06-01"
@@ -106,6 +116,16 @@ class AnthropicOnVertex:
         flags = [flag for match in _UNEXPECTED.finditer(text) for flag in _QUOTED.findall(match[1])]
         return (*flags, *(name for name in _EXTRA.findall(text) if name in _LEAVE_OUT))
 
+    def countable(self, answer: dict[str, Any]) -> list[str]:
+        """All of Claude."""
+        return newest_first(_id(each) for each in listed(answer) if name_of(each).startswith("claude-"))
+
+    def counting(self, model: str, place: VertexPlace) -> VertexRequest:
+        """`count-tokens:rawPredict`."""
+        value = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        request = PlainRequest("/v1/messages/count_tokens", dump(value), value)
+        return self.on_vertex(request, "", Operation("count_tokens"), place, model=model)
+
     def described(self, operation: Operation, answer: Any) -> Any:
         """`publisherModels` as a page of models."""
         if not isinstance(answer, dict):
@@ -118,12 +138,15 @@ class AnthropicOnVertex:
         return answer if "data" in answer else {"data": models, **ends}
 
 
+def _id(described: dict[str, Any]) -> str:
+    """The name with its version: that is what can be asked for."""
+    name, version = name_of(described), described.get("versionId")
+    return f"{name}@{version}" if isinstance(version, str) and version and "@" not in name else name
+
+
 def _model(described: dict[str, Any]) -> dict[str, Any]:
     name = name_of(described)
-    version = described.get("versionId")
-    # A name with its version is what can be asked for.
-    model = f"{name}@{version}" if isinstance(version, str) and version and "@" not in name else name
-    return {"type": "model", "id": model, "display_name": name, "created_at": _UNKNOWN_DATE}
+    return {"type": "model", "id": _id(described), "display_name": name, "created_at": _UNKNOWN_DATE}
 
 
 def _with_version(body: bytes, value: Any, version: str) -> bytes:

@@ -5,17 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from antigravity_healing.wire.dialect import (
-    ClientVariables,
-    CredentialPlaces,
-    EmptyStop,
-    GenAI,
-    Kind,
-    LateEnd,
-    Reading,
-    Streamed,
-    ThingIds,
-)
+from antigravity_healing.wire.dialect import ClientVariables, CredentialPlaces, GenAI, LateEnd, Streamed, ThingIds
 from antigravity_healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, read_error
 from antigravity_healing.wire.gemini.collector import GeminiCollector
 from antigravity_healing.wire.gemini.conversation import GeminiConversation
@@ -28,6 +18,7 @@ from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json.value import dump
 from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import NoRateLimits
+from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from antigravity_healing.wire.requests.opening import opening_key
 from antigravity_healing.wire.vertex import meant
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from antigravity_healing.wire.dialect import LONGEST_INDEX, Kind, Reading
 from antigravity_healing.wire.errors.parsing import find_error
 from antigravity_healing.wire.gemini.collector import GeminiParts
 from antigravity_healing.wire.gemini.history import call_flaw, call_of
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.json.value import parse
+from antigravity_healing.wire.reading import LONGEST_INDEX, Kind, Reading
 
 PLAIN_STOPS = ("STOP", "FINISH_REASON_UNSPECIFIED", "")
 """Finish reasons of a turn that is complete, and none at all."""

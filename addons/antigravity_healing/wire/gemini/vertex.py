@@ -3,13 +3,23 @@
 import re
 from operator import is_
 from typing import Any
+from urllib.parse import quote
 
 from antigravity_healing.wire.gemini.paths import LIST_PATH, model_path
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.span import respell
 from antigravity_healing.wire.json.value import dump
 from antigravity_healing.wire.operation import Operation
-from antigravity_healing.wire.vertex import PlainRequest, VertexPlace, VertexRequest, listed, moved, name_of, place_in
+from antigravity_healing.wire.vertex import (
+    PlainRequest,
+    VertexPlace,
+    VertexRequest,
+    listed,
+    moved,
+    name_of,
+    newest_first,
+    place_in,
+)
 
 _ELSEWHERE = re.compile(r"/(?:v1|v1beta|v1alpha)(/cachedContents(?:/.*)?)")
 _CALLS = ("functionCall", "function_call", "functionResponse", "function_response")
@@ -17,6 +27,7 @@ _OF_A_CALL = re.compile(r"function_?(?:call|response)", re.IGNORECASE)
 _UNKNOWN = re.compile(r"""Unknown name \\?"(?P<name>\w+)\\?" at '(?P<where>[^']{0,200})'""")
 # What the SDK, too, knows as fields of the Gemini API alone: what they say is not for the model.
 _LEAVE_OUT = frozenset(("partMetadata", "willContinue", "enableEnhancedCivicAnswers", "store"))
+_NO_TEXT = re.compile(r"embedding|image|tts|live|audio|robotics|computer-use")
 _COUNTED = ("contents", "systemInstruction", "system_instruction", "tools", "generationConfig", "generation_config")
 
 
@@ -82,6 +93,18 @@ class GeminiOnVertex:
         if place.project and (match := _ELSEWHERE.fullmatch(path)):
             return f"/{version}{place.folder}{match[1]}"
         return moved(path, place)
+
+    def countable(self, answer: dict[str, Any]) -> list[str]:
+        """The models that write text."""
+        names = map(name_of, listed(answer))
+        return newest_first(name for name in names if name.startswith("gemini-") and not _NO_TEXT.search(name))
+
+    def counting(self, model: str, place: VertexPlace) -> VertexRequest:
+        """`:countTokens`."""
+        body = dump({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]})
+        return VertexRequest(
+            f"/v1{place.folder}/publishers/google/models/{quote(model, safe='')}:countTokens", "", body
+        )
 
     def described(self, operation: Operation, answer: Any) -> Any:
         """`publisherModels` as `models`."""

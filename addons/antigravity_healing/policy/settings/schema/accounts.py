@@ -109,6 +109,9 @@ class AccountSettings(Table):
         for name, secret in (("api_key", self.api_key), *self.headers.items()):
             if secret is not None and parse_source(secret.get_secret_value()).kind == "adc":
                 raise ValueError(f'{name} can\'t come from adc:, which gives a bearer: write bearer = "adc:"')
+        for name, secret in (("api_key", self.api_key), ("bearer", self.bearer)):
+            if secret is not None and secret.get_secret_value().lower().startswith("bearer "):
+                raise ValueError(f'{name} must not begin with "Bearer ", which bearer = "…" puts before it by itself')
         if not (self.api_key or self.bearer or self.headers):
             raise ValueError("has no credential; give it an api_key, a bearer or headers")
         return self

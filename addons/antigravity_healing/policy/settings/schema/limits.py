@@ -1,5 +1,7 @@
 """Who may come in, and what anybody may ask of the proxy at most: `[clients]`, `[limits]`, `[shutdown]`."""
 
+import ipaddress
+import re
 from typing import Annotated
 
 from pydantic import Field, SecretStr, Strict, field_validator
@@ -21,6 +23,13 @@ class Clients(Table):
     """Names by which clients may call the proxy, beside this machine's own and the listen address."""
     max_body: int = Field(default=128 * 1024 * 1024, ge=1024)
     """Bytes of a request's body at most, as it comes and decoded."""
+
+    @field_validator("hosts")
+    @classmethod
+    def _names_alone(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(re.fullmatch(r"[^/:\s]+", host) or _is_ipv6(host) for host in hosts):
+            raise ValueError('takes names alone, like "proxy.lan": without http:// and without a port')
+        return hosts
 
     @field_validator("keys")
     @classmethod
@@ -79,3 +88,11 @@ class ShutdownSettings(Table):
 
     grace: Wait = 30.0
     """They may finish within so many seconds."""
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

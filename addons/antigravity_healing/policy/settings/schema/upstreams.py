@@ -10,6 +10,10 @@ from antigravity_healing.policy.settings.values import VERTEX_NAME, VertexName
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.vertex import GLOBAL, location_of, split_url, url_of
 
+_VERSIONED = re.compile(r"/v\d\w*$")
+_VERSION = re.compile(r"^/v\d\w*(?=/)")
+_ENDPOINT = re.compile(r"/messages/*$|/v\d\w*/models(?:/|$)|:\w+$")
+
 
 class Upstream(Table):
     """A base URL that speaks a dialect."""
@@ -43,8 +47,9 @@ class Upstream(Table):
         elif "location" not in table and "project" in table:
             found["location"] = GLOBAL
         location = table.get("location", found.get("location"))
-        if not url and isinstance(location, str) and re.fullmatch(VERTEX_NAME, location):
-            found["url"] = url_of(location)
+        if not url and isinstance(location, str):
+            # What is no location is told by itself, and not as a missing url, too.
+            found["url"] = url_of(location if re.fullmatch(VERTEX_NAME, location) else GLOBAL)
         return {**table, **{name: value for name, value in found.items() if value or name in table}}
 
     @field_validator("dialect", mode="before")
@@ -73,6 +78,8 @@ class Upstream(Table):
             raise ValueError('must not have a query ("?") or a fragment ("#")')
         if not re.fullmatch(r"[!-~]+", url) or not re.fullmatch(r"[A-Za-z0-9._~:%-]+", host):
             raise ValueError("has characters that a URL cannot have; write it like https://host:8080/prefix")
+        if _ENDPOINT.search(parts.path):
+            raise ValueError("goes too far: leave out what names an endpoint, /v1/messages or /v1beta/models/…")
         return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
     @property
@@ -94,6 +101,18 @@ class Upstream(Table):
     def path(self) -> str:
         """What goes before every path: `/prefix`, or nothing."""
         return urlsplit(self.url).path
+
+    def whole(self, target: str) -> str:
+        """The path of a request at this upstream, prefix and all. Where the URL ends with the API's version, that one.
+
+        target: the path as the API has it, with its version, and with a query or without.
+        """
+        prefix = self.path
+        if (own := _VERSIONED.search(prefix)) is None:
+            return prefix + target
+        asked = _VERSION.match(target)
+        # What does not begin with a version has it later, as uploads do.
+        return prefix + target[asked.end() :] if asked else prefix[: own.start()] + target
 
     @property
     def on_vertex(self) -> bool:
