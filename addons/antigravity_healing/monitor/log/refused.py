@@ -6,7 +6,7 @@ from mitmproxy.addonmanager import Loader
 
 from antigravity_healing.policy.clock import Clock
 from antigravity_healing.policy.journal import findings
-from antigravity_healing.policy.journal.records import ExchangeEnd, ExchangeFacts, Journal, Record
+from antigravity_healing.policy.journal.records import SHORT_ID, ExchangeEnd, ExchangeFacts, Journal, Record
 from antigravity_healing.proxy.guarding import refusals
 
 
@@ -28,7 +28,17 @@ class Refused:
     def _hear(self, logged: logging.LogRecord) -> bool:
         refusal = getattr(logged, refusals.REFUSAL, None)
         if isinstance(refusal, refusals.Refusal):
-            facts = ExchangeFacts(refusal.id, "", self._clock.wall())
+            asker = refusal.asker
+            facts = ExchangeFacts(
+                refusal.id,
+                refusal.dialect,
+                self._clock.wall(),
+                asker.method,
+                asker.path,
+                asker.client[:SHORT_ID],
+                model=asker.model,
+                mapped_model=asker.mapped_model,
+            )
             end = ExchangeEnd("refused", findings.refused(refusal.why), refusal.status)
             self._journal.tell(Record("refused", facts.at, self._clock.now(), facts, refusal.why, end=end))
         return True

@@ -8,6 +8,7 @@ from antigravity_healing.monitor.status.account_tallies import AccountTallies, A
 from antigravity_healing.monitor.status.conditions import Condition
 from antigravity_healing.monitor.status.health import status_of
 from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.journal.records import SHORT_ID
 from antigravity_healing.policy.judging.failures import shortened
 from antigravity_healing.proxy.claiming.state import State
 
@@ -50,8 +51,8 @@ def _exchange(exchange: Exchange, now: float) -> dict[str, Any]:
     return {
         "id": request.id,
         "dialect": request.dialect.name,
-        "client": request.owner.client[:8],
-        "conversation": request.conversation[:8],
+        "client": request.owner.client[:SHORT_ID],
+        "conversation": request.conversation[:SHORT_ID],
         "model": shortened(request.model),
         "mapped_model": shortened(request.route.model),
         "phase": phase.name,

@@ -27,6 +27,8 @@ Step = Literal[
     "over",
 ]
 Outcome = Literal["clean", "healed", "failed", "client_left", "refused"]
+SHORT_ID = 8
+"""So many characters of a digest tell a client or a conversation from others."""
 NOTHING = "nothing"
 """How what is to be done begins where it is nothing."""
 GOES_ON = "go on"

@@ -2,6 +2,9 @@
 
 import logging
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import orjson
@@ -15,6 +18,7 @@ from antigravity_healing.wire.http.headers import by_name
 logger = logging.getLogger(__name__)
 
 _LONGEST_LOGGED = 300
+_LONGEST_PATH = 200
 _KINDS = {
     401: "authentication_error",
     403: "permission_error",
@@ -27,12 +31,57 @@ REFUSAL = "refusal"
 """The attribute of a log record that has the `Refusal` which it is about."""
 
 
+class Asker(NamedTuple):
+    """What is known of a request that is refused, "" for what is not.
+
+    client: a digest of who asks. path: without its query. model: as the client calls it; mapped_model: as upstream
+    would be asked for it.
+    """
+
+    client: str = ""
+    method: str = ""
+    path: str = ""
+    model: str = ""
+    mapped_model: str = ""
+
+
 class Refusal(NamedTuple):
-    """What the log is told of a refusal. id: that its client is told."""
+    """What the log is told of a refusal. id: that its client is told. dialect: the client's, "" where it is unknown."""
 
     id: str
     status: int
     why: str
+    dialect: str = ""
+    asker: Asker = Asker()
+
+
+_NOBODY_KNOWN = Asker()
+_asker: ContextVar[Asker] = ContextVar("asker", default=_NOBODY_KNOWN)
+
+
+@contextmanager
+def asked_by(client: str, request: http.Request) -> Iterator[None]:
+    """Refusals that are made meanwhile, in this thread, are told as those of this request. client: as in `Asker`."""
+    method = request.data.method.decode("ascii", "replace")
+    path = request.data.path.partition(b"?")[0].decode("utf-8", "replace")
+    with _told_with(client=client, method=shortened(method), path=shortened(path, _LONGEST_PATH)):
+        yield
+
+
+@contextmanager
+def asked_for(model: str, mapped_model: str = "") -> Iterator[None]:
+    """The same for the model that a request asks for."""
+    with _told_with(model=shortened(model), mapped_model=shortened(mapped_model or model)):
+        yield
+
+
+@contextmanager
+def _told_with(**known: str) -> Iterator[None]:
+    before = _asker.set(_asker.get()._replace(**known))
+    try:
+        yield
+    finally:
+        _asker.reset(before)
 
 
 class RefusedError(Exception):
@@ -54,11 +103,12 @@ def new_id() -> str:
     return secrets.token_hex(4)
 
 
-def _logged_response(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
+def _logged_response(dialect: Dialect | None, status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
     """An answer that is found in the log by the id that its client is told."""
     response = json_response(status, body)
-    told = Refusal(response.headers["X-Healing-Id"], status, shortened(message, _LONGEST_LOGGED))
-    logger.info("[%s] refused with %d: %s", *told, extra={REFUSAL: told})
+    why, name = shortened(message, _LONGEST_LOGGED), dialect.name if dialect is not None else ""
+    told = Refusal(response.headers["X-Healing-Id"], status, why, name, _asker.get())
+    logger.info("[%s] refused with %d: %s", told.id, status, why, extra={REFUSAL: told})
     return response
 
 
@@ -68,16 +118,17 @@ def not_found(request: http.Request, path: str) -> http.Response:
     path: the request's, without its query.
     """
     served = ", ".join(dialect.endpoints for dialect in DIALECTS.values())
-    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request)}"
-    message = f"{shortened(request.method)} {shortened(path, 200)} is not served here. {says}"
-    error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
-    return _logged_response(404, message, {"type": "error", "error": error})
-
-
-def _base_urls(request: http.Request) -> str:
-    """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
     headers = by_name(request.headers.fields)
     native = [dialect for dialect in DIALECTS.values() if dialect.is_native(headers)]
+    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request, native)}"
+    message = f"{shortened(request.method)} {shortened(path, _LONGEST_PATH)} is not served here. {says}"
+    error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
+    dialect = native[0] if len(native) == 1 else None
+    return _logged_response(dialect, 404, message, {"type": "error", "error": error})
+
+
+def _base_urls(request: http.Request, native: Sequence[Dialect]) -> str:
+    """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
     host = request.host_header
     here = f"{request.scheme or 'http'}://{shortened(host, 100)}" if host else "the proxy's address"
     versioned = " or ".join(
@@ -100,7 +151,7 @@ def refusal(
     else:
         kind = _KINDS.get(status, "invalid_request_error")
         body = {"type": "error", "error": {"type": kind, "code": status, "message": message}}
-    response = _logged_response(status, logged or message, body)
+    response = _logged_response(dialect, status, logged or message, body)
     if retry_after_s is not None:
         response.headers["retry-after"] = str(retry_after_s)
     return response
