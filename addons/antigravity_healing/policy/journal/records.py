@@ -93,6 +93,8 @@ class AttemptFacts:
     windows: how much of which quota is used, as its answer's headers told.
     repaired: what was repaired in its request. delivered: whether the client got (some of) its answer.
     dialect: upstream's, by its name. streams: whether upstream was asked for a stream.
+    max_tokens: how long its answer was allowed to be, None where its request did not say.
+    response_id, finish_reasons: what upstream called its answer, and why that stopped, in upstream's words.
     """
 
     attempt: int
@@ -119,6 +121,9 @@ class AttemptFacts:
     commit_s: float | None = None
     dialect: str = ""
     streams: bool = False
+    max_tokens: int | None = None
+    response_id: str = ""
+    finish_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
