@@ -243,6 +243,17 @@ def test_a_lost_connection_is_told_until_it_is_back(scene: Set, open_page: Watch
     expect(page.locator("#connection")).to_be_empty()
 
 
+def test_what_the_page_has_already_is_not_sent_again(scene: Set, open_page: Watched) -> None:
+    page = open_page.page
+    with page.expect_response(lambda response: response.url.endswith("/now") and response.status == 304):
+        pass
+    before = page.locator("#accounts").inner_text()
+    fail(scene, "after-the-same-again")
+    expect(row(page, "exchanges-table", "after-the-same-again")).to_be_visible()
+    expect(page.locator("#accounts")).not_to_have_text(before)
+    open_page.check()
+
+
 def test_a_page_that_nobody_sees_asks_nothing_until_it_is_seen_again(scene: Set, open_page: Watched) -> None:
     page = open_page.page
     expect(page.locator("#accounts tbody tr")).to_have_count(2)

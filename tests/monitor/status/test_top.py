@@ -30,7 +30,7 @@ TOLD = {
         {"id": "5e6f7a8b", "phase": "streaming"},
     ],
     "accounts": [
-        {"name": "a", "healthy": False, "active": 0, "benches": [{"seconds_left": 3600.0, "reason": "quota"}]},
+        {"name": "a", "healthy": False, "active": 0, "benches": [{"until": NOW + 3600.0, "reason": "quota"}]},
         {"name": "b"},
     ],
     "conditions": [{"what": "a's key is refused", "do": "put a new key in", "since": NOW - 60, "count": 37}],

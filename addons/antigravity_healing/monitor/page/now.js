@@ -17,7 +17,6 @@ export class NowSections {
 
   show(now) {
     this.names = now.accounts.map((account) => account.name);
-    this.at = now.at;
     this.conditions = now.conditions;
     this.showStatus(now);
     this.showConditions(now.conditions);
@@ -101,9 +100,8 @@ export class NowSections {
     put(cell.lastChild, [noKey?.what, ...lines].filter(Boolean).join("; "));
   }
 
-  benchLine({ model, seconds_left, reason }) {
-    const until = seconds_left === null ? "until it is reset" : `until ${clock(this.at + seconds_left)}`;
-    return `${model ? `${model}: ` : ""}${until} (${reason})`;
+  benchLine({ model, until, reason }) {
+    return `${model ? `${model}: ` : ""}until ${clock(until)} (${reason})`;
   }
 }
 

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from antigravity_healing.monitor.status.finding_conditions import Found, found_in
 from antigravity_healing.policy.journal.findings import clock_time
@@ -40,6 +41,11 @@ class Condition:
     def needs_a_hand(self) -> bool:
         """Whether it does not end by itself."""
         return needs_a_hand(self.do)
+
+    def told(self) -> dict[str, Any]:
+        """It as JSON has it, wherever it is told."""
+        until = None if self.until is None else round(self.until, 1)
+        return {**asdict(self), "since": round(self.since, 1), "until": until, "needs_a_hand": self.needs_a_hand}
 
     def in_words(self, now: float) -> str:
         """It in one line. now: seconds since 1970."""

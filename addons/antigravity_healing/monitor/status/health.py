@@ -1,7 +1,6 @@
 """What `GET /health` tells: how the proxy is, without secrets."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
 from antigravity_healing.monitor.status.conditions import Condition
 from antigravity_healing.proxy.claiming.state import State
@@ -23,7 +22,7 @@ class Health:
             "exchanges": state.exchanges,
             "running": state.running,
             "retries_left": state.budget.left(now),
-            "conditions": [{**asdict(each), "needs_a_hand": each.needs_a_hand} for each in conditions],
+            "conditions": [each.told() for each in conditions],
             "accounts": state.accounts.report(now),
             "signatures": state.signatures.report() if state.signatures else None,
             "upstreams": {name: upstream.url for name, upstream in state.config.upstreams.items()},

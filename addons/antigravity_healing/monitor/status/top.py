@@ -137,8 +137,8 @@ def _exchange(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _account(one: Mapping[str, Any], now: float) -> tuple[str, ...]:
     benches = _things(one, "benches")
-    left_s = [seconds for each in benches if (seconds := _number(each, "seconds_left")) is not None]
-    until = _time(now + max(left_s), now) if left_s else ""
+    ends = [end for each in benches if (end := _number(each, "until")) is not None]
+    until = _time(max(ends), now) if ends else ""
     state = {True: "free", False: "left alone"}.get(one.get("healthy") is True) if "healthy" in one else ""
     why = "; ".join(filter(None, (_text(each, "reason") for each in benches)))
     return _text(one, "name"), state or "", until, _text(one, "active"), _text(one, "over"), why

@@ -304,7 +304,7 @@ class Accounts:
                 "active": health.active,
                 "healthy": self.is_healthy(account, now),
                 "benches": [
-                    {"model": model or None, "seconds_left": round(each.until - now, 1), "reason": each.reason}
+                    {"model": model or None, "seconds_left": round(each.until - now, 3), "reason": each.reason}
                     for model, each in health.benches(now)
                 ],
             }
