@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from mitmproxy import command, exceptions, flow, types
 
@@ -17,6 +18,8 @@ from antigravity_healing.proxy.addon import Antigravity
 from antigravity_healing.proxy.streams.flow_story import name_of, role_of, story_of
 
 _DAY_S = 24 * 3600.0
+# All streams wait meanwhile.
+_SEARCH_S = 0.1
 
 
 class HandCommands:
@@ -63,10 +66,14 @@ class HandCommands:
             asked = filter_in(wanted, now)
             if asked.since is None:
                 asked = replace(asked, since=now - _DAY_S)
-            found = self._request_log.reader().page(asked).exchanges
+            page = self._request_log.reader().page(asked, _SEARCH_S)
         except (FilterError, UnreadableError) as error:
             raise exceptions.CommandError(str(error)) from None
-        return tell_lines(as_lines(reversed(found)) if found else ["nothing like that is in the request log"])
+        lines = list(as_lines(reversed(page.exchanges)))
+        if page.searched_to is not None:
+            back = f"{datetime.fromtimestamp(page.searched_to):%Y-%m-%d %H:%M:%S}"
+            lines.append(f"searched back until {back}; after={page.after} goes on from there")
+        return tell_lines(lines or ["nothing like that is in the request log"])
 
     @command.command("antigravity.account.names")
     def account_names(self) -> Sequence[str]:
