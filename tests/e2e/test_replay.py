@@ -272,6 +272,25 @@ def test_a_replay_needs_no_client_key(recorded: Recorded, tmp_path: Path) -> Non
         assert not recorded.server.calls
 
 
+def test_of_its_replay_an_exchange_says_what_came_of_it_and_another_flow_what_mitmproxy_says(
+    recorded: Recorded, tmp_path: Path
+) -> None:
+    recorded.server.reset()
+    script = tmp_path / "streams.py"
+    script.write_text("def responseheaders(flow):\n    flow.response.stream = flow.request.path == '/page'\n")
+    args = ["-C", str(recorded.plain), "-s", str(script)]
+    quiet = {"termlog_verbosity": "info"}
+    proxy = Proxy(tmp_path / "proxy", configuration(recorded.server), options=quiet, args=args).start(wait=False)
+    try:
+        assert proxy.wait_exit() == 0, proxy.log
+    finally:
+        proxy.stop()
+    # The page's alone: mitmproxy replays it.
+    assert sum("[replay] Streaming response" in line for line in proxy.lines) == 1
+    assert sum("] ok " in line for line in proxy.lines) == len(DIALECTS)
+    assert proxy.log_file.read_text("utf-8").count("[replay] Streaming response") == len(DIALECTS)
+
+
 def run_replay(folder: Path, config: str, file: Path, out: Path) -> Proxy:
     """Run `mitmdump -C` on a file of flows, which ends by itself."""
     return Proxy(folder / "replaying", config, args=["-C", str(file), "-w", str(out)]).start(wait=False)
