@@ -135,6 +135,6 @@ def _is_object(body: bytes) -> bool:
 def _in_words(account: AccountSettings, upstream: Upstream, kind: FailureClass, detail: str) -> Checked:
     facts = AttemptFacts(
         1, account.name, account.upstream, "", time.time(), place=account.place, url=upstream.url, failure=kind,
-        detail=detail,
+        detail=detail, key_from=account.key_from,
     )  # fmt: skip
-    return Checked(WORDS[kind].what(facts), WORDS[kind].do(facts))
+    return Checked(WORDS[kind].what(facts), WORDS[kind].do((facts,)))

@@ -39,6 +39,6 @@ class Refused:
                 model=asker.model,
                 mapped_model=asker.mapped_model,
             )
-            end = ExchangeEnd("refused", findings.refused(refusal.why), refusal.status)
+            end = ExchangeEnd("refused", findings.refused(refusal.why, refusal.status), refusal.status)
             self._journal.tell(Record("refused", facts.at, self._clock.now(), facts, refusal.why, end=end))
         return True

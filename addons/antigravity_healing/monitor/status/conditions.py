@@ -10,7 +10,7 @@ from typing import Any
 from antigravity_healing.monitor.status.finding_conditions import Found, found_in
 from antigravity_healing.policy.journal.findings import clock_time
 from antigravity_healing.policy.journal.records import Journal, Record, needs_a_hand
-from antigravity_healing.policy.judging.failures import counted
+from antigravity_healing.policy.judging.failures import FailureClass, counted
 from antigravity_healing.proxy.claiming.state import State
 
 logger = logging.getLogger(__name__)
@@ -139,3 +139,5 @@ def _met_by(account: str, failure: str, model: str) -> Iterator[tuple[str, str]]
     yield failure, account
     yield failure, f"{account} {model}"
     yield "strikes", account
+    if failure == FailureClass.LOCAL:
+        yield "no_key", account

@@ -32,7 +32,8 @@ def found_in(state: State) -> Iterator[Found]:
         yield _of_bench(account, model, bench, now, wall)
     for name, why in state.credential_troubles.items():
         place = next((each.place for each in state.config.accounts if each.name == name), "")
-        do = f"mend what it says ({place or 'the configuration'}); it is tried again with each request"
+        facts = AttemptFacts(0, name, "", "", wall, place=place or "the configuration", detail=why)
+        do = WORDS[FailureClass.LOCAL].do((facts,))
         yield Found("no_key", name, f"account {name} has no key: {why}", do)
     yield from _without_accounts(state, now)
     for each in trouble.going_on():
@@ -52,10 +53,10 @@ def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: floa
     place = account.source.place if account.source is not None else ""
     facts = AttemptFacts(
         0, account.name, account.upstream_name, model, wall, place=place, url=account.upstream.url, failure=kind,
-        detail=bench.detail, free_at=until if kind is FailureClass.QUOTA else None,
+        detail=bench.detail, free_at=until if kind is FailureClass.QUOTA else None, key_from=account.key_from,
     )  # fmt: skip
     words = WORDS[kind]
-    do = words.healed(facts) if kind is FailureClass.QUOTA else words.do(facts)
+    do = words.healed((facts,)) if kind is FailureClass.QUOTA else words.do((facts,))
     return Found(str(kind), about, words.what(facts), do, until)
 
 

@@ -85,7 +85,8 @@ class AttemptFacts:
     """What is known of an attempt at the time of a record. Durations are seconds since its beginning.
 
     at: when it began, in seconds since 1970. place: where the configuration has its account, "" for a client's own
-    credential. url: its upstream's. status: of upstream's answer. failure, detail: why it did not serve.
+    credential. key_from: where its key comes from, `env:NAME`, `file:PATH`, `cmd:` or `adc:`, "" for the configuration.
+    url: its upstream's. status: of upstream's answer. failure, detail: why it did not serve.
     verdict: what followed. free_at: until when upstream has forbidden to ask this account again.
     first_byte_s: upstream's response headers; first_content_s: the first of an answer; last_byte_s: anything.
     commit_s: since when the client gets its stream.
@@ -124,6 +125,7 @@ class AttemptFacts:
     max_tokens: int | None = None
     response_id: str = ""
     finish_reasons: tuple[str, ...] = ()
+    key_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

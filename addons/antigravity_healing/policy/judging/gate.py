@@ -222,7 +222,8 @@ class Gate:
         """The failure that an end at this place is, None where all has been said."""
         reader, why = self._reader, f": {broken}" if broken else ""
         if not self._event_seen:
-            return Failure(FailureClass.EMPTY, f"Stream ended immediately{why}", _BAD_GATEWAY)
+            kind = FailureClass.CUT if broken else FailureClass.EMPTY
+            return Failure(kind, f"Stream ended immediately{why}", _BAD_GATEWAY)
         if reader.closed:
             return None
         if not reader.stopped:

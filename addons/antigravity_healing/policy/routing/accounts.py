@@ -71,6 +71,11 @@ class Account:
         sources = (self.source.api_key, self.source.bearer, *self.source.headers.values())
         return any(source is not None and source.get_secret_value().startswith(("cmd:", "adc:")) for source in sources)
 
+    @property
+    def key_from(self) -> str:
+        """Where its key comes from, as `AttemptFacts` tells it."""
+        return self.source.key_from if self.source is not None else ""
+
     def serves(self, model: str) -> bool:
         """Whether it may be asked for this model."""
         return not model or any(matches(pattern, model) for pattern in self.models)
