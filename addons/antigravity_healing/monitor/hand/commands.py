@@ -13,7 +13,9 @@ from antigravity_healing.monitor.request_log.filters import FilterError, filter_
 from antigravity_healing.monitor.request_log.listener import RequestLog
 from antigravity_healing.monitor.request_log.printing import as_lines
 from antigravity_healing.monitor.request_log.reader import UnreadableError
+from antigravity_healing.monitor.status.account_states import account_reports, state_of
 from antigravity_healing.monitor.status.conditions import Condition
+from antigravity_healing.policy.judging.failures import counted
 from antigravity_healing.proxy.addon import Antigravity
 from antigravity_healing.proxy.streams.flow_story import name_of, role_of, story_of
 
@@ -50,9 +52,9 @@ class HandCommands:
             raise exceptions.CommandError("there is no configuration that can be used")
         wall = governor.clock.wall()
         lines = []
-        for report in governor.accounts.report(governor.clock.now()):
-            state = "free" if report["healthy"] else "left alone"
-            lines.append(f"{report['name']} ({report['upstream']}): {state}, {report['attempts']} attempts")
+        for report in account_reports(governor):
+            attempts = counted(report["attempts"], "attempt")
+            lines.append(f"{report['name']} ({report['upstream']}): {state_of(report)}, {attempts}")
         lines = lines or ["there are no accounts: the client's own credentials are used"]
         for condition in self._conditions():
             lines.append(f"{condition.in_words(wall)} | {condition.do}")

@@ -17,7 +17,6 @@ export class NowSections {
 
   show(now) {
     this.names = now.accounts.map((account) => account.name);
-    this.conditions = now.conditions;
     this.showStatus(now);
     this.showConditions(now.conditions);
     this.running.show(now.exchanges);
@@ -90,14 +89,13 @@ export class NowSections {
 
   accountState(cell, account) {
     if (!cell.firstChild) cell.append(make("span"), make("div", { class: "quiet" }));
-    const noKey = this.conditions.find((each) => each.kind === "no_key" && each.about === account.name);
     const whole = account.benches.some((bench) => bench.model === null);
-    if (noKey) badge(cell.firstChild, "no key", "failed");
+    if (account.no_key !== null) badge(cell.firstChild, "no key", "failed");
     else if (whole || !account.healthy) badge(cell.firstChild, "left alone", "failed");
     else if (account.benches.length) badge(cell.firstChild, "in part", "healed");
     else badge(cell.firstChild, "free", "clean");
     const lines = account.benches.map((bench) => this.benchLine(bench));
-    put(cell.lastChild, [noKey?.what, ...lines].filter(Boolean).join("; "));
+    put(cell.lastChild, [account.no_key, ...lines].filter(Boolean).join("; "));
   }
 
   benchLine({ model, until, reason }) {

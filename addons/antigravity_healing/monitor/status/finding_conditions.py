@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from antigravity_healing.monitor.status.account_states import is_usable
 from antigravity_healing.policy import trouble
 from antigravity_healing.policy.journal.findings import WORDS, clock_time
 from antigravity_healing.policy.journal.records import NOTHING, AttemptFacts
@@ -35,7 +36,7 @@ def found_in(state: State) -> Iterator[Found]:
         facts = AttemptFacts(0, name, "", "", wall, place=place or "the configuration", detail=why)
         do = WORDS[FailureClass.LOCAL].do((facts,))
         yield Found("no_key", name, f"account {name} has no key: {why}", do)
-    yield from _without_accounts(state, now)
+    yield from _without_accounts(state)
     for each in trouble.going_on():
         if each.about not in state.credential_troubles:
             yield Found(
@@ -60,12 +61,12 @@ def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: floa
     return Found(str(kind), about, words.what(facts), do, until)
 
 
-def _without_accounts(state: State, now: float) -> Iterator[Found]:
+def _without_accounts(state: State) -> Iterator[Found]:
     """The upstreams of whose accounts none can be asked."""
-    accounts = state.accounts
-    for name in dict.fromkeys(account.upstream_name for account in accounts.all):
-        there = [account for account in accounts.all if account.upstream_name == name]
-        if not any(accounts.free(account, "", now) for account in there):
+    accounts = state.accounts.all
+    for name in dict.fromkeys(account.upstream_name for account in accounts):
+        there = [account for account in accounts if account.upstream_name == name]
+        if not any(is_usable(state, account) for account in there):
             names = ", ".join(account.name for account in there)
             do = "see what is wrong with each, or add an account"
             yield Found("no_account", name, f"no account of {name} is free ({names})", do)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from antigravity_healing.monitor.status.account_states import account_reports
 from antigravity_healing.monitor.status.account_tallies import AccountTallies, AccountTally
 from antigravity_healing.monitor.status.conditions import Condition
 from antigravity_healing.monitor.status.health import status_of
@@ -35,7 +36,7 @@ class Now:
             "exchanges": [_exchange(each, now) for each in running[:_MOST_SHOWN]],
             "accounts": [
                 {**_by_the_clock(report, wall), **_tally(self._tallies.by_name.get(str(report["name"])))}
-                for report in state.accounts.report(now)
+                for report in account_reports(state)
             ],
             "retries_left": state.budget.left(now),
         }

@@ -140,7 +140,9 @@ def _account(one: Mapping[str, Any], now: float) -> tuple[str, ...]:
     ends = [end for each in benches if (end := _number(each, "until")) is not None]
     until = _time(max(ends), now) if ends else ""
     state = {True: "free", False: "left alone"}.get(one.get("healthy") is True) if "healthy" in one else ""
-    why = "; ".join(filter(None, (_text(each, "reason") for each in benches)))
+    if no_key := _text(one, "no_key"):
+        state = "no key"
+    why = "; ".join(filter(None, (no_key, *(_text(each, "reason") for each in benches))))
     return _text(one, "name"), state or "", until, _text(one, "active"), _text(one, "over"), why
 
 

@@ -326,5 +326,5 @@ class Attempt:
             max_tokens=self.max_tokens,
             response_id=self.tally.response_id,
             finish_reasons=self.tally.finish_reasons,
-            key_from=self.account.key_from,
+            key_from="" if failure is None else self.account.key_from,
         )

@@ -84,7 +84,13 @@ def _names(attempts: Attempts, word: str = "and") -> str:
 
 
 def _places(attempts: Attempts) -> str:
-    return listed(attempt.place or "the configuration" for attempt in attempts)
+    """Where the configuration has their accounts, its file named once."""
+    told: list[str] = []
+    file = ""
+    for place in dict.fromkeys(attempt.place or "the configuration" for attempt in attempts):
+        told.append(place.removeprefix(f"{file}, ") if file else place)
+        file = place.rpartition(", ")[0]
+    return listed(told)
 
 
 def _is_own(attempts: Attempts) -> bool:
@@ -127,9 +133,8 @@ def _mend(attempts: Attempts) -> str:
     unset = [match[1] for attempt in attempts if (match := _UNSET.search(attempt.detail))]
     if unset and len(unset) == len(attempts):
         return f"set {listed(unset)} in the environment ({_places(attempts)}), and start the proxy again"
-    return (
-        f"mend what it says ({listed(each.place or 'this machine' for each in attempts)}); it is tried again by itself"
-    )
+    where = _places(attempts) if all(attempt.place for attempt in attempts) else "this machine"
+    return f"mend what it says ({where}); it is tried again by itself"
 
 
 def _reset(attempts: Attempts) -> str:

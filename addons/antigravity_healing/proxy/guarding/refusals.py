@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 from mitmproxy import http
 
+from antigravity_healing.policy.journal import findings
+from antigravity_healing.policy.journal.records import SHORT_ID, ExchangeEnd, ExchangeFacts
 from antigravity_healing.policy.judging.failures import shortened
 from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
@@ -55,6 +57,12 @@ class Refusal(NamedTuple):
     asker: Asker = Asker()
 
 
+class RefusalResponse(http.Response):
+    """An answer that is a refusal. told: what the log is told of it."""
+
+    told: Refusal
+
+
 _NOBODY_KNOWN = Asker()
 _asker: ContextVar[Asker] = ContextVar("asker", default=_NOBODY_KNOWN)
 
@@ -94,8 +102,14 @@ class RefusedError(Exception):
 
 def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
     """A response with a JSON body."""
+    return _made(http.Response, status, body)
+
+
+def _made[Made: http.Response](kind: type[Made], status: int, body: bytes | dict[str, Any]) -> Made:
     content = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    return http.Response.make(status, content, {"content-type": "application/json", "X-Healing-Id": new_id()})
+    made = kind.make(status, content, {"content-type": "application/json", "X-Healing-Id": new_id()})
+    assert isinstance(made, kind)
+    return made
 
 
 def new_id() -> str:
@@ -103,13 +117,25 @@ def new_id() -> str:
     return secrets.token_hex(4)
 
 
-def _logged_response(dialect: Dialect | None, status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
+def _logged_response(
+    dialect: Dialect | None, status: int, message: str, body: bytes | dict[str, Any]
+) -> RefusalResponse:
     """An answer that is found in the log by the id that its client is told."""
-    response = json_response(status, body)
+    response = _made(RefusalResponse, status, body)
     why, name = shortened(message, _LONGEST_LOGGED), dialect.name if dialect is not None else ""
-    told = Refusal(response.headers["X-Healing-Id"], status, why, name, _asker.get())
+    response.told = told = Refusal(response.headers["X-Healing-Id"], status, why, name, _asker.get())
     logger.info("[%s] refused with %d: %s", told.id, status, why, extra={REFUSAL: told})
     return response
+
+
+def facts_of(refusal: Refusal, at: float) -> tuple[ExchangeFacts, ExchangeEnd]:
+    """A refusal as the journal and its flow tell it. at: when it was made, in seconds since 1970."""
+    asker = refusal.asker
+    facts = ExchangeFacts(
+        refusal.id, refusal.dialect, at, asker.method, asker.path, asker.client[:SHORT_ID],
+        model=asker.model, mapped_model=asker.mapped_model,
+    )  # fmt: skip
+    return facts, ExchangeEnd("refused", findings.refused(refusal.why, refusal.status), refusal.status)
 
 
 def not_found(request: http.Request, path: str) -> http.Response:

@@ -19,7 +19,7 @@ from antigravity_healing.proxy.connections.lingering import LastWords, LastWords
 from antigravity_healing.proxy.connections.own_events import RestUnwanted
 from antigravity_healing.proxy.guarding.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from antigravity_healing.proxy.guarding.reach import AntigravityReachHook
-from antigravity_healing.proxy.guarding.refusals import asked_by, refusal, too_long
+from antigravity_healing.proxy.guarding.refusals import RefusalResponse, asked_by, refusal, too_long
 from antigravity_healing.proxy.guarding.web_pages import show_to
 from antigravity_healing.proxy.internals.http_layer import (
     HttpResponseHeadersHook,
@@ -33,7 +33,7 @@ from antigravity_healing.proxy.internals.http_layer import (
 )
 from antigravity_healing.proxy.secrets.masks import Masking, Masks, is_masked
 from antigravity_healing.proxy.secrets.seal import Seal, is_credential, take_off
-from antigravity_healing.proxy.streams.flow_story import METADATA
+from antigravity_healing.proxy.streams.flow_story import METADATA, tell_refusal
 from antigravity_healing.proxy.streams.own_hooks import AntigravityAwaitHook
 from antigravity_healing.proxy.streams.redacting_stream import RedactingStream
 from antigravity_healing.wire.dialect import Dialect
@@ -200,6 +200,13 @@ class IncomingStream(RedactingStream):
         """The answer to a request that mitmproxy has turned away, None if it has not."""
         with asked_by(self.client_digest, self.flow.request):
             return refusal_by_proxyauth(self.flow, self.dialect)
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """A flow that is refused says so, and why."""
+        response = self.flow.response
+        if isinstance(response, RefusalResponse):
+            tell_refusal(self.flow, response.told, self.governor.clock.wall())
+        yield from super().send_response(already_streamed)
 
     def answer_early(self, response: http.Response) -> CommandGenerator[None]:
         """Answer while the body is still coming; what is left of it is not wanted."""
