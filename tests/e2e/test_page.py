@@ -154,7 +154,7 @@ def test_a_search_says_how_far_it_came_and_goes_on_from_there(scene: Set, open_p
     # Another look at the newest forgets neither what was found nor that all has been searched.
     with page.expect_response(lambda response: "text=searched-for" in response.url):
         fail(scene, "another-one")
-    page.wait_for_function("document.querySelectorAll('#exchanges-table tbody tr').length === 1")
+    expect(page.locator("#exchanges-table tbody tr")).to_have_count(1)
     expect(told).to_have_text("1 are like that.")
     page.unroute_all(behavior="wait")
     open_page.check()

@@ -10,13 +10,11 @@ export class NowSections {
   /** changed: called when something has been done by hand. */
   constructor(changed) {
     this.changed = changed;
-    this.names = [];
     this.running = new Table(by("now"), "Running exchanges", RUNNING, (each) => each.id);
     this.accounts = new Table(by("accounts"), "Accounts", this.accountColumns(), (each) => each.name);
   }
 
   show(now) {
-    this.names = now.accounts.map((account) => account.name);
     this.showStatus(now);
     this.showConditions(now.conditions);
     this.running.show(now.exchanges);
@@ -55,19 +53,11 @@ export class NowSections {
       make("p", { class: "do" }),
       make("p", { class: "facts quiet" }),
     ]);
-    const account = this.accountOf(condition);
     if (condition.kind === "configuration") {
       const label = "Read the configuration again";
       card.append(make("p", {}, actionButton(label, label, "reload", {}, this.changed)));
-    } else if (account !== undefined) card.append(make("p", {}, this.resetButton(account)));
+    } else if (condition.account) card.append(make("p", {}, this.resetButton(condition.account)));
     return card;
-  }
-
-  /** The account that a condition is about: its name, alone or before that of a model. */
-  accountOf({ about, kind }) {
-    if (kind === "no_account" || kind === "machine") return undefined;
-    const fits = this.names.filter((name) => about === name || about.startsWith(`${name} `));
-    return fits.sort((one, other) => other.length - one.length)[0];
   }
 
   resetButton(name) {

@@ -26,7 +26,7 @@ class Condition:
     """Something that is wrong for a while.
 
     kind, about: together they tell it from others. since, until: seconds since 1970; None: nobody knows the end.
-    count: attempts that have met it since.
+    count: attempts that have met it since. account: whose reset would end it, "" where none would.
     """
 
     kind: str
@@ -36,6 +36,7 @@ class Condition:
     since: float
     until: float | None = None
     count: int = 0
+    account: str = ""
 
     @property
     def needs_a_hand(self) -> bool:
@@ -96,7 +97,7 @@ class Conditions:
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = Condition(
-                    each.kind, each.about, each.what, each.do, now, each.until, self._met[key]
+                    each.kind, each.about, each.what, each.do, now, each.until, self._met[key], each.account
                 )
                 self._say(known)
             elif (known.what, known.do, known.until) != (each.what, each.do, each.until):

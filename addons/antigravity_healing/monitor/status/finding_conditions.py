@@ -14,13 +14,17 @@ from antigravity_healing.proxy.claiming.state import State
 
 
 class Found(NamedTuple):
-    """Something that is wrong now. until: seconds since 1970, None where nobody knows."""
+    """Something that is wrong now.
+
+    until: seconds since 1970, None where nobody knows. account: whose reset would end it, "" where none would.
+    """
 
     kind: str
     about: str
     what: str
     do: str
     until: float | None = None
+    account: str = ""
 
 
 def found_in(state: State) -> Iterator[Found]:
@@ -30,7 +34,8 @@ def found_in(state: State) -> Iterator[Found]:
         yield Found("configuration", "", what, "mend the file; it is taken up by itself")
     now, wall = state.clock.now(), state.clock.wall()
     for account, model, bench in state.accounts.benches(now):
-        yield _of_bench(account, model, bench, now, wall)
+        if bench.until > now or _stays(bench):
+            yield _of_bench(account, model, bench, now, wall)
     for name, why in state.credential_troubles.items():
         place = next((each.place for each in state.config.accounts if each.name == name), "")
         facts = AttemptFacts(0, name, "", "", wall, place=place or "the configuration", detail=why)
@@ -44,12 +49,18 @@ def found_in(state: State) -> Iterator[Found]:
             )
 
 
+def _stays(bench: Bench) -> bool:
+    """Whether a person has to mend it: nobody has, before a request has found so."""
+    return bench.cause in FailureClass and bench.cause != FailureClass.QUOTA
+
+
 def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: float) -> Found:
     until = wall + bench.until - now
     about = f"{account.name} {model}".strip()
     if bench.cause not in FailureClass:
         what = f"{account.name} is left alone until {clock_time(until, wall)}: {bench.reason}"
-        return Found(bench.cause, about, what, f"{NOTHING}, if it is over then; else look at what it says", until)
+        do = f"{NOTHING}, if it is over then; else look at what it says"
+        return Found(bench.cause, about, what, do, until, account.name)
     kind = FailureClass(bench.cause)
     place = account.source.place if account.source is not None else ""
     facts = AttemptFacts(
@@ -58,7 +69,7 @@ def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: floa
     )  # fmt: skip
     words = WORDS[kind]
     do = words.healed((facts,)) if kind is FailureClass.QUOTA else words.do((facts,))
-    return Found(str(kind), about, words.what(facts), do, until)
+    return Found(str(kind), about, words.what(facts), do, None if _stays(bench) else until, account.name)
 
 
 def _without_accounts(state: State) -> Iterator[Found]:

@@ -286,8 +286,8 @@ class Accounts:
         return model in self._named or model in account.models or (account.upstream_name, model) in self._served
 
     def benches(self, now: float) -> Iterator[tuple[Account, str, Bench]]:
-        """What keeps accounts away now: the account, the model ("" for all of them), and why."""
-        return ((account, model, each) for account in self.all for model, each in self._of(account).benches(now))
+        """What keeps accounts away, or is yet to be found over: the account, the model ("" for all), and why."""
+        return ((account, model, each) for account in self.all for model, each in self._of(account).not_over(now))
 
     def reset(self, name: str) -> bool:
         """Forget all that keeps an account away, as a person who knows better asks for. False if there is no such."""
