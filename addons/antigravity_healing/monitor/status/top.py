@@ -75,9 +75,11 @@ def lines_of(told: Mapping[str, Any], now: float, width: int = 1000) -> list[str
     """What is told, for people. now: seconds since 1970. width: of what a person has to read to its end."""
     conditions, exchanges, accounts = (_things(told, name) for name in ("conditions", "exchanges", "accounts"))
     lines = [f"{datetime.fromtimestamp(now):%H:%M:%S}  {counted(len(exchanges), 'exchange')} running"]
-    if conditions:
-        lines += ["", "NEEDS A HAND"]
-        lines += [line for each in conditions for told_of in _condition(each, now) for line in _wrapped(told_of, width)]
+    hands = [each for each in conditions if each.get("needs_a_hand") is not False]
+    for title, those in (("NEEDS A HAND", hands), ("FOR A WHILE", [each for each in conditions if each not in hands])):
+        if those:
+            lines += ["", title]
+            lines += [line for each in those for told_of in _condition(each, now) for line in _wrapped(told_of, width)]
     lines += ["", "NOW", *(_table(map(_exchange, exchanges), _EXCHANGE) if exchanges else ["  nothing is running"])]
     lines += ["", "ACCOUNTS"]
     lines += _table((_account(each, now) for each in accounts), _ACCOUNT) if accounts else ["  none is configured"]
