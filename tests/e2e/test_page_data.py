@@ -142,5 +142,10 @@ def test_an_odd_filter_is_told_what_would_be_right(server: Upstream, tmp_path: P
             found += page["exchanges"]
             after = page["after"]
         assert len({each["exchange"] for each in found}) == 2
-        assert get(proxy, "exchanges", limit="1", after=after)[1] == {"exchanges": [], "after": None, "off": None}
+        assert get(proxy, "exchanges", limit="1", after=after)[1] == {
+            "exchanges": [],
+            "after": None,
+            "searched_to": None,
+            "off": None,
+        }
         assert get(proxy, "hour")[1]["total"]["outcomes"] == {"clean": 2}
