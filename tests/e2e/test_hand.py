@@ -81,7 +81,7 @@ def test_an_account_without_a_key_is_that_wherever_accounts_are_told_of(server: 
         [no_key, no_account] = sorted(health["conditions"], key=lambda each: each["kind"], reverse=True)
         assert (no_key["kind"], no_key["count"], no_key["needs_a_hand"]) == ("no_key", 1, True)
         do = "set NOT_SET_ANYWHERE in the environment (antigravity.toml, accounts[0]), and start the proxy again"
-        assert no_key["do"] == do
+        assert (no_key["do"], no_key["account"]) == (do, "")
         assert (no_account["kind"], no_account["about"]) == ("no_account", "anthropic")
         reports = {each["name"]: each["no_key"] for each in health["accounts"]}
         assert reports == {"keyless": "the environment variable NOT_SET_ANYWHERE is not set", "work": None}
