@@ -21,7 +21,7 @@ def table() -> str:
             1, "a", "u", "M", 0.0, place="antigravity.toml, accounts[0]", url="the upstream's url", failure=kind,
             detail="…",
         )  # fmt: skip
-        cells = (f"`{kind}`", words.what(facts), words.do(facts), words.healed(facts))
+        cells = (f"`{kind}`", words.what(facts), words.do((facts,)), words.healed((facts,)))
         lines.append("| " + " | ".join(cells) + " |\n")
     return HEAD + "".join(lines)
 

@@ -54,6 +54,25 @@ def web(saved: Saved) -> Web:
     return saved.web
 
 
+@each_dialect
+def test_a_request_that_the_proxy_refuses_says_so_in_the_list_and_in_the_view(web: Web, dialect: str) -> None:
+    model = f"{dialect}-{'m' * 256}"
+    answer = ask(web.proxy.url, dialect, model)
+    assert answer.status == 400
+    web.wait_for(lambda: web.client_flow(model)["response"])
+    flow = web.client_flow(model)
+    assert flow["comment"].startswith("refused: 400 · The model's name is too long")
+    lines = shown(web, flow, "request").splitlines()
+    assert lines[0].startswith("REFUSED")
+    assert any(line.startswith("what      the proxy refused it: The model's name is too long") for line in lines)
+    assert any(line.startswith("do        change what it says") for line in lines)
+    assert f"id {answer.header('x-healing-id')}" in lines[0]
+    lost = raw.request("GET", f"{web.proxy.url}/nothing-{dialect}")
+    assert lost.status == 404
+    [flow] = [flow for flow in web.flows() if flow["request"]["path"] == f"/nothing-{dialect}"]
+    assert flow["comment"].startswith(f"refused: 404 · GET /nothing-{dialect} is not served here")
+
+
 def shown(web: Web, flow: dict[str, Any], message: str = "response") -> str:
     """What the view shows, which has to be what is shown if nobody chooses another."""
     found = web.page(flow, message)

@@ -1,5 +1,6 @@
 """What a person can do by hand, by a command and from a page: reset an account, read the configuration anew."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,29 @@ def test_a_broken_configuration_is_told_and_the_old_one_stays(proxy: Proxy, serv
     assert proxy.health()["conditions"] == []
 
 
+def test_an_account_without_a_key_is_that_wherever_accounts_are_told_of(server: Upstream, tmp_path: Path) -> None:
+    config = account("keyless", "anthropic", api_key="env:NOT_SET_ANYWHERE") + account("work", "gemini")
+    config += upstream("anthropic", "anthropic", server.url) + upstream("gemini", "gemini", server.url)
+    with Proxy(tmp_path, config + "[retry]\nmax_wait = 0\n") as proxy:
+        assert ask(proxy.url, "anthropic", "claude-x").status == 401
+        health = proxy.health()
+        [no_key, no_account] = sorted(health["conditions"], key=lambda each: each["kind"], reverse=True)
+        assert (no_key["kind"], no_key["count"], no_key["needs_a_hand"]) == ("no_key", 1, True)
+        do = "set NOT_SET_ANYWHERE in the environment (antigravity.toml, accounts[0]), and start the proxy again"
+        assert (no_key["do"], no_key["account"]) == (do, "")
+        assert (no_account["kind"], no_account["about"]) == ("no_account", "anthropic")
+        reports = {each["name"]: each["no_key"] for each in health["accounts"]}
+        assert reports == {"keyless": "the environment variable NOT_SET_ANYWHERE is not set", "work": None}
+        told = lines_of(ask_now(proxy.url), 0.0)
+        assert any(line.split()[:3] == ["keyless", "no", "key"] for line in told)
+        assert any(line.split()[:2] == ["work", "free"] for line in told)
+        metrics = raw.request("GET", f"{proxy.url}/metrics").body.decode()
+        assert 'antigravity_account_available{account="keyless",upstream="anthropic"} 0.0' in metrics
+        assert 'antigravity_account_available{account="work",upstream="gemini"} 1.0' in metrics
+        (line,) = (line for line in proxy.lines if "] FAILED" in line)
+        assert line.endswith(f"TO DO: {do}")
+
+
 def test_now_tells_of_what_runs_until_it_is_over(proxy: Proxy, server: Upstream) -> None:
     server.play(GOOD.but(head_gap=30.0))
     client = raw.RawConnection(proxy.url)
@@ -81,6 +105,10 @@ def test_now_tells_of_what_runs_until_it_is_over(proxy: Proxy, server: Upstream)
 
     server.wait_for(lambda server: server.calls)
     (running,) = now()["exchanges"]
+    end = time.monotonic() + 15
+    while running["phase"] == "waiting" and time.monotonic() < end:
+        time.sleep(0.02)
+        (running,) = now()["exchanges"]
     assert (running["model"], running["phase"], running["account"]) == ("claude-x", "thinking", "work")
     assert 0 < running["ends_s"] < 1000
     assert running["why"].startswith("Timeout waiting for first data: ")

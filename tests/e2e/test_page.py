@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from antigravity_healing.policy.judging.failures import FailureClass
 from mitmproxy.io import FlowReader
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.e2e.browser import Watched, chromium, watched
 from tests.e2e.harness import Proxy, account, key_of, upstream
@@ -130,6 +131,35 @@ def test_filters_leave_what_is_like_that(scene: Set, open_page: Watched) -> None
     open_page.check()
 
 
+def test_a_search_says_how_far_it_came_and_goes_on_from_there(scene: Set, open_page: Watched) -> None:
+    page = open_page.page
+    fail(scene, "searched-for")
+
+    def answer(route: Route) -> None:
+        if "text=" not in route.request.url:
+            route.continue_()
+        elif "after=" not in route.request.url:
+            route.fulfill(json={"exchanges": [], "after": "1:0", "searched_to": time.time() - 60, "off": None})
+        else:
+            route.continue_(url=re.sub(r"after=[^&]*&?", "", route.request.url))
+
+    page.route("**/antigravity/exchanges?*", answer)
+    page.get_by_label("Text", exact=True).fill("searched-for")
+    told = page.locator("#exchanges-told")
+    expect(told).to_have_text(re.compile(r"^No exchange is like that. Searched back until \d\d:\d\d:\d\d\.$"))
+    page.get_by_role("button", name="Show older ones").click()
+    expect(row(page, "exchanges-table", "searched-for")).to_be_visible()
+    expect(told).to_have_text("1 are like that.")
+    expect(page.locator("#more")).to_be_hidden()
+    # Another look at the newest forgets neither what was found nor that all has been searched.
+    with page.expect_response(lambda response: "text=searched-for" in response.url):
+        fail(scene, "another-one")
+    expect(page.locator("#exchanges-table tbody tr")).to_have_count(1)
+    expect(told).to_have_text("1 are like that.")
+    page.unroute_all(behavior="wait")
+    open_page.check()
+
+
 def test_the_detail_tells_all_and_a_replay_what_came_of_it(scene: Set, open_page: Watched) -> None:
     page = open_page.page
     fail(scene, "detailed")
@@ -241,6 +271,17 @@ def test_a_lost_connection_is_told_until_it_is_back(scene: Set, open_page: Watch
     expect(row(page, "exchanges-table", "before-it-was-lost")).to_be_visible()
     page.unroute("**/antigravity/*")
     expect(page.locator("#connection")).to_be_empty()
+
+
+def test_what_the_page_has_already_is_not_sent_again(scene: Set, open_page: Watched) -> None:
+    page = open_page.page
+    with page.expect_response(lambda response: response.url.endswith("/now") and response.status == 304):
+        pass
+    before = page.locator("#accounts").inner_text()
+    fail(scene, "after-the-same-again")
+    expect(row(page, "exchanges-table", "after-the-same-again")).to_be_visible()
+    expect(page.locator("#accounts")).not_to_have_text(before)
+    open_page.check()
 
 
 def test_a_page_that_nobody_sees_asks_nothing_until_it_is_seen_again(scene: Set, open_page: Watched) -> None:

@@ -94,6 +94,33 @@ def test_a_captured_exchange_that_mitmweb_has_forgotten_is_replayed_into_its_lis
     assert web.client_flow("forgotten")["response"]["status_code"] == 200
 
 
+def test_what_has_not_changed_is_not_sent_again_and_what_has_is(server: Upstream, tmp_path: Path) -> None:
+    with Proxy(tmp_path, config(server)) as proxy:
+        # One account is benched for an hour: until when, and not for how long, is told.
+        server.play(error("anthropic", 429, "used up", {"retry-after": "3600"}), GOOD)
+        ask(proxy.url, "anthropic", "unchanged")
+        wait_for(lambda: get(proxy, "exchanges", outcome="healed")[1].get("exchanges"))
+        for what in ("now", "exchanges", "captures"):
+            first = again(proxy, what)
+            assert (first.status, bool(first.header("etag"))) == (200, True)
+            same = again(proxy, what, first.header("etag"))
+            assert (same.status, same.body, same.header("etag")) == (304, b"", first.header("etag"))
+            assert again(proxy, what, '"another"').status == 200
+        before = {what: again(proxy, what).header("etag") for what in ("now", "exchanges")}
+        server.play(GOOD)
+        ask(proxy.url, "anthropic", "changed")
+        wait_for(lambda: len(get(proxy, "exchanges", outcome="clean")[1].get("exchanges", [])) == 1)
+        assert [again(proxy, what, etag).status for what, etag in before.items()] == [200, 200]
+        assert get(proxy, "now")[1]["begun"] == 2
+        assert again(proxy, "exchanges", before["exchanges"], outcome="failed").status == 200
+
+
+def again(proxy: Proxy, what: str, etag: str | None = None, **query: str) -> raw.RawResponse:
+    """What is told to somebody who has this version already."""
+    headers = {"if-none-match": etag} if etag else {}
+    return raw.request("GET", f"{proxy.url}/antigravity/{what}?{urlencode(query)}", headers=headers)
+
+
 def test_an_odd_filter_is_told_what_would_be_right(server: Upstream, tmp_path: Path) -> None:
     with Proxy(tmp_path, config(server)) as proxy:
         assert get(proxy, "captures")[1]["captures"] == []
@@ -115,5 +142,10 @@ def test_an_odd_filter_is_told_what_would_be_right(server: Upstream, tmp_path: P
             found += page["exchanges"]
             after = page["after"]
         assert len({each["exchange"] for each in found}) == 2
-        assert get(proxy, "exchanges", limit="1", after=after)[1] == {"exchanges": [], "after": None, "off": None}
+        assert get(proxy, "exchanges", limit="1", after=after)[1] == {
+            "exchanges": [],
+            "after": None,
+            "searched_to": None,
+            "off": None,
+        }
         assert get(proxy, "hour")[1]["total"]["outcomes"] == {"clean": 2}

@@ -1,6 +1,7 @@
 """What the request log has of real exchanges, and what becomes of it when the proxy or its disk ends."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from antigravity_healing.commands import looking
 from antigravity_healing.commands.main import main
+from antigravity_healing.monitor.request_log import searching
 from antigravity_healing.monitor.request_log.filters import Filter
 from antigravity_healing.monitor.request_log.reader import Reader
 from antigravity_healing.monitor.request_log.rows import LoggedExchange
@@ -151,6 +154,31 @@ def test_the_command_line_tells_what_failed(place: Place, capsys: pytest.Capture
     assert told["attempts"][0]["account"] == "anthropic-first"
     assert main(["log", *home, "--outcome", "clean", "--model", "told"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_search_that_takes_too_long_says_how_far_it_came_and_how_to_go_on(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for model in ("searched-first", "searched-second", "searched-third"):
+        place.server.play(anthropic_stream())
+        ask(place.proxy.url, "anthropic", model)
+        logged(place.proxy, model, ended)
+    monkeypatch.setattr(searching, "FIRST_ROWS", 1)
+    monkeypatch.setattr(searching, "_INSTRUCTIONS", 1)
+    monkeypatch.setattr(looking, "_SEARCH_S", 0.0)
+    command = ["log", "--home", str(place.proxy.folder / "home"), "--text", "searched-first"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    found = re.fullmatch(
+        r"nothing like that was found, searched back until [-\d]+ [:\d]+; --after (\S+) goes on from there\n", told.err
+    )
+    assert found is not None, told.err
+    monkeypatch.setattr(looking, "_SEARCH_S", 60.0)
+    assert main([*command, "--after", found[1]]) == 0
+    told = capsys.readouterr()
+    assert "searched-first" in told.out
+    assert "searched back" not in told.err
 
 
 def test_a_kill_leaves_an_unfinished_row_that_a_new_start_leaves_as_it_is(tmp_path: Path) -> None:

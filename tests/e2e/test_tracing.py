@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Proxy, upstream
+from tests.e2e.harness import Proxy, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, empty, error, pairs_of_accounts, stream
 from tests.support import raw
 from tests.support.collector import Collector, attributes
-from tests.upstream import Upstream
+from tests.upstream import Upstream, gemini_stream
+from tests.upstream.anthropic import MESSAGE_ID
+from tests.upstream.gemini import RESPONSE_ID
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACED = {
@@ -87,6 +90,49 @@ def test_a_healed_exchange_is_a_span_of_its_clients_trace_with_a_span_for_each_a
     for secret in (text.encode(), b"Hello", b"key-of-", b"the-clients-own-key", b"accounts.example", b"alice"):
         assert secret not in sent
     assert b"x-collector-key: k4711" in collector.heads[0]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "model", "streams"),
+    [
+        ("anthropic", "lane0-marks", True),
+        ("anthropic", "lane0-marks", False),
+        ("gemini", "lane0-marks", True),
+        ("gemini", "lane0-marks", False),
+        ("anthropic", "over-marks", True),
+    ],
+)
+def test_an_attempt_tells_what_upstream_called_its_answer_and_why_that_stopped(
+    proxy: Proxy, server: Upstream, collector: Collector, dialect: str, model: str, streams: bool
+) -> None:
+    server.reset()
+    spoken = "gemini" if model.startswith("over") else dialect
+    server.play(stream(spoken))
+    more = {"generationConfig": {"maxOutputTokens": 16}} if dialect == "gemini" else {}
+    exchange = ask(proxy.url, dialect, model, stream=streams, more=more).header("x-healing-id")
+    collector.wait_for(lambda: _attempts(collector, exchange), "its spans")
+    [told] = _attempts(collector, exchange)
+    assert told["gen_ai.request.max_tokens"] == 16
+    if spoken == "anthropic":
+        assert (told["gen_ai.response.id"], told["gen_ai.response.finish_reasons"]) == (MESSAGE_ID, ["end_turn"])
+    else:
+        assert (told["gen_ai.response.id"], told["gen_ai.response.finish_reasons"]) == (RESPONSE_ID, ["STOP"])
+
+
+def test_a_reason_that_repeats_a_key_is_told_without_it(proxy: Proxy, server: Upstream, collector: Collector) -> None:
+    server.reset()
+    server.play(gemini_stream(finish_reason=f"STOP {key_of('gemini-0-first')}"))
+    exchange = ask(proxy.url, "gemini", "lane0-echo").header("x-healing-id")
+    collector.wait_for(lambda: _attempts(collector, exchange), "its spans")
+    [told] = _attempts(collector, exchange)
+    [reason] = told["gen_ai.response.finish_reasons"]
+    assert reason.startswith("STOP ")
+    assert key_of("gemini-0-first") not in reason
+
+
+def _attempts(collector: Collector, exchange: str | None) -> list[dict[str, Any]]:
+    told = [attributes(span) for span in collector.spans if span.kind == CLIENT]
+    return [each for each in told if each["antigravity.exchange.id"] == exchange]
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ class TinyUsage:
 
     def __init__(self) -> None:
         self.usage: Usage | None = None
+        self.response_id = ""
+        self.finish_reasons: tuple[str, ...] = ()
 
     def take(self, body: Any) -> None:
         words = len(str(body.get("say") or body.get("said") or "").split())
@@ -166,7 +168,10 @@ class Tiny:
     def content_of(self, answer: Any) -> list[dict[str, Any]]:
         return [{"say": answer["said"]}]
 
-    def usage_tally(self) -> TinyUsage:
+    def longest_answer(self, body: Any) -> int | None:
+        return None
+
+    def answer_tally(self) -> TinyUsage:
         return TinyUsage()
 
     def empty_stop(self, stop: str) -> EmptyStop:

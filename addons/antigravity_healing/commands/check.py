@@ -148,9 +148,9 @@ class Judged(NamedTuple):
         """A failure as the proxy's log tells it."""
         facts = AttemptFacts(
             1, self.account.name, self.account.upstream, "", time.time(), place=self.account.place,
-            url=self.upstream.url, failure=failure.kind, detail=failure.detail,
+            url=self.upstream.url, failure=failure.kind, detail=failure.detail, key_from=self.account.key_from,
         )  # fmt: skip
-        return Checked(WORDS[failure.kind].what(facts), WORDS[failure.kind].do(facts))
+        return Checked(WORDS[failure.kind].what(facts), WORDS[failure.kind].do((facts,)))
 
 
 def _is_object(body: bytes) -> bool:

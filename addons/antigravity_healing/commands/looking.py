@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime
 
 from antigravity_healing import data_folder
 from antigravity_healing.monitor.request_log.filters import MOST, NAMES, STATES, FilterError, filter_from
@@ -15,6 +16,8 @@ from antigravity_healing.monitor.status import top
 from antigravity_healing.policy.judging.failures import FailureClass
 
 _STATUSES = "exit status: 0 if it could be told, 1 if not (it says why), 2 if the command makes no sense"
+# A person waits for so long.
+_SEARCH_S = 10.0
 _TIMES = "90s, 15m, 1h, 2d, 1w ago; 14:05; 2026-01-31; 2026-01-31T14:05"
 
 
@@ -38,7 +41,7 @@ def _log(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     except FilterError as error:
         parser.error(str(error))
     try:
-        page = Reader(data_folder(given.home) / FILE_NAME).page(wanted)
+        page = Reader(data_folder(given.home) / FILE_NAME).page(wanted, _SEARCH_S)
     except UnreadableError as error:
         print(error, file=sys.stderr)
         return 1
@@ -48,7 +51,11 @@ def _log(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     for line in printed(ordered):
         print(line)
     sys.stdout.flush()
-    if not page.exchanges:
+    if page.searched_to is not None:
+        found = "nothing like that was found" if not page.exchanges else "there may be more"
+        told = f"{found}, searched back until {datetime.fromtimestamp(page.searched_to):%Y-%m-%d %H:%M:%S}"
+        print(f"{told}; --after {page.after} goes on from there", file=sys.stderr)
+    elif not page.exchanges:
         print("nothing like that is in the log", file=sys.stderr)
     elif page.after is not None:
         print(f"there may be more; --after {page.after} gives what is older", file=sys.stderr)

@@ -9,7 +9,7 @@ from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import RateLimits
 from antigravity_healing.wire.reading import Collector, EmptyStop, EventReader, Reading
-from antigravity_healing.wire.usage import UsageTally
+from antigravity_healing.wire.usage import AnswerTally
 from antigravity_healing.wire.vertex import VertexForm
 
 _NEVER = re.compile(r"(?!)")
@@ -222,8 +222,11 @@ class Dialect(Protocol):
     def content_of(self, answer: Any) -> list[dict[str, Any]]:
         """The blocks or parts of a whole answer that came as JSON."""
 
-    def usage_tally(self) -> UsageTally:
-        """A tally of the tokens of a new answer."""
+    def answer_tally(self) -> AnswerTally:
+        """What takes down what a new answer tells of itself."""
+
+    def longest_answer(self, body: Any) -> int | None:
+        """How many tokens the answer to a request may have, as its body says; None where it says nothing."""
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What this stop reason means on an answer without content."""

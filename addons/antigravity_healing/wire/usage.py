@@ -1,9 +1,11 @@
-"""How many tokens an answer has cost, in any dialect."""
+"""What an answer tells of itself beside its content, in any dialect: above all how many tokens it has cost."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+LONGEST_TEXT = 200
+"""Far more than any id or reason has."""
 MOST_TOKENS = 10**12
 """Far more than any request has: what says more is no count."""
 
@@ -37,15 +39,35 @@ class Usage:
         )
 
 
-class UsageTally(Protocol):
-    """What an answer tells of its usage. It is told more than once; the last value of each field counts."""
+class AnswerTally(Protocol):
+    """What an answer tells of itself. Much is told more than once; the last value of each field counts."""
 
     @property
     def usage(self) -> Usage | None:
         """As far as it has been told; None where nothing has."""
 
+    @property
+    def response_id(self) -> str:
+        """What upstream calls the answer, "" where it has not been told."""
+
+    @property
+    def finish_reasons(self) -> tuple[str, ...]:
+        """Why it stopped, in upstream's words: one for each of its choices that has."""
+
     def take(self, body: Any) -> None:
         """Take what an event of a stream, or a whole answer, tells; never raises."""
+
+
+def count_in(fields: Any, *names: str) -> int | None:
+    """The first of the fields with these names that is a count; None where none is."""
+    counts = Counts()
+    counts.take(fields, frozenset(names))
+    return next((counts[name] for name in names if name in counts), None)
+
+
+def short_text(value: Any) -> str:
+    """A text that is no longer than what it is taken for; "" for anything else."""
+    return value if isinstance(value, str) and len(value) <= LONGEST_TEXT else ""
 
 
 class Counts(dict[str, int]):

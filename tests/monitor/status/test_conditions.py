@@ -32,7 +32,7 @@ def state_of(*names: str) -> State:
     return state
 
 
-def fail(state: State, name: str, failure: Failure, model: str = "claude-x") -> None:
+def fail(state: State, name: str, failure: Failure | None, model: str = "claude-x") -> None:
     (account,) = (each for each in state.accounts.all if each.name == name)
     use = state.accounts.begin_use(account, model, state.clock.now())
     state.accounts.end_use(use, failure, state.clock.now())
@@ -64,7 +64,25 @@ FAILURES: dict[str, tuple[Failure, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FAILURES)
+@pytest.mark.parametrize("kind", [kind for kind in FAILURES if kind != "quota"])
+def test_what_a_person_has_to_mend_is_told_until_a_request_has_found_that_it_is(kind: str) -> None:
+    state = state_of("a", "b")
+    conditions = Conditions(Journal(), lambda: state)
+    failure, what, do = FAILURES[kind]
+    fail(state, "a", failure)
+    (found,) = conditions.now()
+    assert (found.kind, found.what.startswith(what), found.do.startswith(do) or do in found.do) == (kind, True, True)
+    assert (found.until, found.account) == (None, "a")
+    for _ in range(3):
+        state.clock.at += 5000.0  # type: ignore[attr-defined]
+        (still,) = conditions.now()
+        assert (still.since, still.what) == (found.since, found.what)
+        fail(state, "a", failure)
+    fail(state, "a", None)
+    assert conditions.now() == []
+
+
+@pytest.mark.parametrize("kind", ["quota"])
 def test_what_keeps_an_account_away_is_told_until_it_is_over(kind: str) -> None:
     state = state_of("a", "b")
     failure, what, do = FAILURES[kind]

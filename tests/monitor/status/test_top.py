@@ -30,7 +30,7 @@ TOLD = {
         {"id": "5e6f7a8b", "phase": "streaming"},
     ],
     "accounts": [
-        {"name": "a", "healthy": False, "active": 0, "benches": [{"seconds_left": 3600.0, "reason": "quota"}]},
+        {"name": "a", "healthy": False, "active": 0, "benches": [{"until": NOW + 3600.0, "reason": "quota"}]},
         {"name": "b"},
     ],
     "conditions": [{"what": "a's key is refused", "do": "put a new key in", "since": NOW - 60, "count": 37}],
@@ -154,6 +154,18 @@ NAMES = (
     *("id", "phase", "seconds", "attempt", "account", "model", "mapped_model", "why", "ends_s", "name", "healthy"),
     *("benches", "active", "over", "what", "do", "since", "count"),
 )
+
+
+def test_what_needs_a_hand_is_told_apart_from_what_ends_by_itself() -> None:
+    quota = {"what": "b is used up", "do": "nothing", "needs_a_hand": False}
+    lines = top.lines_of(
+        {"conditions": [quota, {"what": "a's key is refused", "do": "put in", "needs_a_hand": True}]}, NOW
+    )
+    assert lines.index("NEEDS A HAND") < lines.index("  a's key is refused")
+    assert lines.index("  a's key is refused") < lines.index("FOR A WHILE") < lines.index("  b is used up")
+    assert "NEEDS A HAND" not in top.lines_of({"conditions": [quota]}, NOW)
+
+
 things = st.lists(st.dictionaries(st.sampled_from(NAMES), json_values) | json_values, max_size=3)
 
 

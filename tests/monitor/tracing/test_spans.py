@@ -13,7 +13,8 @@ EXCHANGE = ExchangeFacts(
 )
 ATTEMPT = AttemptFacts(
     2, "work", "vertex", "m-2", 1001.0, url="https://europe-west4-aiplatform.googleapis.com/x", dialect="gemini",
-    over_s=1.5, delivered=True, usage=Usage(1, 20, 300, 4000, 50), detail="words of upstream", repaired=("strip",),
+    over_s=1.5, delivered=True, max_tokens=64, response_id="r-1", finish_reasons=("STOP",),
+    usage=Usage(1, 20, 300, 4000, 50), detail="words of upstream", repaired=("strip",),
 )  # fmt: skip
 
 
@@ -24,7 +25,10 @@ def test_an_attempt_is_told_by_the_conventions_for_generative_ai() -> None:
         "gen_ai.operation.name": "generate_content",
         "gen_ai.provider.name": "gcp.vertex_ai",
         "gen_ai.request.model": "m-2",
+        "gen_ai.request.max_tokens": 64,
         "gen_ai.request.stream": False,
+        "gen_ai.response.id": "r-1",
+        "gen_ai.response.finish_reasons": ("STOP",),
         # Input is all of it, what caches had to do with included.
         "gen_ai.usage.input_tokens": 321,
         "gen_ai.usage.output_tokens": 4000,

@@ -260,6 +260,16 @@ def test_an_end_before_anything_was_said_is_empty(dialect: str, beats: int) -> N
     assert tested.failure.detail.startswith("Stream ended immediately")
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_connection_that_breaks_before_anything_was_said_says_nothing_of_the_conversation(dialect: str) -> None:
+    tested = gate(DIALECTS[dialect])
+    tested.feed(b": x\r\n\r\n")
+    assert tested.end_stream("connection reset") == b""
+    assert tested.failure is not None
+    assert tested.failure.kind is FailureClass.CUT
+    assert tested.failure.detail == "Stream ended immediately: connection reset"
+
+
 @pytest.mark.parametrize("broken", ["", "connection reset"])
 def test_an_end_after_something_was_said_is_a_cut(broken: str) -> None:
     tested = gate(ANTHROPIC)

@@ -528,6 +528,17 @@ def test_a_file_in_which_nothing_is_said_takes_the_place_of_no_configuration(tmp
         load(path, parse("[retry]\nmax_attempts = 4", "x", FOLDER))
 
 
+def test_an_account_says_where_it_stands_with_the_folder_where_that_is_not_the_one_of_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "antigravity.toml"
+    path.write_text(account('api_key = "k"'), "utf-8")
+    assert [each.place for each in load(path).accounts] == [f"{path}, accounts[0]"]
+    monkeypatch.chdir(tmp_path)
+    for here in (path, Path("antigravity.toml")):
+        assert [each.place for each in load(here).accounts] == ["antigravity.toml, accounts[0]"]
+
+
 def test_a_file_in_which_something_is_said_takes_its_place(tmp_path: Path) -> None:
     path = tmp_path / "antigravity.toml"
     path.write_text("[retry]\nmax_attempts = 5", "utf-8")

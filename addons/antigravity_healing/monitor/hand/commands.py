@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from mitmproxy import command, exceptions, flow, types
 
@@ -12,11 +13,15 @@ from antigravity_healing.monitor.request_log.filters import FilterError, filter_
 from antigravity_healing.monitor.request_log.listener import RequestLog
 from antigravity_healing.monitor.request_log.printing import as_lines
 from antigravity_healing.monitor.request_log.reader import UnreadableError
+from antigravity_healing.monitor.status.account_states import account_reports, state_of
 from antigravity_healing.monitor.status.conditions import Condition
+from antigravity_healing.policy.judging.failures import counted
 from antigravity_healing.proxy.addon import Antigravity
 from antigravity_healing.proxy.streams.flow_story import name_of, role_of, story_of
 
 _DAY_S = 24 * 3600.0
+# All streams wait meanwhile.
+_SEARCH_S = 0.1
 
 
 class HandCommands:
@@ -47,9 +52,9 @@ class HandCommands:
             raise exceptions.CommandError("there is no configuration that can be used")
         wall = governor.clock.wall()
         lines = []
-        for report in governor.accounts.report(governor.clock.now()):
-            state = "free" if report["healthy"] else "left alone"
-            lines.append(f"{report['name']} ({report['upstream']}): {state}, {report['attempts']} attempts")
+        for report in account_reports(governor):
+            attempts = counted(report["attempts"], "attempt")
+            lines.append(f"{report['name']} ({report['upstream']}): {state_of(report)}, {attempts}")
         lines = lines or ["there are no accounts: the client's own credentials are used"]
         for condition in self._conditions():
             lines.append(f"{condition.in_words(wall)} | {condition.do}")
@@ -63,10 +68,14 @@ class HandCommands:
             asked = filter_in(wanted, now)
             if asked.since is None:
                 asked = replace(asked, since=now - _DAY_S)
-            found = self._request_log.reader().page(asked).exchanges
+            page = self._request_log.reader().page(asked, _SEARCH_S)
         except (FilterError, UnreadableError) as error:
             raise exceptions.CommandError(str(error)) from None
-        return tell_lines(as_lines(reversed(found)) if found else ["nothing like that is in the request log"])
+        lines = list(as_lines(reversed(page.exchanges)))
+        if page.searched_to is not None:
+            back = f"{datetime.fromtimestamp(page.searched_to):%Y-%m-%d %H:%M:%S}"
+            lines.append(f"searched back until {back}; after={page.after} goes on from there")
+        return tell_lines(lines or ["nothing like that is in the request log"])
 
     @command.command("antigravity.account.names")
     def account_names(self) -> Sequence[str]:

@@ -5,8 +5,7 @@ import logging
 from mitmproxy.addonmanager import Loader
 
 from antigravity_healing.policy.clock import Clock
-from antigravity_healing.policy.journal import findings
-from antigravity_healing.policy.journal.records import ExchangeEnd, ExchangeFacts, Journal, Record
+from antigravity_healing.policy.journal.records import Journal, Record
 from antigravity_healing.proxy.guarding import refusals
 
 
@@ -28,7 +27,6 @@ class Refused:
     def _hear(self, logged: logging.LogRecord) -> bool:
         refusal = getattr(logged, refusals.REFUSAL, None)
         if isinstance(refusal, refusals.Refusal):
-            facts = ExchangeFacts(refusal.id, "", self._clock.wall())
-            end = ExchangeEnd("refused", findings.refused(refusal.why), refusal.status)
+            facts, end = refusals.facts_of(refusal, self._clock.wall())
             self._journal.tell(Record("refused", facts.at, self._clock.now(), facts, refusal.why, end=end))
         return True

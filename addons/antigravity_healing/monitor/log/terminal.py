@@ -41,7 +41,7 @@ def line_of(record: Record) -> str:
     if end.outcome != "clean":
         told.append(shortened("; ".join(filter(None, (end.finding.what, end.finding.done))), _LONGEST_FINDING))
         if end.finding.needs_a_hand:
-            told.append(f"TO DO: {shortened(end.finding.do, _LONGEST_FINDING)}")
+            told.append(f"TO DO: {end.finding.do}")
     return one_line(" | ".join(told))
 
 

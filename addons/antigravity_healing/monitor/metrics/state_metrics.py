@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from antigravity_healing.monitor.status.account_states import is_usable
 from antigravity_healing.policy.exchange.exchange import Exchange
 from antigravity_healing.policy.routing.account_health import Health
 from antigravity_healing.proxy.claiming.state import State
@@ -99,7 +100,7 @@ def accounts_of(state: State) -> tuple[tuple[str, str, bool, float], ...]:
     now = state.clock.now()
     ahead_s = state.clock.wall() - now
     return tuple(
-        (account.upstream_name, account.name, health.free("", now), _cooling_until(health, now, ahead_s))
+        (account.upstream_name, account.name, is_usable(state, account), _cooling_until(health, now, ahead_s))
         for account, health in state.accounts.healths()
     )
 

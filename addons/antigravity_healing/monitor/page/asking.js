@@ -9,13 +9,24 @@ export class RefusedError extends Error {}
 /** No answer. */
 export class LostError extends Error {}
 
+// What was told last of each resource, and as which version.
+const known = new Map();
+
 async function ask(path, options = {}) {
-  const sent = { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options };
+  const [resource] = path.split("?");
+  const before = known.get(resource)?.path === path ? known.get(resource) : undefined;
+  const headers = { ...(before ? { "if-none-match": before.version } : {}), ...options.headers };
+  const sent = { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS), ...options, headers };
   const response = await fetch(path, sent).catch(() => {
     throw new LostError("the proxy does not answer");
   });
+  if (response.status === 304 && before) return before.told;
   const told = await response.json().catch(() => null);
-  if (response.ok && told !== null) return told;
+  const version = response.headers.get("etag");
+  if (response.ok && told !== null) {
+    if (version) known.set(resource, { path, version, told });
+    return told;
+  }
   const why = typeof told?.error === "string" ? told.error : told?.error?.message;
   throw new RefusedError(why ?? `the proxy answered ${response.status}`);
 }

@@ -29,6 +29,9 @@ export class Exchanges {
     this.table = new Table(by("exchanges-table"), "Exchanges", COLUMNS, (each) => each.number);
     this.rows = [];
     this.after = null;
+    this.searchedTo = null;
+    // Whether a person has asked for older ones.
+    this.wentOn = false;
     this.older = [];
     this.asked = 0;
     this.form = filters(by("filters"));
@@ -50,6 +53,7 @@ export class Exchanges {
   changed() {
     clearTimeout(this.typing);
     this.older = [];
+    this.wentOn = false;
     this.typing = setTimeout(() => this.look(true).catch((error) => this.fail(error)), 200);
   }
 
@@ -58,26 +62,35 @@ export class Exchanges {
     const asked = ++this.asked;
     const page = await get("exchanges", this.query()).catch((error) => this.fail(error));
     if (!page || asked !== this.asked) return;
-    this.keepOlder(page.exchanges);
+    this.keepOlder(page);
     this.rows = page.exchanges;
-    if (anew || this.older.length === 0) this.after = page.after;
+    if (anew || !this.wentOn) this.begin(page);
     this.show(page.off);
   }
 
   /** The older ones that a person has asked for stay below, with those that new ones have pushed off the first page. */
-  keepOlder(newest) {
-    if (!this.older.length) return;
-    const last = newest.at(-1);
-    const meet = this.rows.some((each) => each.number === last?.number);
-    this.older = meet ? [...this.rows.filter((each) => each.at < last.at), ...this.older] : [];
+  keepOlder({ exchanges, after, searched_to }) {
+    if (!this.wentOn) return;
+    const last = exchanges.at(-1);
+    const full = after !== null && searched_to === null;
+    const until = full ? last.at : searched_to ?? -Infinity;
+    this.wentOn = !full || this.rows.some((each) => each.number === last.number);
+    this.older = this.wentOn ? [...this.rows.filter((each) => each.at < until), ...this.older] : [];
+  }
+
+  /** What is older than this page is to be asked for next. */
+  begin({ after, searched_to }) {
+    this.after = after;
+    this.searchedTo = searched_to;
   }
 
   async more() {
     const asked = this.asked;
     const page = await get("exchanges", { ...this.query(), after: this.after }).catch((error) => this.fail(error));
     if (!page || asked > this.asked) return;
+    this.wentOn = true;
     this.older.push(...page.exchanges);
-    this.after = page.after;
+    this.begin(page);
     this.show(page.off);
   }
 
@@ -86,8 +99,9 @@ export class Exchanges {
     const all = [...this.rows, ...this.older.filter((each) => !newest.has(each.number))];
     this.table.show(all);
     const filtered = Object.values(this.query()).some(Boolean);
+    const back = this.searchedTo === null ? "" : ` Searched back until ${clock(this.searchedTo, { seconds: true })}.`;
     const none = filtered ? "No exchange is like that." : "There has been no exchange yet.";
-    const told = [all.length ? (filtered ? `${all.length}${this.after ? " or more" : ""} are like that.` : "") : none];
+    const told = [(all.length ? (filtered ? `${all.length}${this.after ? " or more" : ""} are like that.` : "") : none) + back];
     put(by("exchanges-told"), [...told, off ? `New ones are not written down: ${off}.` : ""].filter(Boolean).join(" "));
     show(by("more"), this.after !== null);
   }

@@ -10,15 +10,11 @@ export class NowSections {
   /** changed: called when something has been done by hand. */
   constructor(changed) {
     this.changed = changed;
-    this.names = [];
     this.running = new Table(by("now"), "Running exchanges", RUNNING, (each) => each.id);
     this.accounts = new Table(by("accounts"), "Accounts", this.accountColumns(), (each) => each.name);
   }
 
   show(now) {
-    this.names = now.accounts.map((account) => account.name);
-    this.at = now.at;
-    this.conditions = now.conditions;
     this.showStatus(now);
     this.showConditions(now.conditions);
     this.running.show(now.exchanges);
@@ -57,19 +53,11 @@ export class NowSections {
       make("p", { class: "do" }),
       make("p", { class: "facts quiet" }),
     ]);
-    const account = this.accountOf(condition);
     if (condition.kind === "configuration") {
       const label = "Read the configuration again";
       card.append(make("p", {}, actionButton(label, label, "reload", {}, this.changed)));
-    } else if (account !== undefined) card.append(make("p", {}, this.resetButton(account)));
+    } else if (condition.account) card.append(make("p", {}, this.resetButton(condition.account)));
     return card;
-  }
-
-  /** The account that a condition is about: its name, alone or before that of a model. */
-  accountOf({ about, kind }) {
-    if (kind === "no_account" || kind === "machine") return undefined;
-    const fits = this.names.filter((name) => about === name || about.startsWith(`${name} `));
-    return fits.sort((one, other) => other.length - one.length)[0];
   }
 
   resetButton(name) {
@@ -91,19 +79,17 @@ export class NowSections {
 
   accountState(cell, account) {
     if (!cell.firstChild) cell.append(make("span"), make("div", { class: "quiet" }));
-    const noKey = this.conditions.find((each) => each.kind === "no_key" && each.about === account.name);
     const whole = account.benches.some((bench) => bench.model === null);
-    if (noKey) badge(cell.firstChild, "no key", "failed");
+    if (account.no_key !== null) badge(cell.firstChild, "no key", "failed");
     else if (whole || !account.healthy) badge(cell.firstChild, "left alone", "failed");
     else if (account.benches.length) badge(cell.firstChild, "in part", "healed");
     else badge(cell.firstChild, "free", "clean");
     const lines = account.benches.map((bench) => this.benchLine(bench));
-    put(cell.lastChild, [noKey?.what, ...lines].filter(Boolean).join("; "));
+    put(cell.lastChild, [account.no_key, ...lines].filter(Boolean).join("; "));
   }
 
-  benchLine({ model, seconds_left, reason }) {
-    const until = seconds_left === null ? "until it is reset" : `until ${clock(this.at + seconds_left)}`;
-    return `${model ? `${model}: ` : ""}${until} (${reason})`;
+  benchLine({ model, until, reason }) {
+    return `${model ? `${model}: ` : ""}until ${clock(until)} (${reason})`;
   }
 }
 

@@ -52,6 +52,7 @@ class Logged:
             return {
                 "exchanges": [plain(one) for one in page.exchanges],
                 "after": str(page.after) if page.after else None,
+                "searched_to": page.searched_to,
                 "off": self.off or None,
             }
 

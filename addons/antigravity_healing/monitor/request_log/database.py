@@ -22,7 +22,7 @@ from antigravity_healing.policy.journal.records import AttemptFacts, ExchangeEnd
 from antigravity_healing.policy.settings.schema import RequestLogSettings
 
 SAME_WITHIN_S = 60.0
-"""What is refused to a client in the same words within so many seconds is one row."""
+"""What a client is refused for a model in the same words within so many seconds is one row."""
 _MOST_REFUSED = 1000
 _MOST_RUNNING = 10_000
 _DELETED_AT_ONCE = 100
@@ -61,7 +61,7 @@ class Database:
             raise
         # By its id; what is not here is looked for in the table.
         self._running: OrderedDict[str, _Running] = OrderedDict()
-        self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
+        self._refused: OrderedDict[tuple[str, ...], _Refused] = OrderedDict()
 
     def is_there(self) -> bool:
         """Whether the file is still where it was opened: a person, or another proxy, may have taken it away."""
@@ -176,15 +176,16 @@ class Database:
         self._db.execute(f"UPDATE exchanges SET {marks} WHERE id = ?", (*values.values(), row))
 
     def _refuse(self, record: Record) -> None:
-        same = record.exchange.client, record.text
+        facts = record.exchange
+        same = facts.client, facts.dialect, facts.model, record.text
         known = self._refused.get(same)
         if known is not None and 0 <= record.at - known.since < SAME_WITHIN_S:
             counted = "UPDATE exchanges SET times = times + 1, last_at = ? WHERE id = ?"
             self._db.execute(counted, (record.at, known.row))
             return
-        row = self._add(record.exchange)
+        row = self._add(facts)
         self._update(row, end_values(record.end or ExchangeEnd("refused", Finding(record.text))))
-        self._running.pop(record.exchange.exchange, None)
+        self._running.pop(facts.exchange, None)
         self._refused.pop(same, None)
         self._refused[same] = _Refused(row, record.at)
         if len(self._refused) > _MOST_REFUSED:

@@ -26,7 +26,7 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a page of rows ended: the next one begins behind it. Written `AT:NUMBER`."""
+    """Where a page of rows ended: the next one begins behind it. Written `AT:NUMBER`; no row has the number 0."""
 
     at: float
     number: int

@@ -12,12 +12,14 @@ from pathlib import Path
 from statistics import quantiles
 
 from antigravity_healing.monitor.request_log.filters import Cursor, Filter
-from antigravity_healing.monitor.request_log.queries import queries
 from antigravity_healing.monitor.request_log.rows import LoggedExchange, exchange_of
 from antigravity_healing.monitor.request_log.schema import USAGE, OtherVersionError, open_to_read
+from antigravity_healing.monitor.request_log.searching import search
 from antigravity_healing.policy.judging.failures import one_line
 from antigravity_healing.wire.usage import Usage
 
+SEARCH_S = 0.5
+"""For so long a page is looked for, where nobody says how long it may take."""
 _ASKED_AT_ONCE = 500
 
 
@@ -27,10 +29,16 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some exchanges, the newest first. after: where the next page begins, None where this is the last."""
+    """Some exchanges, the newest first.
+
+    after: where the next page begins, None where this is the last.
+    searched_to: what began before (seconds since 1970) has not been looked at, as that would have taken too long; None
+    where that is not why there are no more.
+    """
 
     exchanges: tuple[LoggedExchange, ...]
     after: Cursor | None
+    searched_to: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +83,15 @@ class Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def page(self, wanted: Filter) -> Page:
-        """Exchanges that a filter lets through. Raises UnreadableError."""
+    def page(self, wanted: Filter, within_s: float = SEARCH_S) -> Page:
+        """Exchanges that a filter lets through, as far as they are found in so many seconds. Raises UnreadableError."""
         with self._open() as db:
             running = _running(db)
-            found: set[tuple[float, int]] = set()
-            for query in queries(wanted, running):
-                found.update((row["at"], row["id"]) for row in db.execute(query.statement, query.values))
-            newest = sorted(found, reverse=True)[: wanted.limit]
-            exchanges = _exchanges(db, [number for _, number in newest], running)
-        more = len(newest) == wanted.limit
-        return Page(exchanges, Cursor(*newest[-1]) if newest and more else None)
+            found = search(db, wanted, running, within_s)
+            exchanges = _exchanges(db, [number for _, number in found.rows], running)
+        if found.searched_to is not None:
+            return Page(exchanges, Cursor(found.searched_to, 0), found.searched_to)
+        return Page(exchanges, Cursor(*found.rows[-1]) if len(found.rows) == wanted.limit else None)
 
     def summary(self, since: float, until: float, buckets: int = 60) -> Summary:
         """What happened between two times (seconds since 1970), also in so many pieces. Raises UnreadableError."""

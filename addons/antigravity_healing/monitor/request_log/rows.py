@@ -19,8 +19,8 @@ _MOST = 2**63 - 1
 type Values = dict[str, Any]
 
 
-NOT_KEPT = ("windows", "trace_parent")
-"""Of the facts: what is of use only while it is new."""
+NOT_KEPT = ("windows", "trace_parent", "max_tokens", "response_id", "finish_reasons", "key_from")
+"""Of the facts: what is of use only while it is new, or to a trace."""
 _MADE_ANEW = ("usage", "failure", "repaired", "delivered", "streams", *NOT_KEPT)
 
 

@@ -37,7 +37,7 @@ class PageFiles:
         etag, content = found
         # Asked for each time, and sent when it is another one.
         headers = {"etag": etag, "cache-control": "no-cache"}
-        if etag in [each.strip() for each in request.headers.get("if-none-match", "").split(",")]:
+        if request.knows(etag):
             return PageAnswer(304, headers=headers)
         return PageAnswer(200, _TYPES[Path(name).suffix], content, headers)
 

@@ -19,7 +19,7 @@ from antigravity_healing.monitor.serving.files import PageFiles
 from antigravity_healing.monitor.status.health import Health
 from antigravity_healing.monitor.status.now import Now
 from antigravity_healing.proxy.claiming.state import State
-from antigravity_healing.proxy.own_pages.pages import ROOT, Handler, PageAnswer, PageRequest, Pages
+from antigravity_healing.proxy.own_pages.pages import ROOT, Handler, PageAnswer, PageRequest, Pages, unless_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,9 @@ def add_pages(pages: Pages, shown: Shown) -> None:
     def tell_health(_: PageRequest) -> PageAnswer:
         return PageAnswer.json(shown.health(shown.state()))
 
+    def tell_now(request: PageRequest) -> PageAnswer:
+        return unless_known(request, PageAnswer.json(shown.now(shown.state())))
+
     async def tell_metrics(request: PageRequest) -> PageAnswer:
         content_type, body = await metrics_page(shown.metrics, request.headers.get("accept", ""))
         return PageAnswer(200, content_type, body)
@@ -50,7 +53,7 @@ def add_pages(pages: Pages, shown: Shown) -> None:
     pages.add("GET", "/health", tell_health, shared=True)
     # In reverse mode `/health` may be that of the server which the proxy stands for.
     pages.add("GET", f"{ROOT}/health", tell_health)
-    pages.add("GET", f"{ROOT}/now", lambda _: PageAnswer.json(shown.now(shown.state())))
+    pages.add("GET", f"{ROOT}/now", tell_now)
     pages.add("POST", f"{ROOT}/account/reset", _done(lambda asked: shown.hand.reset(asked.get("name", ""))))
     pages.add("POST", f"{ROOT}/reload", _done(lambda _: shown.hand.reload()))
     _add_page_data(pages, shown)
@@ -61,15 +64,19 @@ def _add_page_data(pages: Pages, shown: Shown) -> None:
     logged, kept = Logged(shown.log), KeptFlows(shown.capture)
     details, replayed = Details(logged, kept, shown.state), Replayed(shown.replays, kept)
 
-    async def captures(_: PageRequest) -> PageAnswer:
+    async def exchanges(request: PageRequest) -> PageAnswer:
+        return unless_known(request, await logged.exchanges(request))
+
+    async def captures(request: PageRequest) -> PageAnswer:
         try:
             found = await kept.captured()
         except OSError as error:
             return PageAnswer.json({"error": f"the captured files can't be read: {error.strerror}"}, 503)
         settings = shown.capture.settings()
-        return PageAnswer.json({"captures": found, "enabled": settings.enabled, "days": settings.days})
+        told = {"captures": found, "enabled": settings.enabled, "days": settings.days}
+        return unless_known(request, PageAnswer.json(told))
 
-    pages.add("GET", f"{ROOT}/exchanges", logged.exchanges)
+    pages.add("GET", f"{ROOT}/exchanges", exchanges)
     pages.add("GET", f"{ROOT}/hour", logged.hour)
     pages.add("GET", f"{ROOT}/exchange", details.exchange)
     pages.add("GET", f"{ROOT}/flow", details.flow)

@@ -4,12 +4,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from antigravity_healing.monitor.status.finding_conditions import Found, found_in
 from antigravity_healing.policy.journal.findings import clock_time
 from antigravity_healing.policy.journal.records import Journal, Record, needs_a_hand
-from antigravity_healing.policy.judging.failures import counted
+from antigravity_healing.policy.judging.failures import FailureClass, counted
 from antigravity_healing.proxy.claiming.state import State
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class Condition:
     """Something that is wrong for a while.
 
     kind, about: together they tell it from others. since, until: seconds since 1970; None: nobody knows the end.
-    count: attempts that have met it since.
+    count: attempts that have met it since. account: whose reset would end it, "" where none would.
     """
 
     kind: str
@@ -35,11 +36,17 @@ class Condition:
     since: float
     until: float | None = None
     count: int = 0
+    account: str = ""
 
     @property
     def needs_a_hand(self) -> bool:
         """Whether it does not end by itself."""
         return needs_a_hand(self.do)
+
+    def told(self) -> dict[str, Any]:
+        """It as JSON has it, wherever it is told."""
+        until = None if self.until is None else round(self.until, 1)
+        return {**asdict(self), "since": round(self.since, 1), "until": until, "needs_a_hand": self.needs_a_hand}
 
     def in_words(self, now: float) -> str:
         """It in one line. now: seconds since 1970."""
@@ -90,7 +97,7 @@ class Conditions:
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = Condition(
-                    each.kind, each.about, each.what, each.do, now, each.until, self._met[key]
+                    each.kind, each.about, each.what, each.do, now, each.until, self._met[key], each.account
                 )
                 self._say(known)
             elif (known.what, known.do, known.until) != (each.what, each.do, each.until):
@@ -133,3 +140,5 @@ def _met_by(account: str, failure: str, model: str) -> Iterator[tuple[str, str]]
     yield failure, account
     yield failure, f"{account} {model}"
     yield "strikes", account
+    if failure == FailureClass.LOCAL:
+        yield "no_key", account

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from antigravity_healing.monitor.status.account_states import is_usable
 from antigravity_healing.policy import trouble
 from antigravity_healing.policy.journal.findings import WORDS, clock_time
 from antigravity_healing.policy.journal.records import NOTHING, AttemptFacts
@@ -13,13 +14,17 @@ from antigravity_healing.proxy.claiming.state import State
 
 
 class Found(NamedTuple):
-    """Something that is wrong now. until: seconds since 1970, None where nobody knows."""
+    """Something that is wrong now.
+
+    until: seconds since 1970, None where nobody knows. account: whose reset would end it, "" where none would.
+    """
 
     kind: str
     about: str
     what: str
     do: str
     until: float | None = None
+    account: str = ""
 
 
 def found_in(state: State) -> Iterator[Found]:
@@ -29,12 +34,14 @@ def found_in(state: State) -> Iterator[Found]:
         yield Found("configuration", "", what, "mend the file; it is taken up by itself")
     now, wall = state.clock.now(), state.clock.wall()
     for account, model, bench in state.accounts.benches(now):
-        yield _of_bench(account, model, bench, now, wall)
+        if bench.until > now or _stays(bench):
+            yield _of_bench(account, model, bench, now, wall)
     for name, why in state.credential_troubles.items():
         place = next((each.place for each in state.config.accounts if each.name == name), "")
-        do = f"mend what it says ({place or 'the configuration'}); it is tried again with each request"
+        facts = AttemptFacts(0, name, "", "", wall, place=place or "the configuration", detail=why)
+        do = WORDS[FailureClass.LOCAL].do((facts,))
         yield Found("no_key", name, f"account {name} has no key: {why}", do)
-    yield from _without_accounts(state, now)
+    yield from _without_accounts(state)
     for each in trouble.going_on():
         if each.about not in state.credential_troubles:
             yield Found(
@@ -42,29 +49,35 @@ def found_in(state: State) -> Iterator[Found]:
             )
 
 
+def _stays(bench: Bench) -> bool:
+    """Whether a person has to mend it: nobody has, before a request has found so."""
+    return bench.cause in FailureClass and bench.cause != FailureClass.QUOTA
+
+
 def _of_bench(account: Account, model: str, bench: Bench, now: float, wall: float) -> Found:
     until = wall + bench.until - now
     about = f"{account.name} {model}".strip()
     if bench.cause not in FailureClass:
         what = f"{account.name} is left alone until {clock_time(until, wall)}: {bench.reason}"
-        return Found(bench.cause, about, what, f"{NOTHING}, if it is over then; else look at what it says", until)
+        do = f"{NOTHING}, if it is over then; else look at what it says"
+        return Found(bench.cause, about, what, do, until, account.name)
     kind = FailureClass(bench.cause)
     place = account.source.place if account.source is not None else ""
     facts = AttemptFacts(
         0, account.name, account.upstream_name, model, wall, place=place, url=account.upstream.url, failure=kind,
-        detail=bench.detail, free_at=until if kind is FailureClass.QUOTA else None,
+        detail=bench.detail, free_at=until if kind is FailureClass.QUOTA else None, key_from=account.key_from,
     )  # fmt: skip
     words = WORDS[kind]
-    do = words.healed(facts) if kind is FailureClass.QUOTA else words.do(facts)
-    return Found(str(kind), about, words.what(facts), do, until)
+    do = words.healed((facts,)) if kind is FailureClass.QUOTA else words.do((facts,))
+    return Found(str(kind), about, words.what(facts), do, None if _stays(bench) else until, account.name)
 
 
-def _without_accounts(state: State, now: float) -> Iterator[Found]:
+def _without_accounts(state: State) -> Iterator[Found]:
     """The upstreams of whose accounts none can be asked."""
-    accounts = state.accounts
-    for name in dict.fromkeys(account.upstream_name for account in accounts.all):
-        there = [account for account in accounts.all if account.upstream_name == name]
-        if not any(accounts.free(account, "", now) for account in there):
+    accounts = state.accounts.all
+    for name in dict.fromkeys(account.upstream_name for account in accounts):
+        there = [account for account in accounts if account.upstream_name == name]
+        if not any(is_usable(state, account) for account in there):
             names = ", ".join(account.name for account in there)
             do = "see what is wrong with each, or add an account"
             yield Found("no_account", name, f"no account of {name} is free ({names})", do)

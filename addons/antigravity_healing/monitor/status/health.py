@@ -1,8 +1,8 @@
 """What `GET /health` tells: how the proxy is, without secrets."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 
+from antigravity_healing.monitor.status.account_states import account_reports, is_usable
 from antigravity_healing.monitor.status.conditions import Condition
 from antigravity_healing.proxy.claiming.state import State
 
@@ -23,8 +23,8 @@ class Health:
             "exchanges": state.exchanges,
             "running": state.running,
             "retries_left": state.budget.left(now),
-            "conditions": [{**asdict(each), "needs_a_hand": each.needs_a_hand} for each in conditions],
-            "accounts": state.accounts.report(now),
+            "conditions": [each.told() for each in conditions],
+            "accounts": account_reports(state),
             "signatures": state.signatures.report() if state.signatures else None,
             "upstreams": {name: upstream.url for name, upstream in state.config.upstreams.items()},
             "routes": {name: target.to or name for name, target in state.config.models.items()},
@@ -33,10 +33,7 @@ class Health:
 
 def status_of(state: State, conditions: Iterable[Condition]) -> str:
     """`ok`; `degraded` where something is wrong; `down` where there are accounts and none of them can be asked."""
-    accounts, now = state.accounts, state.clock.now()
-    usable = (
-        account.name not in state.credential_troubles and accounts.free(account, "", now) for account in accounts.all
-    )
-    if accounts.all and not any(usable):
+    accounts = state.accounts.all
+    if accounts and not any(is_usable(state, account) for account in accounts):
         return "down"
     return "degraded" if any(True for _ in conditions) else "ok"

@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from antigravity_healing.monitor.status.account_states import account_reports
 from antigravity_healing.monitor.status.account_tallies import AccountTallies, AccountTally
 from antigravity_healing.monitor.status.conditions import Condition
 from antigravity_healing.monitor.status.health import status_of
 from antigravity_healing.policy.exchange.exchange import Exchange
+from antigravity_healing.policy.journal.records import SHORT_ID
 from antigravity_healing.policy.judging.failures import shortened
 from antigravity_healing.proxy.claiming.state import State
 
@@ -22,26 +24,31 @@ class Now:
         self._tallies = tallies
 
     def __call__(self, state: State) -> dict[str, Any]:
-        """At this moment. Times are seconds since 1970, durations seconds."""
-        now, conditions = state.clock.now(), self._conditions()
+        """At this moment: the same as before where nothing happens. Times are seconds since 1970, durations seconds."""
+        now, wall, conditions = state.clock.now(), state.clock.wall(), self._conditions()
         running = sorted(state.live.values(), key=lambda each: -each.age_s(now))
         return {
-            "at": round(state.clock.wall(), 3),
             "status": status_of(state, conditions),
-            "started_at": round(state.clock.wall() - (now - state.started_at), 3),
-            "conditions": [
-                {**asdict(each), "needs_a_hand": each.needs_a_hand, "since": round(each.since, 1)}
-                for each in conditions
-            ],
+            "started_at": round(wall - (now - state.started_at)),
+            "conditions": [each.told() for each in conditions],
             "begun": state.exchanges,
             "running": len(running),
             "exchanges": [_exchange(each, now) for each in running[:_MOST_SHOWN]],
             "accounts": [
-                {**report, **_tally(self._tallies.by_name.get(str(report["name"])))}
-                for report in state.accounts.report(now)
+                {**_by_the_clock(report, wall), **_tally(self._tallies.by_name.get(str(report["name"])))}
+                for report in account_reports(state)
             ],
             "retries_left": state.budget.left(now),
         }
+
+
+def _by_the_clock(report: Mapping[str, Any], wall: float) -> dict[str, Any]:
+    """An account's report with times in the place of durations, which change from one moment to the next."""
+    benches = [
+        {"model": each["model"], "until": round(wall + each["seconds_left"]), "reason": each["reason"]}
+        for each in report["benches"]
+    ]
+    return {**report, "benches": benches}
 
 
 def _exchange(exchange: Exchange, now: float) -> dict[str, Any]:
@@ -50,8 +57,8 @@ def _exchange(exchange: Exchange, now: float) -> dict[str, Any]:
     return {
         "id": request.id,
         "dialect": request.dialect.name,
-        "client": request.owner.client[:8],
-        "conversation": request.conversation[:8],
+        "client": request.owner.client[:SHORT_ID],
+        "conversation": request.conversation[:SHORT_ID],
         "model": shortened(request.model),
         "mapped_model": shortened(request.route.model),
         "phase": phase.name,

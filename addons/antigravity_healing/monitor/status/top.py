@@ -75,9 +75,11 @@ def lines_of(told: Mapping[str, Any], now: float, width: int = 1000) -> list[str
     """What is told, for people. now: seconds since 1970. width: of what a person has to read to its end."""
     conditions, exchanges, accounts = (_things(told, name) for name in ("conditions", "exchanges", "accounts"))
     lines = [f"{datetime.fromtimestamp(now):%H:%M:%S}  {counted(len(exchanges), 'exchange')} running"]
-    if conditions:
-        lines += ["", "NEEDS A HAND"]
-        lines += [line for each in conditions for told_of in _condition(each, now) for line in _wrapped(told_of, width)]
+    hands = [each for each in conditions if each.get("needs_a_hand") is not False]
+    for title, those in (("NEEDS A HAND", hands), ("FOR A WHILE", [each for each in conditions if each not in hands])):
+        if those:
+            lines += ["", title]
+            lines += [line for each in those for told_of in _condition(each, now) for line in _wrapped(told_of, width)]
     lines += ["", "NOW", *(_table(map(_exchange, exchanges), _EXCHANGE) if exchanges else ["  nothing is running"])]
     lines += ["", "ACCOUNTS"]
     lines += _table((_account(each, now) for each in accounts), _ACCOUNT) if accounts else ["  none is configured"]
@@ -137,10 +139,12 @@ def _exchange(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _account(one: Mapping[str, Any], now: float) -> tuple[str, ...]:
     benches = _things(one, "benches")
-    left_s = [seconds for each in benches if (seconds := _number(each, "seconds_left")) is not None]
-    until = _time(now + max(left_s), now) if left_s else ""
+    ends = [end for each in benches if (end := _number(each, "until")) is not None]
+    until = _time(max(ends), now) if ends else ""
     state = {True: "free", False: "left alone"}.get(one.get("healthy") is True) if "healthy" in one else ""
-    why = "; ".join(filter(None, (_text(each, "reason") for each in benches)))
+    if no_key := _text(one, "no_key"):
+        state = "no key"
+    why = "; ".join(filter(None, (no_key, *(_text(each, "reason") for each in benches))))
     return _text(one, "name"), state or "", until, _text(one, "active"), _text(one, "over"), why
 
 

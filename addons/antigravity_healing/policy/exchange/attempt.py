@@ -16,7 +16,7 @@ from antigravity_healing.policy.signing.repairs import Prepared
 from antigravity_healing.wire.errors.parsing import UpstreamError
 from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json.value import dump
-from antigravity_healing.wire.usage import UsageTally
+from antigravity_healing.wire.usage import AnswerTally
 
 # Upstream says until when it is not to be asked, which is worth telling.
 _FREE_LATER = (FailureClass.QUOTA, FailureClass.RATE_LIMITED)
@@ -159,7 +159,7 @@ class Attempt:
     tries: how many attempts of the exchange count against its budget up to this one: repairs do not.
     use: what its account is told with at its end.
     renew: whether the account's credential is to be asked for anew.
-    tally: counts the tokens that its answer tells of.
+    tally: takes down what its answer tells of itself.
     redactor: knows the secrets that this attempt carries.
     work_running: whether something that takes time is being made of what has come; nothing else may touch that then.
     writer: makes what the client gets, where that is not what upstream sends.
@@ -177,7 +177,8 @@ class Attempt:
     started_at: float
     renew: bool = False
     prepared: Prepared = field(init=False)
-    tally: UsageTally = field(init=False)
+    tally: AnswerTally = field(init=False)
+    max_tokens: int | None = field(init=False)
     tries: int = 1
     redactor: Redactor = field(default_factory=NoSecrets)
     use: Use | None = None
@@ -202,7 +203,8 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.prepared = Prepared(self.asked.body)
-        self.tally = self.asked.dialect.usage_tally()
+        self.tally = self.asked.dialect.answer_tally()
+        self.max_tokens = self.asked.dialect.longest_answer(self.asked.value)
 
     @property
     def body(self) -> bytes:
@@ -321,4 +323,8 @@ class Attempt:
             commit_s=since_start(self.times.commit_at),
             dialect=self.asked.dialect.name,
             streams=self.asked.streams,
+            max_tokens=self.max_tokens,
+            response_id=self.tally.response_id,
+            finish_reasons=self.tally.finish_reasons,
+            key_from="" if failure is None else self.account.key_from,
         )

@@ -8,6 +8,7 @@ from antigravity_healing.policy.exchange.attempt import Attempt
 from antigravity_healing.policy.exchange.spending import Spending
 from antigravity_healing.policy.journal.findings import finding, short
 from antigravity_healing.policy.journal.records import (
+    SHORT_ID,
     AttemptFacts,
     ExchangeEnd,
     ExchangeFacts,
@@ -21,8 +22,6 @@ from antigravity_healing.policy.journal.written import attempt_story, exchange_s
 from antigravity_healing.policy.judging.failures import one_line, shortened
 from antigravity_healing.policy.routing.request import ClientRequest
 from antigravity_healing.wire.usage import Usage
-
-_SHORT_ID = 8
 
 
 class Story:
@@ -48,8 +47,8 @@ class Story:
             clock.wall(),
             request.method,
             shortened(request.path, 200),
-            request.owner.client[:_SHORT_ID],
-            request.conversation[:_SHORT_ID],
+            request.owner.client[:SHORT_ID],
+            request.conversation[:SHORT_ID],
             one_line(request.model),
             one_line(request.route.model),
             request.streams,

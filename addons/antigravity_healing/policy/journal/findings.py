@@ -1,5 +1,6 @@
 """What a person is told of an exchange: what happened, what was done about it, and what to do. One table for all."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -10,20 +11,25 @@ from antigravity_healing.policy.judging.failures import FailureClass, counted
 from antigravity_healing.policy.settings.schema import RESERVED_ACCOUNT
 
 _RESET = "on the page, or antigravity.account.reset"
+_UNSET = re.compile(r"the environment variable (\S+) is not set")
+_MOST_LISTED = 8
 _DAY_S = 20 * 3600.0
 AGAIN = "send it again"
+
+
+type Attempts = Sequence[AttemptFacts]
 
 
 class Words(NamedTuple):
     """How a failure class is told.
 
-    what: of an attempt that failed with it. do: after an exchange that failed with it.
-    healed: what to do although another attempt served, `nothing` for most.
+    what: of an attempt that failed with it. do: after an exchange that failed with it, of all attempts that did, one an
+    account. healed: what to do although another attempt served, `nothing` for most.
     """
 
     what: Callable[[AttemptFacts], str]
-    do: Callable[[AttemptFacts], str]
-    healed: Callable[[AttemptFacts], str] = lambda _: NOTHING
+    do: Callable[[Attempts], str]
+    healed: Callable[[Attempts], str] = lambda _: NOTHING
 
 
 def clock_time(at: float, now: float) -> str:
@@ -65,24 +71,98 @@ def _where(attempt: AttemptFacts) -> str:
     return f"while the answer was coming, after {attempt.bytes:,} bytes" if attempt.delivered else "before any content"
 
 
-def _new_key(attempt: AttemptFacts) -> str:
-    if attempt.account == RESERVED_ACCOUNT:
+def listed(names: Iterable[str], word: str = "and") -> str:
+    """These, each once, as people list them: `a, b and c`; of many the first ones."""
+    *first, last = dict.fromkeys(names)
+    if len(first) >= _MOST_LISTED:
+        first, last = first[: _MOST_LISTED - 1], f"{len(first) - _MOST_LISTED + 2} more"
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def _names(attempts: Attempts, word: str = "and") -> str:
+    return listed(map(account_of, attempts), word)
+
+
+def _places(attempts: Attempts) -> str:
+    """Where the configuration has their accounts, its file named once."""
+    told: list[str] = []
+    file = ""
+    for place in dict.fromkeys(attempt.place or "the configuration" for attempt in attempts):
+        told.append(place.removeprefix(f"{file}, ") if file else place)
+        file = place.rpartition(", ")[0]
+    return listed(told)
+
+
+def _is_own(attempts: Attempts) -> bool:
+    return all(attempt.account == RESERVED_ACCOUNT for attempt in attempts)
+
+
+def _them(attempts: Attempts) -> str:
+    return "it" if len({attempt.account for attempt in attempts}) < 2 else "them"
+
+
+def _new_key(attempts: Attempts) -> str:
+    """What helps depends on where the key comes from."""
+    if _is_own(attempts):
         return "give the client a key that is valid, or an account to the proxy"
-    return f"put a new key into {attempt.place or 'the configuration'}; it is taken up by itself"
+    by_kind: dict[str, list[AttemptFacts]] = {}
+    for attempt in attempts:
+        by_kind.setdefault(attempt.key_from.partition(":")[0], []).append(attempt)
+    return "; ".join(_new_key_from(kind, those) for kind, those in by_kind.items())
 
 
-def _reset(attempt: AttemptFacts) -> str:
-    if attempt.account == RESERVED_ACCOUNT:
+def _new_key_from(kind: str, attempts: Attempts) -> str:
+    sources = listed(attempt.key_from.partition(":")[2] for attempt in attempts)
+    reset = f"reset {_names(attempts)} ({_RESET})"
+    match kind:
+        case "env":
+            return f"put a new key into {sources} of the environment ({_places(attempts)}), and start the proxy again"
+        case "file":
+            return f"put a new key into {sources} ({_places(attempts)}), then {reset}"
+        case "cmd":
+            return f"see why the command of {_places(attempts)} gives a key that is refused, then {reset}"
+        case "adc":
+            return f"log in to Google anew, or mend the credentials that {_places(attempts)} means, then {reset}"
+    if len(attempts) > 1:
+        return f"put new keys into {_places(attempts)}; they are taken up by themselves"
+    return f"put a new key into {_places(attempts)}; it is taken up by itself"
+
+
+def _mend(attempts: Attempts) -> str:
+    # Nobody can change the environment of a process that runs.
+    unset = [match[1] for attempt in attempts if (match := _UNSET.search(attempt.detail))]
+    if unset and len(unset) == len(attempts):
+        return f"set {listed(unset)} in the environment ({_places(attempts)}), and start the proxy again"
+    where = _places(attempts) if all(attempt.place for attempt in attempts) else "this machine"
+    return f"mend what it says ({where}); it is tried again by itself"
+
+
+def _reset(attempts: Attempts) -> str:
+    if _is_own(attempts):
         return "wait, or give the proxy an account that has something left"
-    return f"wait, add an account, or reset {attempt.account} if you know better ({_RESET})"
+    return f"wait, add an account, or reset {_names(attempts, 'or')} if you know better ({_RESET})"
 
 
-def _credit(attempt: AttemptFacts) -> str:
-    return f"add credit to {account_of(attempt)}, then reset it ({_RESET}), or add another account"
+def _credit(attempts: Attempts) -> str:
+    return f"add credit to {_names(attempts)}, then reset {_them(attempts)} ({_RESET}), or add another account"
 
 
-def _lost(attempt: AttemptFacts) -> str:
-    return AGAIN + (": no second answer may follow one that has begun" if attempt.delivered else "")
+def _permission(attempts: Attempts) -> str:
+    return f"give {_names(attempts)} the permission at the provider, then reset {_them(attempts)} ({_RESET})"
+
+
+def _not_at_fault(attempts: Attempts) -> str:
+    upstreams, is_or_are = listed(attempt.upstream for attempt in attempts), "is" if _them(attempts) == "it" else "are"
+    return f"check the network, and the url of upstream {upstreams}: {_names(attempts)} {is_or_are} not at fault"
+
+
+def _its_models(attempts: Attempts) -> str:
+    return f"say in {_places(attempts)} by models what the account serves"
+
+
+def _lost(attempts: Attempts) -> str:
+    begun = any(attempt.delivered for attempt in attempts)
+    return AGAIN + (": no second answer may follow one that has begun" if begun else "")
 
 
 WORDS: dict[FailureClass, Words] = {
@@ -97,12 +177,12 @@ WORDS: dict[FailureClass, Words] = {
     ),
     FailureClass.TRANSPORT: Words(
         lambda a: f"nothing answers at {a.url or a.upstream}: {a.detail}",
-        lambda a: f"check the network, and the url of upstream {a.upstream}: {account_of(a)} is not at fault",
+        _not_at_fault,
     ),
     FailureClass.LOCAL: Words(
         lambda a: f"this machine could not ask {account_of(a)}: {a.detail}",
-        lambda a: f"mend what it says ({a.place or 'this machine'}); it is tried again by itself",
-        lambda a: f"mend what it says ({a.place or 'this machine'}); it is tried again by itself",
+        _mend,
+        _mend,
     ),
     FailureClass.TRANSIENT: Words(
         lambda a: f"{account_of(a)} had an error of its service: {a.detail}", lambda _: "send it again a little later"
@@ -120,9 +200,7 @@ WORDS: dict[FailureClass, Words] = {
     FailureClass.AUTH: Words(lambda a: f"the key of {account_of(a)} is refused: {a.detail}"
         if a.account != RESERVED_ACCOUNT else f"the client's own key is refused: {a.detail}", _new_key, _new_key),
     FailureClass.FORBIDDEN: Words(
-        lambda a: f"{account_of(a)} may not do this: {a.detail}",
-        lambda a: f"give {account_of(a)} the permission at its provider, then reset it ({_RESET})",
-        lambda a: f"give {account_of(a)} the permission at its provider, then reset it ({_RESET})",
+        lambda a: f"{account_of(a)} may not do this: {a.detail}", _permission, _permission
     ),
     FailureClass.NOT_THEIRS: Words(
         lambda a: f"what the request names does not lie with {account_of(a)}: {a.detail}",
@@ -130,8 +208,8 @@ WORDS: dict[FailureClass, Words] = {
     ),
     FailureClass.NO_MODEL: Words(
         lambda a: f"{account_of(a)} does not have the model {a.mapped_model}: {a.detail}",
-        lambda a: f"check the model's name; say in {a.place or 'the configuration'} by models what the account serves",
-        lambda a: f"say in {a.place or 'the configuration'} by models what the account serves",
+        lambda attempts: f"check the model's name; {_its_models(attempts)}",
+        _its_models,
     ),
     FailureClass.SIGNATURE: Words(
         lambda _: "the conversation held thinking of another model or session",
@@ -153,6 +231,18 @@ BUG = Finding(
 )
 
 
+_LET_IN = "see what it says; [clients] of the configuration says who may use the proxy"
+_AFTER_REFUSAL = {
+    401: _LET_IN,
+    403: _LET_IN,
+    407: _LET_IN,
+    408: AGAIN,
+    500: BUG.do,
+    503: SHUT_DOWN.do,
+}
+"""What a person does about a refusal, by its status, where its text does not say it."""
+
+
 def cooling(model: str, now: float, wait_s: float) -> Finding:
     """Nobody could be asked: every account is cooling. now: seconds since 1970. wait_s: until the first is free."""
     at = f"{clock_time(now + wait_s, now)} (in {span(wait_s)})"
@@ -163,9 +253,10 @@ def cooling(model: str, now: float, wait_s: float) -> Finding:
     )
 
 
-def refused(text: str) -> Finding:
-    """The proxy itself said no."""
-    return Finding(f"the proxy refused it: {text}", "nobody was asked; the client was told", "change what it says")
+def refused(text: str, status: int) -> Finding:
+    """The proxy itself said no, with this status."""
+    do = _AFTER_REFUSAL.get(status, "change what it says")
+    return Finding(f"the proxy refused it: {text.removesuffix('.')}", "nobody was asked; the client was told", do)
 
 
 def finding(outcome: Outcome, attempts: Sequence[AttemptFacts], ended_by: str = "") -> Finding:
@@ -196,6 +287,15 @@ def _failures(attempts: Iterable[AttemptFacts]) -> list[AttemptFacts]:
     return [attempt for attempt in attempts if attempt.failure is not None]
 
 
+def _by_class(failed: Attempts) -> list[tuple[FailureClass, list[AttemptFacts]]]:
+    """The failures of each class, the last of each account."""
+    found: dict[FailureClass, dict[str, AttemptFacts]] = {}
+    for attempt in failed:
+        assert attempt.failure is not None
+        found.setdefault(attempt.failure, {})[attempt.account] = attempt
+    return [(kind, list(by_account.values())) for kind, by_account in found.items()]
+
+
 def _joined(told: Iterable[str]) -> str:
     """Each once; `nothing` only where nothing else is to be done, and then the one that says the most."""
     each = dict.fromkeys(told)
@@ -214,7 +314,7 @@ def _healed(attempts: Sequence[AttemptFacts]) -> Finding:
     last = attempts[-1]
     repaired = f", with its request repaired ({', '.join(last.repaired)})" if last.repaired else ""
     done = f"{account_of(last)} answered on the {ordinal(last.attempt)} try{repaired}"
-    do = _joined(WORDS[each.failure].healed(each) for each in failed if each.failure is not None)
+    do = _joined(WORDS[kind].healed(those) for kind, those in _by_class(failed))
     return Finding(_what(failed) or "a first try did not serve", done, do or NOTHING)
 
 
@@ -234,8 +334,10 @@ def _failed(attempts: Sequence[AttemptFacts], ended_by: str) -> Finding:
     tries = f"tried {counted(len(attempts), 'time')}, on {names}; the client was told"
     assert last.failure is not None
     # What an earlier account lacks is to be mended as well as what the last one does.
-    earlier = [WORDS[each.failure].healed(each) for each in failed[:-1] if each.failure is not None]
-    do = _joined((*earlier, WORDS[last.failure].do(last)))
+    do = _joined(
+        WORDS[kind].do(those) if kind is last.failure else WORDS[kind].healed(those)
+        for kind, those in _by_class(failed)
+    )
     why = (_why_no_other_try(last), f"no other try, as {ended_by}" if ended_by else "")
     return Finding(_what(failed), "; ".join(each for each in (tries, *why) if each), do)
 

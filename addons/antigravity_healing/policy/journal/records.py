@@ -27,6 +27,8 @@ Step = Literal[
     "over",
 ]
 Outcome = Literal["clean", "healed", "failed", "client_left", "refused"]
+SHORT_ID = 8
+"""So many characters of a digest tell a client or a conversation from others."""
 NOTHING = "nothing"
 """How what is to be done begins where it is nothing."""
 GOES_ON = "go on"
@@ -83,7 +85,8 @@ class AttemptFacts:
     """What is known of an attempt at the time of a record. Durations are seconds since its beginning.
 
     at: when it began, in seconds since 1970. place: where the configuration has its account, "" for a client's own
-    credential. url: its upstream's. status: of upstream's answer. failure, detail: why it did not serve.
+    credential. key_from: where its key comes from, `env:NAME`, `file:PATH`, `cmd:` or `adc:`, "" for the configuration.
+    url: its upstream's. status: of upstream's answer. failure, detail: why it did not serve.
     verdict: what followed. free_at: until when upstream has forbidden to ask this account again.
     first_byte_s: upstream's response headers; first_content_s: the first of an answer; last_byte_s: anything.
     commit_s: since when the client gets its stream.
@@ -91,6 +94,8 @@ class AttemptFacts:
     windows: how much of which quota is used, as its answer's headers told.
     repaired: what was repaired in its request. delivered: whether the client got (some of) its answer.
     dialect: upstream's, by its name. streams: whether upstream was asked for a stream.
+    max_tokens: how long its answer was allowed to be, None where its request did not say.
+    response_id, finish_reasons: what upstream called its answer, and why that stopped, in upstream's words.
     """
 
     attempt: int
@@ -117,6 +122,10 @@ class AttemptFacts:
     commit_s: float | None = None
     dialect: str = ""
     streams: bool = False
+    max_tokens: int | None = None
+    response_id: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    key_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from antigravity_healing.wire.errors.signature_refusals import SignatureFault
 from antigravity_healing.wire.http.json_array import ArrayDecoder
 from antigravity_healing.wire.http.sse import SSEDecoder, SSEEvent
 from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
-from antigravity_healing.wire.usage import UsageTally
+from antigravity_healing.wire.usage import AnswerTally
 
 logger = logging.getLogger(__name__)
 
@@ -98,14 +98,15 @@ class Gate:
         longest: int = LONGEST_BYTES,
         longest_event: int = LONGEST_EVENT,
         asked: Any = None,
-        tally: UsageTally | None = None,
+        tally: AnswerTally | None = None,
         array: bool = False,
     ) -> None:
         """
         dialect: upstream's. asked: what the body of the request says. commit: what to wait for.
         writer: makes what the client gets; None passes the events on. One that is whole lets nothing through.
         longest: how many bytes may be held of an answer until it is whole. longest_event: how many an event may have.
-        tally: takes what the events tell of their tokens. array: whether the client gets the events as one JSON array.
+        tally: takes down what the events tell of the answer.
+        array: whether the client gets the events as one JSON array.
         """
         self._array = PassingArray(dialect) if array and writer is None else None
         self.writer: Writer = writer or self._array or Passing(dialect)
@@ -120,7 +121,7 @@ class Gate:
         self._visible = False
         self._dialect = dialect
         self._reader = dialect.reader(asked)
-        self._tally = dialect.usage_tally() if tally is None else tally
+        self._tally = dialect.answer_tally() if tally is None else tally
         self._decoder: Decoder = SSEDecoder()
         self._commit_at = commit
         self._grace_s = grace_s
@@ -222,7 +223,8 @@ class Gate:
         """The failure that an end at this place is, None where all has been said."""
         reader, why = self._reader, f": {broken}" if broken else ""
         if not self._event_seen:
-            return Failure(FailureClass.EMPTY, f"Stream ended immediately{why}", _BAD_GATEWAY)
+            kind = FailureClass.CUT if broken else FailureClass.EMPTY
+            return Failure(kind, f"Stream ended immediately{why}", _BAD_GATEWAY)
         if reader.closed:
             return None
         if not reader.stopped:

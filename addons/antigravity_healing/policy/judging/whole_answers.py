@@ -8,7 +8,7 @@ from antigravity_healing.wire.http.headers import Headers
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.operation import OperationKind
 from antigravity_healing.wire.reading import Kind
-from antigravity_healing.wire.usage import UsageTally
+from antigravity_healing.wire.usage import AnswerTally
 
 _BAD_GATEWAY = 502
 
@@ -23,12 +23,12 @@ def judge_whole(
     grace_s: float,
     wall_s: float,
     error: UpstreamError | None = None,
-    tally: UsageTally | None = None,
+    tally: AnswerTally | None = None,
 ) -> Failure | None:
     """What is wrong with a whole response, None if it is an answer.
 
     grace_s, wall_s: as in `failures.classify`. error: what the body of an error says, where that is known.
-    tally: takes what it tells of its tokens.
+    tally: takes down what it tells of itself.
     """
     if status >= 400:
         return classify(status, headers, error or parse_error(body), grace_s=grace_s, wall_s=wall_s)

@@ -59,6 +59,11 @@ class Health:
         """What keeps models away now, with the model; "" is the whole account."""
         return ((model, each) for model, benches in self._benches.items() for each in benches if each.until > now)
 
+    def not_over(self, now: float) -> Iterator[tuple[str, Bench]]:
+        """The same, with what is yet to be found over."""
+        held = ((model, each) for model, benches in self._benches.items() for each in benches)
+        return ((model, each) for model, each in held if not (each.hard and each.until <= now))
+
     def known(self, model: str, now: float) -> tuple[Bench, ...]:
         """What keeps this model away, or is yet to be found over."""
         found = (each for key in {"", model} for each in self._benches.get(key, ()))

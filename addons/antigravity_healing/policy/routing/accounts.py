@@ -71,6 +71,11 @@ class Account:
         sources = (self.source.api_key, self.source.bearer, *self.source.headers.values())
         return any(source is not None and source.get_secret_value().startswith(("cmd:", "adc:")) for source in sources)
 
+    @property
+    def key_from(self) -> str:
+        """Where its key comes from, as `AttemptFacts` tells it."""
+        return self.source.key_from if self.source is not None else ""
+
     def serves(self, model: str) -> bool:
         """Whether it may be asked for this model."""
         return not model or any(matches(pattern, model) for pattern in self.models)
@@ -282,8 +287,8 @@ class Accounts:
         return model in self._named or model in account.models or (account.upstream_name, model) in self._served
 
     def benches(self, now: float) -> Iterator[tuple[Account, str, Bench]]:
-        """What keeps accounts away now: the account, the model ("" for all of them), and why."""
-        return ((account, model, each) for account in self.all for model, each in self._of(account).benches(now))
+        """What keeps accounts away, or is yet to be found over: the account, the model ("" for all), and why."""
+        return ((account, model, each) for account in self.all for model, each in self._of(account).not_over(now))
 
     def reset(self, name: str) -> bool:
         """Forget all that keeps an account away, as a person who knows better asks for. False if there is no such."""
@@ -305,7 +310,7 @@ class Accounts:
                 "active": health.active,
                 "healthy": self.is_healthy(account, now),
                 "benches": [
-                    {"model": model or None, "seconds_left": round(each.until - now, 1), "reason": each.reason}
+                    {"model": model or None, "seconds_left": round(each.until - now, 3), "reason": each.reason}
                     for model, each in health.benches(now)
                 ],
             }

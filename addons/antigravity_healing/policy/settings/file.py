@@ -80,8 +80,10 @@ def load(path: Path, before: Config | None = None) -> Config:
     config = parse(data, str(path), path.absolute().parent)
     if before is not None and before != config == Config():
         raise ConfigError(f"{path}: nothing is said in it; to go on without a configuration, start anew")
+    # Several places may have one of this name.
+    shown = path.name if path.absolute().parent == Path.cwd() else path
     for number, account in enumerate(config.accounts):
-        account.stands_in(f"{path.name}, accounts[{number}]")
+        account.stands_in(f"{shown}, accounts[{number}]")
     return config
 
 

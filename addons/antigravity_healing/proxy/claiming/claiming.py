@@ -8,17 +8,15 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import HTTPMode
 from mitmproxy.proxy.mode_specs import ReverseMode
 
-from antigravity_healing.proxy.claiming.claims import Claim, understand
+from antigravity_healing.proxy.claiming.claims import Asked, Claim, understand
 from antigravity_healing.proxy.claiming.eligibility import Eligibility
 from antigravity_healing.proxy.claiming.local_answers import LocalAnswers
 from antigravity_healing.proxy.claiming.own_paths import is_own, own_paths
 from antigravity_healing.proxy.claiming.state import State
 from antigravity_healing.proxy.guarding import refusals
-from antigravity_healing.proxy.guarding.addresses import is_loopback
 from antigravity_healing.proxy.guarding.destinations import Destination, find_targets
-from antigravity_healing.proxy.guarding.door import Entry
 from antigravity_healing.proxy.guarding.web_pages import as_asked, show_to
-from antigravity_healing.proxy.secrets.seal import Seal, take_off
+from antigravity_healing.proxy.secrets.seal import take_off
 from antigravity_healing.wire.http.fields import wrong_fields, wrong_target
 from antigravity_healing.wire.http.paths import PathError
 
@@ -77,27 +75,27 @@ class Claiming:
             return Claim(None, "", take_off(request), refusal) if refusal else None
         entry = self._state.door.enter(request, context, mode, targets, dialect, replayed=replayed)
         seal = take_off(request)
-        if not flawed and seal.flaw:
-            flawed = refusals.refusal(dialect, 431, f"This request is not taken: {seal.flaw}.")
+        known = (recorded or {}).get("client")
+        client = str(known or self._state.client_at(entry.visitor, entry.key or next(iter(seal.secrets), "")))
         path, _, query = request.path.partition("?")
-        answer = entry.refusal or flawed or (None if replayed else self._state.under_way.refusal(dialect))
-        if answer is None and (at_proxy or own):
-            answer = self._local_answers.answer(request.method, path, asked)
-            if answer is None and asked is None:
-                answer = refusals.not_found(request, path)
-            if answer is not None and answer.status_code == 421 and not request.is_http2:
-                answer.headers["connection"] = "close"
-            if answer is not None and entry.page:
-                show_to(answer, entry.page)
-        client = (recorded or {}).get("client") or self._client(entry, seal)
-        return Claim(asked, query, seal, answer, str(client), entry.page)
+        with refusals.asked_by(client, request):
+            if not flawed and seal.flaw:
+                flawed = refusals.refusal(dialect, 431, f"This request is not taken: {seal.flaw}.")
+            answer = entry.refusal or flawed or (None if replayed else self._state.under_way.refusal(dialect))
+            if answer is None and (at_proxy or own):
+                answer = self._own_answer(request, path, asked)
+                if answer is not None and entry.page:
+                    show_to(answer, entry.page)
+        return Claim(asked, query, seal, answer, client, entry.page)
 
-    def _client(self, entry: Entry, seal: Seal) -> str:
-        """Who a client is, without saying so: a digest of its key, else of its credential, else of where it is."""
-        who, address = entry.key or next(iter(seal.secrets), ""), entry.visitor.address
-        kind = "secret" if who else "here" if is_loopback(address) else "address"
-        name = f"{kind}:{who or ('' if kind == 'here' else address)}"
-        return self._state.digest(name)
+    def _own_answer(self, request: http.Request, path: str, asked: Asked | None) -> http.Response | None:
+        """What the proxy says to a request that is for itself; None where an upstream is to be asked."""
+        answer = self._local_answers.answer(request.method, path, asked)
+        if answer is None and asked is None:
+            answer = refusals.not_found(request, path)
+        if answer is not None and answer.status_code == 421 and not request.is_http2:
+            answer.headers["connection"] = "close"
+        return answer
 
     def _recorded_targets(self, recorded: Mapping[str, Any] | None) -> list[Destination] | None:
         """Where a replayed request goes: to the upstream that it was recorded for, "" being the proxy itself."""

@@ -42,11 +42,20 @@ class ExchangeMaker:
 
     def exchange(self, claim: Claim, request: http.Request) -> Exchange:
         """The exchange for a claimed request whose body has come. Raises RefusedError."""
+        with refusals.asked_by(claim.client, request):
+            return self._exchange(claim, request)
+
+    def _exchange(self, claim: Claim, request: http.Request) -> Exchange:
         assert claim.asked is not None
         body = self.plain_body(request, claim.asked.dialect)
         parsed, doubt = read_body(body)
         asked = self._client_request(claim, request, body, parsed)
-        eligible = self._eligibility.accounts_for(claim, asked.route, self._named(asked, parsed, doubt))
+        with refusals.asked_for(asked.model, asked.route.model):
+            return self._begin(asked, claim, self._named(asked, parsed, doubt))
+
+    def _begin(self, asked: ClientRequest, claim: Claim, named: Named) -> Exchange:
+        """The exchange for an understood request. Raises RefusedError."""
+        eligible = self._eligibility.accounts_for(claim, asked.route, named)
         placed = tuple(account for account in eligible if not no_place(account, asked.vertex))
         if not placed:
             message = f"This request can't be sent: {no_place(eligible[0], asked.vertex)}."
@@ -82,7 +91,8 @@ class ExchangeMaker:
                 path, body = dialect.with_model(path, body, operation, route.model)
             except ValueError as error:
                 message = f"The route {route.pattern!r} can't be applied to this request: {error}."
-                raise RefusedError(refusals.refusal(dialect, 400, message)) from None
+                with refusals.asked_for(model, route.model):
+                    raise RefusedError(refusals.refusal(dialect, 400, message)) from None
             if isinstance(parsed, dict) and "model" in parsed:
                 value = {**parsed, "model": route.model}
         return ClientRequest(

@@ -32,6 +32,11 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
 
     Raises RefusedError where no account may serve a model that the request names.
     """
+    with refusals.asked_by(claim.client, request):
+        return _passing_of(governor, claim, request)
+
+
+def _passing_of(governor: Governor, claim: Claim, request: http.Request) -> Account | Exchange:
     assert claim.asked is not None
     _, path, dialect, operation = claim.asked
     there = governor.eligibility.accounts_for(claim, _NO_ROUTE, Named())

@@ -15,9 +15,10 @@ from antigravity_healing.policy.settings.schema import Config
 from antigravity_healing.policy.signing.store import SignatureStore
 from antigravity_healing.policy.translating.refused_features import Unsupported
 from antigravity_healing.proxy.claiming.under_way import UnderWay
+from antigravity_healing.proxy.guarding.addresses import is_loopback
 from antigravity_healing.proxy.guarding.admission import Admission
 from antigravity_healing.proxy.guarding.door import Door
-from antigravity_healing.proxy.guarding.visits import Visits
+from antigravity_healing.proxy.guarding.visits import Visitor, Visits
 from antigravity_healing.proxy.secrets.credentials import Credentials
 
 STORE_NAME = "signatures.sqlite3"
@@ -95,6 +96,12 @@ class State:
         """Write down what is still to be written."""
         if self.signatures is not None:
             self.signatures.close()
+
+    def client_at(self, visitor: Visitor, who: str = "") -> str:
+        """Who a client is, without saying so: a digest of its key or credential (`who`), else of where it is."""
+        address = visitor.address
+        kind = "secret" if who else "here" if is_loopback(address) else "address"
+        return self.digest(f"{kind}:{who or ('' if kind == 'here' else address)}")
 
     def digest(self, name: str) -> str:
         """What stands for a name that is not to be told; nobody else can make it of the name."""

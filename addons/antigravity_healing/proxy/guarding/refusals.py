@@ -2,11 +2,16 @@
 
 import logging
 import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import orjson
 from mitmproxy import http
 
+from antigravity_healing.policy.journal import findings
+from antigravity_healing.policy.journal.records import SHORT_ID, ExchangeEnd, ExchangeFacts
 from antigravity_healing.policy.judging.failures import shortened
 from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
@@ -15,6 +20,7 @@ from antigravity_healing.wire.http.headers import by_name
 logger = logging.getLogger(__name__)
 
 _LONGEST_LOGGED = 300
+_LONGEST_PATH = 200
 _KINDS = {
     401: "authentication_error",
     403: "permission_error",
@@ -27,12 +33,63 @@ REFUSAL = "refusal"
 """The attribute of a log record that has the `Refusal` which it is about."""
 
 
+class Asker(NamedTuple):
+    """What is known of a request that is refused, "" for what is not.
+
+    client: a digest of who asks. path: without its query. model: as the client calls it; mapped_model: as upstream
+    would be asked for it.
+    """
+
+    client: str = ""
+    method: str = ""
+    path: str = ""
+    model: str = ""
+    mapped_model: str = ""
+
+
 class Refusal(NamedTuple):
-    """What the log is told of a refusal. id: that its client is told."""
+    """What the log is told of a refusal. id: that its client is told. dialect: the client's, "" where it is unknown."""
 
     id: str
     status: int
     why: str
+    dialect: str = ""
+    asker: Asker = Asker()
+
+
+class RefusalResponse(http.Response):
+    """An answer that is a refusal. told: what the log is told of it."""
+
+    told: Refusal
+
+
+_NOBODY_KNOWN = Asker()
+_asker: ContextVar[Asker] = ContextVar("asker", default=_NOBODY_KNOWN)
+
+
+@contextmanager
+def asked_by(client: str, request: http.Request) -> Iterator[None]:
+    """Refusals that are made meanwhile, in this thread, are told as those of this request. client: as in `Asker`."""
+    method = request.data.method.decode("ascii", "replace")
+    path = request.data.path.partition(b"?")[0].decode("utf-8", "replace")
+    with _told_with(client=client, method=shortened(method), path=shortened(path, _LONGEST_PATH)):
+        yield
+
+
+@contextmanager
+def asked_for(model: str, mapped_model: str = "") -> Iterator[None]:
+    """The same for the model that a request asks for."""
+    with _told_with(model=shortened(model), mapped_model=shortened(mapped_model or model)):
+        yield
+
+
+@contextmanager
+def _told_with(**known: str) -> Iterator[None]:
+    before = _asker.set(_asker.get()._replace(**known))
+    try:
+        yield
+    finally:
+        _asker.reset(before)
 
 
 class RefusedError(Exception):
@@ -45,8 +102,14 @@ class RefusedError(Exception):
 
 def json_response(status: int, body: bytes | dict[str, Any]) -> http.Response:
     """A response with a JSON body."""
+    return _made(http.Response, status, body)
+
+
+def _made[Made: http.Response](kind: type[Made], status: int, body: bytes | dict[str, Any]) -> Made:
     content = body if isinstance(body, bytes) else orjson.dumps(body, option=orjson.OPT_INDENT_2)
-    return http.Response.make(status, content, {"content-type": "application/json", "X-Healing-Id": new_id()})
+    made = kind.make(status, content, {"content-type": "application/json", "X-Healing-Id": new_id()})
+    assert isinstance(made, kind)
+    return made
 
 
 def new_id() -> str:
@@ -54,12 +117,25 @@ def new_id() -> str:
     return secrets.token_hex(4)
 
 
-def _logged_response(status: int, message: str, body: bytes | dict[str, Any]) -> http.Response:
+def _logged_response(
+    dialect: Dialect | None, status: int, message: str, body: bytes | dict[str, Any]
+) -> RefusalResponse:
     """An answer that is found in the log by the id that its client is told."""
-    response = json_response(status, body)
-    told = Refusal(response.headers["X-Healing-Id"], status, shortened(message, _LONGEST_LOGGED))
-    logger.info("[%s] refused with %d: %s", *told, extra={REFUSAL: told})
+    response = _made(RefusalResponse, status, body)
+    why, name = shortened(message, _LONGEST_LOGGED), dialect.name if dialect is not None else ""
+    response.told = told = Refusal(response.headers["X-Healing-Id"], status, why, name, _asker.get())
+    logger.info("[%s] refused with %d: %s", told.id, status, why, extra={REFUSAL: told})
     return response
+
+
+def facts_of(refusal: Refusal, at: float) -> tuple[ExchangeFacts, ExchangeEnd]:
+    """A refusal as the journal and its flow tell it. at: when it was made, in seconds since 1970."""
+    asker = refusal.asker
+    facts = ExchangeFacts(
+        refusal.id, refusal.dialect, at, asker.method, asker.path, asker.client[:SHORT_ID],
+        model=asker.model, mapped_model=asker.mapped_model,
+    )  # fmt: skip
+    return facts, ExchangeEnd("refused", findings.refused(refusal.why, refusal.status), refusal.status)
 
 
 def not_found(request: http.Request, path: str) -> http.Response:
@@ -68,18 +144,19 @@ def not_found(request: http.Request, path: str) -> http.Response:
     path: the request's, without its query.
     """
     served = ", ".join(dialect.endpoints for dialect in DIALECTS.values())
-    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request)}"
-    if request.method == "GET":
-        says += f" What happens is shown to a browser at {_here(request)}/antigravity/."
-    message = f"{shortened(request.method)} {shortened(path, 200)} is not served here. {says}"
-    error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
-    return _logged_response(404, message, {"type": "error", "error": error})
-
-
-def _base_urls(request: http.Request) -> str:
-    """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
     headers = by_name(request.headers.fields)
     native = [dialect for dialect in DIALECTS.values() if dialect.is_native(headers)]
+    says = f"This is a healing proxy for LLM APIs. It serves {served}, and GET /health. {_base_urls(request, native)}"
+    if request.method == "GET":
+        says += f" What happens is shown to a browser at {_here(request)}/antigravity/."
+    message = f"{shortened(request.method)} {shortened(path, _LONGEST_PATH)} is not served here. {says}"
+    error = {"type": "not_found_error", "code": 404, "status": "NOT_FOUND", "message": message}
+    dialect = native[0] if len(native) == 1 else None
+    return _logged_response(dialect, 404, message, {"type": "error", "error": error})
+
+
+def _base_urls(request: http.Request, native: Sequence[Dialect]) -> str:
+    """Which base URLs are right: for the APIs that the client seems to speak, else for all."""
     here = _here(request)
     versioned = " or ".join(
         f"{here}{dialect.base_path} ({dialect.label})" for dialect in native or DIALECTS.values() if dialect.base_path
@@ -107,7 +184,7 @@ def refusal(
     else:
         kind = _KINDS.get(status, "invalid_request_error")
         body = {"type": "error", "error": {"type": kind, "code": status, "message": message}}
-    response = _logged_response(status, logged or message, body)
+    response = _logged_response(dialect, status, logged or message, body)
     if retry_after_s is not None:
         response.headers["retry-after"] = str(retry_after_s)
     return response

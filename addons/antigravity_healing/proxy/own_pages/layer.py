@@ -25,7 +25,7 @@ from antigravity_healing.proxy.guarding import refusals
 from antigravity_healing.proxy.own_pages import entrance, words
 from antigravity_healing.proxy.own_pages.connections import PageConnections
 from antigravity_healing.proxy.own_pages.http1 import OwnHttp1
-from antigravity_healing.proxy.own_pages.pages import MOST_BYTES, Handler, PageAnswer, PageRequest, Pages
+from antigravity_healing.proxy.own_pages.pages import MOST_BYTES, Handler, PageAnswer, PageRequest, Pages, Route
 from antigravity_healing.proxy.streams.own_hooks import AntigravityAwaitHook
 
 logger = logging.getLogger(__name__)
@@ -148,23 +148,28 @@ class OwnPagesLayer(layer.Layer):
     def _answer(self, request: http.Request) -> CommandGenerator[tuple[PageAnswer, bool]]:
         """The answer to a request, and whether it is the last on this connection."""
         as_text = "text/html" in request.headers.get("accept", "")
-        if self._is_misdirected(request):
-            told = "This connection is for the proxy's own pages. What is for the API goes on another one."
-            return words.in_words(refusals.refusal(None, 421, told), as_text=as_text), True
         route = self._served.pages.find(request.path.partition("?")[0])
-        shared = route is not None and route.shared
-        refused = entrance.refusal(request, self.context, self._served.state, shared=shared)
-        if refused is not None:
-            return words.in_words(refused, as_text=as_text), False
         method = "GET" if request.method == "HEAD" else request.method
+        state = self._served.state
+        with refusals.asked_by(state.client_at(state.visits.of(self.conn)), request):
+            refused = self._refused(request, route, method)
+        if refused is not None:
+            return words.in_words(refused, as_text=as_text), refused.status_code == 421
         if route is None or method not in route.handlers:
             return words.nothing_there(request, route.handlers if route is not None else (), as_text=as_text), False
-        if method == "POST":
-            refused = entrance.refused_action(request, self.context, self._served.pages.token)
-            if refused is not None:
-                return words.in_words(refused, as_text=as_text), False
         answer = yield from self._handled(request, route.handlers[method])
-        return entrance.show_to_page(request, answer) if shared else answer, False
+        return entrance.show_to_page(request, answer) if route.shared else answer, False
+
+    def _refused(self, request: http.Request, route: Route | None, method: str) -> http.Response | None:
+        """The answer to who gets nothing here, None for who is let in."""
+        if self._is_misdirected(request):
+            told = "This connection is for the proxy's own pages. What is for the API goes on another one."
+            return refusals.refusal(None, 421, told)
+        shared = route is not None and route.shared
+        refused = entrance.refusal(request, self.context, self._served.state, shared=shared)
+        if refused is None and method == "POST" and route is not None and method in route.handlers:
+            refused = entrance.refused_action(request, self.context, self._served.pages.token)
+        return refused
 
     def _handled(self, request: http.Request, handler: Handler) -> CommandGenerator[PageAnswer]:
         """What a handler answers, whatever comes of it."""

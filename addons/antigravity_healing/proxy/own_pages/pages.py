@@ -1,9 +1,10 @@
 """What is served: paths, and the handlers that answer for them."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -28,6 +29,10 @@ class PageRequest:
     headers: Mapping[str, str]
     body: bytes = b""
 
+    def knows(self, etag: str) -> bool:
+        """Whether whoever asks says that this version is there already."""
+        return etag in [each.strip() for each in self.headers.get("if-none-match", "").split(",")]
+
 
 @dataclass(frozen=True, slots=True)
 class PageAnswer:
@@ -47,6 +52,16 @@ class PageAnswer:
             # Half a surrogate pair, for instance in what a client calls a model, is more than orjson takes.
             body = json.dumps(value, indent=2).encode()
         return PageAnswer(status, body=body)
+
+
+def unless_known(request: PageRequest, answer: PageAnswer) -> PageAnswer:
+    """The answer with its version, or only that it is the one which whoever asks has already."""
+    if answer.status != 200:
+        return answer
+    etag = f'"{hashlib.blake2b(answer.body, digest_size=16).hexdigest()}"'
+    if request.knows(etag):
+        return PageAnswer(304, headers={"etag": etag})
+    return replace(answer, headers={**answer.headers, "etag": etag})
 
 
 type Handler = Callable[[PageRequest], PageAnswer | Awaitable[PageAnswer]]

@@ -1,10 +1,12 @@
 """The handler of a replayed flow, which stands for its client's connection."""
 
 import asyncio
+import logging
+from typing import Any
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.clientplayback import ReplayHandler
-from mitmproxy.proxy import commands
+from mitmproxy.proxy import commands, server
 
 from antigravity_healing.proxy.connections.transports import close_transport
 from antigravity_healing.proxy.internals.http_layer import HttpErrorHook, HttpResponseHook
@@ -22,6 +24,10 @@ class QuietReplayHandler(ReplayHandler):
                 await data.wait_for_resume()
         elif isinstance(hook, HttpResponseHook | HttpErrorHook):
             self.done.set()
+
+    def log(self, message: str, level: int = logging.INFO, exc_info: Any = None) -> None:
+        """Say it as what is said of any connection: who wants none of that on the terminal means this, too."""
+        server.logger.log(level, "[replay] %s", message, exc_info=exc_info)
 
     async def close(self) -> None:
         """Close the upstream connections that are left, and drop the timers."""

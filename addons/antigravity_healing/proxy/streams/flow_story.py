@@ -5,8 +5,9 @@ from typing import Any
 
 from mitmproxy import flow, http
 
-from antigravity_healing.policy.journal.written import TAGS, tags
+from antigravity_healing.policy.journal.written import TAGS, exchange_story, tags
 from antigravity_healing.policy.judging.failures import counted, one_line, shortened
+from antigravity_healing.proxy.guarding.refusals import Refusal, facts_of
 from antigravity_healing.wire.errors.parsing import parse_error
 from antigravity_healing.wire.http.encoding import readable
 
@@ -26,6 +27,16 @@ def tell(about: flow.Flow, comment: str, mark: str = "") -> None:
     """Say in a flow list what became of a flow: in its comment, by a mark, and in what people filter by."""
     about.comment, about.marked = comment, mark
     about.metadata[TAGS] = tags(story_of(about))
+
+
+def tell_refusal(about: flow.Flow, refusal: Refusal, at: float) -> None:
+    """Say that a flow was refused, and why. at: when, in seconds since 1970."""
+    facts, end = facts_of(refusal, at)
+    story = about.metadata.get(METADATA)
+    # An exchange that has ended has told what became of it.
+    if isinstance(story, dict) and "outcome" not in story:
+        story.update(exchange_story(facts, end), attempts=[])
+    tell(about, f"refused: {refusal.status} · {refusal.why}", about.marked)
 
 
 def role_of(about: flow.Flow) -> str:

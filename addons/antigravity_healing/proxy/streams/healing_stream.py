@@ -20,7 +20,7 @@ from antigravity_healing.policy.exchange.exchange import Exchange
 from antigravity_healing.policy.exchange.timing import LINGER_S
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.proxy.connections.own_events import ResetResponse
-from antigravity_healing.proxy.guarding.refusals import refusal
+from antigravity_healing.proxy.guarding.refusals import asked_for
 from antigravity_healing.proxy.internals.http_layer import (
     ErrorCode,
     HttpErrorHook,
@@ -35,6 +35,7 @@ from antigravity_healing.proxy.secrets.credentials import CredentialError
 from antigravity_healing.proxy.secrets.seal import Seal, take_cookies
 from antigravity_healing.proxy.streams.attempt_stream import AbortAttempt, LaunchAttempt
 from antigravity_healing.proxy.streams.flow_story import METADATA, tell
+from antigravity_healing.proxy.streams.incoming_stream import FAILED
 from antigravity_healing.proxy.streams.own_hooks import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
@@ -131,8 +132,10 @@ class HealingStream(PassingStream):
         assert self.exchange is not None
         yield from self.leave_upstream()
         if self.server_state == self.state_wait_for_response_headers:
-            message = "The proxy failed on this request; its log says why."
-            yield from self.answer_with(refusal(self.exchange.request.dialect, 500, message))
+            asked = self.exchange.request
+            with asked_for(asked.model, asked.route.model):
+                answer = self.refused(self.flow.request, 500, FAILED)
+            yield from self.answer_with(answer)
             return
         failed = ResponseProtocolError(self.stream_id, "internal error of the proxy", ErrorCode.GENERIC_SERVER_ERROR)
         yield from super().handle_protocol_error(failed)
@@ -142,7 +145,7 @@ class HealingStream(PassingStream):
         if self.claim is None or self.claim.asked is None:
             return (yield from super().make_server_connection())
         if self.claim.asked.operation.kind == "other":
-            found = yield from self.find_passing(self.claim, self.claim.asked)
+            found = yield from self.find_passing(self.claim)
             if isinstance(found, Exchange):
                 yield from self.begin(found)
             return isinstance(found, Account) and (yield from self.pass_on(found, self.claim, self.claim.asked))

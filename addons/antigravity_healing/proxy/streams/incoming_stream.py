@@ -19,7 +19,7 @@ from antigravity_healing.proxy.connections.lingering import LastWords, LastWords
 from antigravity_healing.proxy.connections.own_events import RestUnwanted
 from antigravity_healing.proxy.guarding.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from antigravity_healing.proxy.guarding.reach import AntigravityReachHook
-from antigravity_healing.proxy.guarding.refusals import refusal, too_long
+from antigravity_healing.proxy.guarding.refusals import RefusalResponse, asked_by, refusal, too_long
 from antigravity_healing.proxy.guarding.web_pages import show_to
 from antigravity_healing.proxy.internals.http_layer import (
     HttpResponseHeadersHook,
@@ -33,12 +33,15 @@ from antigravity_healing.proxy.internals.http_layer import (
 )
 from antigravity_healing.proxy.secrets.masks import Masking, Masks, is_masked
 from antigravity_healing.proxy.secrets.seal import Seal, is_credential, take_off
-from antigravity_healing.proxy.streams.flow_story import METADATA
+from antigravity_healing.proxy.streams.flow_story import METADATA, tell_refusal
 from antigravity_healing.proxy.streams.own_hooks import AntigravityAwaitHook
 from antigravity_healing.proxy.streams.redacting_stream import RedactingStream
 from antigravity_healing.wire.dialect import Dialect
 
 logger = logging.getLogger(__name__)
+
+FAILED = "The proxy failed on this request; its log says why."
+"""What a client is told of a bug."""
 
 
 class IncomingStream(RedactingStream):
@@ -83,7 +86,7 @@ class IncomingStream(RedactingStream):
             return
         if self.claim is not None and self.claim.local is None and event.replay_flow is None:
             self.governor.under_way.begun(self, self.context.client)
-        if self.claim is not None and (refused := refusal_by_proxyauth(self.flow, self.dialect)) is not None:
+        if self.claim is not None and (refused := self.refused_by_proxyauth()) is not None:
             self.flow.response = refused
             if not event.end_stream:
                 yield from self.answer_early(refused)
@@ -107,7 +110,7 @@ class IncomingStream(RedactingStream):
             return
         yield AntigravityReachHook(reach)
         if reach.refusal is not None:
-            self.claim = Claim(None, "", Seal(), refusal(None, 403, f"{reach.refusal}."))
+            self.claim = Claim(None, "", Seal(), self.refused(request, 403, f"{reach.refusal}."))
 
     def passthrough(self, event: events.Event) -> CommandGenerator[None]:
         """Pass what is sent through a tunnel. A client of HTTP/1 can be left to read the last of it, as without one."""
@@ -136,13 +139,14 @@ class IncomingStream(RedactingStream):
         try:
             if recorded is None:
                 for_proxyauth = take_for_proxyauth(event.request, self.context.client)
-            return self.governor.claiming.claim(event.request, self.context, self.mode, recorded)
+            with asked_by(self.client_digest, event.request):
+                return self.governor.claiming.claim(event.request, self.context, self.mode, recorded)
         except ValueError as error:
             logger.warning("a request was refused, as its head can't be read (%s)", type(error).__name__)
-            answer = refusal(None, 400, "This request is not taken: its head can't be read for certain.")
+            answer = self.refused(event.request, 400, "This request is not taken: its head can't be read for certain.")
         except Exception:
             logger.exception("a request could not be looked at; this is a bug")
-            answer = refusal(None, 500, "The proxy failed on this request; its log says why.")
+            answer = self.refused(event.request, 500, FAILED)
         finally:
             if for_proxyauth is not None:
                 event.request.headers[for_proxyauth[0]] = for_proxyauth[1]
@@ -163,7 +167,7 @@ class IncomingStream(RedactingStream):
             size = expected_http_body_size(event.request)
         except ValueError:
             return None
-        return self.too_long() if size is not None and size > self.longest_body else None
+        return self.too_long(event.request) if size is not None and size > self.longest_body else None
 
     @property
     def longest_body(self) -> int:
@@ -171,14 +175,38 @@ class IncomingStream(RedactingStream):
         limits = (self.governor.config.clients.max_body, self.governor.body_size_limit)
         return min(limit for limit in limits if limit is not None)
 
-    def too_long(self) -> http.Response:
+    def too_long(self, request: http.Request) -> http.Response:
         """The answer to a longer one."""
-        return too_long(self.dialect, self.longest_body)
+        with asked_by(self.client_digest, request):
+            return too_long(self.dialect, self.longest_body)
 
     @property
     def dialect(self) -> Dialect | None:
         """The client's, None where that is not known."""
         return self.claim.asked.dialect if self.claim is not None and self.claim.asked is not None else None
+
+    @property
+    def client_digest(self) -> str:
+        """Who asks, as far as it is known."""
+        known = self.claim.client if self.claim is not None else ""
+        return known or self.governor.client_at(self.governor.visits.of(self.context.client))
+
+    def refused(self, request: http.Request, status: int, message: str) -> http.Response:
+        """The answer to a request that can't be served, as `refusal` makes it."""
+        with asked_by(self.client_digest, request):
+            return refusal(self.dialect, status, message)
+
+    def refused_by_proxyauth(self) -> http.Response | None:
+        """The answer to a request that mitmproxy has turned away, None if it has not."""
+        with asked_by(self.client_digest, self.flow.request):
+            return refusal_by_proxyauth(self.flow, self.dialect)
+
+    def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
+        """A flow that is refused says so, and why."""
+        response = self.flow.response
+        if isinstance(response, RefusalResponse):
+            tell_refusal(self.flow, response.told, self.governor.clock.wall())
+        yield from super().send_response(already_streamed)
 
     def answer_early(self, response: http.Response) -> CommandGenerator[None]:
         """Answer while the body is still coming; what is left of it is not wanted."""
@@ -261,7 +289,7 @@ class IncomingStream(RedactingStream):
         if not request:
             return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
         if len(self.request_body_buf) > self.longest_body:
-            yield from self.answer_early(self.too_long())
+            yield from self.answer_early(self.too_long(self.flow.request))
             return True
         return False
 

@@ -18,7 +18,7 @@ from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.request import takes_time
 from antigravity_healing.proxy.claiming.claims import Asked, Claim
 from antigravity_healing.proxy.claiming.passing_requests import is_upload, learn, passing_of
-from antigravity_healing.proxy.guarding.refusals import RefusedError, refusal
+from antigravity_healing.proxy.guarding.refusals import RefusedError
 from antigravity_healing.proxy.internals.http_layer import (
     ErrorCode,
     RequestData,
@@ -31,7 +31,7 @@ from antigravity_healing.proxy.internals.http_layer import (
 from antigravity_healing.proxy.secrets.credentials import CredentialError
 from antigravity_healing.proxy.secrets.seal import Seal
 from antigravity_healing.proxy.streams.attempt_stream import host_header
-from antigravity_healing.proxy.streams.incoming_stream import IncomingStream
+from antigravity_healing.proxy.streams.incoming_stream import FAILED, IncomingStream
 from antigravity_healing.proxy.streams.own_hooks import (
     AntigravityCredentialHook,
     AntigravityUnderstandHook,
@@ -94,8 +94,7 @@ class PassingStream(IncomingStream):
             return
         found = None
         if self.flow.response is None and self.is_upload(self.flow.request):
-            assert self.claim.asked is not None
-            found = yield from self.find_passing(self.claim, self.claim.asked)
+            found = yield from self.find_passing(self.claim)
         if isinstance(found, Account):
             if callable(self.flow.request.stream) and "content-length" in self.flow.request.headers:
                 del self.flow.request.headers["content-length"]
@@ -120,7 +119,7 @@ class PassingStream(IncomingStream):
             yield from self.handle_protocol_error(gone)
             return
         yield SendHttp(gone, self.context.server)
-        yield from self.answer_early(self.too_long())
+        yield from self.answer_early(self.too_long(self.flow.request))
 
     def understand(self, asked: UnderstandRequest[Any], *, at_once: bool = True) -> CommandGenerator[bool]:
         """Understand the request, beside the event loop where that may take time; gives whether it was refused.
@@ -139,14 +138,13 @@ class PassingStream(IncomingStream):
     def pass_unseen(self, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
         """Let a request through as plain mitmproxy does, if it has a destination and there is no account for it."""
         if asked.target.kind == "proxy" or self.governor.eligibility.has_accounts(asked.target):
-            message = "The proxy failed on this request; its log says why."
-            yield from self.answer_with(refusal(asked.dialect, 500, message))
+            yield from self.answer_with(self.refused(self.flow.request, 500, FAILED))
             return False
         self.own = True
         yield from self.pass_with(claim.seal)
         return (yield from super().make_server_connection())
 
-    def find_passing(self, claim: Claim, asked: Asked) -> CommandGenerator[Account | Exchange | None]:
+    def find_passing(self, claim: Claim) -> CommandGenerator[Account | Exchange | None]:
         """A generator that gives what `passing_of` does, or None where the request has been refused."""
         request = self.flow.request
         passing = UnderstandRequest(lambda: passing_of(self.governor, claim, request))
@@ -154,8 +152,7 @@ class PassingStream(IncomingStream):
             return None
         if passing.found is None:
             logger.error("a request could not be understood; this is a bug", exc_info=passing.failure)
-            message = "The proxy failed on this request; its log says why."
-            yield from self.answer_with(refusal(asked.dialect, 500, message))
+            yield from self.answer_with(self.refused(self.flow.request, 500, FAILED))
         return passing.found
 
     def pass_on(self, account: Account, claim: Claim, asked: Asked) -> CommandGenerator[bool]:
@@ -164,7 +161,7 @@ class PassingStream(IncomingStream):
         seal = yield from self.seal_for(account, claim)
         if isinstance(seal, str):
             message = f"No credential for account {account.name}: {seal}"
-            yield from self.answer_with(refusal(asked.dialect, 401, message))
+            yield from self.answer_with(self.refused(request, 401, message))
             return False
         host = host_header(self.context, self.flow, upstream)
         request.host, request.port, request.scheme = upstream.host, upstream.port, upstream.scheme

@@ -10,7 +10,7 @@ from antigravity_healing.wire.anthropic.conversation import AnthropicConversatio
 from antigravity_healing.wire.anthropic.events_of_whole import events_of
 from antigravity_healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from antigravity_healing.wire.anthropic.reader import AnthropicReader, read_message
-from antigravity_healing.wire.anthropic.usage import AnthropicUsage
+from antigravity_healing.wire.anthropic.usage import AnthropicTally
 from antigravity_healing.wire.anthropic.vertex import AnthropicOnVertex
 from antigravity_healing.wire.dialect import ClientVariables, CredentialPlaces, GenAI, LateEnd, Streamed, ThingIds
 from antigravity_healing.wire.errors.parsing import STATUS_OF_ANTHROPIC_TYPE, read_error
@@ -20,6 +20,7 @@ from antigravity_healing.wire.json.value import dump
 from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from antigravity_healing.wire.requests.opening import opening_key
+from antigravity_healing.wire.usage import count_in
 from antigravity_healing.wire.vertex import meant
 
 _MODEL_PATH = re.compile(r"/v1/models/([^/]+)")
@@ -152,9 +153,13 @@ class Anthropic:
         blocks = answer.get("content") if isinstance(answer, dict) else None
         return [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
 
-    def usage_tally(self) -> AnthropicUsage:
-        """A tally of the tokens of a new answer."""
-        return AnthropicUsage()
+    def longest_answer(self, body: Any) -> int | None:
+        """`max_tokens`, which every request has to have."""
+        return count_in(body, "max_tokens")
+
+    def answer_tally(self) -> AnthropicTally:
+        """What takes down what a new answer tells of itself."""
+        return AnthropicTally()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """`end_turn` without content is the 0-token answer; a tool call without a call is broken."""

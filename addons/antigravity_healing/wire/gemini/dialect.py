@@ -12,7 +12,7 @@ from antigravity_healing.wire.gemini.conversation import GeminiConversation
 from antigravity_healing.wire.gemini.history import wants_pieces
 from antigravity_healing.wire.gemini.paths import LIST_PATH, METHODS, MODEL_PATH_LIKE, model_path
 from antigravity_healing.wire.gemini.reader import BROKEN_STOPS, PLAIN_STOPS, UNSIGNED_STOP, GeminiReader
-from antigravity_healing.wire.gemini.usage import GeminiUsage
+from antigravity_healing.wire.gemini.usage import GeminiTally
 from antigravity_healing.wire.gemini.vertex import GeminiOnVertex
 from antigravity_healing.wire.http.sse import SSEEvent
 from antigravity_healing.wire.json.value import dump
@@ -20,6 +20,7 @@ from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.rate_limits import NoRateLimits
 from antigravity_healing.wire.reading import EmptyStop, Kind, Reading
 from antigravity_healing.wire.requests.opening import opening_key
+from antigravity_healing.wire.usage import count_in
 from antigravity_healing.wire.vertex import meant
 
 _MEANT = re.compile(r"/*+(?:(?P<version>v1|v1beta|v1alpha)/++)*+models(?:/++(?P<model>[^/]+))?/*+")
@@ -178,9 +179,14 @@ class Gemini:
             reader.read_chunk(chunk)
         return reader.content
 
-    def usage_tally(self) -> GeminiUsage:
-        """A tally of the tokens of a new answer."""
-        return GeminiUsage()
+    def longest_answer(self, body: Any) -> int | None:
+        """`maxOutputTokens` of the `generationConfig`, in either spelling."""
+        config = body.get("generationConfig", body.get("generation_config")) if isinstance(body, dict) else None
+        return count_in(config, "maxOutputTokens", "max_output_tokens")
+
+    def answer_tally(self) -> GeminiTally:
+        """What takes down what a new answer tells of itself."""
+        return GeminiTally()
 
     def empty_stop(self, stop: str) -> EmptyStop:
         """What a finish reason means without content."""

@@ -73,6 +73,18 @@ class AccountSettings(Table):
         """Where it stands, in words; "" before `stands_in` has been called."""
         return self._place
 
+    @property
+    def key_from(self) -> str:
+        """Where its key comes from: `env:NAME`, `file:PATH`, `cmd:`, `adc:`; "" where it stands in the configuration.
+
+        A command line may carry a password, and is not told.
+        """
+        secret = self.api_key or self.bearer
+        source = parse_source(secret.get_secret_value()) if secret is not None else None
+        if source is None or source.kind == "literal":
+            return ""
+        return f"{source.kind}:{source.value if source.kind in ('env', 'file') else ''}"
+
     def stands_in(self, place: str) -> None:
         """Remember where it stands."""
         self._place = place
