@@ -47,9 +47,9 @@ class ExchangeMaker:
         parsed, doubt = read_body(body)
         asked = self._client_request(claim, request, body, parsed)
         eligible = self._eligibility.accounts_for(claim, asked.route, self._named(asked, parsed, doubt))
-        placed = tuple(account for account in eligible if not no_place(account, asked.vertex))
+        placed = tuple(account for account in eligible if not no_place(account, asked.vertex, asked.route.model))
         if not placed:
-            message = f"This request can't be sent: {no_place(eligible[0], asked.vertex)}."
+            message = f"This request can't be sent: {no_place(eligible[0], asked.vertex, asked.route.model)}."
             raise RefusedError(refusals.refusal(asked.dialect, 400, message))
         eligible = placed
         try:
