@@ -37,7 +37,12 @@ from antigravity_healing.proxy.secrets.seal import Seal, is_credential, take_off
 from antigravity_healing.proxy.streams.flow_story import METADATA
 from antigravity_healing.proxy.streams.own_hooks import AntigravityAwaitHook
 from antigravity_healing.proxy.streams.redacting_stream import RedactingStream
-from antigravity_healing.proxy.streams.websockets import CarefulWebsocket, is_asked_for, without_extensions
+from antigravity_healing.proxy.streams.websockets import (
+    CarefulWebsocket,
+    is_asked_for,
+    without_extensions,
+    without_other_protocols,
+)
 from antigravity_healing.wire.dialect import Dialect
 
 logger = logging.getLogger(__name__)
@@ -68,8 +73,10 @@ class IncomingStream(RedactingStream):
         self.claim = self.claim_on(event, recorded)
         if self.claim is None and event.replay_flow is None:
             yield from self.see_where_to(event.request)
-        if is_asked_for(event.request):
+        if self.context.options.websocket and is_asked_for(event.request):
             without_extensions(event.request.headers)
+        elif self.claim is not None and "upgrade" in event.request.headers:
+            without_other_protocols(event.request.headers)
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
         self.replayed = event.replay_flow is not None

@@ -13,6 +13,7 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.websocket import WebsocketConnection, WebsocketLayer, WebSocketMessageInjected
 from wsproto.events import CloseConnection, Event, Message, Ping, Pong
 from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import WEBSOCKET_VERSION
 
 from antigravity_healing.proxy.connections.turns import NextTurn, read_on, stop_reading
 
@@ -22,6 +23,7 @@ MOST_FRAGMENTS = 256
 """Of a message, which arrive as they came; what is behind them arrives in one."""
 _FRAME_BYTES = 256
 """What a piece of a message takes beside its content."""
+_OF_UPGRADES = ("upgrade", "http2-settings")
 
 type Clean = Callable[[bytes], bytes]
 
@@ -32,9 +34,18 @@ def without_extensions(headers: http.Headers) -> None:
 
 
 def is_asked_for(request: http.Request) -> bool:
-    """Whether a request is one for a WebSocket."""
-    upgrade: str = request.headers.get("upgrade", "")
-    return upgrade.lower() == "websocket"
+    """Whether a request is one for a WebSocket that is understood here."""
+    upgrade, version = (request.headers.get(name, "") for name in ("upgrade", "sec-websocket-version"))
+    return bool(upgrade.lower() == "websocket" and version.encode() == WEBSOCKET_VERSION)
+
+
+def without_other_protocols(headers: http.Headers) -> None:
+    """Ask for no protocol in which nobody here sees what is said, secrets among it."""
+    for name in _OF_UPGRADES:
+        headers.pop(name, None)
+    said = [word.strip() for word in headers.pop("connection", "").split(",")]
+    if kept := [word for word in said if word and word.lower() not in _OF_UPGRADES]:
+        headers["connection"] = ", ".join(kept)
 
 
 class OneSide(WebsocketConnection):
