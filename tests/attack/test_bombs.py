@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import brotli
 import orjson
@@ -13,6 +14,7 @@ import zstandard
 
 from tests.attack.measure import MB, Peak
 from tests.e2e.harness import Proxy, account, upstream
+from tests.e2e.test_modes_helpers import saved_flows
 from tests.support import raw
 from tests.support.protocol import (
     check_anthropic_error,
@@ -251,3 +253,20 @@ def test_stream_that_has_said_all_is_whole_although_its_coding_is_not(place: Pla
         response = place.ask(ask(stream=True), cut, dialect=dialect)
         assert (response.status, response.body) == (200, reply.whole)
         assert len(place.upstream.calls) == 1
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/any"], ids=["claimed", "plain traffic"])
+def test_a_filter_on_bodies_takes_a_bomb_as_it_came(tmp_path: Path, path: str) -> None:
+    bomb = gzip.compress(bytes(300 * MB), 9)
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    with Upstream() as server:
+        config = account("one", "anthropic") + upstream("anthropic", "anthropic", server.url)
+        saved = tmp_path / "flows"
+        options = {"save_stream_file": str(saved), "save_stream_filter": "~bq looked-for"}
+        with Proxy(tmp_path / "proxy", config, options=options) as proxy:
+            peak = Peak(proxy.pid)
+            through, url = (None, proxy.url) if path == "/v1/messages" else (proxy.url, server.url)
+            raw.request("POST", url + path, bomb, headers, proxy=through)
+            assert peak.grown_mb < 200
+            raw.request("POST", url + path, gzip.compress(b'{"said": "looked-for"}'), headers, proxy=through)
+        assert [flow.request.path for flow in saved_flows(saved) if flow.request.path == path]

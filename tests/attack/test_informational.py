@@ -89,6 +89,29 @@ def test_101_that_was_asked_for_passes(scripted: Place) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("path", [PATH, "/v1/files", "/v1beta/files"])
+@pytest.mark.parametrize("asked", ["x", "H2C", "h2c, x", "TLS/1.0", "websocket"])
+def test_with_a_credential_no_protocol_is_asked_for_in_which_nobody_sees_it(
+    scripted: Place, asked: str, path: str
+) -> None:
+    proxy, server = scripted
+    switched = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: %s\r\nconnection: upgrade\r\n\r\n" % asked.encode()
+    switched += b"you are " + KEY["x-api-key"].encode()
+    server.play(Say([switched]), *[Say([answer_bytes("healed")])] * (path == PATH))
+    connection = RawConnection(proxy.url)
+    more = {"connection": "keep-alive, Upgrade, HTTP2-Settings", "upgrade": asked, "http2-settings": "AAMAAABk"}
+    connection.send("POST", proxy.url + path, message("claude-x"), {**KEY, "x-goog-api-client": "any", **more})
+    answer = connection.read("POST")
+    assert answer.status == (200 if path == PATH else 502)
+    assert KEY["x-api-key"].encode() not in answer.body
+    head = server.heard[0].head.lower()
+    assert KEY["x-api-key"].encode() in head
+    assert b"upgrade" not in head
+    assert b"http2-settings" not in head
+    assert b"\r\nconnection: keep-alive\r\n" in head or path == PATH
+    connection.close()
+
+
 def test_informational_answers_without_end_are_a_failure(scripted: Place) -> None:
     proxy, server = scripted
     server.play(Say([HINTS * 2000]), Say([answer_bytes("healed")]))

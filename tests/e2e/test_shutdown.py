@@ -249,3 +249,35 @@ def test_http2_clients_in_tunnels_finish_and_are_told_too(tmp_path: Path) -> Non
             assert "Traceback" not in proxy.log
         finally:
             proxy.stop()
+
+
+HALVES = {
+    "a request": "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: 999\r\n\r\n{",
+    "a file": "POST /v1/files HTTP/1.1\r\nhost: localhost\r\nanthropic-version: any\r\n"
+    "content-type: multipart/form-data; boundary=x\r\ncontent-length: 999\r\n\r\n--x",
+    "an answer that merely passes": "GET /v1/files HTTP/1.1\r\nhost: localhost\r\nanthropic-version: any\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", HALVES)
+def test_who_is_in_the_middle_and_can_be_told_nothing_is_parted_with(tmp_path: Path, what: str) -> None:
+    with ending(tmp_path, LONG) as place:
+        if what == "an answer that merely passes":
+            place.server.play(Reply(200, {"content-type": "application/json"}, b"{}").but(before="stall"))
+        half = raw.RawConnection(place.proxy.url)
+        half.send_bytes(HALVES[what].encode())
+        if what == "a request":
+            place.proxy.wait_for_log("client connect")
+            assert raw.request("HEAD", f"{place.proxy.url}/").status == 200
+        else:
+            place.proxy.wait_for_log("server connect")
+        go = Event()
+        running = place.begin("anthropic", slow("anthropic", go), "the answer begins")
+        place.proxy.signal(signal.SIGTERM)
+        place.proxy.wait_for_log("Shutting down: 2 answers may finish")
+        go.set()
+        assert read_stream("anthropic", running.result().body) == "word " * 20
+        place.proxy.signal(signal.SIGTERM)
+        assert half.socket.recv(1024) == b""
+        assert place.proxy.wait_exit() == 0, place.proxy.log
+        half.close()

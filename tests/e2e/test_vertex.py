@@ -387,3 +387,55 @@ def test_what_is_not_healed_goes_to_the_accounts_project(proxy: Proxy, server: U
         f"/v1beta1{ONE}/cachedContents",
         f"/v1beta1{ONE}/publishers/google/models/gemini-vx:predict",
     ]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1beta/projects/its-own/locations/l/cachedContents", "/v1alpha/projects/its-own/locations/l/reasoningEngines",
+        "/v1/projects/its-own/models", "/v1/%70rojects/its-own/locations/l/x", "/v1/Projects/its-own/Locations/l/x",
+        "/v1/projects/its-own//locations/l/x", "/v1/projects/p-one/locations/l/x/projects/its-own",
+    ],
+)  # fmt: skip
+def test_an_accounts_credential_is_not_sent_to_another_project(proxy: Proxy, server: Upstream, path: str) -> None:
+    answer = raw.request("POST", proxy.url + path, {"model": "gemini-vx"}, {"x-goog-api-client": "any"})
+    assert not server.calls
+    assert answer.status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    ("path", "there"),
+    [
+        ("/v1/projects/its-own/locations/l/batchPredictionJobs", f"/v1{ONE}/batchPredictionJobs"),
+        ("/upload/v1/projects/its-own/locations/l/ragFiles:upload", f"/upload/v1{ONE}/ragFiles:upload"),
+        ("/v1beta1/projects/its-own/locations/l", f"/v1beta1{ONE}"),
+    ],
+)
+def test_whatever_a_project_has_is_asked_of_the_accounts(proxy: Proxy, server: Upstream, path: str, there: str) -> None:
+    server.play(Reply(200, JSON_HEADERS, b"{}"))
+    models = {"model": "gemini-vx"}
+    assert raw.request("POST", proxy.url + path, models, {"x-goog-api-client": "any"}).status == 200
+    assert only(server).path == there
+
+
+ODD = ["/../claude-other", "%2F..%2Fclaude-other", "\\..\\claude-other", "\0", "?x=", "#", ";x", "\n", "\ud800"]
+
+
+@pytest.mark.parametrize("operation", ["", "/count_tokens"])
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+def test_a_name_that_could_be_another_path_is_put_in_none(
+    proxy: Proxy, server: Upstream, odd: str, operation: str
+) -> None:
+    sent = json.dumps(body("anthropic", f"claude-vx{odd}")).encode()
+    answer = raw.request("POST", f"{proxy.url}/v1/messages{operation}", sent, {"content-type": "application/json"})
+    assert not server.calls
+    assert answer.status == 400
+    check_anthropic_error(answer.status, answer.body)
+    assert "name" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("odd", ODD[:-1], ids=ascii)
+def test_where_the_body_names_the_model_it_is_upstreams_to_judge(proxy: Proxy, server: Upstream, odd: str) -> None:
+    sent = body("anthropic", f"claude-vx{odd}-elsewhere")
+    raw.request("POST", f"{proxy.url}/v1/messages", sent)
+    assert only(server).json == sent

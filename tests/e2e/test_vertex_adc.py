@@ -1,6 +1,7 @@
 """Google's Application Default Credentials, asked for at a token server that is local."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -70,7 +71,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         (folder / "broken.json").write_text('{"type": "service_account", "private_key": "hush"}')
         config = f'[upstreams.vertex]\ndialect = "gemini"\nproject = "p-one"\nurl = "{server.url}"\n'
         config += account("default", "adc:") + account("other", "adc:../other.json")
-        config += account("broken", "adc:../broken.json")
+        config += account("broken", "adc:../broken.json") + account("pipe", "adc:../pipe")
+        os.mkfifo(folder / "pipe")
         env = {"GOOGLE_APPLICATION_CREDENTIALS": str(default), "GOOGLE_CLOUD_QUOTA_PROJECT": "pays-for-it"}
         with Proxy(folder / "proxy", config, env=env) as proxy:
             # At the start each credential is tried.
@@ -127,6 +129,15 @@ def test_credentials_that_are_none_are_told_without_what_they_say(served: Served
     assert "broken.json" in message
     assert "hush" not in message + served.proxy.log
     assert not served.server.calls
+
+
+def test_a_pipe_is_not_waited_for_and_the_file_in_its_place_is_taken(served: Served) -> None:
+    response = ask(served.proxy.url, "gemini", "gemini-pipe")
+    assert "is a pipe" in check_gemini_error(response.status, response.body)["message"]
+    pipe = served.proxy.folder.parent / "pipe"
+    pipe.unlink()
+    service_account(pipe, served.tokens, "mended")
+    assert ask(served.proxy.url, "gemini", "gemini-pipe").status == 200
 
 
 def test_no_token_is_in_any_log(served: Served) -> None:

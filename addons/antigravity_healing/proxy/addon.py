@@ -39,6 +39,7 @@ from antigravity_healing.proxy.guarding.reach import (
     refuse_connected,
     refuse_connecting,
 )
+from antigravity_healing.proxy.internals.content_decoding import bound_decoding
 from antigravity_healing.proxy.own_pages.layer import Served
 from antigravity_healing.proxy.own_pages.opening import Opening
 from antigravity_healing.proxy.own_pages.pages import Pages
@@ -83,6 +84,7 @@ class Antigravity:
         gc.freeze()
         # While a thread is at work the event loop gets its turn back only after so long, after each read and write.
         sys.setswitchinterval(_SWITCH_S)
+        bound_decoding()
         loader.add_option(
             "antigravity_config",
             str,

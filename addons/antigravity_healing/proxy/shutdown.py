@@ -1,6 +1,7 @@
 """The end of the proxy: what is under way may finish, and who has to be cut off is told why."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
@@ -81,8 +82,10 @@ class Shutdown:
         logger.info("Shutting down: %s may finish within %g s; a second signal ends at once", answers, grace_s)
         await self._wait(lambda: not _has_unfinished(governor), grace_s, self._at_once)
         governor.under_way.ending_now = True
-        async with asyncio.timeout(TELL_S):
-            await _tell(governor)
+        # Who can't be told is parted with all the same.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TELL_S):
+                await _tell(governor)
 
     @staticmethod
     async def _wait(over: Callable[[], bool], seconds: float, at_once: asyncio.Event) -> None:
@@ -106,7 +109,7 @@ def _is_unsent(client: Client) -> bool:
 
 async def _tell(governor: Governor) -> None:
     """Have all clients told that wait for an answer, and what they are told leave."""
-    while _has_unfinished(governor):
+    while any(_exchanges(governor)) or any(map(_is_unsent, governor.under_way.clients)):
         for stream in _exchanges(governor):
             # The clock that runs for each exchange, ahead of its time.
             if stream.timer is not None and (handler := handler_of(stream.context.client)) is not None:

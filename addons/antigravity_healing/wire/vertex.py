@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from antigravity_healing.wire.http.headers import Headers
+from antigravity_healing.wire.http.paths import plain
 from antigravity_healing.wire.operation import Operation
 
 PAYING_PROJECT = "x-goog-user-project"
@@ -20,6 +21,7 @@ _PASSING = re.compile(r"preview|-exp|experimental")
 _MULTI_REGIONS = ("us", "eu")
 _HOST = re.compile(r"(?:(?P<region>[a-z0-9-]+)-)?aiplatform(?:\.(?P<multi>us|eu)\.rep)?\.googleapis\.com")
 _PLACE = re.compile(r"/(?P<version>v1|v1beta1)/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)(?P<rest>/.+)")
+_MOVED = re.compile(r"(?P<version>(?:/upload)?/(?:v1|v1beta1))/projects/[^/]+/locations/[^/]+(?P<rest>(?:/.*)?)")
 _IN_BASE_URL = re.compile(
     r"/(?:v1|v1beta1)/projects/(?P<project>[^/]+)/locations/(?P<location>[^/]+)(?:/publishers/[a-z]+(?:/models)?)?/*$"
 )
@@ -165,9 +167,17 @@ def place_in(path: str) -> VertexPlace | None:
 
 
 def moved(path: str, place: VertexPlace) -> str:
-    """A path that begins with a project and a location, at this place; any other as it is."""
-    match = _PLACE.fullmatch(path)
-    return f"/{match['version']}{place.folder}{match['rest']}" if match and place.project else path
+    """A path that begins with a project and a location, at this place; any other as it is.
+
+    Raises ValueError for one that names a project in another way, which would be asked in place of this one.
+    """
+    if not place.project:
+        return path
+    match = _MOVED.fullmatch(path)
+    beyond = match["rest"] if match else path
+    if "projects" in plain(beyond).split("/"):
+        raise ValueError("its path names a project otherwise than as /v1/projects/PROJECT/locations/LOCATION/…")
+    return f"{match['version']}{place.folder}{match['rest']}" if match else path
 
 
 def meant(path: str, publisher: str) -> str:

@@ -63,13 +63,27 @@ def test_anything_may_stand_where_an_address_is_expected(text: str) -> None:
         "127.0.0.1", "127.255.255.255", "0.0.0.0", "0.1.2.3", "::", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1",
         "2002:7f00:1::", "::127.0.0.1", "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1",
         "224.0.0.1", "ff02::1", "255.255.255.255",
+        "fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "::ffff:100.100.100.200", "192.0.0.192",
+        "64:ff9b:1::7f00:1", "64:ff9b:1:ffff::169.254.169.254",
     ],
 )  # fmt: skip
 def test_what_others_never_reach_through_this_machine(address: str) -> None:
     assert why_out_of_reach(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["192.0.2.77", "10.99.88.77", "8.8.8.8", "2001:db8::1", "64:ff9b::808:808"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "192.0.2.77",
+        "10.99.88.77",
+        "8.8.8.8",
+        "2001:db8::1",
+        "64:ff9b::808:808",
+        "fd00:ec2::1",
+        "168.63.129.17",
+        "64:ff9b:1::808:808",
+    ],
+)
 def test_what_others_may_reach(address: str) -> None:
     assert why_out_of_reach(ipaddress.ip_address(address)) is None
 

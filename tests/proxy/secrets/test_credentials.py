@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from antigravity_healing.policy.settings.schema import AccountSettings, Limits
 from antigravity_healing.policy.settings.source_notation import parse_source
-from antigravity_healing.proxy.secrets import credentials, sources
+from antigravity_healing.proxy.secrets import credentials, files, sources
 from antigravity_healing.proxy.secrets.credentials import CredentialError, Credentials
 from antigravity_healing.proxy.secrets.seal import LONGEST_CREDENTIAL, Seal
 from pydantic import SecretStr
@@ -323,7 +323,7 @@ class Hanging:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.go = threading.Event()
         self.begun = 0
-        self._read = sources.read_file
+        self._read = files.read_file
         monkeypatch.setattr(sources, "read_file", self)
 
     def __call__(self, path: str, most: int) -> bytes:

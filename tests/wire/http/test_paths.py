@@ -1,9 +1,9 @@
 import contextlib
 import posixpath
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import pytest
-from antigravity_healing.wire.http.paths import PathError, plain, resolved
+from antigravity_healing.wire.http.paths import PathError, is_name, plain, resolved
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -163,3 +163,18 @@ def test_no_server_finds_a_way_out_of_the_prefix(path: str, decodings: int, para
 def test_any_text_is_a_path_or_refused(path: str) -> None:
     with contextlib.suppress(PathError):
         assert plain(resolved(path)).startswith("/")
+
+
+@given(st.text() | st.lists(st.sampled_from(["..", ".", "/", "%2e", "%2F", "\\", ";", "a", "%"])).map("".join))
+def test_a_name_that_is_one_means_one_place_in_a_path(name: str) -> None:
+    if is_name(name):
+        path = f"/v1/models/{quote(name, safe='@')}"
+        assert resolved(path) == path
+        assert plain(path) == f"/v1/models/{name.casefold()}"
+
+
+@pytest.mark.parametrize(
+    "name", ["gemini-3-pro", "claude-vx@20250929", "anthropic/claude-opus-4-5", "a:b", "ü-1.5", "a..b"]
+)
+def test_names_of_models_are_names(name: str) -> None:
+    assert is_name(name)

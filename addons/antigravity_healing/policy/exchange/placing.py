@@ -9,6 +9,7 @@ from antigravity_healing.policy.settings.schema import Upstream
 from antigravity_healing.policy.signing.repairs import Prepared
 from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.http.paths import is_name
 from antigravity_healing.wire.operation import Operation
 from antigravity_healing.wire.vertex import PlainRequest, VertexForm, VertexPlace
 
@@ -47,8 +48,10 @@ def lacks_project(upstream: Upstream, *, keyed: bool) -> bool:
     return form is not None and not upstream.project and not (form.express and keyed)
 
 
-def no_place(account: Account, client: VertexPlace | None) -> str:
-    """Why nothing can be asked on this account, "" if it can. client: where its client means to ask."""
+def no_place(account: Account, client: VertexPlace | None, model: str) -> str:
+    """Why a model can't be asked on this account, "" if it can. client: where its client means to ask."""
+    if model and (form_at(account) is not None or client is not None) and not is_name(model):
+        return "the model's name, which stands in the path on Vertex AI, could be read as another path"
     keyed = account.source is None or account.source.api_key is not None
     if not lacks_project(account.upstream, keyed=keyed) or (client is not None and client.project):
         return ""
@@ -70,12 +73,21 @@ def client_place(dialect: Dialect, path: str) -> VertexPlace | None:
 
 
 def path_at(account: Account, dialect: Dialect, path: str) -> str:
-    """The path of a request that is not healed, at the upstream of an account."""
+    """The path of a request that is not healed, at the upstream of an account. Raises ValueError: see `strays`."""
     form = form_at(account)
     if form is None:
         return path
     where = place(account, client_place(dialect, path))
     return form.on_vertex(PlainRequest(path, b"", None), "", Operation("other"), where, model="").path
+
+
+def strays(account: Account, dialect: Dialect, path: str) -> str:
+    """Why a request that is not healed can't be sent on this account, "" if it can: it would be another project's."""
+    try:
+        path_at(account, dialect, path)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def placed(prepared: Prepared, asked: UpstreamRequest, account: Account, request: ClientRequest) -> Prepared:

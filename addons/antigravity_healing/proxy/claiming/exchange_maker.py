@@ -56,9 +56,9 @@ class ExchangeMaker:
     def _begin(self, asked: ClientRequest, claim: Claim, named: Named) -> Exchange:
         """The exchange for an understood request. Raises RefusedError."""
         eligible = self._eligibility.accounts_for(claim, asked.route, named)
-        placed = tuple(account for account in eligible if not no_place(account, asked.vertex))
+        placed = tuple(account for account in eligible if not no_place(account, asked.vertex, asked.route.model))
         if not placed:
-            message = f"This request can't be sent: {no_place(eligible[0], asked.vertex)}."
+            message = f"This request can't be sent: {no_place(eligible[0], asked.vertex, asked.route.model)}."
             raise RefusedError(refusals.refusal(asked.dialect, 400, message))
         eligible = placed
         try:

@@ -5,7 +5,7 @@ import re
 from mitmproxy import http
 
 from antigravity_healing.policy.exchange.exchange import Exchange
-from antigravity_healing.policy.exchange.placing import client_place
+from antigravity_healing.policy.exchange.placing import client_place, strays
 from antigravity_healing.policy.routing.accounts import Account
 from antigravity_healing.policy.routing.named_models import Named, takes_all
 from antigravity_healing.policy.routing.request import ClientRequest, Owner
@@ -39,7 +39,7 @@ def passing_of(governor: Governor, claim: Claim, request: http.Request) -> Accou
 def _passing_of(governor: Governor, claim: Claim, request: http.Request) -> Account | Exchange:
     assert claim.asked is not None
     _, path, dialect, operation = claim.asked
-    there = governor.eligibility.accounts_for(claim, _NO_ROUTE, Named())
+    there = _placed(claim, governor.eligibility.accounts_for(claim, _NO_ROUTE, Named()))
     body = governor.maker.plain_body(request, dialect) if len(there) > 1 or not takes_all(there[0].models) else b""
     value, things = None, frozenset[str]()
     if len(there) > 1 and request.method != "HEAD":
@@ -80,6 +80,16 @@ def learn(governor: Governor, claim: Claim, account: Account, response: http.Res
     named = named_in_answer(dialect, path, _json_of(content))
     if named:
         Things(named, Owner(claim.client), governor.signatures, governor.clock.wall).lie_with(account)
+
+
+def _placed(claim: Claim, accounts: tuple[Account, ...]) -> tuple[Account, ...]:
+    """Those on which the request stays in their own project. Raises RefusedError where it does on none."""
+    assert claim.asked is not None
+    _, path, dialect, _ = claim.asked
+    if not (found := tuple(account for account in accounts if not strays(account, dialect, path))):
+        message = f"This request is not sent with an account's credential: {strays(accounts[0], dialect, path)}."
+        raise RefusedError(refusals.refusal(dialect, 400, message))
+    return found
 
 
 def _serving_all(claim: Claim, accounts: tuple[Account, ...]) -> tuple[Account, ...]:

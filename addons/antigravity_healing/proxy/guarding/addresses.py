@@ -6,7 +6,15 @@ import unicodedata
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+# Clouds' services for the machine itself, which give it its credentials, where they are not link-local: of AWS and
+# Google by IPv6, Azure, Alibaba, Oracle.
+_FOR_THE_MACHINE = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "100.100.100.200", "192.0.0.192"),
+    )
+)
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _THIS_NETWORK = ipaddress.IPv4Network("0.0.0.0/8")
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
@@ -69,6 +77,8 @@ def why_out_of_reach(ip: IP) -> str | None:
             return "a link-local address"
         if form.is_multicast or form == _BROADCAST:
             return "a multicast address"
+        if form in _FOR_THE_MACHINE:
+            return "a service for the proxy's own machine"
     return "an address of the proxy's own machine" if is_own(ip) else None
 
 
@@ -77,6 +87,6 @@ def _forms(ip: IP) -> list[IP]:
     if isinstance(ip, ipaddress.IPv4Address):
         return [ip]
     inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-    if ip in _NAT64 or ip in _COMPATIBLE:
+    if ip in _COMPATIBLE or any(ip in network for network in _NAT64):
         inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
     return [ip, *(form for form in inner if form is not None)]

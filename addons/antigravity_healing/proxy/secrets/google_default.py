@@ -1,16 +1,19 @@
 """Google's Application Default Credentials, by `google-auth`, which is an extra: `[vertex]`."""
 
+import os
 import re
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+from antigravity_healing.proxy.secrets.files import read_file
 from antigravity_healing.proxy.secrets.given import Given, SourceError
 from antigravity_healing.wire.vertex import PAYING_PROJECT
 
 INSTALL = "pip install 'antigravity-healing-proxy[vertex]'"
 LOGIN = "gcloud auth application-default login"
+_FILE = "GOOGLE_APPLICATION_CREDENTIALS"
 _SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 # Before a token ends another one is fetched: what it is sent with may wait on its way.
 _EARLY_S = 120.0
@@ -25,17 +28,20 @@ def is_installed() -> bool:
         return False
 
 
-def fetch_token(path: str, seconds: float) -> Given:
+def fetch_token(path: str, seconds: float, most: int) -> Given:
     """A new access token, and how long it is good for.
 
     path: of a file with credentials, "" for the default ones: `GOOGLE_APPLICATION_CREDENTIALS`, what gcloud has kept,
-    or the machine's own account. seconds: what each request for it may take. Raises SourceError, without anything of
-    the credentials.
+    or the machine's own account. seconds: what each request for it may take. most: how many bytes a file may have.
+    Raises SourceError, without anything of the credentials.
     """
     if not is_installed():
         raise SourceError(f"adc: needs google-auth, which is not installed: {INSTALL}")
     auth, transport = import_module("google.auth"), import_module("google.auth.transport.requests")
     errors = import_module("google.auth.exceptions")
+    if file := path or os.environ.get(_FILE, ""):
+        # google-auth waits for what a pipe says, and reads on for as long as there is something.
+        read_file(file, most)
     request = _bounded(transport.Request(), seconds)
     try:
         if path:
@@ -47,11 +53,10 @@ def fetch_token(path: str, seconds: float) -> Given:
         if path:
             raise SourceError(f"the file {path} has no credentials that Google knows") from None
         raise SourceError(
-            f"there are no Application Default Credentials that can be read: run {LOGIN}, "
-            "or name a file in GOOGLE_APPLICATION_CREDENTIALS"
+            f"there are no Application Default Credentials that can be read: run {LOGIN}, or name a file in {_FILE}"
         ) from None
     except (OSError, ValueError):
-        raise SourceError(f"the credentials in {path or 'GOOGLE_APPLICATION_CREDENTIALS'} cannot be read") from None
+        raise SourceError(f"the credentials in {path or _FILE} cannot be read") from None
     try:
         credentials.refresh(request)
     except errors.TransportError:

@@ -8,7 +8,6 @@ import logging
 import os
 import selectors
 import signal
-import stat
 import subprocess
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from time import monotonic
 
 from antigravity_healing.policy.settings.schema import Limits
 from antigravity_healing.policy.settings.source_notation import Source
+from antigravity_healing.proxy.secrets.files import read_file
 from antigravity_healing.proxy.secrets.given import Given, SlowSourceError, SourceError
 from antigravity_healing.proxy.secrets.google_default import fetch_token
 from antigravity_healing.proxy.secrets.said import last_line
@@ -63,28 +63,6 @@ class Readings:
         for reading in self._running.values():
             if reading.command is not None and not reading.future.done():
                 _kill(reading.command)
-
-
-def read_file(path: str, most: int) -> bytes:
-    """What is in a regular file of at most so many bytes. Raises SourceError."""
-    try:
-        # No open of a pipe or a device may block.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                what = "a folder" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device"
-                raise SourceError(f"{path} is {what}; it has to be a regular file")
-            data = b""
-            while len(data) <= most and (piece := os.read(descriptor, most + 1 - len(data))):
-                data += piece
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        raise SourceError(f"the file {path} cannot be read: {error.strerror}") from None
-    if len(data) > most:
-        raise SourceError(f"the file {path} has more than {most} bytes")
-    return data
 
 
 def run_command(command: Sequence[str], seconds: float, most: int, reading: SourceReading | None = None) -> bytes:
@@ -187,7 +165,7 @@ def _read(source: Source, reading: SourceReading, limits: Limits) -> None:
     """In the thread: read a source once."""
     try:
         if source.kind == "adc":
-            reading.future.set_result(fetch_token(source.value, limits.source_seconds))
+            reading.future.set_result(fetch_token(source.value, limits.source_seconds, limits.source_bytes))
             return
         if source.kind == "cmd":
             what = "its command printed"

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mitmproxy import http
@@ -36,6 +37,12 @@ from antigravity_healing.proxy.secrets.seal import Seal, is_credential, take_off
 from antigravity_healing.proxy.streams.flow_story import METADATA, tell_refusal
 from antigravity_healing.proxy.streams.own_hooks import AntigravityAwaitHook
 from antigravity_healing.proxy.streams.redacting_stream import RedactingStream
+from antigravity_healing.proxy.streams.websockets import (
+    CarefulWebsocket,
+    is_asked_for,
+    without_extensions,
+    without_other_protocols,
+)
 from antigravity_healing.wire.dialect import Dialect
 
 logger = logging.getLogger(__name__)
@@ -69,6 +76,10 @@ class IncomingStream(RedactingStream):
         self.claim = self.claim_on(event, recorded)
         if self.claim is None and event.replay_flow is None:
             yield from self.see_where_to(event.request)
+        if self.context.options.websocket and is_asked_for(event.request):
+            without_extensions(event.request.headers)
+        elif self.claim is not None and "upgrade" in event.request.headers:
+            without_other_protocols(event.request.headers)
         healed = self.claim is not None and self.claim.asked is not None and self.claim.asked.operation.kind != "other"
         # A replayed flow is a copy, whose hooks the replay keeps to itself.
         self.replayed = event.replay_flow is not None
@@ -131,7 +142,22 @@ class IncomingStream(RedactingStream):
         """Let a page of this machine read the answer."""
         if self.claim is not None and self.claim.page:
             show_to(event.response, self.claim.page)
+        if event.response.status_code == 101:
+            without_extensions(event.response.headers)
         yield from super().state_wait_for_response_headers(event)
+
+    def flow_done(self) -> CommandGenerator[None]:
+        """Begin with the WebSocket, where it has become one."""
+        if self.flow.websocket is None or self.flow.response is None or self.flow.response.status_code != 101:
+            yield from super().flow_done()
+            return
+        seal, most = self.passing, self.governor.config.limits.message_bytes
+        clean = partial(seal.redact, same_length=True) if seal is not None else None
+        self.child_layer = CarefulWebsocket(self.context, self.flow, most, clean)
+        self._handle_event = self.passthrough  # type: ignore[method-assign]
+        yield from self.child_layer.handle_event(events.Start())
+        # As in mitmproxy: with this the client may begin.
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def claim_on(self, event: RequestHeaders, recorded: Mapping[str, Any] | None) -> Claim | None:
         """The claim on a request. One that can't be looked at is refused: what it is and who sends it is not known."""

@@ -13,6 +13,8 @@ _ENCODED_DOT = re.compile(r"%2[eE]")
 # What some server takes for the end of a segment's name.
 _END_OF_NAME = re.compile(r"[;?#\x00-\x20\x7f].*", re.DOTALL)
 _MODELS = "models"
+# What somebody may take for an end of the name, or decode again.
+_NOT_IN_NAME = re.compile(r"[;?#%\\]")
 
 
 class PathError(ValueError):
@@ -41,6 +43,12 @@ def resolved(path: str) -> str:
         if place == len(segments) - 1:
             kept.append("")  # "/a/.." is the folder "/"
     return "/".join(kept)
+
+
+def is_name(text: str) -> bool:
+    """Whether a model's name, encoded in a path, means one place to everybody. It may have slashes."""
+    names_one = all(part not in ("", ".", "..") for part in text.split("/"))
+    return names_one and text.isprintable() and " " not in text and not _NOT_IN_NAME.search(text)
 
 
 def plain(path: str) -> str:

@@ -57,6 +57,8 @@ class Limits(Table):
     """Of an answer that is held until it is whole, decoded."""
     event_bytes: int = Field(default=32 * 1024 * 1024, ge=1024 * 1024)
     """Of one event of a stream, decoded."""
+    message_bytes: int = Field(default=8 * 1024 * 1024, ge=64 * 1024)
+    """Of one message of a WebSocket."""
     error_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
     """Of an error's body: what is behind is neither looked at nor passed on."""
     hint_seconds: Seconds = 24 * 3600.0
