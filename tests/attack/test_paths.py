@@ -193,11 +193,11 @@ def test_the_paths_that_clients_send_go_up_to_the_byte_with_the_key(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_path_of_vertex_ai_becomes_the_upstreams_own_below_its_prefix(tenant: Tenant, way: Way) -> None:
+def test_a_path_of_vertex_ai_stays_below_the_prefix_of_a_gateway(tenant: Tenant, way: Way) -> None:
     path = "/v1/projects/p/locations/global/publishers/google/models/gemini-x:generateContent"
     for climbing in ("", "/../../../../../../../tenantB", "/..%2f..%2f..%2f..%2f..%2f..%2f..%2ftenantB"):
         _, keyed = tenant.ask("gemini", "POST", path.replace("/publishers", climbing + "/publishers"), way)
-        assert {call.path for call in keyed} <= {f"{PREFIX}/v1/models/gemini-x:generateContent"}
+        assert {call.path for call in keyed} <= {PREFIX + path}
         assert bool(keyed) is not bool(climbing)
 
 

@@ -60,7 +60,7 @@ def test_who_has_no_key_is_named_with_the_reason(tmp_path: Path) -> None:
     config += account("unset", "anthropic", models=["only-unset"], api_key="env:NOT_SET_HERE")
     config += account("failing", "gemini", api_key=failing)
     with Proxy(tmp_path, config, options=QUIET) as proxy:
-        why = "the environment variable NOT_SET_HERE is not set (set it, then start again)"
+        why = "the environment variable NOT_SET_HERE is not set"
         proxy.wait_for_log(f"anthropic: 1 of 2 usable (unset: {why})")
         proxy.wait_for_log("gemini: 0 of 1 usable (failing: its command ended with status 7")
         # What can't come while the proxy runs is not waited for.

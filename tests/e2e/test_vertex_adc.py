@@ -76,7 +76,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         env = {"GOOGLE_APPLICATION_CREDENTIALS": str(default), "GOOGLE_CLOUD_QUOTA_PROJECT": "pays-for-it"}
         with Proxy(folder / "proxy", config, env=env) as proxy:
             # At the start each credential is tried.
-            proxy.wait_for_log("Accounts: vertex: 2 of 3 usable (broken: ")
+            proxy.wait_for_log("Accounts: vertex: 2 of 4 usable (broken: ")
             assert len(tokens.calls) == 2
             yield Served(proxy, server, tokens)
 

@@ -235,8 +235,7 @@ def _value_of(source: Source, values: Mapping[Source, Given]) -> str:
         case "env":
             value = os.environ.get(source.value, "").strip()
             if not value:
-                why = f"the environment variable {source.value} is not set (set it, then start again)"
-                raise CredentialError(why, lasting=True)
+                raise CredentialError(f"the environment variable {source.value} is not set", lasting=True)
             if not value.isprintable():
                 raise CredentialError("what env: gives is not one line of printable characters", lasting=True)
             return value
