@@ -1,8 +1,5 @@
 """WebSockets: nobody learns a key by one, takes more than its share by one, or crashes by one what others use."""
 
-import base64
-import hashlib
-import re
 import socket
 import struct
 import zlib
@@ -15,12 +12,10 @@ import pytest
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.support import raw
 from tests.support.listening import Listening
+from tests.support.websockets import BINARY, CLOSE, LIVE, PING, PONG, TEXT, Frame, accept, made, read_frame, read_raw
 
-LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 MOST = 64 * 1024
-TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 DEFLATE = b"permessage-deflate"
-Frame = tuple[int, bytes]
 
 
 @dataclass
@@ -37,20 +32,10 @@ class Peer(Listening):
     def serve(self, client: socket.socket) -> None:
         """Talk with one client."""
         with client:
-            client.settimeout(15)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += client.recv(65536)
-            self.heads.append(head)
-            found = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)
-            assert found is not None
-            digest = hashlib.sha1(found[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
-            answer = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-            answer += b"sec-websocket-accept: " + base64.b64encode(digest) + b"\r\n"
-            answer += b"sec-websocket-extensions: " + self.granted + b"\r\n" if self.granted else b""
-            client.sendall(answer + b"\r\n")
+            extensions = (b"sec-websocket-extensions: " + self.granted,) if self.granted else ()
+            self.heads.append(accept(client, *extensions))
             self.begin(client)
-            while (frame := _read(client)) is not None:
+            while (frame := read_raw(client)) is not None:
                 first, data = frame
                 client.sendall(made(first & 0x0F, data, masked=False, last=first >= 0x80))
                 if first & 0x0F == CLOSE:
@@ -91,42 +76,6 @@ class Client:
         """Whether the server gets what this says, and this what the server says."""
         self.send(made(TEXT, text))
         return self.read() == (TEXT, text)
-
-
-def made(kind: int, data: bytes, *, masked: bool = True, packed: bool = False, last: bool = True) -> bytes:
-    """A frame. packed: whether it says that it is compressed. last: whether its message ends with it."""
-    head = bytes([last << 7 | packed << 6 | kind])
-    flag, size = masked << 7, len(data)
-    if size < 126:
-        head += bytes([flag | size])
-    else:
-        head += (
-            bytes([flag | 126]) + struct.pack(">H", size)
-            if size < 1 << 16
-            else bytes([flag | 127]) + struct.pack(">Q", size)
-        )
-    return head + bytes(4 * masked) + data
-
-
-def read_frame(sock: socket.socket) -> Frame | None:
-    """The kind and the content of the next frame, None at the end."""
-    frame = _read(sock)
-    return (frame[0] & 0x0F, frame[1]) if frame is not None else None
-
-
-def _read(sock: socket.socket) -> tuple[int, bytes] | None:
-    """The first byte and the content of the next frame."""
-    head = sock.recv(2, socket.MSG_WAITALL)
-    if len(head) < 2:
-        return None
-    size, masked = head[1] & 0x7F, head[1] & 0x80
-    if size >= 126:
-        size = int.from_bytes(sock.recv(2 if size == 126 else 8, socket.MSG_WAITALL))
-    mask = int.from_bytes(sock.recv(4, socket.MSG_WAITALL) * (size // 4 + 1)) if masked else 0
-    data = sock.recv(size, socket.MSG_WAITALL) if size else b""
-    if mask and size:
-        data = (int.from_bytes(data) ^ mask >> 8 * (4 * (size // 4 + 1) - size)).to_bytes(size)
-    return head[0], data
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Gemini Live: a WebSocket passes with the account's credential, however the client calls the proxy."""
 
-import base64
-import hashlib
 import re
 import socket
 from collections.abc import Iterator
@@ -14,8 +12,7 @@ from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import CLIENT_KEY, free_port, saved_flows
 from tests.support import raw
 from tests.support.listening import Listening
-
-LIVE = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+from tests.support.websockets import LIVE, TEXT, accept, made, read_frame
 
 
 @dataclass
@@ -27,31 +24,12 @@ class Repeating(Listening):
     def serve(self, client: socket.socket) -> None:
         """Talk with one client."""
         with client:
-            client.settimeout(15)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                head += client.recv(65536)
+            head = accept(client)
             self.heads.append(head)
-            found = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)
-            assert found is not None
-            digest = hashlib.sha1(found[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False).digest()
-            answer = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-            client.sendall(answer + b"sec-websocket-accept: " + base64.b64encode(digest) + b"\r\n\r\n")
             shown = b" ".join(re.findall(rb"key-of-\S+", head))
-            while (message := read_frame(client)) is not None:
-                said = b"you said " + message + b" and showed " + shown
-                client.sendall(bytes([0x81, len(said)]) + said)
-
-
-def read_frame(sock: socket.socket) -> bytes | None:
-    """The content of the next short text frame, None at the end."""
-    head = sock.recv(2, socket.MSG_WAITALL)
-    if len(head) < 2 or head[0] & 0x0F == 8:
-        return None
-    size, masked = head[1] & 0x7F, head[1] & 0x80
-    mask = sock.recv(4, socket.MSG_WAITALL) if masked else bytes(4)
-    data = sock.recv(size, socket.MSG_WAITALL)
-    return bytes(byte ^ mask[place % 4] for place, byte in enumerate(data))
+            while (frame := read_frame(client)) is not None and frame[0] == TEXT:
+                said = b"you said " + frame[1] + b" and showed " + shown
+                client.sendall(made(TEXT, said, masked=False))
 
 
 @dataclass(frozen=True)
@@ -111,7 +89,7 @@ def test_a_websocket_passes_with_the_accounts_credential(shared: Lively, way: st
         got += connection.socket.recv(1)
     assert got.startswith(b"HTTP/1.1 101 ")
     connection.send_bytes(b"\x81\x85" + bytes(4) + b"hello")
-    assert read_frame(connection.socket) == b"you said hello and showed [redacted]"
+    assert read_frame(connection.socket) == (TEXT, b"you said hello and showed [redacted]")
     connection.send_bytes(b"\x88\x80" + bytes(4))
     while connection.socket.recv(1024):
         pass
