@@ -84,7 +84,7 @@ class Proxy:
 
     @property
     def lines(self) -> list[str]:
-        """All that it has printed so far, by line: also what came just before the answer that a test has just read."""
+        """All that it has printed so far, by line. What is told of an exchange comes a moment later: wait for that."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended or not self._unread(), PATIENCE_S)
             return list(self._lines)

@@ -220,7 +220,7 @@ def test_what_runs_on_a_connection_that_answers_no_ping_is_healed(site: Site) ->
             asking.read_until(lambda: begun in asking.ended | asking.reset)
             assert begun in asking.reset
         site.http2.wait_for(lambda: site.http2.peers[0].over)
-    assert "no answer to a ping" in site.proxy.log
+    site.proxy.wait_for_log("no answer to a ping")
 
 
 def test_what_runs_on_a_connection_that_answers_a_ping_goes_on(site: Site) -> None:

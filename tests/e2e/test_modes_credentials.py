@@ -234,7 +234,7 @@ def test_a_credential_that_does_not_come_in_time_costs_no_answer(tmp_path: Path)
         response = ask(proxy.url, "anthropic", "m")
         assert read_stream("anthropic", response.body)
         assert keys_of(server.calls) == [key_of("spare")]
-        assert "its command took more than 0.7 s" in proxy.log
+        proxy.wait_for_log("its command took more than 0.7 s")
         assert proxy.health()["running"] == 0
 
 
