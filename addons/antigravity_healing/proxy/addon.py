@@ -309,7 +309,6 @@ class Antigravity:
             governor.body_size_limit = None  # mitmproxy says so
 
     @staticmethod
-    @staticmethod
     async def _say_who_is_usable(governor: Governor) -> None:
         """Say which credentials can be had. Some may hang: nothing waits for that."""
         config, credentials = governor.config, governor.attempt_credentials
