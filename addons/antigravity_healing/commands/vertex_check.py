@@ -10,7 +10,7 @@ from typing import NamedTuple
 from antigravity_healing.commands.asking import Answer
 from antigravity_healing.policy.exchange.placing import form_of
 from antigravity_healing.policy.judging.failures import Failure, FailureClass
-from antigravity_healing.policy.routing.routes import matches
+from antigravity_healing.policy.routing.routes import any_matches
 from antigravity_healing.policy.settings.schema import AccountSettings, Config, split_target
 from antigravity_healing.wire.dialects import DIALECTS
 from antigravity_healing.wire.errors.parsing import UpstreamError, parse_error
@@ -115,7 +115,7 @@ class VertexCheck:
         listed = not names
         if listed:
             answer = await self._ask("GET", self._listing(form))
-            names = [name for name in _countable(form, answer) if _serves(self._account, name)]
+            names = [name for name in _countable(form, answer) if any_matches(self._account.models, name)]
             if not names:
                 failure = self._judge(answer)
                 if answer.status >= 400 and failure.kind is FailureClass.AUTH:
@@ -176,7 +176,9 @@ def known_refusal(error: UpstreamError) -> Refusal | None:
 def named_models(config: Config, account: AccountSettings) -> list[str]:
     """The models that a configuration names for an account, as its upstream knows them."""
     targets = (split_target(target.to or pattern, config.upstreams) for pattern, target in config.models.items())
-    routed = (model for upstream, model in targets if upstream == account.upstream and _serves(account, model))
+    routed = (
+        model for upstream, model in targets if upstream == account.upstream and any_matches(account.models, model)
+    )
     names = (*account.models, *routed)
     return [name for name in dict.fromkeys(names) if "*" not in name]
 
@@ -187,7 +189,3 @@ def _countable(form: VertexForm, answer: Answer) -> list[str]:
     except ValueError:
         return []
     return form.countable(listed) if isinstance(listed, dict) else []
-
-
-def _serves(account: AccountSettings, model: str) -> bool:
-    return any(matches(pattern, model) for pattern in account.models)

@@ -10,7 +10,7 @@ from operator import itemgetter
 
 from antigravity_healing.policy.judging.failures import Failure, FailureClass
 from antigravity_healing.policy.routing.account_health import Bench, Health, bench
-from antigravity_healing.policy.routing.routes import matches
+from antigravity_healing.policy.routing.routes import any_matches
 from antigravity_healing.policy.settings import schema
 from antigravity_healing.policy.trouble import Trouble
 
@@ -78,7 +78,7 @@ class Account:
 
     def serves(self, model: str) -> bool:
         """Whether it may be asked for this model."""
-        return not model or any(matches(pattern, model) for pattern in self.models)
+        return not model or any_matches(self.models, model)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from antigravity_healing.policy.routing.routes import matches
+from antigravity_healing.policy.routing.routes import any_matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Named:
         """Whether an account with these models may serve all of them."""
         if takes_all(patterns):
             return True
-        return all(model and any(matches(pattern, model) for pattern in patterns) for model in self.models)
+        return all(model and any_matches(patterns, model) for model in self.models)
 
 
 def takes_all(patterns: tuple[str, ...]) -> bool:

@@ -1,5 +1,6 @@
 """Routes: from the model a client names to the upstream and model that serve it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from antigravity_healing.policy.settings.schema import Config, PeekOverrides, split_target
@@ -65,6 +66,11 @@ def matches(pattern: str, name: str) -> bool:
             return False
         at += len(part)
     return True
+
+
+def any_matches(patterns: Iterable[str], name: str) -> bool:
+    """Whether `name` fits any of these patterns."""
+    return any(matches(pattern, name) for pattern in patterns)
 
 
 def _literals(pattern: str) -> int:
