@@ -53,19 +53,22 @@ async def out_of_reach(host: str) -> str | None:
 
 def is_configured(client: Client, server: Server, upstreams: dict[str, Upstream]) -> bool:
     """Whether a connection goes where the person who runs the proxy sends it: an upstream, the mode's own address."""
-    address = tuple((server.address or ())[:2])
+    address = server.address
+    if address is None:
+        return False
     mode = client.proxy_mode
-    if isinstance(mode, ReverseMode | UpstreamMode) and address == tuple(mode.address):
+    if isinstance(mode, ReverseMode | UpstreamMode) and tuple(address[:2]) == tuple(mode.address):
         return True
-    return any(address == (upstream.host, upstream.port) for upstream in upstreams.values())
+    return _is_of(address, upstreams)
 
 
 def is_upstreams(address: Address, upstreams: dict[str, Upstream]) -> bool:
     """Whether an upstream is asked there, or may be: an account, or a client, may name a location of its own."""
-    host, port = address[:2]
-    return any((host, port) == (each.host, each.port) for each in upstreams.values()) or (
-        location_of(f"https://{host}") is not None
-    )
+    return _is_of(address, upstreams) or location_of(f"https://{address[0]}") is not None
+
+
+def _is_of(address: Address, upstreams: dict[str, Upstream]) -> bool:
+    return any(tuple(address[:2]) == (upstream.host, upstream.port) for upstream in upstreams.values())
 
 
 async def refuse_connecting(visitor: Visitor, server: Server, own_ports: Container[int]) -> str | None:
