@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from contextlib import suppress
-from datetime import datetime
 
 from antigravity_healing import data_folder
 from antigravity_healing.monitor.request_log.filters import MOST, NAMES, STATES, FilterError, filter_from
@@ -51,10 +50,9 @@ def _log(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     for line in printed(ordered):
         print(line)
     sys.stdout.flush()
-    if page.searched_to is not None:
+    if page.searched_back:
         found = "nothing like that was found" if not page.exchanges else "there may be more"
-        told = f"{found}, searched back until {datetime.fromtimestamp(page.searched_to):%Y-%m-%d %H:%M:%S}"
-        print(f"{told}; --after {page.after} goes on from there", file=sys.stderr)
+        print(f"{found}, {page.searched_back}; --after {page.after} goes on from there", file=sys.stderr)
     elif not page.exchanges:
         print("nothing like that is in the log", file=sys.stderr)
     elif page.after is not None:

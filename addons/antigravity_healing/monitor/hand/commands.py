@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from mitmproxy import command, exceptions, flow, types
 
@@ -72,9 +71,8 @@ class HandCommands:
         except (FilterError, UnreadableError) as error:
             raise exceptions.CommandError(str(error)) from None
         lines = list(as_lines(reversed(page.exchanges)))
-        if page.searched_to is not None:
-            back = f"{datetime.fromtimestamp(page.searched_to):%Y-%m-%d %H:%M:%S}"
-            lines.append(f"searched back until {back}; after={page.after} goes on from there")
+        if page.searched_back:
+            lines.append(f"{page.searched_back}; after={page.after} goes on from there")
         return tell_lines(lines or ["nothing like that is in the request log"])
 
     @command.command("antigravity.account.names")

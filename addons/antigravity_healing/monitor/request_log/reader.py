@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from statistics import quantiles
 
@@ -39,6 +40,13 @@ class Page:
     exchanges: tuple[LoggedExchange, ...]
     after: Cursor | None
     searched_to: float | None = None
+
+    @property
+    def searched_back(self) -> str:
+        """How far back it was searched, in words; "" where that is not why there are no more."""
+        if self.searched_to is None:
+            return ""
+        return f"searched back until {datetime.fromtimestamp(self.searched_to):%Y-%m-%d %H:%M:%S}"
 
 
 @dataclass(frozen=True, slots=True)
