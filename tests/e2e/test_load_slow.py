@@ -80,13 +80,16 @@ def test_memory_stays_bounded_when_the_client_does_not_read(tmp_path: Path) -> N
         with Proxy(tmp_path / "healing", config, options={"save_stream_file": str(saved)}) as proxy:
             before = most_memory(proxy)
             connection = ask(up, f"{proxy.url}/v1/messages", None, reply)
+            stuck = most_memory(proxy) - before
             # To the byte what upstream sent, which is a well-formed stream: a checker takes long for so much.
             assert read_all(connection) == reply.whole
             connection.close()
             healing = most_memory(proxy) - before
-    # An event that has begun is kept until its end, what the flows keep, what may be signed, and a little of what comes
-    # while a long event is being understood; anything else would be a buffer.
-    assert healing < usual + 20 * MB, (healing, usual)
+    # An event that has begun is kept until its end, what the flows keep, and what may be signed; anything else would be
+    # a buffer.
+    assert stuck < usual + SIZE / 2, (stuck, usual)
+    # How much comes while a long event is being understood depends on the machine. A buffer would have had all.
+    assert healing < usual + SIZE, (healing, usual)
     with saved.open("rb") as file:
         flows = [flow for flow in io.FlowReader(file).stream() if isinstance(flow, http.HTTPFlow)]
     assert {flow.metadata["antigravity"]["role"] for flow in flows} == {"exchange", "attempt"}
