@@ -1,10 +1,12 @@
 """What each process of a test run does first: keep bytecode, share compiling, leave out what is long."""
 
 import contextlib
+import gc
 import importlib
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Generator
 from typing import cast
 
 import pytest
@@ -24,12 +26,23 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile(WHOLE if _is_long(config) else QUICK)
 
 
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect without looking for garbage: what is made stays until the end, and is not looked at in any test."""
+    gc.disable()
+    try:
+        _import_tests(session.config)
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import_tests(config: pytest.Config) -> None:
     """Have every other worker import the tests from the last to the first before it collects them in order.
 
     Each worker collects all tests. So two of them with an empty cache compile each one half and read the other.
     """
-    config = session.config
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
     if int(worker.removeprefix("gw")) % 2 == 0 or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
