@@ -40,6 +40,7 @@ from antigravity_healing.proxy.guarding.reach import (
     refuse_connecting,
 )
 from antigravity_healing.proxy.internals.content_decoding import bound_decoding
+from antigravity_healing.proxy.internals.listeners import spare_log_events
 from antigravity_healing.proxy.own_pages.layer import Served
 from antigravity_healing.proxy.own_pages.opening import Opening
 from antigravity_healing.proxy.own_pages.pages import Pages
@@ -85,6 +86,7 @@ class Antigravity:
         # While a thread is at work the event loop gets its turn back only after so long, after each read and write.
         sys.setswitchinterval(_SWITCH_S)
         bound_decoding()
+        spare_log_events()
         loader.add_option(
             "antigravity_config",
             str,

@@ -9,12 +9,15 @@ from typing import cast
 from weakref import WeakKeyDictionary, ref
 
 from mitmproxy.connection import Address, Connection
+from mitmproxy.flow import Flow
+from mitmproxy.hooks import UpdateHook
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 from antigravity_healing.proxy.connections.unresolved import name_unresolved
+from antigravity_healing.proxy.internals.listeners import EVERYBODY
 
 TURN_S = 0.005
 """How long a turn of the loop may do what can wait; then what is under way elsewhere goes on first."""
@@ -137,6 +140,15 @@ class TurnTaking(ProxyConnectionHandler):
         """Run a layer's hook: it stands at the beginning of each piece of work."""
         await self.turns.take()
         await super().hook_task(hook)
+
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Call those who listen to a hook, and then those who want to know of changed flows."""
+        with self.timeout_watchdog.disarm():
+            (data,) = hook.args()
+            await EVERYBODY.call(hook.name, data)
+            if isinstance(data, Flow):
+                await EVERYBODY.call(UpdateHook.name, [data])
+                await data.wait_for_resume()
 
     async def handle_connection(self, connection: Connection) -> None:
         """Read a connection. While a client waited to be let in it may have sent all, and left.

@@ -8,11 +8,11 @@ flow that a person intercepts, are waited for as ever.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
-from mitmproxy import ctx, exceptions, flow
-from mitmproxy.addonmanager import safecall, traverse
+from mitmproxy import exceptions, flow
+from mitmproxy.addonmanager import safecall
 from mitmproxy.addons import (
     anticache,
     anticomp,
@@ -38,6 +38,7 @@ from antigravity_healing.proxy.internals.http_layer import (
     HttpResponseHook,
     ResponseProtocolError,
 )
+from antigravity_healing.proxy.internals.listeners import EVERYBODY, Listeners
 from antigravity_healing.proxy.streams.own_hooks import AntigravityAwaitHook, AntigravityResumeHook
 from antigravity_healing.wire.http.fields import wrong_fields, wrong_status, wrong_target
 
@@ -69,28 +70,7 @@ def meets_attempts(addon: Any, hook: str) -> bool:
     return hook not in _OF_REQUESTS or type(addon).__module__.startswith(("mitmproxy.", "antigravity_healing."))
 
 
-class Listeners:
-    """Which functions of mitmproxy's addons listen to a hook, looked up once as long as the addons stay the same."""
-
-    def __init__(self) -> None:
-        self._addons: list[Any] = []
-        self._found: dict[tuple[str, bool], list[Callable[..., Any]]] = {}
-
-    def of(self, name: str, *, attempts: bool = False) -> list[Callable[..., Any]]:
-        """The functions for a hook, in the order in which mitmproxy calls them; those that it has for attempts."""
-        addons = ctx.master.addons
-        now = list(addons.lookup.values())
-        if now != self._addons:
-            self._addons, self._found = now, {}
-        key = name, attempts
-        if key not in self._found:
-            there = [addon for addon in traverse(addons.chain) if not attempts or meets_attempts(addon, name)]
-            members = (getattr(addon, name, None) for addon in there)
-            self._found[key] = [member for member in members if callable(member)]
-        return self._found[key]
-
-
-_listeners = Listeners()
+_of_attempts = Listeners(meets_attempts)
 
 
 class InPlaceHooks(HttpStream):
@@ -160,8 +140,9 @@ class InPlaceHooks(HttpStream):
 
 def _run(name: str, about: flow.Flow, *, attempts: bool) -> CommandGenerator[None]:
     """Call all who listen to this hook, and then those who want to know of changed flows."""
+    listeners = _of_attempts if attempts else EVERYBODY
     for hook, argument in ((name, about), ("update", [about])):
-        for listener in _listeners.of(hook, attempts=attempts):
+        for listener in listeners.of(hook):
             result: Awaitable[Any] | None = None
             try:
                 with safecall():
