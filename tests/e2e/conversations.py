@@ -16,7 +16,7 @@ PROMPTS = (
     "Six. [silent]", "Seven. [steps:2]", "Eight. [redacted]", "Nine. [steps:1][parallel:2]", "Ten. [steps:1]",
 )  # fmt: skip
 FEW_PROMPTS = (*PROMPTS[:3], PROMPTS[5], *PROMPTS[7:9])
-"""A talk of a third of the work, with each kind of turn."""
+"""Turns of each kind. What clients send of a history grows with its square: it is a third of the work."""
 CLIENT_KEY = "test-client-key"
 type History = list[dict[str, Any]]
 
