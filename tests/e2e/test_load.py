@@ -75,7 +75,7 @@ class Plan:
 
 def plan_for(dialect: str, fault: str, key: str) -> Plan:
     """A plan whose every answer bears the key."""
-    text = f"the answer of {key}. " * {"big": 4000, "few bytes at a time": 1}.get(fault, 8)
+    text = f"the answer of {key}. " * {"big": 24000, "few bytes at a time": 1}.get(fault, 8)
     good = stream(dialect, text, key)
     held = 2 if dialect == "anthropic" else 1
     late = anthropic_error_event() if dialect == "anthropic" else gemini_error_event()
@@ -197,7 +197,7 @@ def test_many_streams_at_once_are_right_and_leave_nothing(load: Load, streams: i
 
 def test_memory_does_not_grow_from_round_to_round(load: Load) -> None:
     # The first rounds fill pools and caches; then what a round's answers (2 MB) left behind would add up.
-    resident = [load.play(60) for _ in range(4)]
+    resident = [load.play(30) for _ in range(4)]
     assert resident[3] - resident[1] < 3 * MB, resident
 
 
