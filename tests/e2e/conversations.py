@@ -15,8 +15,8 @@ PROMPTS = (
     "One. [steps:1]", "Two. [steps:0]", "Three. [steps:2]", "Four. [steps:1][parallel:2]", "5. [steps:2][parallel:3]",
     "Six. [silent]", "Seven. [steps:2]", "Eight. [redacted]", "Nine. [steps:1][parallel:2]", "Ten. [steps:1]",
 )  # fmt: skip
-
-
+FEW_PROMPTS = (*PROMPTS[:3], PROMPTS[5], *PROMPTS[7:9])
+"""Turns of each kind. What clients send of a history grows with its square: it is a third of the work."""
 CLIENT_KEY = "test-client-key"
 type History = list[dict[str, Any]]
 

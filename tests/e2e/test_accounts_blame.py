@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -50,10 +51,6 @@ class LongRead:
         assert b"message_stop" in response.body[-200:]
 
 
-def long_stream() -> Reply:
-    return anthropic_stream(LONG, pieces=64)
-
-
 # A success says nothing of what came after it began.
 
 
@@ -74,10 +71,11 @@ def long_stream() -> Reply:
 def test_a_stream_that_began_before_a_refusal_does_not_take_it_back(
     lane: Lane, refusal: Callable[[Lane], Reply]
 ) -> None:
-    told = len(lane.proxy.lines)
-    lane.upstream.play(long_stream())
+    told, over = len(lane.proxy.lines), Event()
+    lane.upstream.play(anthropic_stream("once upon a time", until=over))
     reading = LongRead(lane.proxy.url, other_model(lane), lane.upstream)
     ask_lane(lane, refusal(lane), answer(lane)).assert_served("Hello", ["first", "second"])
+    over.set()
     reading.finish()
     lane.proxy.wait_for(lambda: any("delivered, clean" in line for line in lane.proxy.lines[told:]), "its end")
     assert healthy_accounts(lane)["first"] is False
@@ -193,12 +191,14 @@ def test_a_busy_server_that_recovers_keeps_its_requests(court: Court) -> None:
 
 
 def test_an_account_serves_others_while_its_renewed_key_serves_a_long_stream(court: Court) -> None:
-    court.near.play(error_in("anthropic", 401, "token expired"), long_stream())
+    over = Event()
+    court.near.play(error_in("anthropic", 401, "token expired"), anthropic_stream("once upon a time", until=over))
     reading = LongRead(court.proxy.url, "fresh-x", court.near)
     court.near.wait_for(lambda up: len(up.calls) == 2 and up.calls[1].sent)
     assert benches_of(court.proxy, "fresh") == []
     response = ask(court.proxy.url, "anthropic", "fresh-x", "another conversation")
     assert read_stream("anthropic", response.body)
+    over.set()
     reading.finish()
     assert keys_of(court.near.calls) == ["token-1-0123", "token-2-0123", "token-2-0123"]
 
@@ -231,7 +231,7 @@ def test_an_attempt_that_waits_for_a_connection_is_not_timed_and_no_accounts_fai
 
 
 def test_a_client_that_reads_slowly_is_no_silent_upstream(court: Court) -> None:
-    court.near.play(long_stream())
+    court.near.play(anthropic_stream(LONG, pieces=64))
     reading = LongRead(court.proxy.url, "slow-x", court.near)
     wait_until_a_clock_has_run_out(court.proxy, court.near)
     reading.finish()

@@ -109,6 +109,7 @@ HOOKS = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize(("dialect", "streams"), [("anthropic", True), ("gemini", False)])
 def test_a_hook_may_take_as_long_as_it_likes(held: Held, hook: str, dialect: str, streams: bool) -> None:

@@ -106,6 +106,7 @@ each_dialect = pytest.mark.parametrize("dialect", ["anthropic", "gemini"])
 streaming = pytest.mark.parametrize(("do", "said"), [("stream response", "Hello~"), ("rewrite response", "Hello~~")])
 
 
+@pytest.mark.covering(1)
 @ways
 @each_dialect
 @streaming

@@ -1,4 +1,4 @@
-"""Conversations of ten turns with tools, through the real SDKs, against an API that checks every signature."""
+"""Conversations of many turns with tools, through the real SDKs, against an API that checks every signature."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.conftest import Lane
 from tests.e2e.conversations import (
+    FEW_PROMPTS,
     PROMPTS,
     Talker,
     edit_last_thinking,
@@ -23,6 +24,7 @@ from tests.upstream import Talking, Upstream, anthropic_error, gemini_error, hea
 from tests.upstream.judging_anthropic import BETA
 from tests.upstream.saying import is_said
 
+type Prompts = tuple[str, ...]
 CALLS = 22
 """What the ten turns take: ten last answers and twelve rounds of tools."""
 
@@ -38,6 +40,9 @@ each_model = pytest.mark.parametrize(
     indirect=["lane"],
 )
 streaming_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "json"])
+few_or_ten = pytest.mark.parametrize(
+    "prompts", [FEW_PROMPTS, pytest.param(PROMPTS, marks=pytest.mark.long)], ids=["few turns", "ten turns"]
+)
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def client_of(lane: Lane, stream: bool, prefix_check: bool) -> Talker:
     return talker(lane.proxy.url, lane.dialect, prefix, stream=stream, prefix_check=prefix_check, key=key)
 
 
-def talk(client: Talker, prompts: tuple[str, ...]) -> None:
+def talk(client: Talker, prompts: Prompts) -> None:
     for prompt in prompts:
         assert is_said(client.turn(prompt))
 
@@ -75,69 +80,83 @@ def test_ten_turns_with_tools_cost_not_one_extra_call(
     assert len(talking.judged) == CALLS
 
 
+@few_or_ten
 @streaming_or_not
 @each_model
 def test_a_client_that_loses_all_signatures_is_never_refused(
-    lane: Lane, prefix_check: bool, stream: bool, talking: Talking
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, prompts: Prompts
 ) -> None:
     client = client_of(lane, stream, prefix_check)
     client.spoil = lose_signatures
-    talk(client, PROMPTS)
+    talk(client, prompts)
     assert talking.refused == []
 
 
-def refusals_in_the_middle(client: Talker, talking: Talking, mishap: object) -> tuple[list[str], list[str]]:
-    """Five turns, the mishap, one turn, four more: what was refused of the one, and of the four."""
-    talk(client, PROMPTS[:5])
+def refusals_in_the_middle(
+    client: Talker, talking: Talking, prompts: Prompts, mishap: object
+) -> tuple[list[str], list[str]]:
+    """Half of the turns, the mishap, one turn, and all others: what was refused of the one, and of the others."""
+    half = len(prompts) // 2
+    talk(client, prompts[:half])
     assert talking.refused == []
     mishap(client.history)  # type: ignore[operator]
-    talk(client, PROMPTS[5:6])
+    talk(client, prompts[half : half + 1])
     first = talking.refused
-    talk(client, PROMPTS[6:])
+    talk(client, prompts[half + 1 :])
     return first, talking.refused[len(first) :]
 
 
+@few_or_ten
 @streaming_or_not
 @each_model
 @pytest.mark.parametrize("mishap", [lose_signatures, edit_last_thinking, store_aborted_answer])
 def test_a_mishap_costs_one_refused_call_at_most_and_no_later_turn_another(
-    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, mishap: object
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, prompts: Prompts, mishap: object
 ) -> None:
     client = client_of(lane, stream, prefix_check)
-    first, later = refusals_in_the_middle(client, talking, mishap)
+    first, later = refusals_in_the_middle(client, talking, prompts, mishap)
     assert len(first) <= 1
     assert later == []
 
 
+@few_or_ten
 @streaming_or_not
 @each_model
-def test_a_system_prompt_edited_in_the_middle(lane: Lane, prefix_check: bool, stream: bool, talking: Talking) -> None:
+def test_a_system_prompt_edited_in_the_middle(
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, prompts: Prompts
+) -> None:
     client = client_of(lane, stream, prefix_check)
 
     def edit(_: object) -> None:
         client.system = "Be very brief."
 
-    first, later = refusals_in_the_middle(client, talking, edit)
+    first, later = refusals_in_the_middle(client, talking, prompts, edit)
     assert len(first) == (1 if prefix_check else 0)
     assert later == []
 
 
+@few_or_ten
 @streaming_or_not
 @each_model
-def test_a_model_switched_in_the_middle(lane: Lane, prefix_check: bool, stream: bool, talking: Talking) -> None:
+def test_a_model_switched_in_the_middle(
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, prompts: Prompts
+) -> None:
     client = client_of(lane, stream, prefix_check)
 
     def switch(_: object) -> None:
         client.model = client.model.replace("opus", "sonnet") if prefix_check else client.model + "-other"
 
-    first, later = refusals_in_the_middle(client, talking, switch)
+    first, later = refusals_in_the_middle(client, talking, prompts, switch)
     assert len(first) <= 1
     assert later == []
 
 
+@few_or_ten
 @streaming_or_not
 @each_model
-def test_an_account_rotated_in_the_middle(lane: Lane, prefix_check: bool, stream: bool, talking: Talking) -> None:
+def test_an_account_rotated_in_the_middle(
+    lane: Lane, prefix_check: bool, stream: bool, talking: Talking, prompts: Prompts
+) -> None:
     client = client_of(lane, stream, prefix_check)
 
     def rotate(_: object) -> None:
@@ -148,14 +167,15 @@ def test_an_account_rotated_in_the_middle(lane: Lane, prefix_check: bool, stream
         # In the middle of a tool round, where signatures count.
         lane.upstream.play(talking, limited)
 
-    first, later = refusals_in_the_middle(client, talking, rotate)
+    first, later = refusals_in_the_middle(client, talking, prompts, rotate)
     assert len({lane.account_of(call) for call in lane.upstream.calls}) == 2
     # Gemini's signatures are good for the key that they were made for; the Messages API drops what it can't use.
     assert len(first) == (1 if lane.dialect == "gemini" else 0)
     assert later == []
 
 
-def test_a_restart_keeps_the_store_and_without_it_there_is_one_refusal(tmp_path: Path) -> None:
+@few_or_ten
+def test_a_restart_keeps_the_store_and_without_it_there_is_one_refusal(tmp_path: Path, prompts: Prompts) -> None:
     with Upstream() as server:
         talking = Talking()
         server.default = talking
@@ -175,13 +195,14 @@ def test_a_restart_keeps_the_store_and_without_it_there_is_one_refusal(tmp_path:
         ]
         for client in clients:
             client.spoil = lose_signatures
-        for folder, prompts, most in (("a", PROMPTS[:4], 0), ("a", PROMPTS[4:7], 0), ("b", PROMPTS[7:], 1)):
+        half = len(prompts) // 2
+        for folder, some, most in (("a", prompts[:half], 0), ("a", prompts[half:-2], 0), ("b", prompts[-2:], 1)):
             # A new folder is a new store.
             with Proxy(tmp_path / folder, config) as proxy:
                 for client in clients:
                     client.point_at(proxy.url)
                     before = len(talking.refused)
-                    talk(client, prompts)
+                    talk(client, some)
                     refused = talking.refused[before:]
                     assert len(refused) <= most, (folder, client, refused)
 

@@ -86,6 +86,7 @@ def id_in(body: bytes) -> str:
     return "toolu_" + body.partition(b"toolu_")[2].partition(b'"')[0].decode()
 
 
+@pytest.mark.covering(1)
 @with_and_without_stream
 @each_client
 @each_case
@@ -112,6 +113,7 @@ def test_what_came_at_once_crosses(crossed: CrossedLanes, client: str, text: str
     assert input_told(lane, asked.body, text, stream=False), asked.body
 
 
+@pytest.mark.covering(1)
 @each_client
 @each_case
 def test_what_the_model_wrote_is_collected_and_comes_back(native: OwnLanes, client: str, text: str) -> None:

@@ -58,6 +58,7 @@ each_refusal = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.covering(1)
 @each_refusal
 @with_and_without_stream
 def test_an_account_that_is_refused_is_benched_and_the_other_serves_at_once(

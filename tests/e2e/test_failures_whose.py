@@ -135,6 +135,7 @@ def test_a_picture_does_not_make_a_request_larger_than_the_limit(lane: Lane) -> 
     assert [lane.account_of(call) for call in lane.calls] == list(lane.accounts)
 
 
+@pytest.mark.covering(1)
 @of_lane(THINGS)
 @with_and_without_stream
 def test_what_is_not_theirs_goes_to_the_next_account_and_benches_nobody(lane: Lane, reply: Reply, stream: bool) -> None:

@@ -16,6 +16,11 @@ from tests.upstream.saying import is_said
 CLAUDE_TURNS = ("", "[cited]", "[search]", "[code]", "[blank]", "[silent]", "[redacted]", "[interleaved]",
                 "[interleaved][redacted]", "[interleaved][search]", "[floats]", "[lines]")  # fmt: skip
 GEMINI_TURNS = ("", "[silent]", "[code]", "[image]", "[signed]", "[blank]", "[floats]", "[lines]")
+# What a client sends of a history grows with the square of its turns.
+each_half = pytest.mark.parametrize(
+    "turns", [slice(0, None, 2), slice(1, None, 2), pytest.param(slice(None), marks=pytest.mark.long)],
+    ids=["every other kind of turn", "the others", "all kinds of turns"],
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -63,30 +68,38 @@ def told(pieces: list[dict[str, Any]]) -> str:
 
 
 @pytest.mark.covering(1)
+@each_half
 @pytest.mark.parametrize("route", ["sonnet-4-5", "opus-5-5"])
 @pytest.mark.parametrize("name", GEMINI_CLIENTS)
-def test_claude_gets_its_own_turns_from_any_gemini_client(lanes: CrossedLanes, name: str, route: str) -> None:
+def test_claude_gets_its_own_turns_from_any_gemini_client(
+    lanes: CrossedLanes, name: str, route: str, turns: slice
+) -> None:
     lane = lanes.lane("gemini", route)
     client = GEMINI_CLIENTS[name](lane.proxy.url, lane.model, True, key=f"client-of-{lane.model}")
-    assert_own_turns(talk(lane, client, CLAUDE_TURNS))
+    assert_own_turns(talk(lane, client, CLAUDE_TURNS[turns]))
 
 
+@pytest.mark.covering(1)
+@each_half
 @pytest.mark.parametrize("name", ANTHROPIC_CLIENTS)
-def test_gemini_gets_its_own_turns_from_any_anthropic_client(lanes: CrossedLanes, name: str) -> None:
+def test_gemini_gets_its_own_turns_from_any_anthropic_client(lanes: CrossedLanes, name: str, turns: slice) -> None:
     lane = lanes.lane("anthropic", "pro")
     thinking = {"type": "enabled", "budget_tokens": 2000}
     client = ANTHROPIC_CLIENTS[name](lane.proxy.url, lane.model, True, thinking, key=f"client-of-{lane.model}")
-    assert_own_turns(talk(lane, client, GEMINI_TURNS))
+    assert_own_turns(talk(lane, client, GEMINI_TURNS[turns]))
 
 
+@pytest.mark.covering(1)
+@each_half
 @pytest.mark.parametrize("name", GEMINI_CLIENTS)
 @pytest.mark.parametrize("lane", ["gemini"], indirect=True)
-def test_gemini_refuses_none_of_its_clients(lane: Lane, name: str) -> None:
+def test_gemini_refuses_none_of_its_clients(lane: Lane, name: str, turns: slice) -> None:
     client = GEMINI_CLIENTS[name](lane.proxy.url, lane.model, True, key=f"client-of-{lane.model}")
-    talking = talk(lane, client, GEMINI_TURNS)
+    talking = talk(lane, client, GEMINI_TURNS[turns])
     assert (talking.refused, talking.strangers) == ([], [])
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("model", ["sonnet-4-5", "opus-5-5"])
 @pytest.mark.parametrize("name", ANTHROPIC_CLIENTS)
 def test_claude_refuses_none_of_its_clients(lane: Lane, name: str, model: str) -> None:

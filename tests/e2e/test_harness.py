@@ -40,8 +40,16 @@ def test_a_test_fails_whose_proxy_has_said_a_traceback(tmp_path: Path, provoked:
             proxy.stop()
 
 
-@pytest.mark.parametrize("tool", ["mitmdump", "mitmweb"])
-@pytest.mark.parametrize("fresh", [False, True])
+# What a fresh one is of the two is the same in both.
+@pytest.mark.parametrize(
+    ("fresh", "tool"),
+    [
+        (False, "mitmdump"),
+        (False, "mitmweb"),
+        (True, "mitmdump"),
+        pytest.param(True, "mitmweb", marks=pytest.mark.long),
+    ],
+)
 def test_a_forked_tool_is_what_a_fresh_one_is(tmp_path: Path, fresh: bool, tool: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(TELLS)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from antigravity_healing.commands import tools
+from antigravity_healing.commands.main import main
 
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, empty, keys_of, read_stream
@@ -107,19 +109,46 @@ def test_its_log_can_be_read(installed: Proxy, server: Upstream, antigravity: Pa
     assert "clean" in told.stdout
 
 
-def test_version_and_help_tell_of_both_and_a_misspelt_command_starts_nothing(antigravity: Path, tmp_path: Path) -> None:
+def test_its_version_tells_of_both(antigravity: Path, tmp_path: Path) -> None:
     version = run([str(antigravity), "--version"], tmp_path)
     assert version.returncode == 0
     assert version.stdout.startswith("antigravity ")
     assert "mitmproxy " in version.stdout
-    told = run([str(antigravity), "--help"], tmp_path).stdout
-    for words in ("mitmdump", "antigravity web", "init", "check", "service", "log", "top"):
-        assert words in told
-    wrong = run([str(antigravity), "chekc"], tmp_path)
-    assert wrong.returncode == 2
-    assert "check" in wrong.stderr
 
 
-def test_other_options_are_mitmproxys(antigravity: Path, tmp_path: Path) -> None:
-    assert "--listen-port" in run([str(antigravity), "--", "--help"], tmp_path).stdout
-    assert "--web-port" in run([str(antigravity), "web", "--help"], tmp_path).stdout
+@pytest.mark.parametrize(
+    ("given", "status", "words"),
+    [
+        ("--help", 0, ("mitmdump", "antigravity web", "init", "check", "service", "log", "top")),
+        ("chekc", 2, ("check",)),
+    ],
+)
+def test_help_tells_of_both_and_a_misspelt_command_starts_nothing(
+    capsys: pytest.CaptureFixture[str], given: str, status: int, words: Sequence[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([given])
+    told = capsys.readouterr()
+    assert ended.value.code == status
+    assert all(word in (told.err if status else told.out) for word in words)
+
+
+# Each imports all of mitmproxy. That `antigravity` alone is mitmdump shows where the proxy is started.
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [pytest.param("-- --help", "--listen-port", marks=pytest.mark.long), ("web --help", "--web-port")],
+)
+def test_other_options_are_mitmproxys(antigravity: Path, tmp_path: Path, given: str, option: str) -> None:
+    assert option in run([str(antigravity), *given.split()], tmp_path).stdout
+
+
+def test_what_stands_after_two_dashes_is_mitmdumps(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, Sequence[str]]] = []
+
+    def start(tool: str, arguments: Sequence[str]) -> int:
+        started.append((tool, arguments))
+        return 0
+
+    monkeypatch.setattr(tools, "start", start)
+    assert main(["--", "--help"]) == 0
+    assert started == [("mitmdump", ["--help"])]

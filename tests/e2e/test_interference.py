@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from antigravity_healing.policy.routing.request import Owner
 from antigravity_healing.policy.settings.schema import Signatures
 from antigravity_healing.policy.signing.store import SignatureStore
@@ -16,7 +17,8 @@ from tests.upstream import Call, Reply, Talking, Upstream
 from tests.upstream.histories import Send, Sent, Talk, side_by_side
 
 PROMPTS = ("hi", "Look. [steps:2][parallel:2]", "[interleaved] Look.", "[cited][floats] hi")
-
+FEW_PROMPTS = ("Look. [parallel:2]", "[interleaved][cited][floats] hi")
+type Prompts = Sequence[str]
 
 KINDS = (
     Kind("anthropic", OLD), Kind("anthropic", NEW), Kind("gemini", GEMINI),
@@ -45,13 +47,13 @@ def conversation(kind: Kind, user: str) -> Talk:
     return talk
 
 
-def alone(kind: Kind, user: str) -> list[bytes]:
+def alone(kind: Kind, user: str, prompts: Prompts) -> list[bytes]:
     """What goes upstream for a conversation with which no other shares a store."""
     talk = conversation(kind, user)
     store = SignatureStore(None, Signatures())
     through = Through(store, key=key_of(kind.spoken or kind.dialect))
     talk.through = through.proxy(Owner("a client"), spoken=kind.spoken, model=kind.model)
-    for prompt in PROMPTS:
+    for prompt in prompts:
         talk.turn(prompt)
     store.close()
     return [sent.body for sent in talk.came]
@@ -71,20 +73,24 @@ def go_through(talk: Talk, proxy: Proxy, server: Upstream) -> None:
     talk.through = through
 
 
-def say(talks: Sequence[Talk], prompts: Sequence[str], proxy: Proxy, server: Upstream) -> None:
+def say(talks: Sequence[Talk], prompts: Prompts, proxy: Proxy, server: Upstream) -> None:
     """Have all say these prompts, one request of each in turn."""
     for talk in talks:
         go_through(talk, proxy, server)
     side_by_side([(talk, prompts) for talk in talks])
 
 
-def test_what_goes_upstream_for_each_is_the_same_as_if_it_were_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "prompts", [FEW_PROMPTS, pytest.param(PROMPTS, marks=pytest.mark.long)], ids=["few turns", "more turns"]
+)
+def test_what_goes_upstream_for_each_is_the_same_as_if_it_were_alone(tmp_path: Path, prompts: Prompts) -> None:
+    half = len(prompts) // 2
     with Upstream() as server:
         config = "".join(account(dialect, dialect) + upstream(dialect, dialect, server.url) for dialect in DIALECTS)
         talks = {(kind, user): conversation(kind, user) for kind in KINDS for user in USERS}
-        for prompts in (PROMPTS[:2], PROMPTS[2:]):
+        for some in (prompts[:half], prompts[half:]):
             with Proxy(tmp_path, config + CONFIG) as proxy:
-                say([*talks.values()], prompts, proxy, server)
+                say([*talks.values()], some, proxy, server)
     for (kind, user), talk in talks.items():
-        assert [sent.body for sent in talk.came] == alone(kind, user), (kind, user)
+        assert [sent.body for sent in talk.came] == alone(kind, user, prompts), (kind, user)
         assert talk.talking.refused == []

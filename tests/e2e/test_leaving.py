@@ -191,6 +191,7 @@ def calls_for(up: Upstream, model: str) -> list[Call]:
     return [call for call in up.calls if model.encode() in call.body]
 
 
+@pytest.mark.covering(1)
 @every_way
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("target", ["plain", "secure"])

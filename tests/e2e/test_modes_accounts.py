@@ -72,21 +72,21 @@ def messages(*texts: str) -> dict[str, Any]:
 
 def test_sessions_are_spread_by_weight_and_each_stays_on_its_account(team: Team) -> None:
     team.use("anthropic", {"a-heavy": 3, "a-light": 1}, "affinity")
-    sessions = [{"x-claude-code-session-id": f"session-{number}"} for number in range(200)]
+    sessions = [{"x-claude-code-session-id": f"session-{number}"} for number in range(60)]
     send(team, "anthropic", [(messages("hi"), session) for session in sessions])
     first = team.accounts()
     share = Counter(first)["a-heavy"] / len(first)
     assert 0.65 <= share <= 0.85
     team.upstream.reset()
-    send(team, "anthropic", [(messages("hi", "hello", "again"), session) for session in sessions[:40]])
-    assert team.accounts() == first[:40]
+    send(team, "anthropic", [(messages("hi", "hello", "again"), session) for session in sessions[:20]])
+    assert team.accounts() == first[:20]
 
 
 @pytest.mark.parametrize("key", ["header", "user_id", "first message", "Gemini's first content"])
 def test_what_names_a_session_keeps_its_turns_together(team: Team, key: str) -> None:
     dialect = "gemini" if key.startswith("Gemini") else "anthropic"
     team.use(dialect, {f"{key[:3]}-{number}": 1 for number in range(3)}, "affinity")
-    count = 12
+    count = 8
     turns: list[tuple[Mapping[str, Any], Mapping[str, str]]] = []
     for turn in range(3):
         for session in range(count):
@@ -140,18 +140,18 @@ def test_an_edited_weight_or_email_forgets_no_quota(team: Team) -> None:
 
 def test_least_used_gives_a_new_account_its_share_and_not_everything(team: Team) -> None:
     team.use("anthropic", {"old-one": 1, "old-two": 1}, "least_used")
-    send(team, "anthropic", [(messages("hi"), {})] * 20)
+    send(team, "anthropic", [(messages("hi"), {})] * 10)
     team.use("anthropic", {"old-one": 1, "old-two": 1, "new-one": 1}, "least_used")
     team.upstream.reset()
-    send(team, "anthropic", [(messages("hi"), {})] * 30)
-    assert Counter(team.accounts()) == {"old-one": 10, "old-two": 10, "new-one": 10}
+    send(team, "anthropic", [(messages("hi"), {})] * 15)
+    assert Counter(team.accounts()) == {"old-one": 5, "old-two": 5, "new-one": 5}
 
 
 @pytest.mark.parametrize("strategy", ["round_robin", "least_used"])
 def test_accounts_take_turns_by_weight_whatever_the_session(team: Team, strategy: str) -> None:
     team.use("anthropic", {f"{strategy}-heavy": 3, f"{strategy}-light": 1}, strategy)
-    send(team, "anthropic", [(messages("hi"), {"x-claude-code-session-id": "one"})] * 40)
+    send(team, "anthropic", [(messages("hi"), {"x-claude-code-session-id": "one"})] * 20)
     got = team.accounts()
-    assert Counter(got) == {f"{strategy}-heavy": 30, f"{strategy}-light": 10}
-    # Not thirty of one and then ten of the other.
-    assert all(f"{strategy}-light" in got[start : start + 5] for start in range(0, 36, 5))
+    assert Counter(got) == {f"{strategy}-heavy": 15, f"{strategy}-light": 5}
+    # Not fifteen of one and then five of the other.
+    assert all(f"{strategy}-light" in got[start : start + 5] for start in range(0, 16, 5))

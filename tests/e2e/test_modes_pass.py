@@ -116,6 +116,7 @@ def both_ways(pair: Pair, template: str, server: Recording, *, reverse: bool = F
     return healing
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_a_request_to_another_host_passes_byte_for_byte(pair: Pair, kind: str, answer: str) -> None:
@@ -180,6 +181,7 @@ OTHER_PATHS = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", ["base URL", "proxy"])
 @pytest.mark.parametrize(("dialect", "method", "target", "headers"), OTHER_PATHS)
 def test_other_api_paths_pass_with_the_credential_of_one_account(

@@ -103,7 +103,7 @@ def test_answer_of_20_mb_without_streaming_arrives_whole(place: Open) -> None:
     assert len(calls) == 1
 
 
-@pytest.mark.parametrize("split", [None, 4096])
+@pytest.mark.parametrize("split", [pytest.param(None, marks=pytest.mark.long), 4096])
 def test_10000_tiny_events_arrive_in_their_order(place: Open, split: int | None) -> None:
     story = "".join(chr(ord("a") + number % 26) for number in range(10_000))
     # Split anew, for 10,000 writes of the upstream would be what takes the time.

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from antigravity_healing.policy.judging.failures import FailureClass
 from mitmproxy.io import FlowReader
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect
 
 from tests.e2e.browser import Watched, chromium, watched
 from tests.e2e.harness import Proxy, account, key_of, upstream
@@ -21,7 +22,7 @@ from tests.upstream import Upstream, anthropic_empty, anthropic_heartbeats, anth
 GOOD = anthropic_stream("Hello there")
 EVIL = '"><img src=x onerror=window.hit=1><script>window.hit=1</script>'
 EVIL_ACCOUNT = "<b onmouseover=window.hit=1>second</b>"
-WIDE = {"width": 1200, "height": 900}
+WIDE: ViewportSize = {"width": 1200, "height": 900}
 expect.set_options(timeout=15_000)
 
 
@@ -55,11 +56,20 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-@pytest.fixture
-def open_page(browser: Browser, scene: Set) -> Iterator[Watched]:
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Watched]:
+    """One for most tests: to open another takes longer than to load the page anew."""
     with watched(browser, viewport=WIDE, accept_downloads=True) as seen:
-        seen.page.goto(scene.url)
         yield seen
+
+
+@pytest.fixture
+def open_page(window: Watched, scene: Set) -> Iterator[Watched]:
+    window.complaints.clear()
+    window.page.goto(scene.url)
+    yield window
+    window.page.unroute_all(behavior="wait")
+    window.page.context.clear_permissions()
 
 
 def row(page: Page, table: str, text: str) -> Locator:
@@ -70,12 +80,6 @@ def fail(scene: Set, model: str, why: str = "messages: odd") -> None:
     """Have an exchange fail, and be captured."""
     scene.server.play(error("anthropic", 400, why))
     assert ask(scene.proxy.url, "anthropic", model).status == 400
-
-
-def reset_first(page: Page) -> None:
-    button = row(page, "accounts", "first").get_by_role("button", name=re.compile("^Reset first"))
-    button.click()
-    expect(page.locator("#told")).to_contain_text("account first was reset")
 
 
 def test_it_loads_without_a_complaint_and_names_its_parts(scene: Set, open_page: Watched) -> None:
@@ -243,14 +247,16 @@ def test_what_models_clients_and_the_configuration_say_is_text(scene: Set, open_
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_narrow_and_wide_in_light_and_dark(scene: Set, browser: Browser, scheme: str) -> None:
-    fail(scene, f"wide-{scheme}-{'x' * 180}")
-    with watched(browser, color_scheme=scheme, viewport=WIDE, reduced_motion="reduce") as seen:
-        page = seen.page
-        page.goto(scene.url)
+def test_it_fits_narrow_and_wide_in_light_and_dark(
+    scene: Set, open_page: Watched, scheme: Literal["light", "dark"]
+) -> None:
+    page = open_page.page
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    try:
+        fail(scene, f"wide-{scheme}-{'x' * 180}")
         row(page, "exchanges-table", f"wide-{scheme}").get_by_role("link").click()
         expect(page.locator("dialog .timeline")).to_be_visible()
-        for width in (1200, 380):
+        for width in (380, 1200):
             page.set_viewport_size({"width": width, "height": 900})
             for part in ("documentElement", "querySelector('dialog')"):
                 assert page.evaluate(f"document.{part}.scrollWidth - document.{part}.clientWidth") <= 0, (width, part)
@@ -258,7 +264,10 @@ def test_it_fits_narrow_and_wide_in_light_and_dark(scene: Set, browser: Browser,
             "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).every((each) => each > 128)"
         )
         assert light is (scheme == "light")
-        seen.check()
+        open_page.check()
+    finally:
+        page.emulate_media(color_scheme="null", reduced_motion="null")
+        page.set_viewport_size(WIDE)
 
 
 def test_a_lost_connection_is_told_until_it_is_back(scene: Set, open_page: Watched) -> None:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -103,8 +103,8 @@ CASES = [
     Case("gemini", "auto", "anthropic", "claude-sonnet-4-5", prompts=2),
     Case("gemini", "gemini-3-pro-preview", "anthropic", "claude-opus-5-5"),
 ]
-BY_DEFAULT = [CASES[1], CASES[3]]
-"""One of each client, one of them translated. Node takes long to start."""
+BY_DEFAULT = [replace(CASES[1], prompts=1), CASES[3]]
+"""One of each client, one of them translated. Node takes long to start, and does so for each prompt."""
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,8 @@ def installed() -> Clients:
 
 @pytest.mark.parametrize(
     "case",
-    [case if case in BY_DEFAULT else pytest.param(case, marks=pytest.mark.long) for case in CASES],
-    ids=lambda case: f"{case.client} with {case.model} on {case.spoken}",
+    [*BY_DEFAULT, *(pytest.param(case, marks=pytest.mark.long) for case in CASES if case not in BY_DEFAULT)],
+    ids=lambda case: f"{case.client} with {case.model} on {case.spoken}, {case.prompts} prompts",
 )
 def test_an_agent_reads_and_writes_files_and_no_signature_is_refused(
     installed: Clients, tmp_path: Path, case: Case

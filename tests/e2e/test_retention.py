@@ -10,7 +10,7 @@ from tests.support.raw import RawConnection
 from tests.upstream import Upstream, anthropic_json
 
 REQUESTS = 48
-BODY_MB = 4
+BODY_MB = 1
 
 
 @pytest.fixture(scope="module")

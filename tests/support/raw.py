@@ -131,15 +131,16 @@ class RawConnection:
         while 100 <= response.status < 200:
             response = self._head()
         framing = _framing(method, response)
+        body = bytearray()
         while True:
             piece = framing.feed(self._buffer)
             self._buffer = framing.excess
             if piece:
-                response.body += piece
+                body += piece
                 response.pieces.append(Piece(self._clock(), piece))
             if framing.done:
                 break
-            if read is not None and (len(response.body) >= read if isinstance(read, int) else read(response.body)):
+            if read is not None and (len(body) >= read if isinstance(read, int) else read(bytes(body))):
                 response.ended = "left"
                 break
             try:
@@ -148,11 +149,11 @@ class RawConnection:
                 response.ended = "reset"
                 break
             except TimeoutError:
-                raise TimeoutError(f"{response.status}, then no byte in time after {response.body!r}") from None
+                raise TimeoutError(f"{response.status}, then no byte in time after {bytes(body)!r}") from None
             if not self._buffer:
                 response.ended = "complete" if framing.ends_with_connection else "cut"
                 break
-        response.ended_at = self._clock()
+        response.body, response.ended_at = bytes(body), self._clock()
         return response
 
     def close(self, how: Literal["fin", "rst"] = "fin") -> None:

@@ -76,7 +76,8 @@ def gemini_client(
         headers=headers,
         timeout=round(timeout * 1000),
         client_args=transport,
-        async_client_args=transport,
+        # For websockets it would read all trusted authorities anew.
+        async_client_args={**transport, "ssl": transport["verify"]},
         # One attempt is the default, but left unsaid it is two when aiohttp is installed.
         retry_options=types.HttpRetryOptions(attempts=retry_attempts),
     )

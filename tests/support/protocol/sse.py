@@ -40,7 +40,8 @@ def _frame(lines: list[bytes], where: str) -> Frame:
         if line.startswith(":"):
             continue
         field, colon, value = line.partition(":")
-        require(colon and field in ("event", "data", "id", "retry"), f"{where}: not a line of SSE: {shown(line)}")
+        if not colon or field not in ("event", "data", "id", "retry"):
+            raise AssertionError(f"{where}: not a line of SSE: {shown(line)}")
         fields += 1
         value = value.removeprefix(" ")
         if field == "event":
@@ -50,5 +51,6 @@ def _frame(lines: list[bytes], where: str) -> Frame:
     if not fields:
         return Frame(None, None)
     require(len(names) <= 1, f"{where}: {len(names)} `event:` lines: two events run together")
-    require(data, f"{where}: no `data:` line: {shown(lines)}")
+    if not data:
+        raise AssertionError(f"{where}: no `data:` line: {shown(lines)}")
     return Frame(names[0] if names else None, "\n".join(data))

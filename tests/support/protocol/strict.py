@@ -1,4 +1,7 @@
-"""JSON as a strict client reads it, and the assertions that the checkers are made of."""
+"""JSON as a strict client reads it, and the assertions that the checkers are made of.
+
+What is asked of each event words its complaint only when there is one.
+"""
 
 import json
 from typing import Any, Literal, NoReturn
@@ -29,28 +32,31 @@ def utf8(data: bytes, where: str) -> str:
 def parsed(text: str, where: str) -> Any:
     """`text` as JSON. `NaN` and `Infinity` are refused: only Python would read them."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return _STRICT.decode(text)
     except ValueError as e:
         raise AssertionError(f"{where}: not JSON ({e}): {shown(text)}") from None
 
 
 def as_object(value: Any, where: str) -> dict[str, Any]:
     """`value`, which must be a JSON object."""
-    require(isinstance(value, dict), f"{where}: expected an object, got {shown(value)}")
+    if not isinstance(value, dict):
+        raise AssertionError(f"{where}: expected an object, got {shown(value)}")
     result: dict[str, Any] = value
     return result
 
 
 def as_list(value: Any, where: str) -> list[Any]:
     """`value`, which must be a JSON array."""
-    require(isinstance(value, list), f"{where}: expected an array, got {shown(value)}")
+    if not isinstance(value, list):
+        raise AssertionError(f"{where}: expected an array, got {shown(value)}")
     result: list[Any] = value
     return result
 
 
 def as_text(value: Any, where: str, *, empty: bool = True) -> str:
     """`value`, which must be a string."""
-    require(isinstance(value, str), f"{where}: expected a string, got {shown(value)}")
+    if not isinstance(value, str):
+        raise AssertionError(f"{where}: expected a string, got {shown(value)}")
     require(empty or value, f"{where}: is empty")
     result: str = value
     return result
@@ -58,10 +64,14 @@ def as_text(value: Any, where: str, *, empty: bool = True) -> str:
 
 def as_int(value: Any, where: str) -> int:
     """`value`, which must be an integer (JSON's `true` is none, though Python's is)."""
-    require(isinstance(value, int) and not isinstance(value, bool), f"{where}: expected an integer, got {shown(value)}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise AssertionError(f"{where}: expected an integer, got {shown(value)}")
     result: int = value
     return result
 
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_STRICT = json.JSONDecoder(parse_constant=_no_constant)
