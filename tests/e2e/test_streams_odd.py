@@ -150,6 +150,7 @@ def test_odd_forms_are_the_same_when_they_come_byte_by_byte(lane: Lane) -> None:
         assert seen(lane.dialect, slowly).text == TEXT
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("form", FORMS)
 @both_dialects
 def test_an_odd_form_of_an_empty_stream_is_known_as_empty(lane: Lane, form: str) -> None:
