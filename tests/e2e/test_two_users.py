@@ -116,10 +116,10 @@ def test_nothing_of_the_other_is_in_a_translated_request_and_nothing_is_refused(
 def test_a_mishap_of_one_is_nothing_to_the_other(lane: Lane, prefix_check: bool, mishap: Any) -> None:
     kind = Kind()
     talking, clients = kind.talking(), two(lane, kind, stream=True, prefix_check=prefix_check)
-    talk(lane, talking, kind, clients, PROMPTS[:3])
+    talk(lane, talking, kind, clients, PROMPTS[:2])
     before = len(talking.judged)
     mishap(clients["one"].history)
-    talk(lane, talking, kind, clients, PROMPTS[3:])
+    talk(lane, talking, kind, clients, PROMPTS[2:])
     refused = [user for (user, _), text in zip(talking.asked[before:], talking.judged[before:], strict=True) if text]
     assert refused in ([], ["one"])
     assert talking.strangers == []
