@@ -50,7 +50,7 @@ FEW = [
     (operation, place)
     for at, operation in enumerate(OPERATIONS)
     for turn, place in enumerate(PLACES)
-    if operation == "messages" or (at + turn) % 4 == 0
+    if operation == "messages" or (at + turn) % 5 == 0
 ]
 
 
