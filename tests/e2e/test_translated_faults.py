@@ -193,8 +193,8 @@ def everything(request: pytest.FixtureRequest, lanes: CrossedLanes) -> Iterator[
         if isinstance(item, pytest.Function) and item.obj in KIND_OF:
             kind, streams = KIND_OF[item.obj]
             case = item.callspec.params
-            names = (case[name] for name in ("fault", "name") if name in case)
-            looked_at.add((kind, case["client"], case.get("stream", streams), *names))
+            name = case["fault"] if "fault" in case else case["name"]
+            looked_at.add((kind, case["client"], case.get("stream", streams), name))
     with ThreadPoolExecutor(16) as pool:
         yield Everything(lanes, pool, looked_at)
 
