@@ -192,7 +192,7 @@ def everything(request: pytest.FixtureRequest, lanes: CrossedLanes) -> Iterator[
     for item in request.session.items:
         if isinstance(item, pytest.Function) and item.obj in KIND_OF:
             kind, streams = KIND_OF[item.obj]
-            case = item.callspec.params
+            case: dict[str, Any] = item.callspec.params
             name = case["fault"] if "fault" in case else case["name"]
             looked_at.add((kind, case["client"], case.get("stream", streams), name))
     with ThreadPoolExecutor(16) as pool:
