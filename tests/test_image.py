@@ -5,8 +5,11 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
+import mitmproxy.tools.main
 import pytest
+from antigravity_healing.commands.main import main
 
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import ask, own_address, read_error, read_stream
@@ -24,8 +27,11 @@ def instruction(name: str) -> list[str]:
     return found
 
 
-def image(folder: Path, config: str | None) -> Proxy:
-    """A proxy that is started as the image starts it, with its folders in a test's."""
+def image(folder: Path, config: str | None, *, fresh: bool = False) -> Proxy:
+    """A proxy that is started as the image starts it, with its folders in a test's.
+
+    fresh: by the image's own program; else by what that would start.
+    """
     proxy = Proxy(folder, config)
     moved = {
         "antigravity_config=/config/antigravity.toml": f"antigravity_config={proxy.config_file}",
@@ -35,8 +41,15 @@ def image(folder: Path, config: str | None) -> Proxy:
     }
     program, *arguments = instruction("ENTRYPOINT")
     assert set(moved) <= set(arguments)
-    command = str(Path(proxy.command[0]).with_name(program))
-    proxy.command = [command, *(moved.get(word, word) for word in arguments), "--set", "termlog_verbosity=debug"]
+    command = Path(proxy.command[0]).with_name(program)
+    assert command.exists()
+    arguments = [*(moved.get(word, word) for word in arguments), "--set", "termlog_verbosity=debug"]
+    if fresh:
+        proxy.command = [str(command), *arguments]
+    else:
+        with patch.object(mitmproxy.tools.main, "mitmdump", return_value=0) as mitmdump:
+            assert main(arguments) == 0
+        proxy.command[1:] = mitmdump.call_args[0][0]
     return proxy
 
 
@@ -74,7 +87,7 @@ def test_with_a_client_key_who_shows_it_is_served(tmp_path: Path, server: Upstre
     server.reset()
     server.play(anthropic_stream("Hello"))
     keys = f'[clients]\nkeys = ["{KEY}"]\nloopback_only = {loopback_only}\n'
-    with image(tmp_path, configuration(server, keys)) as proxy:
+    with image(tmp_path, configuration(server, keys), fresh=loopback_only == "true") as proxy:
         url = f"http://{own_address()}:{proxy.port}"
         assert ask(url, "anthropic", "m").status == 401
         assert read_stream("anthropic", ask(url, "anthropic", "m", headers={"x-no-key": "", "x-api-key": KEY}).body)

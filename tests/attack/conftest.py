@@ -33,11 +33,14 @@ def scripted(scripted_proxy: tuple[Proxy, Scripted]) -> Iterator[tuple[Proxy, Sc
 
 
 @pytest.fixture(scope="module")
-def probed_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
-    """A proxy in front of an HTTP/2 server, which tells what is left in it."""
+def probed_proxy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probed]:
+    """A proxy in front of an HTTP/2 server, which tells what is left in it.
+
+    A module that has other limits than the usual ones names their table LIMITS.
+    """
     folder = tmp_path_factory.mktemp("probed")
     with Http2Server(folder) as server:
-        config = "[retry]\nspare_retries = 100000\nmax_attempts = 2\n"
+        config = "[retry]\nspare_retries = 100000\nmax_attempts = 2\n" + getattr(request.module, "LIMITS", "")
         config += account("one", "anthropic") + upstream("anthropic", "anthropic", server.url)
         # Else mitmproxy collects what is no API's.
         options = {"ssl_verify_upstream_trusted_ca": str(server.ca_file), "stream_large_bodies": "50k"}

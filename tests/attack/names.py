@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PATCH = """
-import itertools, json, os, socket
+import itertools, json, socket
 
-_answers = {name: itertools.chain(found[:-1], itertools.repeat(found[-1]))
-            for name, found in json.loads(os.environ["TEST_NAMES"]).items()}
+_answers = {name: itertools.chain(found[:-1], itertools.repeat(found[-1])) for name, found in json.loads(%r).items()}
 _getaddrinfo = socket.getaddrinfo
 
 def getaddrinfo(host, *args, **kwargs):
@@ -19,8 +18,7 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
-def leading(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The environment of a process in which these names lead to these addresses, to one after the other."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sitecustomize.py").write_text(_PATCH)
-    return {"PYTHONPATH": str(folder), "TEST_NAMES": json.dumps(names)}
+def leading(file: Path, names: Mapping[str, Sequence[str]]) -> list[str]:
+    """The arguments of a proxy for which these names lead to these addresses, to one after the other."""
+    file.write_text(_PATCH % json.dumps(names))
+    return ["-s", str(file)]

@@ -181,8 +181,8 @@ def test_a_name_that_changes_its_mind_leads_nowhere(
     # Looked up when it is judged, and again when the connection is made: only then does it lead to loopback.
     names = {"flip.example": ["192.0.2.77", "192.0.2.77", "127.0.0.1"]}
     config = _config(server) + f'[clients]\nkeys = ["{KEY}"]\n'
-    env = leading(tmp_path / "names", names)
-    with Proxy(tmp_path, config, options={"listen_host": "0.0.0.0"}, env=env) as proxy:
+    args = leading(tmp_path / "names.py", names)
+    with Proxy(tmp_path, config, options={"listen_host": "0.0.0.0"}, args=args) as proxy:
         message = get(f"http://flip.example:{local_service.port}/", proxy_authorization(KEY))
         assert talk((own_host, proxy.port), message).status == 502
         proxy.wait_for_log("A connection was closed: 127.0.0.1 is a loopback address")

@@ -46,7 +46,8 @@ def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         config += "".join(upstream(dialect, dialect, server.url) for dialect in DIALECTS)
         config += '[clients]\nhosts = ["proxy.lan"]\n'
         args = [f"--mode=regular@{port}", f"--mode=reverse:{server.url}@{reverse}"]
-        with Proxy(folder, config, args=args, env=leading(folder / "names", {REBOUND: ["127.0.0.1"]})) as proxy:
+        args += leading(folder / "names.py", {REBOUND: ["127.0.0.1"]})
+        with Proxy(folder, config, args=args) as proxy:
             proxy.wait_for_log("listening at", 2)
             yield Home(proxy, server, port, reverse)
 

@@ -23,8 +23,10 @@ from tests.attack.rude_client import MIB, Probed, RudeClient, bytes_sent, settle
 from tests.attack.scripted import PATH, text_of, until
 from tests.upstream import anthropic_stream
 
-SENT_AWAY = "more than 100 streams reset within a minute"
-IDLE = "more than 1,000 frames that carry nothing within a minute"
+# Little, so that few streams and frames are too many.
+LIMITS = "[limits]\nresets = 30\nstreams = 40\nidle_frames = 300\n"
+SENT_AWAY = "more than 30 streams reset within a minute"
+IDLE = "more than 300 frames that carry nothing within a minute"
 
 
 def silent(asked: Asked) -> None:
@@ -38,7 +40,7 @@ def test_streams_that_are_reset_as_they_are_opened_cost_nothing(probed: Probed) 
     proxy, server = probed
     server.play = silent
     with RudeClient(server.url, proxy) as client:
-        client.reset_at_once(50)
+        client.reset_at_once(20)
         server.play = lambda asked: asked.answer("fine")
         # The honest neighbour: a client that changed its mind goes on.
         assert client.ask("stays") == "fine"
@@ -67,7 +69,7 @@ def test_a_client_that_does_nothing_but_reset_is_sent_away(probed: Probed, way: 
     before = proxy.log.count(SENT_AWAY)
     with RudeClient(server.url, proxy) as client:
         if way == "one write":
-            client.reset_at_once(200)
+            client.reset_at_once(35)
             client.read_until(lambda: client.goaway is not None)
             assert client.goaway == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
         else:
@@ -92,7 +94,7 @@ def test_resets_of_answered_streams_are_nobodys_concern(probed: Probed) -> None:
 
     server.play = begin
     with RudeClient(server.url, proxy) as client:
-        for number in range(120):
+        for number in range(40):
             stream_id = client.open(f"stopped {number}")
             client.flush()
             client.read_until(lambda stream_id=stream_id: client.body[stream_id])  # type: ignore[misc]
@@ -120,7 +122,7 @@ def test_more_streams_than_may_be_open_end_the_connection_only(probed: Probed) -
     with RudeClient(server.url, proxy) as client:
         client.h2.remote_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 10_000
         client.h2.remote_settings.acknowledge()
-        for number in range(150):
+        for number in range(60):
             client.open(f"open {number}")
         client.flush()
         with pytest.raises((EOFError, ConnectionError)):
@@ -151,7 +153,7 @@ def test_a_client_that_floods_is_sent_away_and_others_are_served(probed: Probed,
         assert other.ask("before") == "fine"
         with RudeClient(server.url, proxy) as client:
             client.begin()
-            client.connection.socket.sendall(frame.serialize() * 3000)
+            client.connection.socket.sendall(frame.serialize() * 900)
             client.read_until(lambda: client.goaway is not None)
             assert client.goaway == h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
         proxy.wait_for_log(IDLE, before + 1)
@@ -162,7 +164,7 @@ def test_a_client_may_say_a_lot_that_carries_nothing(probed: Probed) -> None:
     """As much as fits the budget, all in one write, and with it a request."""
     proxy, server = probed
     with RudeClient(server.url, proxy) as client:
-        client.connection.socket.sendall(PingFrame(0, b"12345678").serialize() * 900)
+        client.connection.socket.sendall(PingFrame(0, b"12345678").serialize() * 270)
         assert client.ask("stays") == "fine"
 
 
@@ -185,10 +187,10 @@ def chatty(count: int, each: int) -> Callable[[Asked], None]:
 def test_many_small_events_with_a_ping_each_pass(probed: Probed) -> None:
     """The client gives back two windows for each, as clients do that reckon in no larger units."""
     proxy, server = probed
-    server.play = chatty(1500, 1)
+    server.play = chatty(500, 1)
     with RudeClient(server.url, proxy) as client:
         client.updates = True
-        assert client.ask("a story") == "y" * 1500
+        assert client.ask("a story") == "y" * 500
         assert client.heads[1]["x-healing-outcome"] == "clean"
 
 
@@ -198,7 +200,7 @@ def test_an_upstream_that_floods_costs_the_attempt_only(probed: Probed) -> None:
     def rude(asked: Asked) -> None:
         server.play = lambda asked: asked.answer("healed")
         with contextlib.suppress(OSError):
-            asked.peer.socket.sendall(PingFrame(0, b"12345678").serialize() * 3000)
+            asked.peer.socket.sendall(PingFrame(0, b"12345678").serialize() * 900)
 
     server.play = rude
     with RudeClient(server.url, proxy) as client:

@@ -120,6 +120,7 @@ def _arena(stack: ExitStack, there: Elsewhere, keys: list[str], folder: Path) ->
     return Arena(there, proxy, server, tuple(secrets), public, at)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", _API)
 @pytest.mark.parametrize("key", ["", "wrong"])
 def test_no_way_leads_to_an_accounts_key(arena: Arena, way: str, key: str) -> None:
@@ -127,6 +128,7 @@ def test_no_way_leads_to_an_accounts_key(arena: Arena, way: str, key: str) -> No
     arena.assert_nothing_reached(outcome)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", _SERVICES)
 def test_no_way_leads_to_a_service_of_the_proxys_machine(arena: Arena, way: str) -> None:
     arena.assert_nothing_reached(arena.try_way(_SERVICES[way], {}))

@@ -71,6 +71,7 @@ CLIMBING = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("dialect", "path"), CLIMBING)
 def test_no_path_leaves_the_prefix_with_a_key(tenant: Tenant, dialect: str, path: str, way: Way) -> None:
@@ -155,6 +156,7 @@ ABOVE = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("dialect", "path"), ABOVE)
 def test_no_base_url_leads_out_of_the_prefix_with_a_key(tenant: Tenant, dialect: str, path: str, way: Way) -> None:
@@ -181,6 +183,7 @@ HONEST = [
 ]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("dialect", "method", "path"), HONEST)
 def test_the_paths_that_clients_send_go_up_to_the_byte_with_the_key(

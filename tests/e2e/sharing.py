@@ -8,9 +8,8 @@ from tests.e2e.conversations import Talker
 from tests.upstream import Call, Talking
 from tests.upstream.saying import Words, is_said
 
-PROMPTS = ("Hi. [steps:0]", "Look. [steps:2][parallel:2]", "Go on. [steps:1][silent]", "Go on. [steps:1][redacted]",
-           "Thanks. [steps:0]")  # fmt: skip
-CALLS = 1 + 3 + 2 + 2 + 1
+PROMPTS = ("Look. [steps:2][parallel:2]", "Go on. [steps:1][silent]", "Go on. [steps:1][redacted]", "Thanks. [steps:0]")
+CALLS = 3 + 2 + 2 + 1
 USERS = ("one", "two")
 
 

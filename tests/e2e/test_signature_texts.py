@@ -69,6 +69,7 @@ def refusal(status: int, form: Any) -> Reply:
     return Reply(status, {"content-type": "application/json"}, json.dumps(form).encode())
 
 
+@pytest.mark.covering(1)
 @each_or_all
 @pytest.mark.parametrize("status", [400, 429])
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"], indirect=True)
@@ -91,6 +92,7 @@ def test_each_text_in_each_wrapping_is_repaired(lane: Lane, status: int, togethe
     assert sum("Unexpected thinking signature error" in line for line in lane.log) == len(asked)
 
 
+@pytest.mark.covering(1)
 @each_or_all
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("lane", ["anthropic", "gemini"], indirect=True)

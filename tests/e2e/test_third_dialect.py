@@ -25,11 +25,9 @@ def saying(*texts: str, **how: Any) -> Reply:
     return Reply(headers=HEADERS, chunks=[b"data: " + json.dumps(event).encode() + b"\n\n" for event in events], **how)
 
 
-def started(folder: Path, config: str) -> Proxy:
+def started(folder: Path, config: str, *, env: dict[str, str] | None = None) -> Proxy:
     """A proxy that knows the dialect."""
-    proxy = Proxy(
-        folder, config, env={"PYTHONPATH": str(ROOT / "addons")}, options={"save_stream_file": str(folder / "flows")}
-    )
+    proxy = Proxy(folder, config, env=env, options={"save_stream_file": str(folder / "flows")})
     proxy.command[1:1] = ["-s", str(SCRIPT)]
     return proxy
 
@@ -61,7 +59,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         config = f'[clients]\nkeys = ["{CLIENT_KEY}"]\nloopback_only = false\n[models]\nmapped = "anthropic/claude"\n'
         config += upstream("there", "tiny", up.url) + account("first", "there", priority=1) + account("second", "there")
         config += account("claude", "anthropic")
-        with started(folder, config) as proxy:
+        # As it is started from a clone.
+        with started(folder, config, env={"PYTHONPATH": str(ROOT / "addons")}) as proxy:
             yield Place(proxy, up)
 
 

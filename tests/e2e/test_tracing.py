@@ -249,9 +249,12 @@ def test_without_a_collector_nothing_of_opentelemetry_is_imported(tmp_path: Path
 
 
 def test_where_the_extra_is_not_installed_it_is_told_once_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(dedent(NOT_INSTALLED))
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "PYTHONPATH": str(tmp_path)}
-    with Proxy(tmp_path / "proxy", "", env=env) as proxy:
+    script = tmp_path / "not_installed.py"
+    script.write_text(dedent(NOT_INSTALLED))
+    proxy = Proxy(tmp_path / "proxy", "", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"})
+    # Before the addon.
+    proxy.command[1:1] = ["-s", str(script)]
+    with proxy:
         proxy.wait_for_log("pip install 'antigravity-healing-proxy[otel]'")
         proxy.wait_for_log("The healing proxy is at work")
     assert proxy.log.count("[otel]") == 1

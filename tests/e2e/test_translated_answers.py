@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import orjson
 import pytest
+from google import genai
 
 from tests.e2e.crossed import CrossedLanes
 from tests.e2e.failures import ask, request_of, with_and_without_stream
@@ -266,15 +268,23 @@ def is_anthropic_answer(recorded: Exchange) -> bool:
     return recorded.path == "/v1/messages" and recorded.status == 200
 
 
+@pytest.fixture(scope="module")
+def sdks(lanes: CrossedLanes) -> Iterator[tuple[genai.Client, anthropic.Anthropic]]:
+    """Google's of the proxy, and Anthropic's of upstream itself."""
+    lane = lanes.lane("gemini")
+    with gemini_client(lane.proxy.url) as google, anthropic_client(lane.upstream.url) as sdk:
+        yield google, sdk
+
+
 @pytest.mark.parametrize("recorded", recorded_params(is_anthropic_answer))
 def test_googles_sdk_reads_from_a_recorded_answer_of_claude_what_anthropics_reads(
-    lanes: CrossedLanes, recorded: Exchange
+    lanes: CrossedLanes, sdks: tuple[genai.Client, anthropic.Anthropic], recorded: Exchange
 ) -> None:
     lane = lanes.lane("gemini")
+    google, sdk = sdks
     body, headers = recorded.response_body, recorded.response_headers
     reply = Reply(200, headers, chunks=[body], split=700) if recorded.is_stream else Reply(200, headers, body)
     lane.upstream.play(reply, reply, reply)
-    google = gemini_client(lane.proxy.url)
     if recorded.is_stream:
         chunks = list(google.models.generate_content_stream(model=lane.model, contents="x"))
     else:
@@ -282,12 +292,11 @@ def test_googles_sdk_reads_from_a_recorded_answer_of_claude_what_anthropics_read
     lane.upstream.reset()
     lane.upstream.play(reply)
     asked: dict[str, Any] = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-    with anthropic_client(lane.upstream.url) as sdk:
-        if recorded.is_stream:
-            with sdk.beta.messages.stream(**asked) as stream:
-                blocks = json.loads(stream.get_final_message().to_json())["content"]
-        else:
-            blocks = json.loads(sdk.beta.messages.create(**asked).to_json())["content"]
+    if recorded.is_stream:
+        with sdk.beta.messages.stream(**asked) as stream:
+            blocks = json.loads(stream.get_final_message().to_json())["content"]
+    else:
+        blocks = json.loads(sdk.beta.messages.create(**asked).to_json())["content"]
     contents = [candidate.content for chunk in chunks for candidate in chunk.candidates or [] if candidate.content]
     parts = [part for content in contents for part in content.parts or []]
     thoughts = "".join(part.text or "" for part in parts if part.thought)

@@ -1,7 +1,7 @@
 """The faults of upstreams, met by clients of another dialect: healed unseen, or told in the client's own words."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import product
 from typing import Any
@@ -150,13 +150,19 @@ ERRORS: dict[str, tuple[Fault, int, tuple[int, str], tuple[int, str]]] = {
 }
 
 
-class Everything:
-    """All requests of this file whose answers take their time, made at once; each test looks at one of them."""
+type Key = tuple[str, str, bool, str]
 
-    def __init__(self, lanes: CrossedLanes, pool: ThreadPoolExecutor) -> None:
-        self._lanes, self._pool = lanes, pool
+
+class Everything:
+    """All requests of this file whose answers take their time, made at once; each test looks at one of them.
+
+    looked_at: the kinds, clients, ways of asking and names that tests look at.
+    """
+
+    def __init__(self, lanes: CrossedLanes, pool: ThreadPoolExecutor, looked_at: Container[Key]) -> None:
+        self._lanes, self._pool, self._looked_at = lanes, pool, looked_at
         self._plans = Plans()
-        self._asked: dict[tuple[str, str, bool, str], Future[Asked]] = {}
+        self._asked: dict[Key, Future[Asked]] = {}
         lanes.upstream.default = self._plans
         for client, stream in product(CROSSED, (True, False)):
             for name, (fault, _) in BEFORE_CONTENT.items():
@@ -167,6 +173,8 @@ class Everything:
                 self._ask("middle", client, stream, name, fault, *([] if stream else [answer]))
 
     def _ask(self, kind: str, client: str, stream: bool, name: str, *plan: Fault) -> None:
+        if (kind, client, stream, name) not in self._looked_at:
+            return
         lane = self._lanes.lane(client, reset=False)
         replies = [make(lane) for make in plan]
         asked = self._pool.submit(lambda: ask(lane, *replies, stream=stream, plans=self._plans))
@@ -178,10 +186,17 @@ class Everything:
 
 
 @pytest.fixture(scope="module")
-def everything(lanes: CrossedLanes) -> Iterator[Everything]:
+def everything(request: pytest.FixtureRequest, lanes: CrossedLanes) -> Iterator[Everything]:
     """All that is waited for together."""
+    looked_at: set[Key] = set()
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.obj in KIND_OF:
+            kind, streams = KIND_OF[item.obj]
+            case: dict[str, Any] = item.callspec.params
+            name = case["fault"] if "fault" in case else case["name"]
+            looked_at.add((kind, case["client"], case.get("stream", streams), name))
     with ThreadPoolExecutor(16) as pool:
-        yield Everything(lanes, pool)
+        yield Everything(lanes, pool, looked_at)
 
 
 @with_and_without_stream
@@ -291,3 +306,12 @@ def test_an_error_with_an_odd_body_is_told_too(lanes: CrossedLanes, stream: bool
     asked = ask(lane, odd, stream=stream)
     assert asked.status == 400
     assert "no way" in asked.error()["message"]
+
+
+# What each test that looks at one of everything looks at: the kind, and whether it streams where no parameter says so.
+KIND_OF: dict[Callable[..., None], tuple[str, bool]] = {
+    test_a_fault_before_content_is_healed_unseen: ("before", True),
+    test_a_fault_in_the_middle_is_told_as_an_error_of_the_clients_dialect: ("middle", True),
+    test_a_fault_in_the_middle_is_healed_for_a_client_that_does_not_stream: ("middle", False),
+    test_the_last_error_is_told_in_the_clients_dialect_with_its_class_its_words_and_its_wait: ("error", True),
+}

@@ -1,6 +1,6 @@
 """Two users with one store who say the same side by side: neither ever gets what was made for the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from tests.e2e.conversations import (
     talker,
 )
 from tests.e2e.crossed import CrossedLanes
-from tests.e2e.sharing import CALLS, KINDS, USERS, Kind, side_by_side
+from tests.e2e.sharing import CALLS, KINDS, PROMPTS, USERS, Kind, side_by_side
 from tests.upstream import Talking, healthy
 
 # Each way of asking and each model occur in each test; all of both together in a long run.
@@ -69,10 +69,12 @@ def two(lane: Lane, kind: Kind, *, stream: bool, prefix_check: bool = False) -> 
     return made
 
 
-def talk(lane: Lane, talking: Talking, kind: Kind, clients: dict[str, Talker]) -> None:
+def talk(
+    lane: Lane, talking: Talking, kind: Kind, clients: dict[str, Talker], prompts: Sequence[str] = PROMPTS
+) -> None:
     lane.upstream.default = talking
     try:
-        side_by_side(talking, {user: (client, kind.prompts(user)) for user, client in clients.items()})
+        side_by_side(talking, {user: (client, kind.prompts(user, prompts)) for user, client in clients.items()})
     finally:
         lane.upstream.default = healthy
 
@@ -114,10 +116,10 @@ def test_nothing_of_the_other_is_in_a_translated_request_and_nothing_is_refused(
 def test_a_mishap_of_one_is_nothing_to_the_other(lane: Lane, prefix_check: bool, mishap: Any) -> None:
     kind = Kind()
     talking, clients = kind.talking(), two(lane, kind, stream=True, prefix_check=prefix_check)
-    talk(lane, talking, kind, clients)
+    talk(lane, talking, kind, clients, PROMPTS[:2])
     before = len(talking.judged)
     mishap(clients["one"].history)
-    talk(lane, talking, kind, clients)
+    talk(lane, talking, kind, clients, PROMPTS[2:])
     refused = [user for (user, _), text in zip(talking.asked[before:], talking.judged[before:], strict=True) if text]
     assert refused in ([], ["one"])
     assert talking.strangers == []

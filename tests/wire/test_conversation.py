@@ -1,5 +1,6 @@
 """What requests and answers say is told alike in every dialect, and nothing that is sent raises."""
 
+from functools import cache
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ ANTHROPIC, GEMINI = (DIALECTS[name].conversation for name in ("anthropic", "gemi
 SIGNATURE = "A" * 300
 
 
+@cache
 def names_in(dialect: str) -> st.SearchStrategy[str]:
     known = {
         "anthropic": "type role content text thinking tool_use tool_result input id name source data media_type delta "
@@ -30,6 +32,7 @@ def names_in(dialect: str) -> st.SearchStrategy[str]:
     return st.sampled_from(known[dialect].split()) | st.text(max_size=3)
 
 
+@cache
 def values_in(dialect: str) -> st.SearchStrategy[Any]:
     names = names_in(dialect)
     return st.recursive(
@@ -39,17 +42,22 @@ def values_in(dialect: str) -> st.SearchStrategy[Any]:
     )
 
 
+@cache
+def members_in(dialect: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(names_in(dialect), values_in(dialect), max_size=5)
+
+
 @pytest.mark.parametrize("name", DIALECTS)
 @steady
 @given(st.data())
 def test_nothing_that_is_sent_raises(name: str, data: st.DataObject) -> None:
-    conversation, values = DIALECTS[name].conversation, values_in(name)
-    turn = conversation.turn(data.draw(values))
+    conversation, members = DIALECTS[name].conversation, members_in(name)
+    turn = conversation.turn(data.draw(values_in(name)))
     assert isinstance(turn.role, str)
-    asked = conversation.asked(data.draw(st.dictionaries(names_in(name), values, max_size=5)))
+    asked = conversation.asked(data.draw(members))
     assert all(isinstance(each, str) for each in asked.tools)
     reader = conversation.answer_reader()
-    for event in data.draw(st.lists(st.dictionaries(names_in(name), values, max_size=5), max_size=5)):
+    for event in data.draw(st.lists(members, max_size=5)):
         reader.take(event)
     answer = reader.answer
     assert isinstance(answer.stop, str)

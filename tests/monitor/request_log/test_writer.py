@@ -10,7 +10,7 @@ from antigravity_healing.monitor.request_log import writer as writing
 from antigravity_healing.monitor.request_log.filters import Filter
 from antigravity_healing.monitor.request_log.reader import Reader
 from antigravity_healing.monitor.request_log.schema import VERSION
-from antigravity_healing.monitor.request_log.writer import MOST_WAITING, Writer
+from antigravity_healing.monitor.request_log.writer import Writer
 from antigravity_healing.policy.settings.schema import RequestLogSettings
 
 from tests.monitor.request_log.telling import AT, DAY_S, attempt, end, facts, whole
@@ -73,12 +73,15 @@ def test_what_is_too_old_is_deleted_at_the_start_where_nothing_comes(path: Path)
     writer.stop()
 
 
-def test_more_than_may_wait_drops_the_oldest_and_says_so(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_more_than_may_wait_drops_the_oldest_and_says_so(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "MOST_WAITING", 1000)
     writer = Writer(path, lambda: ON, lambda: AT)
-    tell(writer, *(f"{number:06}" for number in range(MOST_WAITING // 3 + 10)))
+    tell(writer, *(f"{number:06}" for number in range(1000 // 3 + 10)))
     assert writer.dropped > 0
     writer.start()
-    wait_for(lambda: names(path)[-1:] == [f"{MOST_WAITING // 3 + 9:06}"])
+    wait_for(lambda: names(path)[-1:] == [f"{1000 // 3 + 9:06}"])
     writer.stop()
     assert "000001" not in names(path)
     assert [line for line in said(caplog) if "faster than they can be written" in line]
@@ -94,7 +97,7 @@ def test_a_full_disk_is_said_once_and_what_can_wait_is_written_when_there_is_roo
         tell(writer, "before")
         wait_for(lambda: names(path) == ["before"])
         disk.fill()
-        meanwhile = [f"meanwhile-{number:04}" for number in range(1500)]
+        meanwhile = [f"meanwhile-{number:04}" for number in range(500)]
         tell(writer, *meanwhile[:-1])
         wait_for(lambda: writer.in_trouble)
         tell(writer, meanwhile[-1])

@@ -183,7 +183,7 @@ def test_holding_is_bounded_by_bytes() -> None:
 @pytest.mark.parametrize("size", [1, 100])
 @pytest.mark.parametrize("hold", [True, False])
 def test_an_event_without_an_end_is_not_kept_for_ever(line: bytes, size: int, hold: bool) -> None:
-    longest = 20_000
+    longest = 10_000
     tested = gate(ANTHROPIC, hold=hold, longest_event=longest)
     stream = b"data: " + line * longest
     pieces = iter([stream[at : at + size] for at in range(0, longest // size * size, size)])

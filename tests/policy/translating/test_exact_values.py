@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.json_texts import CASES, OBJECTS, claude_call, gemini_call
 
-NUMBERS = 200_000
 """In each of the five ways, so that there are a million."""
 
 
@@ -119,10 +118,10 @@ def many_numbers(count: int) -> str:
     return f'{{"numbers": [{", ".join(made)}]}}'
 
 
-@pytest.fixture(scope="module")
-def many() -> str:
+@pytest.fixture(scope="module", params=[40_000, pytest.param(200_000, marks=pytest.mark.long)])
+def many(request: pytest.FixtureRequest) -> str:
     """Those of one way."""
-    return many_numbers(NUMBERS)
+    return many_numbers(request.param)
 
 
 @each_way

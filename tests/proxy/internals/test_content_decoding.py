@@ -36,8 +36,8 @@ def response(content: bytes, coding: str) -> http.Response:
 
 @pytest.mark.parametrize("coding", PACKED)
 def test_a_body_that_becomes_too_long_is_left_as_it_came(coding: str) -> None:
-    bomb = PACKED[coding](bytes(1000 * ALWAYS_BYTES))
-    assert 64 * len(bomb) < 1000 * ALWAYS_BYTES
+    bomb = PACKED[coding](bytes(100 * ALWAYS_BYTES))
+    assert 64 * len(bomb) < 100 * ALWAYS_BYTES
     assert response(bomb, coding).get_content(strict=False) == bomb
     with pytest.raises(ValueError, match="decodes to more than"):
         response(bomb, coding).get_content()

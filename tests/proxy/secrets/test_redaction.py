@@ -94,7 +94,8 @@ def test_a_secret_is_found_wherever_in_a_long_text_it_is(how: str, same_length: 
     gone = redaction.redact(written, same_length=same_length)
     first, last = redaction.share - len(written) - 2, redaction.share + 2
     for filled in sorted({*range(first, last, step), *range(first, first + 5), *range(last - 5, last)}):
-        data = b"." * filled + b"\\n" + written + b"\\n" * redaction.share
+        # Behind it is enough for another share.
+        data = b"." * filled + b"\\n" + written + b"\\n" * (redaction.share // 8)
         assert redaction.redact(data, same_length=same_length) == data.replace(written, gone)
 
 

@@ -400,7 +400,7 @@ def test_no_json_whatever_raises(events: list[Fields]) -> None:
 def test_no_depth_of_nesting_raises() -> None:
     def nested(bottom: Any) -> Any:
         objects = lists = bottom
-        for _ in range(20_000):
+        for _ in range(11_000):
             objects, lists = {"a": objects}, [lists]
         return {"a": objects, "b": lists}
 

@@ -226,7 +226,7 @@ def test_only_what_is_taken_is_made(coding: str) -> None:
 
 
 def test_a_coding_that_makes_nothing_of_much_counts_too() -> None:
-    nothing = gzip.compress(gzip.compress(b"") * 200_000)
+    nothing = gzip.compress(gzip.compress(b"") * 60_000)
     decompressor = Decompressor("gzip, gzip")
     with pytest.raises(TooLongError):
         decompressor.decode(nothing, MB)

@@ -236,7 +236,7 @@ def calls_made_by(stream: bytes, size: int) -> int:
 @shapes
 @sizes
 def test_an_event_is_copied_in_proportion_to_its_length(shape: str, size: int) -> None:
-    short, long = (in_one_event(shape, length) for length in (3_000, 12_000))
+    short, long = (in_one_event(shape, length) for length in (1_500, 6_000))
     assert memory_taken_by(long, size) < 5 * memory_taken_by(short, size)
     assert calls_made_by(long, size) < 5 * calls_made_by(short, size)
 
@@ -252,7 +252,7 @@ def test_many_events_are_copied_in_proportion_to_their_number(size: int) -> None
 @shapes
 @sizes
 def test_an_event_that_waits_takes_little_more_than_its_bytes(shape: str, size: int) -> None:
-    stream = MANY[shape](40_000)
+    stream = MANY[shape](20_000)
     pieces = iter(in_pieces(stream, size))
     decoder = SSEDecoder()
 
