@@ -78,8 +78,12 @@ class PassingStream(IncomingStream):
 
     def prepare(self, event: RequestHeaders) -> None:
         """Have a file streamed to where it is kept, as it comes."""
-        if self.is_upload(event.request) and not self.replayed and not self.wants_whole:
+        if self.streams_by(event.request):
             event.request.stream = not event.end_stream
+
+    def streams_by(self, request: http.Request) -> bool:
+        """Whether it is a file that is passed on as it comes."""
+        return self.is_upload(request) and not self.replayed and not self.wants_whole
 
     def is_upload(self, request: http.Request) -> bool:
         """Whether it is a file that is passed on."""
