@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -264,13 +265,17 @@ def killed(place: Place) -> None:
         send(place, ask(MB), x_kill="1")
 
 
+def was_reset(client: RawH2, stream_id: int) -> bool:
+    return client.reset_code(stream_id) is not None
+
+
 def killed_in_http2(place: Place) -> None:
     """The connection stays open."""
     client = place.h2()
     for stream_id, kill in ((1, "x-kill"), (3, "x-kill-head")):
         client.send(client.headers(stream_id, "POST", ANTHROPIC, [(kill, "1")], end_stream=False))
         client.send(DataFrame(stream_id, ask(10_000), flags=["END_STREAM"]))
-        client.read_until(lambda stream_id=stream_id: client.reset_code(stream_id) is not None)
+        client.read_until(partial(was_reset, client, stream_id))
     place.wait_until_held(lambda size: size == 0)
     client.__exit__(None, None, None)
 
