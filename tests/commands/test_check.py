@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from antigravity_healing.commands.first_configuration import variables_looked_at
+from antigravity_healing.commands.first_configuration import variables_looked_at, vertex_flags
 from antigravity_healing.commands.main import main
 
 from tests.e2e.harness import account, key_of, upstream
@@ -29,7 +29,7 @@ def server(shared: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     for name in ("HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "user"))
-    for name in (*variables_looked_at(), "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL"):
+    for name in (*variables_looked_at(), *vertex_flags(), "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return shared
 

@@ -4,6 +4,7 @@ import pytest
 from antigravity_healing.commands.first_configuration import first_configuration
 from antigravity_healing.policy.settings.file import parse
 from antigravity_healing.policy.settings.schema import BUILT_IN, Config
+from antigravity_healing.wire.vertex import url_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +65,41 @@ def test_without_any_variable_the_file_has_examples_that_work_when_uncommented()
     lines = text[text.index("# [[accounts]]") :].splitlines()
     config = parse("\n".join(line.removeprefix("# ") for line in lines), "f", Path("/"))
     assert [account.name for account in config.accounts] == ["anthropic", "gemini"]
+
+
+ON_VERTEX = {
+    "anthropic": ("CLAUDE_CODE_USE_VERTEX", "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION"),
+    "gemini": ("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION"),
+}
+ALL_KEYS = {"ANTHROPIC_API_KEY": "key-of-anthropic", "GEMINI_API_KEY": "key-of-google"}
+
+
+@pytest.mark.parametrize("dialect", ON_VERTEX)
+@pytest.mark.parametrize("yes", ["1", "true", "True"])
+@pytest.mark.parametrize("location", ["europe-west4", ""])
+def test_api_that_is_to_be_asked_at_vertex_ai_is_that_alone_and_the_other_stays(
+    dialect: str, yes: str, location: str
+) -> None:
+    other = next(name for name in ON_VERTEX if name != dialect)
+    environment = ALL_KEYS | dict(zip(ON_VERTEX[dialect], (yes, "my-project", location), strict=True))
+    found = {upstream: (name, kind, source) for name, upstream, kind, source in accounts(environment)}
+    assert found[dialect] == (dialect, "bearer", "adc:")
+    assert found[other][1:] == ("api_key", f"env:{'GEMINI' if other == 'gemini' else 'ANTHROPIC'}_API_KEY")
+    upstreams = read(environment).upstreams
+    assert (upstreams[dialect].project, upstreams[dialect].location) == ("my-project", location or "global")
+    assert upstreams[dialect].url == url_of(location or "global")
+    assert upstreams[other] == BUILT_IN[other]
+
+
+@pytest.mark.parametrize("dialect", ON_VERTEX)
+@pytest.mark.parametrize(
+    ("flag", "project"), [("", "my-project"), ("0", "my-project"), ("false", "my-project"), ("1", ""), ("1", 'a"\nb')]
+)
+def test_keys_are_used_where_vertex_ai_is_not_to_be_asked_or_has_no_project(
+    dialect: str, flag: str, project: str
+) -> None:
+    environment = ALL_KEYS | dict(zip(ON_VERTEX[dialect], (flag, project, "us-east5"), strict=True))
+    assert first_configuration(environment) == first_configuration(ALL_KEYS)
 
 
 ODD = "aZ09-_ \"'\\#\n\t=é"

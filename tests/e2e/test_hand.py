@@ -63,13 +63,37 @@ def test_what_is_not_there_is_named_with_what_is(proxy: Proxy) -> None:
 def test_a_broken_configuration_is_told_and_the_old_one_stays(proxy: Proxy, server: Upstream) -> None:
     good = proxy.config_file.read_text()
     proxy.config_file.write_text(good + "\n[retry]\nmax_attempts = 0\n")
+    server.play(GOOD)
     status, told = post(proxy, "reload")
-    assert (status, "max_attempts" in told["error"]) == (404, True)
+    assert status == 422
+    assert "retry.max_attempts: must be at least 1" in told["error"]
+    assert ask(proxy.url, "anthropic", "claude-x").status == 200
     (condition,) = proxy.health()["conditions"]
     assert (condition["kind"], condition["needs_a_hand"]) == ("configuration", True)
     proxy.config_file.write_text(good)
     assert post(proxy, "reload")[0] == 200
     assert proxy.health()["conditions"] == []
+
+
+def test_configuration_that_is_not_there_any_more_is_told(proxy: Proxy) -> None:
+    text = proxy.config_file.read_text()
+    proxy.config_file.unlink()
+    status, told = post(proxy, "reload")
+    assert (status, "there is no configuration" in told["error"]) == (422, True)
+    proxy.config_file.write_text(text)
+    assert post(proxy, "reload")[0] == 200
+
+
+@pytest.mark.parametrize("what", ["reload", "account/reset", "replay"])
+def test_action_that_is_asked_for_in_a_wrong_way_says_which_is_right(proxy: Proxy, what: str) -> None:
+    token = orjson.loads(raw.request("GET", f"{proxy.url}/antigravity/token").body)["token"]
+    proven = {"x-antigravity-token": token, "origin": proxy.url, "content-type": "application/json"}
+    for wrong in (b"{", b"[]", b'{"name": 1}'):
+        answer = raw.request("POST", f"{proxy.url}/antigravity/{what}", wrong, proven)
+        assert (answer.status, answer.json()["error"]) == (400, "the body has to be a JSON object of strings")
+    got = raw.request("GET", f"{proxy.url}/antigravity/{what}")
+    assert (got.status, got.header("allow")) == (405, "POST")
+    assert got.json()["error"]["type"] == "invalid_request_error"
 
 
 def test_an_account_without_a_key_is_that_wherever_accounts_are_told_of(server: Upstream, tmp_path: Path) -> None:

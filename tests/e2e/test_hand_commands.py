@@ -54,3 +54,8 @@ def test_an_account_is_reset_and_the_configuration_read_anew(web: Web) -> None:
     with pytest.raises(CommandFailedError):
         web.command("antigravity.account.reset", "nobody")
     assert "read anew" in web.command("antigravity.reload")
+    good = web.proxy.config_file.read_text()
+    web.proxy.config_file.write_text(good + "[retry]\nmax_attempts = 0\n")
+    with pytest.raises(CommandFailedError, match=r"retry\.max_attempts: must be at least 1"):
+        web.command("antigravity.reload")
+    web.proxy.config_file.write_text(good)

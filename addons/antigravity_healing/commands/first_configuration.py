@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from antigravity_healing.policy.settings.schema import Upstream
+from antigravity_healing.policy.settings.values import VERTEX_NAME
 from antigravity_healing.proxy.guarding.addresses import is_loopback
 from antigravity_healing.wire.dialect import Dialect
 from antigravity_healing.wire.dialects import DIALECTS
+from antigravity_healing.wire.vertex import GLOBAL
 
 _HEAD = """\
 # The healing proxy's configuration. A change is taken up while it runs.
@@ -33,6 +35,17 @@ name = "{name}"
 upstream = "{upstream}"
 {kind} = "env:{variable}"   # read from the proxy's environment; file:PATH and cmd:COMMAND can be had, too
 """
+_VERTEX_ACCOUNT = """
+[[accounts]]
+name = "{name}"
+upstream = "{name}"
+bearer = "adc:"   # Google's Application Default Credentials: they need the extra [vertex]
+"""
+_VERTEX_UPSTREAM = """
+[upstreams.{name}]   # Vertex AI, as {variables} say
+project = {project}
+location = {location}
+"""
 _UPSTREAM = """
 [upstreams.{name}]   # as {variable} says
 url = {url}
@@ -41,6 +54,9 @@ _CLIENTS = """
 # [clients]
 # keys = ["env:GATEWAY_KEY"]   # lets in clients from other machines that present it
 """
+
+
+_YES = ("1", "true", "yes", "on")
 
 
 class _Found(NamedTuple):
@@ -56,12 +72,20 @@ def variables_looked_at() -> list[str]:
     return [name for dialect in DIALECTS.values() for name in (*dialect.variables.keys, *dialect.variables.tokens)]
 
 
+def vertex_flags() -> list[str]:
+    """The variables that say that an API is to be asked at Vertex AI."""
+    return [dialect.variables.vertex.flag for dialect in DIALECTS.values() if dialect.variables.vertex is not None]
+
+
 def first_configuration(environment: Mapping[str, str]) -> str:
     """The text of a configuration with an account for each credential in the environment, which has no secret in it.
 
-    A base URL that the environment names becomes its upstream's: the credentials beside it are meant for it.
+    A base URL that the environment names becomes its upstream's: the credentials beside it are meant for it. Where it
+    says that an API is to be asked at Vertex AI, that is all there is for that: the keys beside it are not for there.
     """
-    found = list(_without_repetition(_credentials(environment), environment))
+    places = {name: place for name, dialect in DIALECTS.items() if (place := _vertex_place(dialect, environment))}
+    credentials = (each for each in _credentials(environment) if each.dialect.name not in places)
+    found = list(_without_repetition(credentials, environment))
     counts = dict.fromkeys(DIALECTS, 0)
     text = _HEAD
     for each in found:
@@ -70,10 +94,16 @@ def first_configuration(environment: Mapping[str, str]) -> str:
         number = counts[name]
         own = name if number == 1 else f"{name}-{number}"
         text += _ACCOUNT.format(name=own, upstream=name, kind=each.kind, variable=each.variable)
+    for name, (project, location) in places.items():
+        text += _VERTEX_ACCOUNT.format(name=name)
+        variables = DIALECTS[name].variables.vertex
+        assert variables is not None
+        told = {"project": json.dumps(project), "location": json.dumps(location)}
+        text += _VERTEX_UPSTREAM.format(name=name, variables=f"{variables.flag} and those beside it", **told)
     for dialect in dict.fromkeys(each.dialect for each in found):
         if url := _base_url(dialect, environment):
             text += _UPSTREAM.format(name=dialect.name, variable=dialect.variables.base_url, url=json.dumps(url))
-    if not found:
+    if not found and not places:
         text += _WITHOUT.format(names=", ".join(variables_looked_at()))
         for dialect in DIALECTS.values():
             if dialect.variables.keys:
@@ -107,6 +137,17 @@ def _without_repetition(found: Iterable[_Found], environment: Mapping[str, str])
         if key not in seen:
             seen.add(key)
             yield each
+
+
+def _vertex_place(dialect: Dialect, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """The project and the location at which the environment has an API asked at Vertex AI, None where it does not."""
+    variables = dialect.variables.vertex
+    if variables is None or environment.get(variables.flag, "").strip().lower() not in _YES:
+        return None
+    project = environment.get(variables.project, "").strip()
+    location = environment.get(variables.location, "").strip() or GLOBAL
+    both = re.fullmatch(VERTEX_NAME, project) and re.fullmatch(VERTEX_NAME, location)
+    return (project, location) if both else None
 
 
 def _base_url(dialect: Dialect, environment: Mapping[str, str]) -> str:

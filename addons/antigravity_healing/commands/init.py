@@ -7,7 +7,7 @@ from pathlib import Path
 
 from antigravity_healing import private
 from antigravity_healing.commands import check
-from antigravity_healing.commands.first_configuration import first_configuration, variables_looked_at
+from antigravity_healing.commands.first_configuration import first_configuration, variables_looked_at, vertex_flags
 from antigravity_healing.policy.settings import file as config_file
 from antigravity_healing.policy.settings.schema import FILE_NAME
 from antigravity_healing.proxy.configuration import find, user_folder
@@ -22,8 +22,9 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser = commands.add_parser("init", help="write a first configuration", epilog=_STATUSES)
     parser.description = (
         f"Writes a configuration with an account for each of {', '.join(variables_looked_at())} in the environment "
-        "(and those with _2, _3, … behind them), and checks them. It names the variables and holds no key, and what "
-        "is there is not overwritten."
+        "(and those with _2, _3, … behind them), or for Vertex AI where "
+        f"{' or '.join(vertex_flags())} says so, and checks them. It names the variables and holds no key, and what is "
+        "there is not overwritten."
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--here", action="store_true", help=f"write ./{FILE_NAME}, not in the user's folder")

@@ -46,15 +46,25 @@ class CredentialPlaces(NamedTuple):
     params: tuple[str, ...] = ()
 
 
+class VertexVariables(NamedTuple):
+    """Those in which they look for whether Vertex AI is to be asked, and for its project and location."""
+
+    flag: str
+    project: str
+    location: str
+
+
 class ClientVariables(NamedTuple):
     """The environment variables in which an API's clients look for things, the first before the others.
 
-    keys: for an API key. tokens: for what goes as `Authorization: Bearer`. base_url: "" for none.
+    keys: for an API key. tokens: for what goes as `Authorization: Bearer`. base_url: "" for none. vertex: those for
+    Vertex AI, None for none.
     """
 
     keys: tuple[str, ...] = ()
     tokens: tuple[str, ...] = ()
     base_url: str = ""
+    vertex: VertexVariables | None = None
 
 
 class GenAI(NamedTuple):

@@ -75,13 +75,14 @@ def test_all_else_of_a_reading_is_told(tmp_path: Path) -> None:
         taken_up_at=1000.5,
         captured=(tmp_path, "*.flow"),
         request_log=(tmp_path / "nowhere", "*"),
+        held_bytes=5,
     )
     registry = registry_of(reading)
     assert series(registry, "antigravity_build_info") == {("1.2", "12.2"): 1}
     assert series(registry, "antigravity_exchanges_in_progress") == {("gemini", "hold"): 2}
     assert series(registry, "antigravity_conditions") == {("auth",): 1}
-    told = ("retry_budget_remaining", "captures_total", "capture_bytes", "request_log_bytes")
-    assert [registry.get_sample_value(f"antigravity_{name}") for name in told] == [7, 3, 42, 0]
+    told = ("retry_budget_remaining", "captures_total", "capture_bytes", "request_log_bytes", "held_bytes")
+    assert [registry.get_sample_value(f"antigravity_{name}") for name in told] == [7, 3, 42, 0, 5]
     taken_up = ("successful", "success_timestamp_seconds")
     assert [registry.get_sample_value(f"antigravity_config_last_reload_{name}") for name in taken_up] == [1, 1000.5]
     broken = registry_of(Reading(reload_failed=True))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from antigravity_healing.policy.judging.failures import NEVER_RESOLVED
 from antigravity_healing.policy.routing.accounts import Account, Accounts, runtime_accounts
 from antigravity_healing.policy.settings import schema
 
@@ -260,3 +261,16 @@ def refuse_key(accounts: Accounts, name: str) -> None:
     played = play([BAD_KEY], accounts=(only := Accounts([account], before=accounts)))
     assert played.names == [name]
     assert only.report(1000.0)[0]["benches"]
+
+
+# Names that nobody knows.
+
+
+@pytest.mark.parametrize("names", ["a", "abcde"])
+def test_a_name_that_nobody_knows_is_tried_four_times_and_no_more_whoever_is_to_be_asked_there(names: str) -> None:
+    there = schema.Upstream(dialect="anthropic", url="https://typo.example")
+    accounts = [replace(account, upstream=there) for account in in_turn(names)]
+    why = f"[Errno -2] Name or service not known: the name typo.example can't be resolved, {NEVER_RESOLVED}"
+    played = play_on(accounts, [Script(None, why=why)] * 40)
+    assert len(played.played) == 4
+    assert played.waited_s <= 3

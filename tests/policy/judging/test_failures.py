@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from antigravity_healing.policy.judging.failures import (
+    NEVER_RESOLVED,
     Failure,
     FailureClass,
     bounded,
@@ -450,3 +451,12 @@ def test_whatever_an_upstream_asks_for_is_between_nothing_and_a_week(
 def test_a_connection_fails_for_some_reason_whatever_is_said_of_it(why: str) -> None:
     assert connection_failure(why).kind is FailureClass.TRANSPORT
     assert connection_failure(f"[Errno 24] {why.replace('[', '')}").kind is FailureClass.LOCAL
+
+
+def test_a_name_that_was_never_resolved_is_waited_for_a_few_times_where_a_person_has_written_it() -> None:
+    why = f"[Errno -2] Name or service not known: the name typo.example can't be resolved, {NEVER_RESOLVED}"
+    found = connection_failure(why, "typo.example", "upstreams.u.url")
+    assert (found.kind, found.most_waits) == (FailureClass.TRANSPORT, 3)
+    assert found.detail == f"{why}: check the name in upstreams.u.url"
+    for host, setting in (("typo.example", ""), ("another.example", "upstreams.u.url")):
+        assert connection_failure(why, host, setting) == Failure(FailureClass.TRANSPORT, why)

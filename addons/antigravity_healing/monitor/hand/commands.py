@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from mitmproxy import command, exceptions, flow, types
 
-from antigravity_healing.monitor.hand.doing import Hand, NothingLikeThatError
+from antigravity_healing.monitor.hand.doing import Hand, NotDoneError
 from antigravity_healing.monitor.hand.flow_commands import tell_lines
 from antigravity_healing.monitor.request_log.filters import FilterError, filter_in
 from antigravity_healing.monitor.request_log.listener import RequestLog
@@ -96,7 +96,7 @@ class HandCommands:
 def _by_hand(do: Callable[[], str]) -> str:
     try:
         return do()
-    except NothingLikeThatError as error:
+    except NotDoneError as error:
         raise exceptions.CommandError(str(error)) from None
 
 

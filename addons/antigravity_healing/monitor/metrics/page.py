@@ -61,6 +61,7 @@ class Metrics:
             bool(governor.config_trouble),
             (home / FOLDER, "*.flow") if home is not None else None,
             (home, _REQUEST_LOG) if home is not None else None,
+            governor.held_bodies.total,
         )
 
     def render(self, accept: str) -> tuple[str, bytes]:

@@ -39,6 +39,7 @@ class Reading:
     taken_up_at: since when the configuration is in use, in seconds since 1970; reload_failed: whether a newer one
     can't be.
     captured, request_log: the files of each, whose sizes are looked up where that holds up nobody.
+    held_bytes: of the clients' request bodies that are held.
     """
 
     version: str = ""
@@ -52,6 +53,7 @@ class Reading:
     reload_failed: bool = False
     captured: tuple[Path, str] | None = None
     request_log: tuple[Path, str] | None = None
+    held_bytes: int = 0
 
 
 class StateCollector(Collector):
@@ -72,6 +74,7 @@ class StateCollector(Collector):
         yield _phases(reading.phases or {})
         yield from _accounts(reading)
         yield _gauge("retry_budget_remaining", "Retries that the whole process may make now.", (), reading.retries_left)
+        yield _gauge("held_bytes", "Size of the request bodies that are held.", (), reading.held_bytes)
         yield _conditions(reading.conditions or {})
         captures = CounterMetricFamily(f"{_PREFIX}captures", "Failed exchanges that were captured.")
         captures.add_metric((), reading.captures)

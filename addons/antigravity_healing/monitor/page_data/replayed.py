@@ -9,7 +9,7 @@ from typing import Any
 from mitmproxy import ctx, http
 
 from antigravity_healing.monitor.captures.replays import Replays
-from antigravity_healing.monitor.hand.doing import NothingLikeThatError
+from antigravity_healing.monitor.hand.doing import NotDoneError
 from antigravity_healing.monitor.page_data.kept_flows import KeptFlows
 from antigravity_healing.policy.judging.failures import shortened
 from antigravity_healing.proxy.streams.flow_story import name_of, outcome_of, story_of
@@ -46,22 +46,22 @@ class Replayed:
         self._last: OrderedDict[str, _Replay] = OrderedDict()
 
     async def start(self, exchange: str) -> str:
-        """Send an exchange again, and say so. Raises NothingLikeThatError where that can't be done."""
+        """Send an exchange again, and say so. Raises NotDoneError where that can't be done."""
         try:
             found = await self._kept.find(exchange)
         except OSError as error:
-            raise NothingLikeThatError(f"the captured files can't be read: {error.strerror}") from None
+            raise NotDoneError(f"the captured files can't be read: {error.strerror}", 503) from None
         if found is None:
-            raise NothingLikeThatError(f"no request of {shortened(exchange)} is kept: it can't be sent again")
+            raise NotDoneError(f"no request of {shortened(exchange)} is kept: it can't be sent again", 404)
         flow = found.own
         if flow.live or flow.intercepted or _is_running(flow):
-            raise NothingLikeThatError(f"{name_of(flow)} is still running")
+            raise NotDoneError(f"{name_of(flow)} is still running", 409)
         before = outcome_of(story_of(flow), flow.response)
         if found.file and (view := ctx.master.addons.get("view")) is not None:
             view.add([one for one in (flow, *found.attempts) if view.get_by_id(one.id) is None])
         self._replays.start([flow])
         if flow.response is not None:
-            raise NothingLikeThatError(f"{name_of(flow)} can't be replayed: mitmproxy's log says why")
+            raise NotDoneError(f"{name_of(flow)} can't be replayed: mitmproxy's log says why", 422)
         for each in self._last.values():
             each.settle()
         self._last[exchange] = _Replay(flow, self._wall(), before)

@@ -8,7 +8,7 @@ import orjson
 
 from antigravity_healing.monitor.captures.capture import Capture
 from antigravity_healing.monitor.captures.replays import Replays
-from antigravity_healing.monitor.hand.doing import Hand, NothingLikeThatError
+from antigravity_healing.monitor.hand.doing import Hand, NotDoneError
 from antigravity_healing.monitor.metrics.page import Metrics, metrics_page
 from antigravity_healing.monitor.page_data.details import Details
 from antigravity_healing.monitor.page_data.kept_flows import KeptFlows
@@ -98,7 +98,7 @@ def _done(do: Callable[[dict[str, str]], str | Awaitable[str]]) -> Handler:
         try:
             done = do(asked)
             return PageAnswer.json({"done": await done if inspect.isawaitable(done) else done})
-        except NothingLikeThatError as error:
-            return PageAnswer.json({"error": str(error)}, 404)
+        except NotDoneError as error:
+            return PageAnswer.json({"error": str(error)}, error.status)
 
     return handle

@@ -225,7 +225,9 @@ class AnswerReader:
         elif attempt.status is not None:
             self._in_turn.fail(attempt, Failure(FailureClass.CUT, f"the answer was cut: {broken}"))
         else:
-            self._in_turn.fail(attempt, connection_failure(broken))
+            account = attempt.account
+            setting = "" if account.upstream.is_public else f"upstreams.{account.upstream_name}.url"
+            self._in_turn.fail(attempt, connection_failure(broken, account.upstream.host, setting))
 
     def _stream_over(self, attempt: Attempt, out: bytes) -> None:
         """The stream has come to its end, unless what came last was a failure and has been dealt with."""

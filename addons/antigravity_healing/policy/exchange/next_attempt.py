@@ -154,7 +154,10 @@ class Planner:
             busy_for_long = nth > 1 or not self.spending.fits(wait_s)
             elsewhere = self._at_another_upstream(account, now) if busy_for_long else None
             return Next(elsewhere) if elsewhere is not None else Next(account, wait_s)
-        if retry_table.stays(failure, nth):
+        if failure.most_waits is not None and nth > failure.most_waits:
+            there = (each.name for each in self._eligible if each.upstream.host == account.upstream.host)
+            self._excluded.update(there)
+        elif retry_table.stays(failure, nth):
             return Next(account, wait_s)
         # A quota without an end in sight is as final for this exchange as a refused key.
         endless = failure.kind is FailureClass.QUOTA and failure.wait_s is None

@@ -199,8 +199,20 @@ def classify(status: int | None, headers: Headers, error: UpstreamError, *, grac
     return failure(FailureClass.CALLER)
 
 
-def connection_failure(why: str) -> Failure:
-    """The failure that a connection which could not be made, or ended before an answer, means. why: in words."""
+NEVER_RESOLVED = "and never has been since the start"
+"""How words of a connection end that could not be made as nobody knows its name, and nobody has known it so far."""
+_MOST_WAITS_FOR_A_NAME = 3
+
+
+def connection_failure(why: str, host: str = "", setting: str = "") -> Failure:
+    """The failure that a connection which could not be made, or ended before an answer, means. why: in words.
+
+    host: the upstream's. setting: where a person has written that, "" where nobody has.
+    """
+    if setting and host in why and why.endswith(NEVER_RESOLVED):
+        # Most likely it is misspelt.
+        told = f"{why}: check the name in {setting}"
+        return Failure(FailureClass.TRANSPORT, told, most_waits=_MOST_WAITS_FOR_A_NAME)
     numbers = _ERRNO.findall(why) if _OS_ERRORS.match(why) else []
     if numbers and all(int(number) in _LOCAL_ERRNOS for number in numbers):
         return Failure(FailureClass.LOCAL, f"this machine could not connect: {why}")

@@ -14,6 +14,7 @@ from antigravity_healing.policy.routing.routes import Routes
 from antigravity_healing.policy.settings.schema import Config
 from antigravity_healing.policy.signing.store import SignatureStore
 from antigravity_healing.policy.translating.refused_features import Unsupported
+from antigravity_healing.proxy.claiming.held_bodies import HeldBodies
 from antigravity_healing.proxy.claiming.under_way import UnderWay
 from antigravity_healing.proxy.guarding.addresses import is_loopback
 from antigravity_healing.proxy.guarding.admission import Admission
@@ -50,6 +51,7 @@ class State:
         self.unsupported = Unsupported()
         self.clock = SystemClock()
         self.under_way = UnderWay()
+        self.held_bodies = HeldBodies(lambda: self.config.limits.held_bytes)
         self.random: Random = SystemRandom()
         self.body_size_limit: int | None = None
         """How many bytes mitmproxy is told to take of a body (its option `body_size_limit`)."""

@@ -54,6 +54,8 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
+        self.resolved: set[str] = set()
+        """The names of upstreams that have been resolved so far."""
         self._began: float | None = None
         self._line = asyncio.Lock()
 
@@ -172,7 +174,9 @@ class TurnTaking(ProxyConnectionHandler):
         connection is at its end, and the layers would keep all that runs on it for ever.
         """
         if isinstance(event, events.OpenConnectionCompleted):
-            name_unresolved(event)
+            address = event.command.connection.address
+            counted = address is not None and self.is_counted(address)
+            name_unresolved(event, self.turns.resolved if counted else None)
         if isinstance(event, events.ConnectionClosed):
             await in_spite_of_cancelling(self._piecewise(event))
         elif _can_wait(event) or self.in_order.locked():

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_LOGGED = 300
 _LONGEST_PATH = 200
+_ROOM_AGAIN_S = 1
 _KINDS = {
     401: "authentication_error",
     403: "permission_error",
@@ -193,3 +194,9 @@ def refusal(
 def too_long(dialect: Dialect | None, limit: int) -> http.Response:
     """413 for a body of more than `limit` bytes, as it comes or decoded."""
     return refusal(dialect, 413, f"The request body is longer than the {limit:,} bytes that this proxy takes.")
+
+
+def no_room(dialect: Dialect | None, limit: int) -> http.Response:
+    """503 for a body for which there is no room now. limit: how many bytes all that are held may have."""
+    message = f"This proxy holds as many request bodies as it may, {limit:,} bytes in all. Send it again in a moment."
+    return refusal(dialect, 503, message, retry_after_s=_ROOM_AGAIN_S)

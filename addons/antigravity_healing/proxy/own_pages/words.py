@@ -38,6 +38,6 @@ def failed(status: int, message: str) -> PageAnswer:
 
 def _plain(status: int, message: str) -> http.Response:
     """An error of which the log need not tell."""
-    kind = "api_error" if status >= 500 else "not_found_error"
+    kind = "api_error" if status >= 500 else "not_found_error" if status == 404 else "invalid_request_error"
     error = {"type": kind, "code": status, "message": message}
     return refusals.json_response(status, {"type": "error", "error": error})

@@ -160,7 +160,13 @@ class HealingStream(PassingStream):
         return False
 
     def begin(self, exchange: Exchange) -> CommandGenerator[None]:
-        """Begin the exchange that this request has become."""
+        """Begin the exchange that this request has become, if there is room for its body as it reads."""
+        request = self.flow.request
+        size = max(len(request.raw_content or b""), len(exchange.request.body))
+        if (refused := self.without_room(request, size)) is not None:
+            yield from self.answer_with(refused)
+            return
+        self.governor.held_bodies.hold(self, size)
         self.exchange = exchange
         # Where one account after the other is asked it is not known before that this is one.
         self.hooks_in_place = not self.replayed

@@ -20,7 +20,13 @@ from antigravity_healing.proxy.connections.lingering import LastWords, LastWords
 from antigravity_healing.proxy.connections.own_events import RestUnwanted
 from antigravity_healing.proxy.guarding.proxy_auth import refusal_by_proxyauth, take_for_proxyauth
 from antigravity_healing.proxy.guarding.reach import AntigravityReachHook
-from antigravity_healing.proxy.guarding.refusals import RefusalResponse, asked_by, refusal, too_long
+from antigravity_healing.proxy.guarding.refusals import (
+    RefusalResponse,
+    asked_by,
+    no_room,
+    refusal,
+    too_long,
+)
 from antigravity_healing.proxy.guarding.web_pages import show_to
 from antigravity_healing.proxy.internals.http_layer import (
     HttpResponseHeadersHook,
@@ -193,7 +199,22 @@ class IncomingStream(RedactingStream):
             size = expected_http_body_size(event.request)
         except ValueError:
             return None
-        return self.too_long(event.request) if size is not None and size > self.longest_body else None
+        size = max(size or 0, 0)
+        if size > self.longest_body:
+            return self.too_long(event.request)
+        return None if self.streams_by(event.request) else self.without_room(event.request, size)
+
+    def streams_by(self, request: http.Request) -> bool:
+        """Whether the request's body is passed on as it comes."""
+        return False
+
+    def without_room(self, request: http.Request, size: int) -> http.Response | None:
+        """The answer to a request for whose body, which will have so many bytes, there is no room; None if there is."""
+        bodies = self.governor.held_bodies
+        if bodies.have_room(self, size):
+            return None
+        with asked_by(self.client_digest, request):
+            return no_room(self.dialect, bodies.most)
 
     @property
     def longest_body(self) -> int:
@@ -314,9 +335,12 @@ class IncomingStream(RedactingStream):
             return is_over
         if not request:
             return (yield from self.stream_if_long(self.governor.config.limits.answer_bytes))
-        if len(self.request_body_buf) > self.longest_body:
-            yield from self.answer_early(self.too_long(self.flow.request))
+        size = len(self.request_body_buf)
+        too_long = self.too_long(self.flow.request) if size > self.longest_body else None
+        if (refused := too_long or self.without_room(self.flow.request, size)) is not None:
+            yield from self.answer_early(refused)
             return True
+        self.governor.held_bodies.hold(self, size)
         return False
 
     def stream_plain(self, request: bool, limit: int) -> CommandGenerator[None]:

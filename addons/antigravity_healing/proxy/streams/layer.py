@@ -258,6 +258,10 @@ class HealingLayer(ConnectingLayer):
 
     def sweep(self) -> None:
         """Forget what is over."""
+        for stream_id, asked in (*self.exchanges.items(), *self.ending.items()):
+            # One that is killed stays among the streams of its connection.
+            if self.streams.get(stream_id) is not asked or asked.server_state == asked.state_errored:
+                self.governor.held_bodies.let_go(asked)
         for stream_id, owner in list(self.exchanges.items()):
             gone = self.streams.get(stream_id) is not owner
             if owner.exchange is None:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmproxy import ctx, http
+from mitmproxy.net.http import url
 from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http import HttpStream, SendHttp
@@ -27,6 +29,7 @@ from antigravity_healing.proxy.internals.http_layer import (
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
+    ResponseProtocolError,
 )
 from antigravity_healing.proxy.secrets.credentials import CredentialError
 from antigravity_healing.proxy.secrets.seal import Seal
@@ -78,8 +81,12 @@ class PassingStream(IncomingStream):
 
     def prepare(self, event: RequestHeaders) -> None:
         """Have a file streamed to where it is kept, as it comes."""
-        if self.is_upload(event.request) and not self.replayed and not self.wants_whole:
+        if self.streams_by(event.request):
             event.request.stream = not event.end_stream
+
+    def streams_by(self, request: http.Request) -> bool:
+        """Whether it is a file that is passed on as it comes."""
+        return self.is_upload(request) and not self.replayed and not self.wants_whole
 
     def is_upload(self, request: http.Request) -> bool:
         """Whether it is a file that is passed on."""
@@ -208,6 +215,52 @@ class PassingStream(IncomingStream):
         return request.seal or request.error
 
     # The answer.
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> CommandGenerator[None]:
+        """A client that has got nothing of an answer which fails is told so as its API would tell it."""
+        if isinstance(event, RequestProtocolError) or not self.can_be_told:
+            yield from super().handle_protocol_error(event)
+            return
+        yield from self.answer_with(self.failed(event.message, event.code))
+
+    def check_invalid(self, request: bool) -> CommandGenerator[bool]:
+        """So is one whose answer has a head that is none."""
+        response = self.flow.response
+        if request or response is None or not self.can_be_told:
+            return (yield from super().check_invalid(request))
+        flaw = self.flaw_of(False)
+        if not flaw and self.context.options.validate_inbound_headers:
+            try:
+                validate_headers(response)
+            except ValueError as error:
+                flaw = str(error)
+        if flaw:
+            yield commands.CloseConnection(self.flow.server_conn)
+            yield from self.answer_with(self.failed(flaw, ErrorCode.RESPONSE_VALIDATION_FAILED))
+        return bool(flaw)
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether the client of a request that passes can still get another answer than upstream's."""
+        waits = (self.state_uninitialized, self.state_wait_for_response_headers, self.state_consume_response_body)
+        is_over = self.client_state == self.state_errored or self.flow.error is not None
+        return self.passing is not None and not is_over and self.server_state in waits
+
+    def failed(self, why: str, code: ErrorCode) -> http.Response:
+        """The answer to a request whose own has failed, of which nothing is kept. why: in mitmproxy's words."""
+        request, begun = self.flow.request, self.flow.response is not None
+        where = url.hostport(request.scheme, request.host, request.port)
+        if code is ErrorCode.CONNECT_FAILED:
+            told = f"Could not connect to {where}"
+        elif code is ErrorCode.RESPONSE_VALIDATION_FAILED:
+            told = f"{where} sent what can't be passed on"
+        else:
+            told = f"{where} broke off {'in the middle of its answer' if begun else 'before it answered'}"
+        self.response_body_buf.clear()
+        self.flow.response = None
+        self.server_state = self.state_wait_for_response_headers
+        assert self.passing is not None
+        return self.refused(request, 502, f"{told}: {self.passing.redact_text(why)}")
 
     def check_body_size(self, request: bool) -> CommandGenerator[bool]:
         """What passes streams, but for JSON whose length is told: hooks and people get that whole."""

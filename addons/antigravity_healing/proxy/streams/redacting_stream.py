@@ -156,8 +156,7 @@ class RedactingStream(InPlaceHooks):
     def _refuse(self, why: str) -> CommandGenerator[None]:
         """What can't be read can't be searched for secrets: it is not passed on."""
         yield SendHttp(RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL), self.context.server)
-        told = f"The answer of the server can't be passed on: {why}"
-        yield from super().handle(ResponseProtocolError(self.stream_id, told, ErrorCode.GENERIC_SERVER_ERROR))
+        yield from super().handle(ResponseProtocolError(self.stream_id, why, ErrorCode.RESPONSE_VALIDATION_FAILED))
 
     def send_response(self, already_streamed: bool = False) -> CommandGenerator[None]:
         """An answer that another addon has given in upstream's place may repeat them, too."""

@@ -12,7 +12,15 @@ from antigravity_healing.wire.anthropic.rate_limits import AnthropicRateLimits
 from antigravity_healing.wire.anthropic.reader import AnthropicReader, read_message
 from antigravity_healing.wire.anthropic.usage import AnthropicTally
 from antigravity_healing.wire.anthropic.vertex import AnthropicOnVertex
-from antigravity_healing.wire.dialect import ClientVariables, CredentialPlaces, GenAI, LateEnd, Streamed, ThingIds
+from antigravity_healing.wire.dialect import (
+    ClientVariables,
+    CredentialPlaces,
+    GenAI,
+    LateEnd,
+    Streamed,
+    ThingIds,
+    VertexVariables,
+)
 from antigravity_healing.wire.errors.parsing import STATUS_OF_ANTHROPIC_TYPE, read_error
 from antigravity_healing.wire.http.sse import BOM, SSEEvent, encode
 from antigravity_healing.wire.json.span import replace_member
@@ -53,7 +61,12 @@ class Anthropic:
     base_path = "/v1"
     endpoints = "POST /v1/messages, POST /v1/messages/count_tokens and GET /v1/models (Anthropic)"
     credentials = CredentialPlaces(("x-api-key", "authorization"))
-    variables = ClientVariables(("ANTHROPIC_API_KEY",), ("ANTHROPIC_AUTH_TOKEN",), "ANTHROPIC_BASE_URL")
+    variables = ClientVariables(
+        ("ANTHROPIC_API_KEY",),
+        ("ANTHROPIC_AUTH_TOKEN",),
+        "ANTHROPIC_BASE_URL",
+        VertexVariables("CLAUDE_CODE_USE_VERTEX", "ANTHROPIC_VERTEX_PROJECT_ID", "CLOUD_ML_REGION"),
+    )
     models_path = "/v1/models"
     flag_header = "anthropic-beta"
     gen_ai = GenAI("anthropic", "chat")

@@ -5,7 +5,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from antigravity_healing.wire.dialect import ClientVariables, CredentialPlaces, GenAI, LateEnd, Streamed, ThingIds
+from antigravity_healing.wire.dialect import (
+    ClientVariables,
+    CredentialPlaces,
+    GenAI,
+    LateEnd,
+    Streamed,
+    ThingIds,
+    VertexVariables,
+)
 from antigravity_healing.wire.errors.parsing import STATUS_OF_GOOGLE_STATUS, read_error
 from antigravity_healing.wire.gemini.collector import GeminiCollector
 from antigravity_healing.wire.gemini.conversation import GeminiConversation
@@ -63,7 +71,11 @@ class Gemini:
     base_path = "/v1beta"
     endpoints = "/v1beta/models/MODEL:generateContent, :streamGenerateContent and :countTokens (Gemini, also under /v1)"
     credentials = CredentialPlaces(("x-goog-api-key", "authorization"), ("key", "access_token"))
-    variables = ClientVariables(("GEMINI_API_KEY", "GOOGLE_API_KEY"), base_url="GOOGLE_GEMINI_BASE_URL")
+    variables = ClientVariables(
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        base_url="GOOGLE_GEMINI_BASE_URL",
+        vertex=VertexVariables("GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION"),
+    )
     models_path = "/v1beta/models"
     flag_header = ""
     gen_ai = GenAI("gcp.gemini", "generate_content")

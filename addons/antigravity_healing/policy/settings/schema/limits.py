@@ -53,6 +53,8 @@ class Limits(Table):
     """From a head's first byte to its last."""
     model_bytes: int = Field(default=256, ge=64)
     """Of a model's name."""
+    held_bytes: int = Field(default=1024 * 1024 * 1024, ge=1024 * 1024)
+    """Of all request bodies that are held, together."""
     answer_bytes: int = Field(default=64 * 1024 * 1024, ge=1024 * 1024)
     """Of an answer that is held until it is whole, decoded."""
     event_bytes: int = Field(default=32 * 1024 * 1024, ge=1024 * 1024)

@@ -115,6 +115,11 @@ class Upstream(Table):
         return prefix + target[asked.end() :] if asked else prefix[: own.start()] + target
 
     @property
+    def is_public(self) -> bool:
+        """Whether the URL is the API's own."""
+        return self.url == (DIALECTS[self.dialect].public_url if self.location is None else url_of(self.location))
+
+    @property
     def on_vertex(self) -> bool:
         """Whether this is Vertex AI."""
         return self.location is not None
