@@ -49,6 +49,18 @@ def memory_kept(action: Callable[[], object]) -> tuple[int, int]:
     return after - before, peak - before
 
 
+def assert_kept(begin: Callable[[], Callable[[], object]], *, kept: float, peak: float) -> None:
+    """Assert that fewer bytes than these are kept after an action, and taken at most in between.
+
+    begin: makes the action anew. Other threads of this process may take some meanwhile: one of three tries is enough.
+    """
+    for is_last in (False, False, True):
+        now_kept, most = memory_kept(begin())
+        if now_kept < kept and most < peak:
+            return
+        assert not is_last, f"{now_kept:,} bytes are kept, {most:,} were taken"
+
+
 @contextmanager
 def _traced() -> Iterator[None]:
     tracemalloc.start()

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from tests.support.examples import examples
 from tests.support.protocol import check_anthropic_stream, check_gemini_stream
 from tests.support.recorded import Exchange, recorded_params
-from tests.support.work import memory_kept
+from tests.support.work import assert_kept
 from tests.upstream import (
     HEARTBEAT,
     PING,
@@ -184,19 +185,24 @@ def test_holding_is_bounded_by_bytes() -> None:
 @pytest.mark.parametrize("hold", [True, False])
 def test_an_event_without_an_end_is_not_kept_for_ever(line: bytes, size: int, hold: bool) -> None:
     longest = 10_000
-    tested = gate(ANTHROPIC, hold=hold, longest_event=longest)
     stream = b"data: " + line * longest
-    pieces = iter([stream[at : at + size] for at in range(0, longest // size * size, size)])
+    pieces = [stream[at : at + size] for at in range(0, longest // size * size, size)]
+    tested = gate(ANTHROPIC)
 
-    def feed() -> None:
-        for piece in pieces:
-            assert tested.feed(piece) == b""
+    def begin() -> Callable[[], object]:
+        nonlocal tested
+        tested = gate(ANTHROPIC, hold=hold, longest_event=longest)
 
-    kept, peak = memory_kept(feed)
+        def feed() -> None:
+            for piece in pieces:
+                assert tested.feed(piece) == b""
+
+        return feed
+
+    assert_kept(begin, kept=1.5 * longest, peak=1.5 * longest)
     early = tested.failure
     assert early is None
     assert tested.unsent() == stream[: longest // size * size]
-    assert kept <= peak < 1.5 * longest
     tested.feed(stream[longest : longest + size])
     assert tested.failure is not None
     assert tested.failure.kind is FailureClass.MALFORMED
