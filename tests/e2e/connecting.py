@@ -176,7 +176,7 @@ class Http2Client(H2Client):
 
 @dataclass(frozen=True)
 class Site:
-    """A proxy, and what is behind it. Each model leads to the upstream of its name; `…-hasty` waits a second."""
+    """A proxy, and what is behind it. Each model leads to the upstream of its name; `…-hasty` waits two seconds."""
 
     proxy: ProbedProxy
     http1: ReluctantHttp1

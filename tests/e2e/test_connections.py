@@ -52,7 +52,7 @@ def open_site(stack: ExitStack, folder: Path, *, tunnels: bool) -> Site:
     config += "[models]\n"
     for name in NAMES:
         config += f'"{name}" = "{name}/{name}"\n'
-        config += f'"{name}-hasty" = {{ to = "{name}/{name}", peek = {{ first_byte = 1.0 }} }}\n'
+        config += f'"{name}-hasty" = {{ to = "{name}/{name}", peek = {{ first_byte = 2.0 }} }}\n'
     trusted, script = folder / "trusted.pem", folder / "script.py"
     trusted.write_bytes(http2.ca_file.read_bytes() + other_ca.read_bytes())
     script.write_text(SCRIPT)
