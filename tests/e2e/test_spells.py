@@ -146,15 +146,20 @@ def test_an_upstream_that_is_started_while_a_request_waits_serves_it(tmp_path: P
         assert int(response.header("x-healing-attempts") or 0) >= 5
 
 
-@pytest.mark.parametrize("code", ["EAI_AGAIN", "EAI_NONAME"])
+# A name that nobody knows, and never has, is a misspelt one.
+@pytest.mark.parametrize(("code", "known_before"), [("EAI_AGAIN", False), ("EAI_NONAME", True)])
 def test_a_name_that_can_be_resolved_again_while_a_request_waits_is_asked(
-    server: Upstream, tmp_path: Path, code: str
+    server: Upstream, tmp_path: Path, code: str, known_before: bool
 ) -> None:
     awake, script = tmp_path / "awake", tmp_path / "resolver.py"
     script.write_text(RESOLVER.format(awake=str(awake), code=code))
     server.reset()
     url = f"http://waking.test:{server.port}"
     with local(tmp_path / "proxy", url, "-s", str(script)) as proxy, ThreadPoolExecutor(1) as pool:
+        if known_before:
+            awake.touch()
+            assert ask_plainly(proxy.url, "anthropic", "m").status == 200
+            awake.unlink()
         request = pool.submit(ask_plainly, proxy.url, "anthropic", "m")
         proxy.wait_for_log("retrying...", count=4)
         awake.touch()
