@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,14 +234,6 @@ def refused(answer: bytes | raw.RawResponse, *statuses: int) -> None:
 def head(method: str, target: str, *headers: str, host: str = "127.0.0.1") -> bytes:
     """The head of a request, in bytes."""
     return "\r\n".join([f"{method} {target} HTTP/1.1", f"host: {host}", *headers, "", ""]).encode("latin-1")
-
-
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 15.0) -> None:
-    """Wait for a condition. Raises AssertionError."""
-    until = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def lan_address() -> str | None:

@@ -6,9 +6,10 @@ import pytest
 
 from tests.attack.http2_server import Http2Server
 from tests.attack.rude_client import Probed
-from tests.attack.scripted import Scripted, until
+from tests.attack.scripted import Scripted
 from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.probed import ProbedProxy
+from tests.support.patience import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def scripted(scripted_proxy: tuple[Proxy, Scripted]) -> Iterator[tuple[Proxy, Sc
     server.reset()
     yield proxy, server
     assert server.script.empty()
-    until(lambda: proxy.health()["running"] == 0)
+    wait_until(lambda: proxy.health()["running"] == 0)
 
 
 @pytest.fixture(scope="module")

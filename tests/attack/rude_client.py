@@ -13,9 +13,10 @@ import h2.errors
 import h2.events
 
 from tests.attack.http2_server import Http2Server, Pairs
-from tests.attack.scripted import KEY, PATH, message, text_of, until
+from tests.attack.scripted import KEY, PATH, message, text_of
 from tests.e2e.harness import Proxy
 from tests.e2e.probed import ProbedProxy
+from tests.support.patience import wait_until
 from tests.support.raw import RawConnection
 
 MIB = 1024 * 1024
@@ -129,5 +130,5 @@ def settled(value: Callable[[], int]) -> int:
         same, last = (same + 1 if now == last and now else 0), now
         return same > 15
 
-    until(still, timeout=60)
+    wait_until(still, timeout_s=60)
     return last

@@ -5,8 +5,7 @@ import re
 import socket
 import ssl
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal
@@ -179,12 +178,3 @@ def text_of(body: bytes) -> str:
 def ask(base: str, text: str = "hi", *, model: str = "claude-x", **how: Any) -> RawResponse:
     """Ask for a stream with the client's own key."""
     return request("POST", base + PATH, message(model, text), KEY, **how)
-
-
-def until(condition: Callable[[], Any], timeout: float = PATIENCE_S) -> None:
-    """Ask again and again until a condition holds."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "not so in time"
-        # Not a wait for luck: the condition decides.
-        time.sleep(0.02)

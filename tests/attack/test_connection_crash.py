@@ -8,9 +8,10 @@ import pytest
 
 from tests.attack.http2_server import Asked, Http2Server
 from tests.attack.rude_client import RudeClient
-from tests.attack.scripted import Say, Scripted, answer_bytes, ask, text_of, until
+from tests.attack.scripted import Say, Scripted, answer_bytes, ask, text_of
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
+from tests.support.patience import wait_until
 from tests.support.raw import request
 from tests.upstream import anthropic_stream
 
@@ -141,7 +142,7 @@ def test_an_http2_client_whose_connection_crashes_takes_its_exchanges_with_it(si
         client.flush()
         with pytest.raises((EOFError, ConnectionError)):
             client.read_until(lambda: False)
-        until(lambda: site.proxy.health()["running"] == 0)
+        wait_until(lambda: site.proxy.health()["running"] == 0)
     site.secure.wait_for(
         lambda: site.secure.asked[0].stream_id in site.secure.peers[0].reset or site.secure.peers[0].over
     )

@@ -3,8 +3,9 @@
 import contextlib
 import socket
 
-from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, chunked_bytes, message, text_of, until
+from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, chunked_bytes, message, text_of
 from tests.e2e.harness import Proxy
+from tests.support.patience import wait_until
 from tests.support.raw import RawConnection
 
 type Place = tuple[Proxy, Scripted]
@@ -27,7 +28,7 @@ def test_a_crowd_that_comes_at_once_is_served_beside_a_stream(scripted: Place) -
     server.go.set()
     assert text_of(stream.read("POST").body) == "the first"
     stream.close()
-    until(lambda: proxy.health()["running"] == 0)
+    wait_until(lambda: proxy.health()["running"] == 0)
 
 
 def test_a_crowd_that_leaves_at_once_is_forgotten(scripted: Place) -> None:
@@ -39,6 +40,6 @@ def test_a_crowd_that_leaves_at_once_is_forgotten(scripted: Place) -> None:
     server.wait_for(lambda server: len(server.heard) == 40)
     for each in crowd:
         each.close("rst")
-    until(lambda: proxy.health()["running"] == 0)
+    wait_until(lambda: proxy.health()["running"] == 0)
     server.go.set()
     server.wait_for(lambda server: len(server.closed) == server.connections)

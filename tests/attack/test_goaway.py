@@ -9,9 +9,10 @@ import pytest
 from h2.settings import SettingCodes
 
 from tests.attack.http2_server import Asked, Http2Server
-from tests.attack.scripted import PATH, message, text_of, until
+from tests.attack.scripted import PATH, message, text_of
 from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy, account, upstream
+from tests.support.patience import wait_until
 from tests.upstream import anthropic_stream
 
 
@@ -107,7 +108,7 @@ def test_streams_that_wait_for_their_turn_are_sent_elsewhere(place: tuple[Proxy,
             first = client.post(PATH, message("claude-x"))
             client.read_until(lambda: client.body[first])
             later = [client.post(PATH, message("claude-x")) for _ in range(2)]
-            until(lambda: proxy.health()["running"] == 3)
+            wait_until(lambda: proxy.health()["running"] == 3)
             assert len(server.asked) == 1
             server.settings = {}
             server.play = lambda asked: asked.answer("elsewhere")

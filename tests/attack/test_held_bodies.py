@@ -17,10 +17,10 @@ from hyperframe.frame import DataFrame, RstStreamFrame
 
 from tests.attack.h2_raw import RawH2
 from tests.attack.measure import MB
-from tests.attack.scripted import until
 from tests.attack.sending import Told, connect, filler, head, send_and_read
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.support import raw
+from tests.support.patience import wait_until
 from tests.support.protocol import check_anthropic_json, check_gemini_error
 from tests.support.raw import RawConnection
 from tests.upstream import Reply, Upstream, anthropic_json, anthropic_stream, gemini_json
@@ -62,7 +62,7 @@ class Place:
         return float(line.partition(" ")[2])
 
     def wait_until_held(self, condition: Callable[[float], bool]) -> None:
-        until(lambda: condition(self.held))
+        wait_until(lambda: condition(self.held))
 
 
 @pytest.fixture(scope="module")

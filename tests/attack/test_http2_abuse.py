@@ -20,7 +20,8 @@ from hyperframe.frame import (
 
 from tests.attack.http2_server import Asked
 from tests.attack.rude_client import MIB, Probed, RudeClient, bytes_sent, settled
-from tests.attack.scripted import PATH, text_of, until
+from tests.attack.scripted import PATH, text_of
+from tests.support.patience import wait_until
 from tests.upstream import anthropic_stream
 
 # Little, so that few streams and frames are too many.
@@ -44,7 +45,7 @@ def test_streams_that_are_reset_as_they_are_opened_cost_nothing(probed: Probed) 
         server.play = lambda asked: asked.answer("fine")
         # The honest neighbour: a client that changed its mind goes on.
         assert client.ask("stays") == "fine"
-        until(lambda: proxy.health()["running"] == 0)
+        wait_until(lambda: proxy.health()["running"] == 0)
     assert [b"stays" in asked.body for asked in server.asked] == [True]
 
 
@@ -58,7 +59,7 @@ def test_streams_that_are_reset_while_they_run_end_at_once(probed: Probed) -> No
         for stream_id in opened:
             client.h2.reset_stream(stream_id, h2.errors.ErrorCodes.CANCEL)
         client.flush()
-        until(lambda: proxy.health()["running"] == 0)
+        wait_until(lambda: proxy.health()["running"] == 0)
         server.wait_for(lambda: all(asked.stream_id in asked.peer.reset for asked in server.asked))
 
 
@@ -78,7 +79,7 @@ def test_a_client_that_does_nothing_but_reset_is_sent_away(probed: Probed, way: 
                 while proxy.log.count(SENT_AWAY) == before:
                     client.reset_at_once(1)
         proxy.wait_for_log(SENT_AWAY, before + 1)
-        until(lambda: proxy.health()["running"] == 0)
+        wait_until(lambda: proxy.health()["running"] == 0)
     server.play = lambda asked: asked.answer("fine")
     with RudeClient(server.url, proxy) as other:
         assert other.ask("stays") == "fine"
@@ -113,7 +114,7 @@ def test_a_connection_that_is_gone_leaves_no_exchange_behind(probed: Probed) -> 
         client.open(f"left {number}")
     client.reset_at_once(40)
     client.connection.close("rst")
-    until(lambda: proxy.health()["running"] == 0)
+    wait_until(lambda: proxy.health()["running"] == 0)
 
 
 def test_more_streams_than_may_be_open_end_the_connection_only(probed: Probed) -> None:
@@ -127,7 +128,7 @@ def test_more_streams_than_may_be_open_end_the_connection_only(probed: Probed) -
         client.flush()
         with pytest.raises((EOFError, ConnectionError)):
             client.read_until(lambda: False)
-    until(lambda: proxy.health()["running"] == 0)
+    wait_until(lambda: proxy.health()["running"] == 0)
     server.play = lambda asked: asked.answer("fine")
     with RudeClient(server.url, proxy) as other:
         assert other.ask("stays") == "fine"

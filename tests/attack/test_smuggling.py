@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from tests.attack.rude_client import RudeClient
-from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, answer_bytes, message, text_of, until
+from tests.attack.scripted import KEY, PATH, PAUSE, Say, Scripted, answer_bytes, message, text_of
 from tests.e2e.harness import Proxy
+from tests.support.patience import wait_until
 from tests.support.raw import RawConnection, encode_request
 from tests.upstream.tls import server_context
 
@@ -51,7 +52,7 @@ def test_a_client_that_sends_on_while_it_waits_is_not_kept_for_ever(scripted: Pl
         refused = True
     assert refused
     connection.close("rst")
-    until(lambda: proxy.health()["running"] == 0)
+    wait_until(lambda: proxy.health()["running"] == 0)
     server.go.set()
 
 

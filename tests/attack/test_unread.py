@@ -13,10 +13,11 @@ import pytest
 
 from tests.attack.http2_server import Asked, Http2Server
 from tests.attack.rude_client import MIB, RudeClient, bytes_sent
-from tests.attack.scripted import KEY, PATH, message, split, until
+from tests.attack.scripted import KEY, PATH, message, split
 from tests.e2e.harness import account, upstream
 from tests.e2e.probed import ProbedProxy
 from tests.support.listening import Listening
+from tests.support.patience import wait_until
 from tests.support.raw import RawConnection
 from tests.upstream import anthropic_stream
 
@@ -109,7 +110,7 @@ def stays_shut(held: Site, to: str) -> int:
             last, since = now, time.monotonic()
         return time.monotonic() > since + 1.5 * IDLE_S
 
-    until(has_stayed, timeout=60)
+    wait_until(has_stayed, timeout_s=60)
     return last
 
 
@@ -155,8 +156,8 @@ def test_a_client_that_never_takes_its_answer_is_taken_for_gone(tmp_path: Path, 
         else:
             connection = RawConnection(held.proxy.url)
             connection.send("POST", held.proxy.url + PATH, message(to), KEY)
-        until(lambda: held.left(to))
-        until(lambda: held.proxy.health()["running"] == 0)
+        wait_until(lambda: held.left(to))
+        wait_until(lambda: held.proxy.health()["running"] == 0)
         connection.close("rst")
         # It was no account's fault.
         accounts = held.proxy.health()["accounts"]

@@ -2,8 +2,7 @@
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tests.e2e.harness import Proxy, account, upstream
 from tests.e2e.test_modes_helpers import ask, body, read_error, read_json, read_stream, stream, target
 from tests.support import raw
 from tests.support.listening import Listening
+from tests.support.patience import wait_until
 from tests.upstream import Reply, Upstream, anthropic_json, anthropic_stream, gemini_json
 
 WATCHING = Path(__file__).with_name("watching.py")
@@ -68,13 +68,6 @@ class Held:
         response = ask(self.proxy.url, "anthropic", "m", "[plan:clock]")
         assert response.status == 504
         assert "no response headers" in read_error("anthropic", response)["message"]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

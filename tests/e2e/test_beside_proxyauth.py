@@ -15,6 +15,7 @@ from tests.e2e.h2_client import H2Client
 from tests.e2e.harness import Proxy, account, key_of, upstream
 from tests.e2e.test_modes_helpers import ask, body, empty, free_port, keys_of, read_json, read_stream, stream
 from tests.support import raw
+from tests.support.patience import wait_until
 from tests.upstream import Reply, Upstream, anthropic_json
 
 WATCHING = Path(__file__).with_name("watching.py")
@@ -42,8 +43,12 @@ class Guarded:
     def with_user(self) -> str:
         return self.proxy.url.replace("//", f"//{USER}@")
 
-    def seen(self, case: str) -> list[dict[str, Any]]:
-        """What the other addon has seen of a case."""
+    def seen(self, case: str, hooks: int) -> list[dict[str, Any]]:
+        """What the other addon has seen of a case, of which it hears so often: last of all after the client."""
+        wait_until(lambda: len(self._seen(case)) >= hooks, f"{hooks} hooks")
+        return self._seen(case)
+
+    def _seen(self, case: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.seen_file.read_text().splitlines()]
         return [line for line in lines if line["case"] == case]
 
@@ -130,7 +135,7 @@ def test_a_tunnel_that_was_let_in_is_healed_with_http1(guarded: Guarded) -> None
     response = ask(guarded.tls.url, "anthropic", "m", headers=headers, proxy=guarded.with_user, context=guarded.trust)
     assert read_stream("anthropic", response.body) == "Healed"
     assert keys_of(guarded.tls.calls) == KEYS
-    seen = guarded.seen("tunnel")
+    seen = guarded.seen("tunnel", 8)
     assert {line["role"] for line in seen} >= {"exchange", "attempt"}
     assert len({line["client"] for line in seen}) == 1
     assert [line["proxyauth"] for line in seen] == [USER.split(":")] * len(seen)
@@ -209,7 +214,7 @@ def test_what_changes_requests_acts_once_on_the_clients(guarded: Guarded) -> Non
         assert call.json["messages"][0]["content"] == "script-counts-on-and"
         assert [value for name, value in call.header_pairs if name == "x-script"] == ["once"]
         assert call.headers["x-team"] == "blue"
-    seen = [(line["hook"], line["role"]) for line in guarded.seen("once")]
+    seen = [(line["hook"], line["role"]) for line in guarded.seen("once", 8)]
     assert [role for hook, role in seen if hook in ("requestheaders", "request")] == ["", "exchange"]
     assert response.header("x-script") == "once"
     # Answers are looked at where they come: each attempt's, and the client's.

@@ -3,8 +3,8 @@
 from hypothesis import settings
 
 QUICK, WHOLE = "quick", "whole"
-# A machine that is busy is no failure.
-settings.register_profile(QUICK, max_examples=25, deadline=None)
+# A machine that is busy is no failure, and what a default run says is the same each time: others are for long runs.
+settings.register_profile(QUICK, max_examples=25, deadline=None, derandomize=True)
 settings.register_profile(WHOLE, max_examples=100, deadline=None)
 
 

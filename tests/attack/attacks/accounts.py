@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.attack.arena import MB, Arena, Setup, says, wait_until
+from tests.attack.arena import MB, Arena, Setup, says
 from tests.attack.table import Attack, NotHereError
 from tests.e2e.harness import account
+from tests.support.patience import wait_until
 from tests.support.shell import shell
 from tests.upstream import anthropic_error_body
 

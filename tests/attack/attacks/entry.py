@@ -5,9 +5,10 @@ import posixpath
 import socket
 from urllib.parse import unquote
 
-from tests.attack.arena import MODEL, Arena, Setup, head, lan_address, read_to_end, refused, status_of, wait_until
+from tests.attack.arena import MODEL, Arena, Setup, head, lan_address, read_to_end, refused, status_of
 from tests.attack.table import Attack, NotHereError
 from tests.e2e.harness import account
+from tests.support.patience import wait_until
 
 _LOOPBACKS = ("127.0.0.1", "127.0.0.2", "127.1", "0", "0.0.0.0", "2130706433", "0x7f000001", "017700000001",
               "localhost", "LOCALHOST", "localhost.", "[::1]", "[::ffff:127.0.0.1]", "[::]")  # fmt: skip

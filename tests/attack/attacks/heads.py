@@ -3,8 +3,9 @@
 import contextlib
 import socket
 
-from tests.attack.arena import MB, Arena, Setup, head, read_to_end, refused, status_of, wait_until
+from tests.attack.arena import MB, Arena, Setup, head, read_to_end, refused, status_of
 from tests.attack.table import Attack
+from tests.support.patience import wait_until
 
 _QUICK = Setup("[limits]\nhead_seconds = 2\n")
 

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import hpack
 from hyperframe.frame import ContinuationFrame, DataFrame, Frame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-from tests.attack.arena import MB, Arena, Setup, wait_until
+from tests.attack.arena import MB, Arena, Setup
 from tests.attack.table import Attack
+from tests.support.patience import wait_until
 from tests.support.raw import RawConnection
 from tests.upstream import Reply, anthropic_stream
 

@@ -6,9 +6,10 @@ import json
 import os
 import stat
 
-from tests.attack.arena import OK_JSON, Arena, Setup, head, response, says, wait_until
+from tests.attack.arena import OK_JSON, Arena, Setup, head, response, says
 from tests.attack.table import Attack
 from tests.e2e.harness import key_of
+from tests.support.patience import wait_until
 
 _KEY = key_of("evil")
 _WAIT_A_LITTLE = Setup("[retry]\nmax_wait = 1\n")

@@ -18,10 +18,10 @@ from tests.attack.arena import (
     response,
     says,
     says_for_ever,
-    wait_until,
 )
 from tests.attack.table import Attack
 from tests.support import raw
+from tests.support.patience import wait_until
 from tests.support.protocol import check_anthropic_stream
 from tests.upstream import anthropic_event, anthropic_events, anthropic_start, gemini_chunk, gemini_event
 from tests.upstream.anthropic import block_events

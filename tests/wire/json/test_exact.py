@@ -5,6 +5,7 @@ import json
 from typing import Any
 from unittest.mock import patch
 
+import orjson
 import pytest
 from antigravity_healing.wire.json import exact
 from antigravity_healing.wire.json.beginning import read_beginning
@@ -36,6 +37,15 @@ def geminis(args: str, response: str, more: str = "1") -> bytes:
     return f'{{"contents":[{{"role":"user","parts":[{{"text":"Hi"}}]}},{said}],"x":{more}}}'.encode()
 
 
+def is_held_by_doubles(text: str) -> bool:
+    """Whether none of its numbers is too large for a double."""
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def value_of(text: str) -> Any:
     """The value as nothing of ours reads it; the exactness of numbers apart."""
     return json.loads(text)
@@ -48,7 +58,7 @@ def test_an_input_is_written_as_it_was_read_and_all_else_as_ever(text: str, more
     value = exact.parse(body)
     assert f'"input":{text}'.encode() in dump(value)
     # What no double holds has all else read by the slower parser, which keeps whole numbers that orjson does not.
-    if "e400" not in more.lower():
+    if is_held_by_doubles(more):
         assert dump({**value, "messages": []}) == dump({**parse(claudes("{}", more)), "messages": []})
     # It reads as what it says, as a dict.
     assert repr(value["messages"][1]["content"][0]["input"]) == repr(exact.read_input([text]))
