@@ -42,7 +42,7 @@ upstream = "{name}"
 bearer = "adc:"   # Google's Application Default Credentials: they need the extra [vertex]
 """
 _VERTEX_UPSTREAM = """
-[upstreams.{name}]   # Vertex AI, as {variables} say
+[upstreams.{name}]   # Vertex AI, as {flag} and those beside it say
 project = {project}
 location = {location}
 """
@@ -54,8 +54,6 @@ _CLIENTS = """
 # [clients]
 # keys = ["env:GATEWAY_KEY"]   # lets in clients from other machines that present it
 """
-
-
 _YES = ("1", "true", "yes", "on")
 
 
@@ -65,6 +63,14 @@ class _Found(NamedTuple):
     dialect: Dialect
     kind: str
     variable: str
+
+
+class _VertexPlace(NamedTuple):
+    """A place at Vertex AI. flag: the variable that has it asked."""
+
+    flag: str
+    project: str
+    location: str
 
 
 def variables_looked_at() -> list[str]:
@@ -94,12 +100,10 @@ def first_configuration(environment: Mapping[str, str]) -> str:
         number = counts[name]
         own = name if number == 1 else f"{name}-{number}"
         text += _ACCOUNT.format(name=own, upstream=name, kind=each.kind, variable=each.variable)
-    for name, (project, location) in places.items():
+    for name, place in places.items():
         text += _VERTEX_ACCOUNT.format(name=name)
-        variables = DIALECTS[name].variables.vertex
-        assert variables is not None
-        told = {"project": json.dumps(project), "location": json.dumps(location)}
-        text += _VERTEX_UPSTREAM.format(name=name, variables=f"{variables.flag} and those beside it", **told)
+        project, location = json.dumps(place.project), json.dumps(place.location)
+        text += _VERTEX_UPSTREAM.format(name=name, flag=place.flag, project=project, location=location)
     for dialect in dict.fromkeys(each.dialect for each in found):
         if url := _base_url(dialect, environment):
             text += _UPSTREAM.format(name=dialect.name, variable=dialect.variables.base_url, url=json.dumps(url))
@@ -139,15 +143,15 @@ def _without_repetition(found: Iterable[_Found], environment: Mapping[str, str])
             yield each
 
 
-def _vertex_place(dialect: Dialect, environment: Mapping[str, str]) -> tuple[str, str] | None:
-    """The project and the location at which the environment has an API asked at Vertex AI, None where it does not."""
+def _vertex_place(dialect: Dialect, environment: Mapping[str, str]) -> _VertexPlace | None:
+    """Where the environment has an API asked at Vertex AI, None where it does not."""
     variables = dialect.variables.vertex
     if variables is None or environment.get(variables.flag, "").strip().lower() not in _YES:
         return None
     project = environment.get(variables.project, "").strip()
     location = environment.get(variables.location, "").strip() or GLOBAL
     both = re.fullmatch(VERTEX_NAME, project) and re.fullmatch(VERTEX_NAME, location)
-    return (project, location) if both else None
+    return _VertexPlace(variables.flag, project, location) if both else None
 
 
 def _base_url(dialect: Dialect, environment: Mapping[str, str]) -> str:
