@@ -75,6 +75,7 @@ class Antigravity:
         self._listening: Listening | None = None
         self._watch: asyncio.Task[None] | None = None
         self._turns = Turns()
+        self._resolved: set[str] = set()
         self._shutdown = Shutdown(lambda: self.governor)
 
     def load(self, loader: Loader) -> None:
@@ -197,7 +198,7 @@ class Antigravity:
         """Turn away at once who is from elsewhere where nobody is asked for a key and no connection need be made."""
         await self._turns.take()
         if isinstance(handler := handler_of(client), ProxyConnectionHandler):
-            TurnTaking.adopt(handler, self._turns, partial(self._is_counted, client))
+            TurnTaking.adopt(handler, self._turns, partial(self._is_counted, client), self._resolved)
         if self.governor is None:
             return
         self.governor.visits.arrived(client)

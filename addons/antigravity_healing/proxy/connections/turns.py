@@ -54,8 +54,6 @@ class Turns:
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
-        self.resolved: set[str] = set()
-        """The names of upstreams that have been resolved so far."""
         self._began: float | None = None
         self._line = asyncio.Lock()
 
@@ -107,15 +105,20 @@ class TurnTaking(ProxyConnectionHandler):
     """Held while the layers have an event: what it sets off may take several turns."""
     is_counted: Callable[[Address], bool]
     """Whether our own layers see to how many connections to an address there are: mitmproxy makes no more than five."""
+    resolved: set[str]
+    """The names of such addresses that have been resolved so far, for any client."""
 
     @classmethod
-    def adopt(cls, plain: ProxyConnectionHandler, turns: Turns, is_counted: Callable[[Address], bool]) -> None:
+    def adopt(
+        cls, plain: ProxyConnectionHandler, turns: Turns, is_counted: Callable[[Address], bool], resolved: set[str]
+    ) -> None:
         """Make a handler one of these."""
         plain.__class__ = cls
         assert isinstance(plain, TurnTaking)
         plain.turns = turns
         plain.in_order = asyncio.Lock()
         plain.is_counted = is_counted
+        plain.resolved = resolved
 
     async def open_connection(self, command: commands.OpenConnection) -> None:
         """Make a connection, and keep it while it lasts; of one that could not be made, keep nothing."""
@@ -176,7 +179,7 @@ class TurnTaking(ProxyConnectionHandler):
         if isinstance(event, events.OpenConnectionCompleted):
             address = event.command.connection.address
             counted = address is not None and self.is_counted(address)
-            name_unresolved(event, self.turns.resolved if counted else None)
+            name_unresolved(event, self.resolved if counted else None)
         if isinstance(event, events.ConnectionClosed):
             await in_spite_of_cancelling(self._piecewise(event))
         elif _can_wait(event) or self.in_order.locked():
