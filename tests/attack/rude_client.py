@@ -28,7 +28,7 @@ class RudeClient:
     """An HTTP/2 client behind CONNECT that keeps to no rule. `window`: the initial window of its streams."""
 
     def __init__(self, url: str, proxy: Proxy, *, window: int = 65535) -> None:
-        context = ssl.create_default_context(cafile=proxy.confdir / "mitmproxy-ca-cert.pem")
+        context = ssl.create_default_context(cafile=proxy.ca_file)
         context.set_alpn_protocols(["h2"])
         self.connection = RawConnection(url, proxy=proxy.url, context=context)
         self.authority = urlsplit(url).netloc

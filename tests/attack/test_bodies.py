@@ -34,7 +34,7 @@ class Place:
 
     def h2(self) -> RawH2:
         """An HTTP/2 client that believes to talk to the secure upstream."""
-        ca = self.proxy.confdir / "mitmproxy-ca-cert.pem"
+        ca = self.proxy.ca_file
         return RawH2(self.secure.url, self.as_proxy, ca, {})
 
     @property
@@ -125,7 +125,7 @@ def test_client_that_sends_its_whole_body_before_it_reads_can_read_the_refusal(p
 
 
 def test_client_in_a_tunnel_that_sends_its_whole_body_before_it_reads_can_read_the_refusal(place: Place) -> None:
-    context = ssl.create_default_context(cafile=place.proxy.confdir / "mitmproxy-ca-cert.pem")
+    context = ssl.create_default_context(cafile=place.proxy.ca_file)
     connection = RawConnection(place.secure.url, proxy=place.as_proxy, context=context)
     try:
         connection.send("POST", place.secure.url + PATH, ask(20 * MB))

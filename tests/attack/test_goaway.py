@@ -39,7 +39,7 @@ def place(building: tuple[Proxy, Http2Server]) -> Iterator[tuple[Proxy, Http2Ser
 
 def client_of(proxy: Proxy, server: Http2Server) -> H2Client:
     """An HTTP/2 client that believes to talk to the server."""
-    return H2Client(server.url, proxy=proxy.url, ca=proxy.confdir / "mitmproxy-ca-cert.pem")
+    return H2Client(server.url, proxy=proxy.url, ca=proxy.ca_file)
 
 
 def begin(asked: Asked) -> None:

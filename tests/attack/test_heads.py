@@ -34,7 +34,7 @@ class Place:
     def h2(self, settings: dict[int, int] | None = {}) -> RawH2:  # noqa: B006
         """An HTTP/2 client that believes to talk to the secure upstream, which serves anything."""
         self.secure.default = lambda call: Reply(200, {"content-type": "text/plain"}, b"fine")
-        ca = self.proxy.confdir / "mitmproxy-ca-cert.pem"
+        ca = self.proxy.ca_file
         return RawH2(self.secure.url, self.proxy.url, ca, settings)
 
     def asks(self, **fields: str) -> raw.RawResponse:

@@ -52,7 +52,7 @@ class Place:
 
     def h2(self) -> RawH2:
         """An HTTP/2 client that believes to talk to the secure upstream."""
-        return RawH2(self.secure.url, self.proxy.url, self.proxy.confdir / "mitmproxy-ca-cert.pem", {})
+        return RawH2(self.secure.url, self.proxy.url, self.proxy.ca_file, {})
 
     @property
     def held(self) -> float:

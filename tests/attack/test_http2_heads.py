@@ -24,7 +24,7 @@ class Place:
     def ask(self, path: str) -> tuple[int, bytes]:
         """Send a request behind CONNECT, as if to the upstream, and give status and body."""
         self.server.reset()
-        with H2Client(self.server.url, proxy=self.proxy.url, ca=self.proxy.confdir / "mitmproxy-ca-cert.pem") as client:
+        with H2Client(self.server.url, proxy=self.proxy.url, ca=self.proxy.ca_file) as client:
             stream = client.post(path, BODY)
             client.read_until(lambda: stream in client.ended | client.reset)
             return int(client.heads.get(stream, {}).get(":status", 0)), client.body[stream]

@@ -151,7 +151,7 @@ class Http2Client(H2Client):
     """The same on one HTTP/2 connection, with several at once if need be."""
 
     def __init__(self, proxy: Proxy, server: Listening) -> None:
-        super().__init__(server.url, proxy=proxy.url, ca=proxy.confdir / "mitmproxy-ca-cert.pem")
+        super().__init__(server.url, proxy=proxy.url, ca=proxy.ca_file)
         self._last = 0
 
     def begin(self, model: str, text: str = "hi") -> int:

@@ -100,6 +100,11 @@ class Proxy:
         return self.folder / "home" / "logs" / "app.log"
 
     @property
+    def ca_file(self) -> Path:
+        """The certificate of the authority that its clients have to trust."""
+        return self.confdir / "mitmproxy-ca-cert.pem"
+
+    @property
     def pid(self) -> int:
         """The process's id."""
         assert self._process is not None

@@ -217,7 +217,7 @@ def wait_until_a_clock_has_run_out(proxy: Proxy, server: Upstream) -> None:
 def test_an_attempt_that_waits_for_a_connection_is_not_timed_and_no_accounts_failure(court: Court) -> None:
     begun = anthropic_stream()
     court.near.play(*[begun.first(len(begun.chunks) - 3, "stall")] * CONNECTIONS, key="held")
-    with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.confdir / "mitmproxy-ca-cert.pem") as client:
+    with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.ca_file) as client:
         held = [client.post("/v1/messages", body("anthropic", "slot-x", "[plan:held]")) for _ in range(CONNECTIONS)]
         client.read_until(lambda: all(client.body[each] for each in held))
         last = client.post("/v1/messages", body("anthropic", "slot-x", "at last"))
@@ -240,7 +240,7 @@ def test_a_client_that_reads_slowly_is_no_silent_upstream(court: Court) -> None:
 
 def test_an_http2_client_that_reads_slowly_is_no_silent_upstream(court: Court) -> None:
     court.near.play(anthropic_stream(LONG[: len(LONG) // 4], pieces=64))
-    with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.confdir / "mitmproxy-ca-cert.pem") as client:
+    with H2Client(court.secure.url, proxy=court.proxy.url, ca=court.proxy.ca_file) as client:
         reading = client.post("/v1/messages", body("anthropic", "slow-x"))
         court.near.wait_for(lambda up: up.calls and up.calls[0].sent > 0)
         wait_until_a_clock_has_run_out(court.proxy, court.near)

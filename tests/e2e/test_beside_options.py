@@ -35,7 +35,7 @@ class Optioned:
     bases: dict[str, str]
 
     def http2(self) -> H2Client:
-        ca = self.proxy.confdir / "mitmproxy-ca-cert.pem"
+        ca = self.proxy.ca_file
         return H2Client(self.servers["tls"].url, proxy=self.proxy.url, ca=ca)
 
 

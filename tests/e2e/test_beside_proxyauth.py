@@ -37,7 +37,7 @@ class Guarded:
 
     @property
     def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=self.proxy.confdir / "mitmproxy-ca-cert.pem")
+        return ssl.create_default_context(cafile=self.proxy.ca_file)
 
     @property
     def with_user(self) -> str:
@@ -143,7 +143,7 @@ def test_a_tunnel_that_was_let_in_is_healed_with_http1(guarded: Guarded) -> None
 
 def test_a_tunnel_that_was_let_in_is_healed_with_http2(guarded: Guarded) -> None:
     guarded.tls.play(empty("anthropic"), stream("anthropic", "Healed"))
-    ca = guarded.proxy.confdir / "mitmproxy-ca-cert.pem"
+    ca = guarded.proxy.ca_file
     with H2Client(guarded.tls.url, proxy=guarded.with_user, ca=ca) as client:
         data = client.whole(client.post("/v1/messages", body("anthropic", "m")))
     assert read_stream("anthropic", data) == "Healed"

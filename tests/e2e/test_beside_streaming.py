@@ -57,7 +57,7 @@ class Beside:
     def ask(self, way: str, path: str, content: Any, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer that must come to its end."""
         self.kept.update(value for name, value in headers.items() if name == "x-keep")
-        ca = self.proxy.confdir / "mitmproxy-ca-cert.pem"
+        ca = self.proxy.ca_file
         if way == "HTTP/2":
             with H2Client(self.server.url, proxy=self.proxy.url, ca=ca) as client:
                 number = client.post(path, content, headers)
@@ -164,7 +164,7 @@ def test_what_passes_and_another_addon_streams_reaches_upstream_whole(
 
 def read_first(beside: Beside, way: str, path: str, headers: dict[str, str], found: Callable[[bytes], bool]) -> None:
     """Read an answer that does not end until this has come of it."""
-    ca = beside.proxy.confdir / "mitmproxy-ca-cert.pem"
+    ca = beside.proxy.ca_file
     if way == "HTTP/2":
         with H2Client(beside.server.url, proxy=beside.proxy.url, ca=ca) as client:
             number = client.post(path, {"stream": True}, headers)

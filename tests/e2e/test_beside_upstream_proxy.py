@@ -58,7 +58,7 @@ def test_attempts_reach_their_upstream_in_the_form_that_a_proxy_wants(behind: Be
     server = behind.servers[dialect]
     whole = anthropic_json("Whole") if dialect == "anthropic" else gemini_json("Whole")
     server.play(empty(dialect), stream(dialect, "Healed"), whole)
-    trust = ssl.create_default_context(cafile=behind.proxy.confdir / "mitmproxy-ca-cert.pem")
+    trust = ssl.create_default_context(cafile=behind.proxy.ca_file)
     base, proxy = (behind.proxy.url, None) if way == "base URL" else (server.url, behind.proxy.url)
     assert read_stream(dialect, ask(base, dialect, "m", proxy=proxy, context=trust).body) == "Healed"
     answer = ask(base, dialect, "m", stream=False, proxy=proxy, context=trust)
@@ -75,7 +75,7 @@ def test_attempts_reach_their_upstream_in_the_form_that_a_proxy_wants(behind: Be
 def test_a_client_of_http2_reaches_an_upstream_without_tls(behind: Behind) -> None:
     server = behind.servers["gemini"]
     server.play(empty("gemini"), stream("gemini", "Healed"), Reply(body=b"{}"))
-    ca = behind.proxy.confdir / "mitmproxy-ca-cert.pem"
+    ca = behind.proxy.ca_file
     with H2Client(behind.proxy.url.replace("http:", "https:"), proxy=None, ca=ca) as client:
         data = client.whole(client.post(target("gemini", "m"), body("gemini", "m")))
         assert read_stream("gemini", data) == "Healed"

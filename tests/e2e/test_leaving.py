@@ -51,7 +51,7 @@ class Place:
 
     def h2_client(self) -> H2Client:
         """An HTTP/2 client that believes to talk to the secure upstream."""
-        ca = self.proxy.confdir / "mitmproxy-ca-cert.pem"
+        ca = self.proxy.ca_file
         return H2Client(self.secure.url, proxy=self.proxy.url, ca=ca)
 
     def enter(self, way: str, model: str) -> "Visit":

@@ -74,7 +74,7 @@ class Site:
         content = sent if isinstance(sent, dict) else None
         server = self.server(way)
         if way in ("absolute URL", "HTTPS_PROXY"):
-            trust = ssl.create_default_context(cafile=self.proxy.confdir / "mitmproxy-ca-cert.pem")
+            trust = ssl.create_default_context(cafile=self.proxy.ca_file)
             proxied = self.url("regular")
             return raw.request(method, server.url + path, content, headers, proxy=proxied, context=trust)
         if way == "SOCKS":

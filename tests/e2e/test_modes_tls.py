@@ -55,7 +55,7 @@ class Tls:
     @property
     def trust(self) -> ssl.SSLContext:
         """Trusts the proxy's own CA and nothing else: who is not intercepted fails."""
-        return ssl.create_default_context(cafile=self.proxy.confdir / "mitmproxy-ca-cert.pem")
+        return ssl.create_default_context(cafile=self.proxy.ca_file)
 
     def keys(self, upstream_name: str) -> list[str]:
         """Those of the test's two accounts."""
@@ -105,7 +105,7 @@ def test_requests_in_an_intercepted_tunnel_are_healed(tls: Tls, dialect: str) ->
 
 def test_the_anthropic_sdk_is_healed_through_https_proxy(tls: Tls) -> None:
     tls.plain.play(empty("anthropic"), stream("anthropic", "Healed"))
-    ca = tls.proxy.confdir / "mitmproxy-ca-cert.pem"
+    ca = tls.proxy.ca_file
     with (
         anthropic_client(tls.plain.url, proxy=tls.proxy.url, verify=ca) as client,
         client.messages.stream(model=tls.model, max_tokens=16, messages=[{"role": "user", "content": "hi"}]) as events,
@@ -116,7 +116,7 @@ def test_the_anthropic_sdk_is_healed_through_https_proxy(tls: Tls) -> None:
 
 def test_the_google_sdk_is_healed_through_https_proxy(tls: Tls) -> None:
     tls.h2.play(empty("gemini"), stream("gemini", "Healed"))
-    client = gemini_client(tls.h2.url, proxy=tls.proxy.url, verify=tls.proxy.confdir / "mitmproxy-ca-cert.pem")
+    client = gemini_client(tls.h2.url, proxy=tls.proxy.url, verify=tls.proxy.ca_file)
     chunks = client.models.generate_content_stream(model=tls.model, contents="hi")
     assert "".join(chunk.text or "" for chunk in chunks) == "Healed"
     assert keys_of(tls.h2.calls) == tls.keys("gemini")

@@ -151,7 +151,7 @@ def test_http2_client_is_told_and_its_connection_serves_on(place: Place, dead: b
     target = f"https://127.0.0.1:{place.dead_port}" if dead else place.secure.url
     place.secure.play(Reply(before="close"), Reply(200, JSON, b'{"data": []}'))
     more = list(CLIENTS["anthropic"].items())
-    with RawH2(target, proxy.url, proxy.confdir / "mitmproxy-ca-cert.pem", {}) as client:
+    with RawH2(target, proxy.url, proxy.ca_file, {}) as client:
         for stream_id in (1, 3):
             client.send(client.headers(stream_id, "GET", "/v1/messages/batches", more))
             client.read_until(partial(client.ended, stream_id))

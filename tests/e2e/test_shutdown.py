@@ -227,7 +227,7 @@ def test_http2_clients_in_tunnels_finish_and_are_told_too(tmp_path: Path) -> Non
         config = account("only", "anthropic") + upstream("anthropic", "anthropic", server.url) + LONG
         proxy = Proxy(tmp_path, config, options=options).start()
         try:
-            ca = proxy.confdir / "mitmproxy-ca-cert.pem"
+            ca = proxy.ca_file
             with H2Client(server.url, proxy=proxy.url, ca=ca) as client:
                 go = Event()
                 server.play(slow("anthropic", go), held("anthropic"))

@@ -380,7 +380,7 @@ def test_a_batch_over_http2_goes_where_the_file_lies_that_it_names(tmp_path: Pat
         server.default = shelf.answer
         trusted = {"ssl_verify_upstream_trusted_ca": str(server.ca_file)}
         with Proxy(tmp_path, config(server), options=trusted) as proxy:
-            ca = proxy.confdir / "mitmproxy-ca-cert.pem"
+            ca = proxy.ca_file
             _, params = naming("file_011CNha8iCJcH2", "batch")
             batch = {"requests": [{"custom_id": "a", "params": params}]}
             with H2Client(server.url, proxy=proxy.url, ca=ca) as client:

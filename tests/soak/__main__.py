@@ -122,7 +122,7 @@ class Soak:
 
     def _over_http2(self, chance: random.Random) -> str:
         url = self.proxy.url.replace("http:", "https:")
-        ca = self.proxy.confdir / "mitmproxy-ca-cert.pem"
+        ca = self.proxy.ca_file
         with contextlib.suppress(ssl.SSLError), H2Client(url, proxy=None, ca=ca, timeout=60) as client:
             streams = [client.post("/v1/messages", {**_MESSAGE, "stream": True}) for _ in range(chance.randint(1, 6))]
             read = streams[: chance.randint(0, len(streams))]
